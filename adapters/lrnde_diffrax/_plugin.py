@@ -1,0 +1,19 @@
+"""Declares the diffrax adapter. Imports nothing but the core, so that listing adapters imports no solver."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    register(
+        AdapterSpec(
+            name="diffrax",
+            target="lrnde_diffrax._adapter:DiffraxAdapter",
+            solves=("diffrax:diffeqsolve",),
+            requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
+            install="lrnde[diffrax]",
+            api_version=(1, 0),
+        )
+    )

@@ -1,0 +1,132 @@
+"""Locally regularized neural differential equations: make a neural ODE or SDE cheap to solve while it trains.
+
+    odeint = lrnde.regularize(torchdiffeq.odeint)
+    ys, report = odeint(func, y0, t)
+    loss = task_loss(ys) + weight * report.penalty
+
+See `regularize`.
+"""
+
+from lrnde_core import _presets as presets
+from lrnde_core._adapter import (
+    ADAPTER_API,
+    AbstractAdapter,
+    AbstractCall,
+    Counts,
+    MethodFacts,
+    Record,
+    Recording,
+    RecordingPlan,
+    Run,
+)
+from lrnde_core._capabilities import Capabilities, Capability
+from lrnde_core._collect import collect
+from lrnde_core._errors import (
+    AdapterNotFoundError,
+    CapabilityError,
+    InputError,
+    InputTypeError,
+    LrndeError,
+    PluginError,
+    PluginWarning,
+    ResolutionWarning,
+    UnknownNameError,
+)
+from lrnde_core._heuristics import (
+    AbstractHeuristic,
+    ErrorEstimate,
+    Evaluations,
+    PredictedSteps,
+    StiffnessEstimate,
+    TaylorDerivative,
+    WeightedSum,
+)
+from lrnde_core._hookspecs import AdapterSpec, hookimpl
+from lrnde_core._local import (
+    AbstractLocalProblem,
+    AbstractStages,
+    LocalState,
+    StepEstimate,
+    explicit_step,
+    largest_magnitude,
+    mean_square,
+    read_stages,
+    root_mean_square,
+)
+from lrnde_core._penalty import LocalPenalty, PenaltyTerm
+from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
+from lrnde_core._regularize import RegularizedSolve, regularize
+from lrnde_core._report import Report, Sample
+from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep, UniformStep, UniformTime
+from lrnde_core._tableau import ExplicitTableau
+from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, NFETarget, WeightState
+
+register = REGISTRY.register
+list_adapters = REGISTRY.list_adapters
+get_adapter = REGISTRY.get_adapter
+
+__all__ = [
+    "ADAPTER_API",
+    "AbstractAdapter",
+    "AbstractCall",
+    "AbstractHeuristic",
+    "AbstractLocalProblem",
+    "AbstractSampler",
+    "AbstractStages",
+    "AbstractWeight",
+    "AcceptedStep",
+    "AdapterInfo",
+    "AdapterNotFoundError",
+    "AdapterSpec",
+    "Capabilities",
+    "Capability",
+    "CapabilityError",
+    "Constant",
+    "Counts",
+    "Draw",
+    "DrawnStep",
+    "ErrorEstimate",
+    "Evaluations",
+    "ExplicitTableau",
+    "ExponentialDecay",
+    "InputError",
+    "InputTypeError",
+    "LocalPenalty",
+    "LocalState",
+    "LrndeError",
+    "MethodFacts",
+    "NFETarget",
+    "PenaltyTerm",
+    "PluginError",
+    "PluginFailure",
+    "PluginWarning",
+    "PredictedSteps",
+    "Record",
+    "Recording",
+    "RecordingPlan",
+    "RegularizedSolve",
+    "Report",
+    "ResolutionWarning",
+    "Run",
+    "Sample",
+    "StepEstimate",
+    "StiffnessEstimate",
+    "TaylorDerivative",
+    "UniformStep",
+    "UniformTime",
+    "UnknownNameError",
+    "WeightState",
+    "WeightedSum",
+    "collect",
+    "explicit_step",
+    "get_adapter",
+    "hookimpl",
+    "largest_magnitude",
+    "list_adapters",
+    "mean_square",
+    "presets",
+    "read_stages",
+    "register",
+    "regularize",
+    "root_mean_square",
+]

@@ -1,0 +1,161 @@
+"""The contract between the core and a solver library: what a plugin implements.
+
+One call flows through it one way:
+
+1. `AbstractAdapter.bind` reads the native arguments and returns an `AbstractCall` with the facts of its method. All
+   refusals happen here or right after, before anything is solved.
+2. `AbstractCall.run` runs the native solve unchanged, while a recorder asks the sampler at each accepted step whether to
+   keep it, and returns the native result, the counts, and the kept steps with the local problem.
+3. `AbstractAdapter.evaluate` evaluates the core's `LocalPenalty` on the kept steps.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, final
+
+from lrnde_core._capabilities import Capabilities, Capability
+from lrnde_core._local import AbstractLocalProblem, Leaves
+from lrnde_core._penalty import LocalPenalty
+from lrnde_core._report import Sample
+from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
+
+ADAPTER_API = (1, 0)
+"""Version (major, minor) of this contract. An adapter states the one it was written for in its `AdapterSpec`."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class MethodFacts:
+    """What is known about the method of one bound call before it runs. Hashable.
+
+    - `name`: the method as the user spells it. `order`: its order.
+    - `error_order`: the power of the step size that the error ratio goes with: q for an embedded pair of orders q and
+      q - 1, q + 1 for step doubling of order q.
+    - `stability_interval`: real stability interval where the method has a stiffness estimate, else `None`.
+    - `evaluations_per_step`: vector-field evaluations of one local step; `None` where they can not be told.
+    - `needs_tolerances`: whether an error ratio must bring its own tolerances (fixed steps have none).
+    - `unsupported`: what this call can not serve, with the reason and what would work instead.
+    """
+
+    name: str
+    order: int
+    error_order: float
+    stability_interval: float | None
+    evaluations_per_step: int | None
+    needs_tolerances: bool
+    unsupported: tuple[tuple[Capability, str], ...]
+
+
+class Counts(NamedTuple):
+    """What a forward solve cost: evaluations (`None` if hidden), steps attempted, accepted and rejected."""
+
+    nfe: Any
+    num_steps: Any
+    num_accepted: Any
+    num_rejected: Any
+
+
+class Record(NamedTuple):
+    """One kept step, without gradient (with `gradient="full"`, `y` keeps its own).
+
+    - `t`, `h`: start and signed size in the user's time, the size clipped to the end of the solve.
+    - `y`: state at `t`. `carry`: what a solver with memory carries into the step; `None` for one-step methods.
+    - `remaining`: signed time from `t` to the end of the solve.
+    - `drawn`: what the sampler needs to know about it.
+    """
+
+    t: Any
+    h: Any
+    y: Leaves
+    carry: Any
+    remaining: Any
+    drawn: DrawnStep
+
+
+class Recording(NamedTuple):
+    """The kept steps of a solve, one a draw.
+
+    - `problem`: the local problem.
+    - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
+    - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
+    """
+
+    problem: AbstractLocalProblem
+    records: Any
+    is_valid: Any
+
+
+class Run(NamedTuple):
+    """A finished native solve: its own result untouched, the counts, and the recording if one was asked for."""
+
+    result: Any
+    counts: Counts
+    recording: Recording | None
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class RecordingPlan:
+    """What to record: which steps, for which draws, and whether the kept state keeps its gradient."""
+
+    sampler: AbstractSampler
+    draws: Sequence[Draw] | Draw
+    keeps_gradient: bool
+
+
+class AbstractCall(abc.ABC):
+    """One native call with its arguments read."""
+
+    facts: MethodFacts
+
+    @abc.abstractmethod
+    def run(self, plan: RecordingPlan | None) -> Run:
+        """Run the native solve; its result must be what the bare call returns, to the last bit.
+
+        With `plan=None` nothing is recorded. Errors of the library come through unchanged.
+        """
+
+
+class AbstractAdapter(abc.ABC):
+    """Connects one solver library. Stateless: two instances of one class are equal, and hash alike."""
+
+    capabilities: ClassVar[Capabilities]
+    random_argument: ClassVar[str]
+    """Name under which the wrapped call takes its random source, as the ecosystem calls it (`key`, `generator`)."""
+
+    @abc.abstractmethod
+    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+        """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
+
+        Raises `InputError`, `InputTypeError` or `CapabilityError` for what can not be served. Arguments that the library
+        itself refuses are left to it.
+        """
+
+    @abc.abstractmethod
+    def draw(self, source: Any, num_samples: int) -> Any:
+        """`num_samples` uniforms in [0, 1) from the random source (`None`: the ecosystem's default, if it has one)."""
+
+    @abc.abstractmethod
+    def check_draw(self, draw: Any, num_samples: int) -> Any:
+        """Uniforms that the user gave, as `Draw`s in the adapter's batching. Refuses wrong shapes and, where values are
+        concrete, values outside [0, 1)."""
+
+    @abc.abstractmethod
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
+    ) -> tuple[Any, Sample]:
+        """The mean over samples of `penalty(problem, draw, record)`, and the samples stacked.
+
+        0 with gradient exactly 0 where the recording is not valid or the local step is not finite.
+        """
+
+    @abc.abstractmethod
+    def zero_penalty(self, call: AbstractCall) -> Any:
+        """0 in the dtype and on the device of the call's state."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))

@@ -1,0 +1,277 @@
+"""What the penalty penalises: cost heuristics of one local step, or of one point.
+
+A heuristic turns a `LocalState` into the cost of that step, such that the sum over all steps of the solve means
+something (its docstring says what). Heuristics add and scale: `ErrorEstimate() + 0.1 * StiffnessEstimate()` shares one
+sampled step and is itself a heuristic.
+"""
+
+import abc
+import dataclasses
+import math
+from typing import Any, Literal, final
+
+from array_api_compat import array_namespace
+
+from lrnde_core._capabilities import Capability
+from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._local import LocalState, mean_square
+from lrnde_core._samplers import Weighting
+
+
+Tolerances = tuple[float | None, float | None]
+
+
+class AbstractHeuristic(abc.ABC):
+    """A differentiable estimate of what a step costs. Frozen, hashable, equal by value."""
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> frozenset[Capability]:
+        """What the adapter and the method must offer."""
+
+    @property
+    @abc.abstractmethod
+    def evaluations(self) -> "Evaluations":
+        """What the heuristic evaluates beyond the recorded step."""
+
+    @property
+    @abc.abstractmethod
+    def tolerances(self) -> tuple["Tolerances", ...]:
+        """The tolerances of each error ratio that is needed; `(None, None)` stands for the solver's own."""
+
+    @abc.abstractmethod
+    def cost(self, local: LocalState) -> Any:
+        """The cost of the step; a scalar of the state's real dtype."""
+
+    def __add__(self, other: "AbstractHeuristic") -> "AbstractHeuristic":
+        if not isinstance(other, AbstractHeuristic):
+            return NotImplemented
+        return WeightedSum(_weighted_terms(self) + _weighted_terms(other))
+
+    def __mul__(self, factor: float) -> "AbstractHeuristic":
+        if isinstance(factor, AbstractHeuristic):
+            return NotImplemented
+        _check_factor(factor)
+        return WeightedSum(tuple((factor * weight, term) for weight, term in _weighted_terms(self)))
+
+    __rmul__ = __mul__
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Evaluations:
+    """What a heuristic costs: a local step, a step to the sampled point, and vector-field evaluations at that point."""
+
+    step: bool = False
+    step_to_point: bool = False
+    at_point: int = 0
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class WeightedSum(AbstractHeuristic):
+    """A weighted sum of heuristics that share one sampled step. Written `a + 0.1 * b`."""
+
+    terms: tuple[tuple[float, AbstractHeuristic], ...]
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset[Capability]().union(*(term.needs for _, term in self.terms))
+
+    @property
+    def evaluations(self) -> Evaluations:
+        parts = [term.evaluations for _, term in self.terms]
+        return Evaluations(
+            step=any(part.step for part in parts),
+            step_to_point=any(part.step_to_point for part in parts),
+            at_point=sum(part.at_point for part in parts),
+        )
+
+    @property
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return tuple(tolerances for _, term in self.terms for tolerances in term.tolerances)
+
+    def cost(self, local: LocalState) -> Any:
+        return sum(weight * term.cost(local) for weight, term in self.terms)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class ErrorEstimate(AbstractHeuristic):
+    r"""The local error, $E |h|$, as LRNDE and ERNODE penalise it; summed over steps, the global error regularizer.
+
+    $E$ is the error ratio, the number the solver's controller compares with 1. Unit: time.
+
+    - `rtol`, `atol`: tolerances for the error ratio in place of the solver's own. Needed by fixed-step methods, which
+      have none; their error is estimated by step doubling.
+
+    Source: Pal et al., ICML 2021, equation (9); Pal et al., ICML 2023, equation (7).
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_tolerances(self, self.rtol, self.atol)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.ERROR_ESTIMATE})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(step=True)
+
+    @property
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return ((self.rtol, self.atol),)
+
+    def cost(self, local: LocalState) -> Any:
+        return local.error_ratio(self.rtol, self.atol) * abs(local.h)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class PredictedSteps(AbstractHeuristic):
+    r"""The share of an ideal step, $E^{1/p}$; summed over steps, how many steps an ideal controller would take.
+
+    A controller that knew the error beforehand would have taken steps of size $h E^{-1/p}$, with $p$ the order of the
+    error ratio in $h$; so this is the cost of the solve itself. Dimensionless. Gradient 0 where $E = 0$.
+
+    - `rtol`, `atol`: as for `ErrorEstimate`.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_tolerances(self, self.rtol, self.atol)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.ERROR_ESTIMATE})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(step=True)
+
+    @property
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return ((self.rtol, self.atol),)
+
+    def cost(self, local: LocalState) -> Any:
+        ratio = local.error_ratio(self.rtol, self.atol)
+        xp = array_namespace(ratio)
+        # The power has an infinite slope at 0, so 0 must not enter it.
+        positive = xp.where(ratio > 0, ratio, xp.ones_like(ratio))
+        return xp.where(ratio > 0, positive ** (1.0 / local.error_order), xp.zeros_like(ratio))
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class StiffnessEstimate(AbstractHeuristic):
+    r"""The stiffness, $|h| S$; summed over steps, how many steps stability alone demands. Dimensionless.
+
+    $S$ is the stiffness estimate of `LocalState.stiffness`. Needs a method with two stages at the end of the step
+    (Dormand--Prince 5 and 8, Tsitouras 5).
+
+    - `weighting`: `"paper"` penalises $S$ alone (unit 1 / time), as the reference code does.
+
+    Source: Pal et al., ICML 2021, equation (12); Pal et al., ICML 2023, equation (8).
+    """
+
+    weighting: Weighting = "sum"
+
+    def __post_init__(self) -> None:
+        if self.weighting not in ("sum", "paper"):
+            raise InputError(
+                f'`StiffnessEstimate(weighting={self.weighting!r})`: `weighting` must be "sum" or "paper".'
+            )
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.STIFFNESS_ESTIMATE})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(step=True)
+
+    @property
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return ()
+
+    def cost(self, local: LocalState) -> Any:
+        return local.stiffness if self.weighting == "paper" else abs(local.h) * local.stiffness
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TaylorDerivative(AbstractHeuristic):
+    r"""The mean square of the trajectory's derivative of some order, $|h| \cdot \mathrm{mean}((\mathrm{d}^K y/\mathrm{d}t^K)^2)$.
+
+    Summed over steps, the integral over time that TayNODE penalises. The mean is over all elements of the state, the
+    batch included; there is no factor 1/2 and no factorial.
+
+    - `order`: K, at least 2.
+    - `at`: `"time"` evaluates at the sampled time, in the state reached by one step from the start of the recorded one
+      (unbiased). `"step"` evaluates at the start of the step and saves that step: a left Riemann sum, off by 5 to 15%
+      with 4 to 7 steps.
+
+    Source: Kelly et al., NeurIPS 2020, equation (1), in the convention of its code; sampled at one time here.
+    """
+
+    order: int = 2
+    at: Literal["time", "step"] = "time"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.order, bool) or not isinstance(self.order, int):
+            raise InputTypeError(f"`TaylorDerivative(order={self.order!r})`: `order` must be an integer, at least 2.")
+        if self.order < 2:
+            raise InputError(
+                f"`TaylorDerivative(order={self.order})`: `order` must be at least 2; the first derivative is the vector "
+                "field itself."
+            )
+        if self.at not in ("time", "step"):
+            raise InputError(f'`TaylorDerivative(at={self.at!r})`: `at` must be "time" or "step".')
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return frozenset({Capability.POINT_HEURISTICS})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(step_to_point=self.at == "time", at_point=self.order)
+
+    @property
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return ()
+
+    def cost(self, local: LocalState) -> Any:
+        t, y = local.sampled_point if self.at == "time" else (local.t, local.y)
+        return abs(local.h) * mean_square(local.total_derivative(self.order, t, y))
+
+
+def _weighted_terms(heuristic: AbstractHeuristic) -> tuple[tuple[float, AbstractHeuristic], ...]:
+    return heuristic.terms if isinstance(heuristic, WeightedSum) else ((1.0, heuristic),)
+
+
+def _check_factor(factor: float) -> None:
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise InputTypeError(
+            f"A heuristic can be scaled by a Python number, not by {factor!r} of type `{type(factor).__name__}`. A weight "
+            "that changes during training multiplies `report.penalty` instead."
+        )
+    if not 0 <= factor < math.inf:
+        raise InputError(f"A heuristic can be scaled by a finite number of at least 0, not by {factor!r}.")
+
+
+def _check_tolerances(heuristic: AbstractHeuristic, rtol: float | None, atol: float | None) -> None:
+    name = type(heuristic).__name__
+    if (rtol is None) != (atol is None):
+        raise InputError(f"`{name}(rtol={rtol}, atol={atol})`: give both `rtol` and `atol`, or neither.")
+    if rtol is None or atol is None:
+        return
+    if not (0 <= rtol < math.inf and 0 <= atol < math.inf and rtol + atol > 0):
+        raise InputError(
+            f"`{name}(rtol={rtol}, atol={atol})`: tolerances must be finite, at least 0, and not both 0."
+        )

@@ -1,0 +1,56 @@
+"""The hooks a plugin may implement. Hooks only register: a solve is a method call, never a hook.
+
+A plugin is a cheap module: it declares specs and imports nothing but `lrnde_core`, has no lazy `__getattr__` (pluggy
+touches every name in it), and gives hook arguments no defaults (pluggy would never fill them).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+
+import pluggy
+
+if TYPE_CHECKING:
+    from lrnde_core._heuristics import AbstractHeuristic
+    from lrnde_core._samplers import AbstractSampler
+
+ENTRY_POINT_GROUP = "lrnde.adapters"
+
+hookspec = pluggy.HookspecMarker("lrnde")
+hookimpl = pluggy.HookimplMarker("lrnde")
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class AdapterSpec:
+    """How to find an adapter without importing its libraries.
+
+    - `name`: what the user calls it, for example `torchdiffeq`.
+    - `target`: `"package.module:Class"` of the `AbstractAdapter`, imported on first use.
+    - `solves`: `"package.module:function"` of each solver call it claims, by identity; the first is its default.
+    - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
+    - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
+    - `api_version`: the `ADAPTER_API` it was written for.
+    """
+
+    name: str
+    target: str
+    solves: tuple[str, ...]
+    requires: tuple[str, ...]
+    install: str
+    api_version: tuple[int, int]
+
+
+@hookspec
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    """Call `register(spec)` once for each adapter. Added in version 0.1."""
+
+
+@hookspec
+def lrnde_register_heuristics(register: Callable[[str, Callable[[], "AbstractHeuristic"]], None]) -> None:
+    """Call `register(name, factory)` once for each heuristic that `heuristic="name"` should find. Added in version 0.1."""
+
+
+@hookspec
+def lrnde_register_samplers(register: Callable[[str, Callable[[], "AbstractSampler"]], None]) -> None:
+    """Call `register(name, factory)` once for each sampler that `sampler="name"` should find. Added in version 0.1."""

@@ -1,0 +1,96 @@
+"""The penalty at one kept step: local step, cost, weight."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+from lrnde_core._capabilities import Capability
+from lrnde_core._heuristics import AbstractHeuristic
+from lrnde_core._local import AbstractLocalProblem, LocalState, initial_step
+from lrnde_core._numbers import clip
+from lrnde_core._report import Sample
+from lrnde_core._samplers import AbstractSampler, Draw
+
+if TYPE_CHECKING:
+    from lrnde_core._adapter import MethodFacts, Record
+
+
+class PenaltyTerm(NamedTuple):
+    """Weighted cost of one sample (differentiable), and where it was taken."""
+
+    cost: Any
+    sample: Sample
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class LocalPenalty:
+    """The static part of a penalty: hashable, so that a jitted evaluation of it is traced once."""
+
+    heuristic: AbstractHeuristic
+    sampler: AbstractSampler
+    method: "MethodFacts"
+
+    def __call__(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> PenaltyTerm:
+        """The weighted cost at one kept step. Elementwise in nothing: one draw, one record."""
+        local = self._restarted(problem, draw, record) if self._is_restarted else self._as_taken(problem, draw, record)
+        weight = self.sampler.weight(record.drawn)
+        needs = self.heuristic.needs
+        tolerances = self.heuristic.tolerances
+        sample = Sample(
+            t=local.t,
+            h=local.h,
+            weight=weight,
+            error_ratio=local.error_ratio(*tolerances[0]) if tolerances else None,
+            stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
+        )
+        return PenaltyTerm(weight * self.heuristic.cost(local), sample)
+
+    @property
+    def num_evaluations(self) -> int | None:
+        """Vector-field evaluations of one sample; `None` where the method hides them."""
+        evaluations, step = self.heuristic.evaluations, self.method.evaluations_per_step
+        if step is None:
+            return None
+        if not self._is_restarted:
+            return (evaluations.step + evaluations.step_to_point) * step + evaluations.at_point
+        reading = step if self.sampler.is_sample_inside_step else 0
+        restarting = 2 + evaluations.step * (step - 1)
+        return reading + restarting + evaluations.at_point
+
+    @property
+    def _is_restarted(self) -> bool:
+        return self.sampler.local_start == "sample"
+
+    def _as_taken(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> LocalState:
+        fraction = clip(self.sampler.locate(draw, record.drawn), 0.0, 1.0)
+        return LocalState(
+            problem,
+            record.t,
+            record.h,
+            record.y,
+            carry=record.carry,
+            fraction=fraction,
+            error_order=self.method.error_order,
+            stability_interval=self.method.stability_interval,
+        )
+
+    def _restarted(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> LocalState:
+        # The reference code's local problem: it starts at the sampled time, with an automatic step and a constant first
+        # stage; state, time and step size carry no gradient.
+        t, y, remaining = record.t, record.y, record.remaining
+        if self.sampler.is_sample_inside_step:
+            t, y = self._as_taken(problem, draw, record).sampled_point
+            remaining = record.remaining - (t - record.t)
+            y = problem.detach(y)
+        h, velocity = initial_step(problem, t, y, remaining, self.method.order)
+        return LocalState(
+            problem,
+            t,
+            h,
+            y,
+            carry=None,
+            fraction=None,
+            error_order=self.method.error_order,
+            stability_interval=self.method.stability_interval,
+            first_stage=velocity,
+        )

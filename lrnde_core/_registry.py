@@ -1,0 +1,351 @@
+"""Finding adapters: entry points, run-time registration, quarantine of what is broken.
+
+Discovery has two stages. A plugin module is imported when the registry is first used; it only declares `AdapterSpec`s. The
+adapter itself, and with it a solver library, is imported when it is first asked for. Whatever fails in either stage is
+kept with its cause and raised when that adapter is asked for; the other plugins keep working.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, final
+
+import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+
+from lrnde_core import _hookspecs
+from lrnde_core._adapter import ADAPTER_API, AbstractAdapter
+from lrnde_core._capabilities import Capabilities
+from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError, PluginError, PluginWarning, UnknownNameError
+from lrnde_core._heuristics import AbstractHeuristic
+from lrnde_core._hookspecs import ENTRY_POINT_GROUP, AdapterSpec
+from lrnde_core._samplers import AbstractSampler
+
+_BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class PluginFailure:
+    """Why a plugin or an adapter can not be used.
+
+    - `name`: of the entry point or adapter. `origin`: its distribution and version. `phase`: `import`, `register`,
+      `duplicate`, `api-version`, `requirement` or `target`. `cause`: the exception.
+    """
+
+    name: str
+    origin: str
+    phase: str
+    cause: Exception
+
+    def describe(self) -> str:
+        return f"{self.origin}, {self.phase}: {type(self.cause).__name__}: {self.cause}"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class AdapterInfo:
+    """One line of `list_adapters`: an adapter that is registered, or why it can not be used.
+
+    - `versions`: installed versions of what it requires. `capabilities`: its declaration where it could be loaded.
+    """
+
+    name: str
+    origin: str
+    solves: tuple[str, ...]
+    versions: Mapping[str, str]
+    capabilities: Capabilities | None
+    failure: PluginFailure | None
+
+
+@final
+class Registry:
+    """Adapters, named heuristics and named samplers of one plugin manager. Thread-safe; loads on first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._manager = self._new_manager()
+        self._is_discovered = False
+        self._specs: dict[str, tuple[AdapterSpec, str]] = {}
+        self._adapters: dict[str, AbstractAdapter] = {}
+        self._failures: dict[str, PluginFailure] = {}
+        self._heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
+        self._samplers: dict[str, Callable[[], AbstractSampler]] = {}
+
+    @staticmethod
+    def _new_manager() -> pluggy.PluginManager:
+        manager = pluggy.PluginManager("lrnde")
+        manager.add_hookspecs(_hookspecs)
+        return manager
+
+    def register(self, plugin: object, *, origin: str = "registered at run time") -> None:
+        """Register a plugin: a module or object with `lrnde_*` hook implementations.
+
+        Raises `PluginError` with the cause, and leaves no trace of the plugin, if it is broken or repeats a name.
+        """
+        with self._lock:
+            self._discover()
+            failure = self._try_register(plugin, getattr(plugin, "__name__", type(plugin).__name__), origin)
+        if failure is not None:
+            raise PluginError(f"The plugin {plugin!r} can not be registered: {failure.describe()}.") from failure.cause
+
+    def list_adapters(self) -> list[AdapterInfo]:
+        """All registered adapters, usable or not, and all plugins that could not be loaded; sorted by name."""
+        with self._lock:
+            self._discover()
+            infos = [self._describe(spec, origin) for spec, origin in self._specs.values()]
+            infos += [
+                AdapterInfo(name, failure.origin, (), {}, None, failure)
+                for name, failure in self._failures.items()
+                if name not in self._specs
+            ]
+        return sorted(infos, key=lambda info: info.name)
+
+    def get_adapter(self, name: str) -> AbstractAdapter:
+        """The adapter of this name; imports its library on first use.
+
+        Raises `AdapterNotFoundError` for an unknown name, `PluginError` with the cause for a broken or missing library.
+        """
+        with self._lock:
+            self._discover()
+            if name in self._adapters:
+                return self._adapters[name]
+            if name in self._specs:
+                spec, origin = self._specs[name]
+                failure = self._failures.get(name) or self._load(spec, origin)
+                if failure is None:
+                    return self._adapters[name]
+                raise self._unusable(spec, failure) from failure.cause
+            if name in self._failures:
+                failure = self._failures[name]
+                raise PluginError(
+                    f"The plugin `{name}` is broken ({failure.describe()}). Update or remove it; set "
+                    f"{_BLOCK_VARIABLE}={name} to go on without it."
+                ) from failure.cause
+            raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
+
+    def spec(self, name: str) -> AdapterSpec:
+        """The spec of a registered adapter. Raises `AdapterNotFoundError` for an unknown name."""
+        with self._lock:
+            self._discover()
+            if name not in self._specs:
+                raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
+            return self._specs[name][0]
+
+    def claims(self, solve: Any) -> list[tuple[str, str]]:
+        """The adapters that claim this callable, as pairs of adapter name and solve (`"module:function"`).
+
+        By identity, in modules that are imported already: a solver the user holds has been imported.
+        """
+        with self._lock:
+            self._discover()
+            specs = [spec for spec, _ in self._specs.values()]
+        return [(spec.name, path) for spec in specs for path in spec.solves if resolve_imported(path) is solve]
+
+    def heuristic(self, name: str) -> AbstractHeuristic:
+        """A heuristic by name. Raises `UnknownNameError`."""
+        with self._lock:
+            self._discover()
+            return _by_name("heuristic", name, self._heuristics)
+
+    def sampler(self, name: str) -> AbstractSampler:
+        """A sampler by name. Raises `UnknownNameError`."""
+        with self._lock:
+            self._discover()
+            return _by_name("sampler", name, self._samplers)
+
+    def claimable(self) -> list[str]:
+        """All solver calls that some adapter claims, sorted."""
+        with self._lock:
+            self._discover()
+            return sorted(path for spec, _ in self._specs.values() for path in spec.solves)
+
+    def _discover(self) -> None:
+        if self._is_discovered:
+            return
+        self._is_discovered = True
+        blocked = {name.strip() for name in os.environ.get(_BLOCK_VARIABLE, "").split(",")}
+        for entry_point in _entry_points():
+            if entry_point.name in blocked:
+                continue
+            origin = _origin(entry_point)
+            try:
+                plugin = entry_point.load()
+            except Exception as cause:  # a plugin may raise anything; it is kept and reported by name
+                failure: PluginFailure | None = PluginFailure(entry_point.name, origin, "import", cause)
+            else:
+                failure = self._try_register(plugin, entry_point.name, origin)
+            if failure is not None:
+                self._failures[entry_point.name] = failure
+                warnings.warn(
+                    f"The lrnde plugin `{entry_point.name}` can not be used ({failure.describe()}). The others are not "
+                    f"affected. Set {_BLOCK_VARIABLE}={entry_point.name} to silence this.",
+                    PluginWarning,
+                    stacklevel=4,
+                )
+
+    def _try_register(self, plugin: object, name: str, origin: str) -> PluginFailure | None:
+        """Register in a manager of its own first, so that a broken plugin leaves nothing behind."""
+        trial = self._new_manager()
+        specs: list[AdapterSpec] = []
+        heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
+        samplers: dict[str, Callable[[], AbstractSampler]] = {}
+        try:
+            trial.register(plugin, name)
+            trial.check_pending()
+            if not trial.get_hookcallers(plugin):
+                raise PluginError(
+                    f"{plugin!r} implements no lrnde hook; mark `lrnde_register_adapters` with `lrnde_core.hookimpl`."
+                )
+            trial.hook.lrnde_register_adapters(register=specs.append)
+            trial.hook.lrnde_register_heuristics(register=heuristics.__setitem__)
+            trial.hook.lrnde_register_samplers(register=samplers.__setitem__)
+            for spec in specs:
+                _check_spec(spec)
+        except Exception as cause:  # as above: kept with its cause, never swallowed
+            return PluginFailure(name, origin, "register", cause)
+        for spec in specs:
+            if spec.name in self._specs:
+                other = self._specs[spec.name][1]
+                cause = InputError(f"the adapter name `{spec.name}` is taken by {other}; one of the two must be removed.")
+                return PluginFailure(name, origin, "duplicate", cause)
+        for kind, new, known in (("heuristic", heuristics, self._heuristics), ("sampler", samplers, self._samplers)):
+            for repeated in new.keys() & known.keys():
+                cause = InputError(f"the {kind} name `{repeated}` is taken; choose another.")
+                return PluginFailure(name, origin, "duplicate", cause)
+        self._specs.update({spec.name: (spec, origin) for spec in specs})
+        self._heuristics.update(heuristics)
+        self._samplers.update(samplers)
+        return None
+
+    def _load(self, spec: AdapterSpec, origin: str) -> PluginFailure | None:
+        failure = _find_failure(spec, origin)
+        if failure is None:
+            try:
+                adapter = _import_path(spec.target)()
+                if not isinstance(adapter, AbstractAdapter):
+                    raise InputTypeError(f"`{spec.target}` makes a `{type(adapter).__name__}`, not an `AbstractAdapter`.")
+                if not isinstance(adapter.capabilities, Capabilities):
+                    raise InputTypeError(f"`{spec.target}.capabilities` is not a `Capabilities`.")
+            except Exception as cause:  # as above
+                failure = PluginFailure(spec.name, origin, "target", cause)
+            else:
+                self._adapters[spec.name] = adapter
+        if failure is not None:
+            self._failures[spec.name] = failure
+        return failure
+
+    def _describe(self, spec: AdapterSpec, origin: str) -> AdapterInfo:
+        failure = None
+        if spec.name not in self._adapters:
+            failure = self._failures.get(spec.name) or self._load(spec, origin)
+        capabilities = self._adapters[spec.name].capabilities if failure is None else None
+        return AdapterInfo(spec.name, origin, spec.solves, _versions(spec), capabilities, failure)
+
+    @staticmethod
+    def _unusable(spec: AdapterSpec, failure: PluginFailure) -> PluginError:
+        if failure.phase == "requirement":
+            return PluginError(
+                f"The adapter `{spec.name}` ({failure.origin}) can not be used: {failure.cause}. Install it with "
+                f"`pip install '{spec.install}'`."
+            )
+        return PluginError(
+            f"The adapter `{spec.name}` is broken ({failure.describe()}). Update or remove it; set "
+            f"{_BLOCK_VARIABLE}={spec.name} to go on without it."
+        )
+
+
+def resolve_imported(path: str) -> Any:
+    """The object at `"module:name"` if its module is imported already, else `None`."""
+    module, _, name = path.partition(":")
+    return getattr(sys.modules.get(module), name, None)
+
+
+def import_solve(path: str) -> Any:
+    """The object at `"module:name"`, importing the module."""
+    return _import_path(path)
+
+
+def _import_path(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _entry_points() -> Iterator[importlib.metadata.EntryPoint]:
+    # Sorted, so that which of two plugins is refused as a duplicate does not depend on the file system.
+    yield from sorted(
+        importlib.metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda point: (point.name, _origin(point))
+    )
+
+
+def _origin(entry_point: importlib.metadata.EntryPoint) -> str:
+    distribution = entry_point.dist
+    return "unknown distribution" if distribution is None else f"{distribution.name} {distribution.version}"
+
+
+def _check_spec(spec: object) -> None:
+    if not isinstance(spec, AdapterSpec):
+        raise InputTypeError(f"`register` was given a `{type(spec).__name__}`; it needs an `AdapterSpec`.")
+    for path in (spec.target, *spec.solves):
+        if path.count(":") != 1:
+            raise InputError(f'`{path}` in the spec of `{spec.name}` is not of the form "package.module:name".')
+    if not spec.solves:
+        raise InputError(f"the spec of `{spec.name}` claims no solver call; `solves` needs at least one.")
+    for requirement in spec.requires:
+        try:
+            Requirement(requirement)
+        except InvalidRequirement as exc:
+            raise InputError(f"`{requirement}` in the spec of `{spec.name}` is not a requirement: {exc}") from exc
+
+
+def _find_failure(spec: AdapterSpec, origin: str) -> PluginFailure | None:
+    """What keeps an adapter from being loaded, found without importing anything."""
+    major, minor = spec.api_version
+    if major != ADAPTER_API[0] or minor > ADAPTER_API[1]:
+        cause = PluginError(
+            f"it was written for adapter API {major}.{minor}, this is {ADAPTER_API[0]}.{ADAPTER_API[1]}; update "
+            f"{'it' if (major, minor) < ADAPTER_API else 'lrnde'}"
+        )
+        return PluginFailure(spec.name, origin, "api-version", cause)
+    for text in spec.requires:
+        requirement = Requirement(text)
+        installed = _version(requirement.name)
+        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
+            cause = PluginError(f"it needs `{text}`, and {installed or 'none'} is installed")
+            return PluginFailure(spec.name, origin, "requirement", cause)
+    return None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(spec: AdapterSpec) -> dict[str, str]:
+    names = [Requirement(text).name for text in spec.requires]
+    return {name: version for name in names if (version := _version(name)) is not None}
+
+
+def _by_name(kind: str, name: str, known: Mapping[str, Callable[[], Any]]) -> Any:
+    if name not in known:
+        raise UnknownNameError(_unknown(kind, name, known))
+    return known[name]()
+
+
+def _unknown(kind: str, name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean `{close[0]}`?" if close else ""
+    names = ", ".join(f"`{other}`" for other in sorted(known)) or "none"
+    return f"There is no {kind} `{name}`; known are {names}.{hint}"
+
+
+REGISTRY = Registry()
+"""The registry that the public functions use."""

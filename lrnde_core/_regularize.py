@@ -1,0 +1,287 @@
+"""Wrapping a native solver call: the public entry point of the library."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, final
+
+from lrnde_core._adapter import AbstractAdapter, AbstractCall, RecordingPlan
+from lrnde_core._capabilities import Capability
+from lrnde_core._collect import active_reports
+from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError
+from lrnde_core._heuristics import AbstractHeuristic, TaylorDerivative
+from lrnde_core._penalty import LocalPenalty
+from lrnde_core._registry import REGISTRY, import_solve, resolve_imported
+from lrnde_core._report import Report
+from lrnde_core._samplers import AbstractSampler, UniformTime
+
+Gradient = Literal["local", "full"]
+
+DEFAULT_HEURISTIC = TaylorDerivative(2)
+DEFAULT_SAMPLER = UniformTime()
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegularizedSolve:
+    """A native solver call that also returns a penalty. Made by `regularize`.
+
+    A frozen value: hashable, equal by value, picklable, deep-copyable. Arguments bound by `functools.partial` compare by
+    identity unless they are plain numbers or strings.
+    """
+
+    solve: Callable[..., Any]
+    adapter_name: str
+    solve_name: str
+    bound_args: tuple[Any, ...]
+    bound_kwargs: Mapping[str, Any]
+    heuristic: AbstractHeuristic
+    sampler: AbstractSampler
+    gradient: Gradient
+    num_samples: int
+    batched: bool
+
+    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, **kwargs: Any) -> Any:
+        """Solve as the native call does, and return `(native result, Report)`.
+
+        Takes the arguments of the native call, and:
+
+        - `penalize`: `False` runs the bare solve, with penalty 0 and no extra evaluation. Static under `jit`.
+        - `draw`: uniforms in [0, 1) of shape `(num_samples,)` in place of random ones, so that several backends can be
+          given the same sample.
+        - the ecosystem's random source: `key=` in JAX (required unless `draw` or `penalize=False` is given),
+          `generator=` in torch. Without either, torch draws `torch.rand(num_samples)` once from the global CPU
+          generator.
+
+        Raises `InputError`, `InputTypeError` or `CapabilityError` before the solve starts; errors of the solver library
+        come through unchanged.
+        """
+        if not isinstance(penalize, bool):
+            raise InputTypeError(
+                f"`penalize` must be a Python bool, not {type(penalize).__name__}; under jit make it a static argument."
+            )
+        adapter = REGISTRY.get_adapter(self.adapter_name)
+        kwargs = {**self.bound_kwargs, **kwargs}
+        source = kwargs.pop(adapter.random_argument, None)
+        reports = self._reports_to_collect(adapter)
+        call = adapter.bind(self.solve_name, self.solve, (*self.bound_args, *args), kwargs)
+        if penalize:
+            result, report = self._penalized(adapter, call, source, draw)
+        else:
+            result, counts, _ = call.run(None)
+            report = Report(adapter.zero_penalty(call), counts.nfe, 0, *counts[1:], sample=None)
+        if reports is None:
+            return result, report
+        reports.append(report)
+        return result
+
+    def _penalized(self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any) -> tuple[Any, Report]:
+        _check_method(self, call)
+        uniforms = adapter.draw(source, self.num_samples) if draw is None else draw
+        draws = adapter.check_draw(uniforms, self.num_samples)
+        plan = RecordingPlan(self.sampler, draws, keeps_gradient=self.gradient == "full")
+        result, counts, recording = call.run(plan)
+        assert recording is not None  # a plan was given
+        penalty = LocalPenalty(self.heuristic, self.sampler, call.facts)
+        value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
+        per_sample = penalty.num_evaluations
+        nfe_extra = None if per_sample is None else self.num_samples * per_sample * recording.is_valid
+        return result, Report(value, counts.nfe, nfe_extra, *counts[1:], sample=sample)
+
+    def _reports_to_collect(self, adapter: AbstractAdapter) -> list[Report] | None:
+        reports = active_reports()
+        if reports is not None:
+            _refuse(self.adapter_name, adapter.capabilities.reason_against(Capability.COLLECT), "collecting reports")
+        return reports
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        native = inspect.signature(functools.partial(self.solve, *self.bound_args, **self.bound_kwargs))
+        own = [
+            inspect.Parameter("penalize", inspect.Parameter.KEYWORD_ONLY, default=True),
+            inspect.Parameter("draw", inspect.Parameter.KEYWORD_ONLY, default=None),
+            inspect.Parameter(
+                REGISTRY.get_adapter(self.adapter_name).random_argument, inspect.Parameter.KEYWORD_ONLY, default=None
+            ),
+        ]
+        parameters = list(native.parameters.values())
+        tail = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+        return native.replace(
+            parameters=[*(p for p in parameters if p not in tail), *own, *tail],
+            return_annotation=inspect.Signature.empty,
+        )
+
+    def _key(self) -> tuple[Any, ...]:
+        return (
+            self.adapter_name,
+            self.solve_name,
+            self.heuristic,
+            self.sampler,
+            self.gradient,
+            self.num_samples,
+            self.batched,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegularizedSolve):
+            return NotImplemented
+        return (
+            self._key() == other._key()
+            and self.solve is other.solve
+            and len(self.bound_args) == len(other.bound_args)
+            and all(map(_is_same, self.bound_args, other.bound_args))
+            and self.bound_kwargs.keys() == other.bound_kwargs.keys()
+            and all(_is_same(value, other.bound_kwargs[name]) for name, value in self.bound_kwargs.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A solver call may be an object that does not pickle (a jitted wrapper); the path it was claimed by does.
+        is_claimed = resolve_imported(self.solve_name) is self.solve
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["bound_kwargs"] = dict(self.bound_kwargs)
+        del fields["solve"]
+        return _rebuild, (None if is_claimed else self.solve, fields)
+
+
+def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> RegularizedSolve:
+    return RegularizedSolve(solve=import_solve(fields["solve_name"]) if solve is None else solve, **fields)
+
+
+def regularize(
+    solve: Callable[..., Any],
+    *,
+    heuristic: AbstractHeuristic | str = DEFAULT_HEURISTIC,
+    sampler: AbstractSampler | str = DEFAULT_SAMPLER,
+    gradient: Gradient = "local",
+    num_samples: int = 1,
+    batched: bool = False,
+    adapter: str | None = None,
+) -> RegularizedSolve:
+    """Wrap a native solver call so that it also returns the penalty of one sampled local step.
+
+    - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, or a `functools.partial` of
+      it. Found by identity; a jitted or otherwise wrapped callable is refused.
+    - `heuristic`: what is penalised, a value or the name of one. `sampler`: where, likewise. The defaults are those that
+      measured best at equal accuracy (docs/design.md).
+    - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so any
+      adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is differentiated
+      through.
+    - `num_samples`: independent samples a solve; the penalty is their mean. The cost grows with it, the variance falls.
+    - `batched`: torch only: evaluates all samples in one `torch.func.vmap` instead of one after the other.
+    - `adapter`: name of the adapter to use. Asserts that `solve` has the signature of the adapter's first solver call
+      (or of the one named after a colon, `"torchdiffeq:odeint_adjoint"`), for callables that no adapter claims.
+
+    Returns a callable with the signature of `solve` and some more keyword arguments; see `RegularizedSolve.__call__`.
+
+    Raises `AdapterNotFoundError` if no adapter claims `solve`, `InputError` if several do, `PluginError` if its adapter is
+    broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the adapter
+    can not do.
+    """
+    if isinstance(solve, RegularizedSolve):
+        raise InputTypeError("`solve` is already regularized; regularize the native call instead.")
+    if not callable(solve):
+        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
+    heuristic = _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    sampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
+    if gradient not in ("local", "full"):
+        raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+        raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
+    native, bound_args, bound_kwargs = _unwrap_partial(solve)
+    adapter_name, solve_name = _find_adapter(native, adapter)
+    regularized = RegularizedSolve(
+        native, adapter_name, solve_name, bound_args, bound_kwargs, heuristic, sampler, gradient, num_samples, batched
+    )
+    _check_adapter(regularized)
+    return regularized
+
+
+def _resolve(kind: str, value: Any, expected: type, by_name: Callable[[str], Any]) -> Any:
+    if isinstance(value, str):
+        return by_name(value)
+    if not isinstance(value, expected):
+        hint = f" Did you mean `{value.__name__}()`?" if isinstance(value, type) and issubclass(value, expected) else ""
+        raise InputTypeError(f"`{kind}` must be a {kind} or the name of one, not {value!r}.{hint}")
+    return value
+
+
+def _unwrap_partial(solve: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    while isinstance(solve, functools.partial):
+        args, kwargs = (*solve.args, *args), {**solve.keywords, **kwargs}
+        solve = solve.func
+    return solve, args, kwargs
+
+
+def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
+    """Name of the adapter and of the solver call it is to be read as."""
+    claims = REGISTRY.claims(solve)
+    if asserted is not None:
+        name, _, function = asserted.partition(":")
+        spec = REGISTRY.spec(name)
+        claimed = [path for claimed_name, path in claims if claimed_name == name]
+        by_function = {path.partition(":")[2]: path for path in spec.solves}
+        if function and function not in by_function:
+            raise InputError(f"`adapter={asserted!r}`: `{name}` has no `{function}`; it has {sorted(by_function)}.")
+        return name, by_function[function] if function else (claimed or list(spec.solves))[0]
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        names = " and ".join(f"`{name}`" for name, _ in claims)
+        raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
+    raise AdapterNotFoundError(
+        f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps or jits "
+        "one of these, regularize the inner call and wrap the result; if it has the same signature as one of these, name "
+        "the adapter with `adapter=`; for another solver, write an adapter."
+    )
+
+
+def _describe(solve: Callable[..., Any]) -> str:
+    module, name = getattr(solve, "__module__", None), getattr(solve, "__qualname__", None)
+    return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
+
+
+def _needs(regularized: RegularizedSolve) -> set[Capability]:
+    needs = {*regularized.heuristic.needs, *regularized.sampler.needs}
+    needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
+    if regularized.batched:
+        needs.add(Capability.BATCHED_SAMPLES)
+    return needs
+
+
+def _check_adapter(regularized: RegularizedSolve) -> None:
+    capabilities = REGISTRY.get_adapter(regularized.adapter_name).capabilities
+    for need in sorted(_needs(regularized), key=lambda need: need.name):
+        _refuse(regularized.adapter_name, capabilities.reason_against(need), need.value)
+    if regularized.gradient == "full" and regularized.sampler.local_start == "sample":
+        raise CapabilityError(
+            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a constant '
+            'state; use `local_start="step"`.'
+        )
+
+
+def _check_method(regularized: RegularizedSolve, call: AbstractCall) -> None:
+    facts = call.facts
+    unsupported = dict(facts.unsupported)
+    for need in sorted(_needs(regularized), key=lambda need: need.name):
+        _refuse(f"{regularized.adapter_name}, method {facts.name}", unsupported.get(need), need.value)
+    if facts.needs_tolerances and any(rtol is None for rtol, _ in regularized.heuristic.tolerances):
+        raise CapabilityError(
+            f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
+            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)`."
+        )
+
+
+def _refuse(where: str, reason: str | None, what: str) -> None:
+    if reason is not None:
+        raise CapabilityError(f"`{where}` does not support {what}: {reason}")
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    plain = (bool, int, float, complex, str, bytes, type(None))
+    return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)

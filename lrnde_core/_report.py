@@ -1,0 +1,41 @@
+"""What a regularized call says beside its solution."""
+
+from typing import Any, NamedTuple, final
+
+
+@final
+class Sample(NamedTuple):
+    """Where the penalty looked, each of shape `(num_samples, *step_batch)`; `step_batch` is `()` where a batch shares steps.
+
+    - `t`: time at the start of the local step. `h`: its size, negative where the solve runs backward, clipped to the end
+      of the solve; 0 if the solve took no step. Both in the user's time.
+    - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed.
+    - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None` where
+      the heuristic did not need them. None of these carries gradient.
+    """
+
+    t: Any
+    h: Any
+    weight: Any
+    error_ratio: Any
+    stiffness: Any
+
+
+@final
+class Report(NamedTuple):
+    """The penalty of one solve, and what the solve cost. A named tuple, hence a pytree.
+
+    - `penalty`: scalar array of the state's real dtype, to be added to the loss with a weight.
+    - `nfe`: vector-field evaluations of the forward solve alone; `None` where the library hides them.
+    - `nfe_extra`: evaluations that the penalty added; `None` likewise.
+    - `num_steps`, `num_accepted`, `num_rejected`: attempted, accepted and rejected steps. `int` in torch, int32 in JAX.
+    - `sample`: where the penalty looked; `None` with `penalize=False`.
+    """
+
+    penalty: Any
+    nfe: Any
+    nfe_extra: Any
+    num_steps: Any
+    num_accepted: Any
+    num_rejected: Any
+    sample: Sample | None

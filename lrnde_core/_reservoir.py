@@ -1,0 +1,48 @@
+"""Choosing one step out of an unknown number in one pass, the same on every backend.
+
+Reservoir sampling (Vitter, 1985) keeps step `n` with probability `1 / n`. Here the random numbers are a fixed integer
+hash of the draw and of `n`, so that the chosen index is a function of the draw alone. It is computed in unsigned 32-bit
+integers because integers agree between Python, torch and XLA to the last bit; rescaling one float from step to step
+does not.
+
+The functions take Python integers or unsigned 32-bit arrays alike.
+"""
+
+from typing import Any
+
+from array_api_compat import array_namespace, is_array_api_obj
+
+_MASK = 0xFFFFFFFF
+_FRACTION_SALT = 0x9E3779B9
+
+
+def mix32(x: Any) -> Any:
+    """Hash an unsigned 32-bit integer (the `lowbias32` finalizer of C. Wellons, 2018, public domain)."""
+    x = x ^ (x >> 16)
+    x = (x * _like(x, 0x7FEB352D)) & _like(x, _MASK)
+    x = x ^ (x >> 15)
+    x = (x * _like(x, 0x846CA68B)) & _like(x, _MASK)
+    return x ^ (x >> 16)
+
+
+def keep_uniformly(bits: Any, index: Any) -> Any:
+    """Whether accepted step `index` (1, 2, ...) replaces the one kept so far; every step is equally likely in the end."""
+    return (index == 1) | (mix32(bits ^ mix32(index)) < _like(index, _MASK) // index)
+
+
+def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
+    """Whether step `index` replaces the one kept so far; a step is chosen with probability proportional to its size.
+
+    `elapsed` is the time covered by the steps before it, `size` its own length, both at least 0.
+    """
+    return (index == 1) | (mix32(bits ^ mix32(index)) * 2.0**-32 * (elapsed + size) < size)
+
+
+def fraction(bits: Any) -> Any:
+    """A position in [0, 1) inside the kept step, independent of which step was kept."""
+    return mix32(bits ^ _like(bits, _FRACTION_SALT)) * 2.0**-32
+
+
+def _like(x: Any, constant: int) -> Any:
+    # Array libraries refuse Python integers beyond 31 bits beside an unsigned 32-bit array.
+    return array_namespace(x).asarray(constant, dtype=x.dtype) if is_array_api_obj(x) else constant

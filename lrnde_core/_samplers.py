@@ -1,0 +1,184 @@
+"""Which step of a training solve the penalty looks at.
+
+A sampler is asked twice. While the native solve runs, a recorder asks `keep` at every accepted step, so that no
+trajectory is ever stored. Afterwards `locate` says where in the kept step the sample lies, and `weight` what the cost
+there must be multiplied by to estimate the sum over all steps.
+
+All methods are elementwise and take Python numbers or arrays: the torch adapters call them with floats, the JAX
+adapters with traced arrays of shape `(num_samples,)`.
+"""
+
+import abc
+import dataclasses
+from typing import Any, Literal, NamedTuple, final
+
+from lrnde_core import _reservoir
+from lrnde_core._capabilities import Capability
+from lrnde_core._errors import InputError
+
+Weighting = Literal["sum", "paper"]
+LocalStart = Literal["step", "sample"]
+
+
+class Draw(NamedTuple):
+    """The random number behind one sample: `uniform` in [0, 1), and `bits`, floor(2^24 uniform) as an unsigned integer."""
+
+    uniform: Any
+    bits: Any
+
+
+class AcceptedStep(NamedTuple):
+    """What a recorder knows at an accepted step, all of it without sign.
+
+    - `index`: 1 for the first accepted step, 2 for the next, ...
+    - `elapsed`: time between the start of the solve and the start of this step.
+    - `size`: length of the step as the solver took it, possibly beyond the end of the solve.
+    - `duration`: length of the whole solve; `None` where an event decides it and nobody knows yet.
+    """
+
+    index: Any
+    elapsed: Any
+    size: Any
+    duration: Any
+
+
+class DrawnStep(NamedTuple):
+    """The kept step once the solve is over, without sign.
+
+    - `elapsed`: time between the start of the solve and the start of the step.
+    - `size`: length of the step, clipped to the end of the solve.
+    - `measure`: the length by which it was drawn: `size` where the end was known, else the length as taken.
+    - `duration`: sum of `measure` over all steps.
+    - `num_accepted`: number of accepted steps.
+    - `is_end_known`: whether the end of the solve was known beforehand (static).
+    """
+
+    elapsed: Any
+    size: Any
+    measure: Any
+    duration: Any
+    num_accepted: Any
+    is_end_known: bool
+
+
+class AbstractSampler(abc.ABC):
+    """Chooses one accepted step per draw. Frozen, hashable, equal by value."""
+
+    weighting: Weighting
+    local_start: LocalStart
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> frozenset[Capability]:
+        """What the adapter and the method must offer."""
+
+    @property
+    @abc.abstractmethod
+    def is_sample_inside_step(self) -> bool:
+        """Whether the sample lies inside the kept step, rather than at its start."""
+
+    @abc.abstractmethod
+    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+        """Whether this step replaces the one kept so far (bool or boolean array). Pure in `draw` and `step`."""
+
+    @abc.abstractmethod
+    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+        """Where the sample lies inside the kept step, in [0, 1]; uniform given the step."""
+
+    @abc.abstractmethod
+    def weight(self, step: DrawnStep) -> Any:
+        """What makes `weight * cost` an unbiased estimate of the sum over steps; 1 for `weighting="paper"`."""
+
+
+def _check_sampler(sampler: AbstractSampler) -> None:
+    name = type(sampler).__name__
+    if sampler.weighting not in ("sum", "paper"):
+        raise InputError(f'`{name}(weighting={sampler.weighting!r})`: `weighting` must be "sum" or "paper".')
+    if sampler.local_start not in ("step", "sample"):
+        raise InputError(f'`{name}(local_start={sampler.local_start!r})`: `local_start` must be "step" or "sample".')
+
+
+def _needs(sampler: AbstractSampler, sampling: Capability) -> frozenset[Capability]:
+    restart = {Capability.RESTARTED_STEP} if sampler.local_start == "sample" else set()
+    return frozenset({sampling, *restart})
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class UniformTime(AbstractSampler):
+    """The step that covers a time drawn uniformly from the interval of the solve (the paper's "unbiased" sampling).
+
+    - `weighting`: `"sum"` weights with duration / size, which makes the penalty an unbiased estimate of the sum of the
+      cost over all steps; `"paper"` weights with 1, as the reference code does.
+    - `local_start`: `"step"` takes the local step as the solver took it. `"sample"` restarts at the sampled time with an
+      automatic first step and a constant first stage, as the reference code does.
+
+    Where an event decides the end of the solve, a reservoir weighted by step size takes the place of the drawn time.
+
+    Source: Pal, Edelman and Rackauckas, ICML 2023, section 3.2.
+    """
+
+    weighting: Weighting = "sum"
+    local_start: LocalStart = "step"
+
+    def __post_init__(self) -> None:
+        _check_sampler(self)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return _needs(self, Capability.UNIFORM_TIME)
+
+    @property
+    def is_sample_inside_step(self) -> bool:
+        return True
+
+    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+        if step.duration is None:
+            return _reservoir.keep_by_size(draw.bits, step.index, step.elapsed, step.size)
+        # The last step that starts at or before the drawn time is the one that covers it.
+        return step.elapsed <= draw.uniform * step.duration
+
+    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+        if not step.is_end_known:
+            return _reservoir.fraction(draw.bits)
+        return (draw.uniform * step.duration - step.elapsed) / step.size
+
+    def weight(self, step: DrawnStep) -> Any:
+        return 1.0 if self.weighting == "paper" else step.duration / step.measure
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class UniformStep(AbstractSampler):
+    """An accepted step, each with the same probability (the paper's "biased" sampling).
+
+    - `weighting`: `"sum"` weights with the number of accepted steps, `"paper"` with 1.
+    - `local_start`: as for `UniformTime`.
+
+    Source: Pal, Edelman and Rackauckas, ICML 2023, section 3.2; reservoir by Vitter, 1985.
+    """
+
+    weighting: Weighting = "sum"
+    local_start: LocalStart = "step"
+
+    def __post_init__(self) -> None:
+        _check_sampler(self)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        return _needs(self, Capability.UNIFORM_STEP)
+
+    @property
+    def is_sample_inside_step(self) -> bool:
+        # The reference code restarts at the start of a step, so there is nothing to reach.
+        return self.local_start == "step"
+
+    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+        return _reservoir.keep_uniformly(draw.bits, step.index)
+
+    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+        del step
+        return _reservoir.fraction(draw.bits)
+
+    def weight(self, step: DrawnStep) -> Any:
+        return 1.0 if self.weighting == "paper" else step.num_accepted
