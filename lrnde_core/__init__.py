@@ -45,8 +45,11 @@ from lrnde_core._hookspecs import AdapterSpec, hookimpl
 from lrnde_core._local import (
     AbstractLocalProblem,
     AbstractStages,
+    Leaves,
     LocalState,
     StepEstimate,
+    doubled_step,
+    explicit_advance,
     explicit_step,
     largest_magnitude,
     mean_square,
@@ -57,6 +60,7 @@ from lrnde_core._penalty import LocalPenalty, PenaltyTerm
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
+from lrnde_core._resolution import warn_if_unresolved
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep, UniformStep, UniformTime
 from lrnde_core._tableau import ExplicitTableau
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, NFETarget, WeightState
@@ -66,6 +70,7 @@ list_adapters = REGISTRY.list_adapters
 get_adapter = REGISTRY.get_adapter
 
 __all__ = [
+    "warn_if_unresolved",
     "ADAPTER_API",
     "AbstractAdapter",
     "AbstractCall",
@@ -92,6 +97,7 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "LocalPenalty",
+    "Leaves",
     "LocalState",
     "LrndeError",
     "MethodFacts",
@@ -118,6 +124,8 @@ __all__ = [
     "WeightState",
     "WeightedSum",
     "collect",
+    "doubled_step",
+    "explicit_advance",
     "explicit_step",
     "get_adapter",
     "hookimpl",

@@ -4,8 +4,8 @@ One call flows through it one way:
 
 1. `AbstractAdapter.bind` reads the native arguments and returns an `AbstractCall` with the facts of its method. All
    refusals happen here or right after, before anything is solved.
-2. `AbstractCall.run` runs the native solve unchanged, while a recorder asks the sampler at each accepted step whether to
-   keep it, and returns the native result, the counts, and the kept steps with the local problem.
+2. `AbstractCall.run` runs the native solve unchanged, while a recorder asks the sampler at each accepted step whether
+   to keep it, and returns the native result, the counts, and the kept steps with the local problem.
 3. `AbstractAdapter.evaluate` evaluates the core's `LocalPenalty` on the kept steps.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 from lrnde_core._capabilities import Capabilities, Capability
-from lrnde_core._local import AbstractLocalProblem, Leaves
+from lrnde_core._local import AbstractLocalProblem, Leaves, StepEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._report import Sample
 from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
@@ -33,7 +33,8 @@ class MethodFacts:
     - `error_order`: the power of the step size that the error ratio goes with: q for an embedded pair of orders q and
       q - 1, q + 1 for step doubling of order q.
     - `stability_interval`: real stability interval where the method has a stiffness estimate, else `None`.
-    - `evaluations_per_step`: vector-field evaluations of one local step; `None` where they can not be told.
+    - `evaluations_per_step`, `evaluations_per_advance`: vector-field evaluations of one local step with and without its
+      error estimate; `None` where they can not be told.
     - `needs_tolerances`: whether an error ratio must bring its own tolerances (fixed steps have none).
     - `unsupported`: what this call can not serve, with the reason and what would work instead.
     """
@@ -43,6 +44,7 @@ class MethodFacts:
     error_order: float
     stability_interval: float | None
     evaluations_per_step: int | None
+    evaluations_per_advance: int | None
     needs_tolerances: bool
     unsupported: tuple[tuple[Capability, str], ...]
 
@@ -63,6 +65,7 @@ class Record(NamedTuple):
     - `y`: state at `t`. `carry`: what a solver with memory carries into the step; `None` for one-step methods.
     - `remaining`: signed time from `t` to the end of the solve.
     - `drawn`: what the sampler needs to know about it.
+    - `estimate`: the step itself, with gradient, where the solver's own stages are at hand; else `None`.
     """
 
     t: Any
@@ -71,6 +74,7 @@ class Record(NamedTuple):
     carry: Any
     remaining: Any
     drawn: DrawnStep
+    estimate: StepEstimate | None = None
 
 
 class Recording(NamedTuple):
@@ -79,11 +83,13 @@ class Recording(NamedTuple):
     - `problem`: the local problem.
     - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
     - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
+    - `num_reused`: how many of the records bring their own `estimate`.
     """
 
     problem: AbstractLocalProblem
     records: Any
     is_valid: Any
+    num_reused: int = 0
 
 
 class Run(NamedTuple):
@@ -128,8 +134,8 @@ class AbstractAdapter(abc.ABC):
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
         """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
 
-        Raises `InputError`, `InputTypeError` or `CapabilityError` for what can not be served. Arguments that the library
-        itself refuses are left to it.
+        Raises `InputError`, `InputTypeError` or `CapabilityError` for what can not be served. Arguments that the
+        library itself refuses are left to it.
         """
 
     @abc.abstractmethod
@@ -138,8 +144,10 @@ class AbstractAdapter(abc.ABC):
 
     @abc.abstractmethod
     def check_draw(self, draw: Any, num_samples: int) -> Any:
-        """Uniforms that the user gave, as `Draw`s in the adapter's batching. Refuses wrong shapes and, where values are
-        concrete, values outside [0, 1)."""
+        """Uniforms that the user gave, as `Draw`s in the adapter's batching.
+
+        Refuses wrong shapes and, where values are concrete, values outside [0, 1).
+        """
 
     @abc.abstractmethod
     def evaluate(

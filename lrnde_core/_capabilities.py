@@ -53,11 +53,11 @@ class Capabilities:
         """All capabilities but those in `unsupported`, each of which needs a reason."""
         for capability, reason in unsupported.items():
             if not isinstance(capability, Capability):
-                raise InputTypeError(
-                    f"{capability!r} is not a `Capability`; known are {[c.name for c in Capability]}."
-                )
+                raise InputTypeError(f"{capability!r} is not a `Capability`; known are {[c.name for c in Capability]}.")
             if not reason.strip():
-                raise InputTypeError(f"`Capability.{capability.name}` is declared unsupported without a reason; give one.")
+                raise InputTypeError(
+                    f"`Capability.{capability.name}` is declared unsupported without a reason; give one."
+                )
         return cls(frozenset(Capability) - frozenset(unsupported), tuple(unsupported.items()))
 
     def reason_against(self, capability: Capability) -> str | None:

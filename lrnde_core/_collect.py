@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from lrnde_core._report import Report
 
@@ -10,7 +10,7 @@ _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("
 
 
 @contextlib.contextmanager
-def collect() -> Iterator[list[Report]]:
+def collect() -> Generator[list[Report]]:
     """Within the block, wrapped calls return the bare result and add their report to the list that the block is given.
 
     Blocks nest (the innermost collects) and are local to the thread or task.

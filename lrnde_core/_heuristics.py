@@ -17,7 +17,6 @@ from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._local import LocalState, mean_square
 from lrnde_core._samplers import Weighting
 
-
 Tolerances = tuple[float | None, float | None]
 
 
@@ -207,7 +206,7 @@ class StiffnessEstimate(AbstractHeuristic):
 @final
 @dataclasses.dataclass(frozen=True)
 class TaylorDerivative(AbstractHeuristic):
-    r"""The mean square of the trajectory's derivative of some order, $|h| \cdot \mathrm{mean}((\mathrm{d}^K y/\mathrm{d}t^K)^2)$.
+    r"""The mean square of a derivative of the trajectory, $|h| \cdot \mathrm{mean}((\mathrm{d}^K y/\mathrm{d}t^K)^2)$.
 
     Summed over steps, the integral over time that TayNODE penalises. The mean is over all elements of the state, the
     batch included; there is no factor 1/2 and no factorial.
@@ -228,8 +227,8 @@ class TaylorDerivative(AbstractHeuristic):
             raise InputTypeError(f"`TaylorDerivative(order={self.order!r})`: `order` must be an integer, at least 2.")
         if self.order < 2:
             raise InputError(
-                f"`TaylorDerivative(order={self.order})`: `order` must be at least 2; the first derivative is the vector "
-                "field itself."
+                f"`TaylorDerivative(order={self.order})`: `order` must be at least 2; the first derivative is the "
+                "vector field itself."
             )
         if self.at not in ("time", "step"):
             raise InputError(f'`TaylorDerivative(at={self.at!r})`: `at` must be "time" or "step".')
@@ -258,8 +257,8 @@ def _weighted_terms(heuristic: AbstractHeuristic) -> tuple[tuple[float, Abstract
 def _check_factor(factor: float) -> None:
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         raise InputTypeError(
-            f"A heuristic can be scaled by a Python number, not by {factor!r} of type `{type(factor).__name__}`. A weight "
-            "that changes during training multiplies `report.penalty` instead."
+            f"A heuristic can be scaled by a Python number, not by {factor!r} of type `{type(factor).__name__}`. A "
+            "weight that changes during training multiplies `report.penalty` instead."
         )
     if not 0 <= factor < math.inf:
         raise InputError(f"A heuristic can be scaled by a finite number of at least 0, not by {factor!r}.")
@@ -272,6 +271,4 @@ def _check_tolerances(heuristic: AbstractHeuristic, rtol: float | None, atol: fl
     if rtol is None or atol is None:
         return
     if not (0 <= rtol < math.inf and 0 <= atol < math.inf and rtol + atol > 0):
-        raise InputError(
-            f"`{name}(rtol={rtol}, atol={atol})`: tolerances must be finite, at least 0, and not both 0."
-        )
+        raise InputError(f"`{name}(rtol={rtol}, atol={atol})`: tolerances must be finite, at least 0, and not both 0.")

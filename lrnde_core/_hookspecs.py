@@ -48,9 +48,9 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
 
 @hookspec
 def lrnde_register_heuristics(register: Callable[[str, Callable[[], "AbstractHeuristic"]], None]) -> None:
-    """Call `register(name, factory)` once for each heuristic that `heuristic="name"` should find. Added in version 0.1."""
+    """Call `register(name, factory)` once for each heuristic that `heuristic="name"` finds. Added in version 0.1."""
 
 
 @hookspec
 def lrnde_register_samplers(register: Callable[[str, Callable[[], "AbstractSampler"]], None]) -> None:
-    """Call `register(name, factory)` once for each sampler that `sampler="name"` should find. Added in version 0.1."""
+    """Call `register(name, factory)` once for each sampler that `sampler="name"` finds. Added in version 0.1."""

@@ -1,7 +1,7 @@
 """The local problem: one differentiable step of the user's method from a recorded state, and what is read off it.
 
-This is where the protocol's formulas stand, once, on the array API: torch tensors and traced JAX arrays alike. An adapter
-supplies an `AbstractLocalProblem`; `LocalState` evaluates it at one recorded step, each quantity at most once.
+This is where the protocol's formulas stand, once, on the array API: torch tensors and traced JAX arrays alike. An
+adapter supplies an `AbstractLocalProblem`; `LocalState` evaluates it at one recorded step, each quantity at most once.
 
 States are tuples of arrays ("leaves") here, whatever tree the user's state is; an adapter converts at its edge.
 """
@@ -57,6 +57,10 @@ class AbstractLocalProblem(abc.ABC):
         """
 
     @abc.abstractmethod
+    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+        """The state after the same step (`step(...).y1`), without evaluations that only its error estimate needs."""
+
+    @abc.abstractmethod
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`: one evaluation."""
 
@@ -97,6 +101,34 @@ def explicit_step(
     return read_stages(stages, tableau, y, increments, stage_states)
 
 
+def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
+    """The solution of `explicit_step` alone: one evaluation fewer where the last stage only serves the error."""
+    increments = [stages.increment(t, h, 0.0, y)]
+    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
+        state = stages.combine(y, row, increments)
+        if tableau.is_last_stage_solution and len(increments) == tableau.num_stages - 1:
+            return state
+        increments.append(stages.increment(t, h, abscissa, state))
+    return stages.combine(y, tableau.b, increments)
+
+
+def doubled_step(
+    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
+) -> StepEstimate:
+    """Take a step whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
+
+    The solution is that of the halves, as in every library that doubles steps.
+
+    Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, without
+    extrapolation.
+    """
+    first = stages.increment(t, h, 0.0, y) if first_increment is None else first_increment
+    whole = explicit_step(stages, tableau, t, h, y, first)
+    middle = explicit_step(stages, tableau, t, 0.5 * h, y, tuple(0.5 * leaf for leaf in first))
+    end = explicit_step(stages, tableau, t + 0.5 * h, 0.5 * h, middle.y1, None)
+    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None)
+
+
 def read_stages(
     stages: AbstractStages,
     tableau: ExplicitTableau,
@@ -122,7 +154,9 @@ def read_stages(
 def largest_magnitude(increments: list[Leaves]) -> Leaves:
     """The elementwise maximum of abs over several state-shaped tuples."""
     xp = array_namespace(*increments[0])
-    return tuple(functools.reduce(xp.maximum, (xp.abs(leaf) for leaf in leaves)) for leaves in zip(*increments, strict=True))
+    return tuple(
+        functools.reduce(xp.maximum, (xp.abs(leaf) for leaf in leaves)) for leaves in zip(*increments, strict=True)
+    )
 
 
 @final
@@ -133,6 +167,8 @@ class LocalState:
     - `fraction`: where in the step the sample lies, in [0, 1]; `None` at its start.
     - `error_order`: the power of the step size that the error ratio goes with.
     - `stability_interval`: the method's real stability interval, dimensionless.
+    - `first_stage`: dy/dt at the start where it must not be evaluated again. `estimate`: the step itself where the
+      solver's own stages are at hand.
     """
 
     def __init__(
@@ -147,6 +183,7 @@ class LocalState:
         error_order: float,
         stability_interval: float | None,
         first_stage: Leaves | None = None,
+        estimate: StepEstimate | None = None,
     ) -> None:
         self._problem = problem
         self.t = t
@@ -157,10 +194,13 @@ class LocalState:
         self.error_order = error_order
         self._stability_interval = stability_interval
         self._first_stage = first_stage
+        self._known_estimate = estimate
         self._error_ratios: dict[tuple[float | None, float | None], Any] = {}
 
     @functools.cached_property
     def _estimate(self) -> StepEstimate:
+        if self._known_estimate is not None:
+            return self._known_estimate
         return self._problem.step(self.t, self.h, self.y, first_stage=self._first_stage, carry=self._carry)
 
     @functools.cached_property
@@ -208,12 +248,16 @@ class LocalState:
         Source: Hairer and Wanner, "Solving Ordinary Differential Equations II", section IV.2, equation (2.21).
         """
         difference = self._estimate.stage_difference
-        assert difference is not None and self._stability_interval is not None  # refused before the solve
+        assert difference is not None  # refused before the solve
+        assert self._stability_interval is not None  # as above
         xp = array_namespace(*self.y)
         numerator, denominator = difference
         rounding = _ROUNDING_MULTIPLE * root_mean_square(self._rounding)
         increment_rounding = _ROUNDING_MULTIPLE * root_mean_square(
-            tuple(xp.finfo(y.dtype).eps * m for y, m in zip(self.y, self._problem.detach(self._estimate.magnitude), strict=True))
+            tuple(
+                xp.finfo(y.dtype).eps * m
+                for y, m in zip(self.y, self._problem.detach(self._estimate.magnitude), strict=True)
+            )
         )
         ratio = root_mean_square(self._problem.detach(numerator)) / root_mean_square(self._problem.detach(denominator))
         is_resolved = (
@@ -229,12 +273,11 @@ class LocalState:
 
     @functools.cached_property
     def sampled_point(self) -> tuple[Any, Leaves]:
-        """The sampled time and the state there, reached by one step of the method from the start of the recorded step."""
+        """The sampled time and the state there, reached by one step from the start of the recorded one."""
         if self._fraction is None:
             return self.t, self.y
         size = self.h * self._fraction
-        estimate = self._problem.step(self.t, size, self.y, first_stage=None, carry=self._carry)
-        return self.t + size, estimate.y1
+        return self.t + size, self._problem.advance(self.t, size, self.y, carry=self._carry)
 
     def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the trajectory through `(t, y)`, `order` $= K \ge 1$: K evaluations.

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace
 
 
 def clip(value: Any, low: float, high: float) -> Any:
     """`value` limited to `[low, high]`; a Python number stays one."""
-    if is_array_api_obj(value):
-        return array_namespace(value).clip(value, low, high)
-    return min(max(value, low), high)
+    if isinstance(value, int | float):
+        return min(max(value, low), high)
+    return array_namespace(value).clip(value, low, high)

@@ -45,17 +45,20 @@ class LocalPenalty:
         )
         return PenaltyTerm(weight * self.heuristic.cost(local), sample)
 
-    @property
-    def num_evaluations(self) -> int | None:
-        """Vector-field evaluations of one sample; `None` where the method hides them."""
-        evaluations, step = self.heuristic.evaluations, self.method.evaluations_per_step
-        if step is None:
+    def num_evaluations(self, num_samples: int, num_reused: int) -> int | None:
+        """Vector-field evaluations of all samples; `None` where the method hides them.
+
+        `num_reused` samples bring the estimate of their recorded step with them.
+        """
+        needed, method = self.heuristic.evaluations, self.method
+        step, advance = method.evaluations_per_step, method.evaluations_per_advance
+        if step is None or advance is None:
             return None
         if not self._is_restarted:
-            return (evaluations.step + evaluations.step_to_point) * step + evaluations.at_point
-        reading = step if self.sampler.is_sample_inside_step else 0
-        restarting = 2 + evaluations.step * (step - 1)
-        return reading + restarting + evaluations.at_point
+            per_sample = needed.step * step + needed.step_to_point * advance + needed.at_point
+            return num_samples * per_sample - num_reused * needed.step * step
+        reading = advance if self.sampler.is_sample_inside_step else 0
+        return num_samples * (reading + 2 + needed.step * (step - 1) + needed.at_point)
 
     @property
     def _is_restarted(self) -> bool:
@@ -72,6 +75,7 @@ class LocalPenalty:
             fraction=fraction,
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
+            estimate=record.estimate,
         )
 
     def _restarted(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> LocalState:

@@ -1,8 +1,8 @@
 """Finding adapters: entry points, run-time registration, quarantine of what is broken.
 
-Discovery has two stages. A plugin module is imported when the registry is first used; it only declares `AdapterSpec`s. The
-adapter itself, and with it a solver library, is imported when it is first asked for. Whatever fails in either stage is
-kept with its cause and raised when that adapter is asked for; the other plugins keep working.
+Discovery has two stages. A plugin module is imported when the registry is first used; it only declares `AdapterSpec`s.
+The adapter itself, and with it a solver library, is imported when it is first asked for. Whatever fails in either stage
+is kept with its cause and raised when that adapter is asked for; the other plugins keep working.
 """
 
 import dataclasses
@@ -22,7 +22,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lrnde_core import _hookspecs
 from lrnde_core._adapter import ADAPTER_API, AbstractAdapter
 from lrnde_core._capabilities import Capabilities
-from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError, PluginError, PluginWarning, UnknownNameError
+from lrnde_core._errors import (
+    AdapterNotFoundError,
+    InputError,
+    InputTypeError,
+    PluginError,
+    PluginWarning,
+    UnknownNameError,
+)
 from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._hookspecs import ENTRY_POINT_GROUP, AdapterSpec
 from lrnde_core._samplers import AbstractSampler
@@ -213,7 +220,9 @@ class Registry:
         for spec in specs:
             if spec.name in self._specs:
                 other = self._specs[spec.name][1]
-                cause = InputError(f"the adapter name `{spec.name}` is taken by {other}; one of the two must be removed.")
+                cause = InputError(
+                    f"the adapter name `{spec.name}` is taken by {other}; one of the two must be removed."
+                )
                 return PluginFailure(name, origin, "duplicate", cause)
         for kind, new, known in (("heuristic", heuristics, self._heuristics), ("sampler", samplers, self._samplers)):
             for repeated in new.keys() & known.keys():
@@ -230,7 +239,9 @@ class Registry:
             try:
                 adapter = _import_path(spec.target)()
                 if not isinstance(adapter, AbstractAdapter):
-                    raise InputTypeError(f"`{spec.target}` makes a `{type(adapter).__name__}`, not an `AbstractAdapter`.")
+                    raise InputTypeError(
+                        f"`{spec.target}` makes a `{type(adapter).__name__}`, not an `AbstractAdapter`."
+                    )
                 if not isinstance(adapter.capabilities, Capabilities):
                     raise InputTypeError(f"`{spec.target}.capabilities` is not a `Capabilities`.")
             except Exception as cause:  # as above

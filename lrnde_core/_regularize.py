@@ -27,8 +27,8 @@ DEFAULT_SAMPLER = UniformTime()
 class RegularizedSolve:
     """A native solver call that also returns a penalty. Made by `regularize`.
 
-    A frozen value: hashable, equal by value, picklable, deep-copyable. Arguments bound by `functools.partial` compare by
-    identity unless they are plain numbers or strings.
+    A frozen value: hashable, equal by value, picklable, deep-copyable. Arguments bound by `functools.partial` compare
+    by identity unless they are plain numbers or strings.
     """
 
     solve: Callable[..., Any]
@@ -85,8 +85,8 @@ class RegularizedSolve:
         assert recording is not None  # a plan was given
         penalty = LocalPenalty(self.heuristic, self.sampler, call.facts)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
-        per_sample = penalty.num_evaluations
-        nfe_extra = None if per_sample is None else self.num_samples * per_sample * recording.is_valid
+        evaluations = penalty.num_evaluations(self.num_samples, recording.num_reused)
+        nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, Report(value, counts.nfe, nfe_extra, *counts[1:], sample=sample)
 
     def _reports_to_collect(self, adapter: AbstractAdapter) -> list[Report] | None:
@@ -165,11 +165,11 @@ def regularize(
 
     - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, or a `functools.partial` of
       it. Found by identity; a jitted or otherwise wrapped callable is refused.
-    - `heuristic`: what is penalised, a value or the name of one. `sampler`: where, likewise. The defaults are those that
-      measured best at equal accuracy (docs/design.md).
-    - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so any
-      adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is differentiated
-      through.
+    - `heuristic`: what is penalised, a value or the name of one. `sampler`: where, likewise. The defaults are those
+      that measured best at equal accuracy (docs/design.md).
+    - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so
+      any adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is
+      differentiated through.
     - `num_samples`: independent samples a solve; the penalty is their mean. The cost grows with it, the variance falls.
     - `batched`: torch only: evaluates all samples in one `torch.func.vmap` instead of one after the other.
     - `adapter`: name of the adapter to use. Asserts that `solve` has the signature of the adapter's first solver call
@@ -177,16 +177,16 @@ def regularize(
 
     Returns a callable with the signature of `solve` and some more keyword arguments; see `RegularizedSolve.__call__`.
 
-    Raises `AdapterNotFoundError` if no adapter claims `solve`, `InputError` if several do, `PluginError` if its adapter is
-    broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the adapter
-    can not do.
+    Raises `AdapterNotFoundError` if no adapter claims `solve`, `InputError` if several do, `PluginError` if its adapter
+    is broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the
+    adapter can not do.
     """
     if isinstance(solve, RegularizedSolve):
         raise InputTypeError("`solve` is already regularized; regularize the native call instead.")
     if not callable(solve):
         raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
-    heuristic = _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
-    sampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
+    resolved_heuristic: AbstractHeuristic = _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    resolved_sampler: AbstractSampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
     if gradient not in ("local", "full"):
         raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
@@ -194,7 +194,16 @@ def regularize(
     native, bound_args, bound_kwargs = _unwrap_partial(solve)
     adapter_name, solve_name = _find_adapter(native, adapter)
     regularized = RegularizedSolve(
-        native, adapter_name, solve_name, bound_args, bound_kwargs, heuristic, sampler, gradient, num_samples, batched
+        native,
+        adapter_name,
+        solve_name,
+        bound_args,
+        bound_kwargs,
+        resolved_heuristic,
+        resolved_sampler,
+        gradient,
+        num_samples,
+        batched,
     )
     _check_adapter(regularized)
     return regularized
@@ -235,9 +244,9 @@ def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str,
         names = " and ".join(f"`{name}`" for name, _ in claims)
         raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
     raise AdapterNotFoundError(
-        f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps or jits "
-        "one of these, regularize the inner call and wrap the result; if it has the same signature as one of these, name "
-        "the adapter with `adapter=`; for another solver, write an adapter."
+        f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
+        "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "
+        "these, name the adapter with `adapter=`; for another solver, write an adapter."
     )
 
 
@@ -260,8 +269,8 @@ def _check_adapter(regularized: RegularizedSolve) -> None:
         _refuse(regularized.adapter_name, capabilities.reason_against(need), need.value)
     if regularized.gradient == "full" and regularized.sampler.local_start == "sample":
         raise CapabilityError(
-            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a constant '
-            'state; use `local_start="step"`.'
+            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '
+            'constant state; use `local_start="step"`.'
         )
 
 

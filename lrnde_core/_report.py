@@ -5,13 +5,15 @@ from typing import Any, NamedTuple, final
 
 @final
 class Sample(NamedTuple):
-    """Where the penalty looked, each of shape `(num_samples, *step_batch)`; `step_batch` is `()` where a batch shares steps.
+    """Where the penalty looked, each of shape `(num_samples, *step_batch)`.
 
-    - `t`: time at the start of the local step. `h`: its size, negative where the solve runs backward, clipped to the end
-      of the solve; 0 if the solve took no step. Both in the user's time.
+    `step_batch` is `()` where a batch shares its steps.
+
+    - `t`: time at the start of the local step. `h`: its size, negative where the solve runs backward, clipped to the
+      end of the solve; 0 if the solve took no step. Both in the user's time.
     - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed.
-    - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None` where
-      the heuristic did not need them. None of these carries gradient.
+    - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None`
+      where the heuristic did not need them. None of these carries gradient.
     """
 
     t: Any

@@ -10,7 +10,7 @@ The functions take Python integers or unsigned 32-bit arrays alike.
 
 from typing import Any
 
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace
 
 _MASK = 0xFFFFFFFF
 _FRACTION_SALT = 0x9E3779B9
@@ -26,7 +26,7 @@ def mix32(x: Any) -> Any:
 
 
 def keep_uniformly(bits: Any, index: Any) -> Any:
-    """Whether accepted step `index` (1, 2, ...) replaces the one kept so far; every step is equally likely in the end."""
+    """Whether accepted step `index` (1, 2, ...) replaces the one kept so far; in the end all are equally likely."""
     return (index == 1) | (mix32(bits ^ mix32(index)) < _like(index, _MASK) // index)
 
 
@@ -45,4 +45,4 @@ def fraction(bits: Any) -> Any:
 
 def _like(x: Any, constant: int) -> Any:
     # Array libraries refuse Python integers beyond 31 bits beside an unsigned 32-bit array.
-    return array_namespace(x).asarray(constant, dtype=x.dtype) if is_array_api_obj(x) else constant
+    return constant if isinstance(x, int) else array_namespace(x).asarray(constant, dtype=x.dtype)

@@ -21,7 +21,7 @@ LocalStart = Literal["step", "sample"]
 
 
 class Draw(NamedTuple):
-    """The random number behind one sample: `uniform` in [0, 1), and `bits`, floor(2^24 uniform) as an unsigned integer."""
+    """The random number behind a sample: `uniform` in [0, 1), and `bits`, floor(2^24 uniform) as unsigned integer."""
 
     uniform: Any
     bits: Any
@@ -99,8 +99,8 @@ def _check_sampler(sampler: AbstractSampler) -> None:
 
 
 def _needs(sampler: AbstractSampler, sampling: Capability) -> frozenset[Capability]:
-    restart = {Capability.RESTARTED_STEP} if sampler.local_start == "sample" else set()
-    return frozenset({sampling, *restart})
+    restart = (Capability.RESTARTED_STEP,) if sampler.local_start == "sample" else ()
+    return frozenset((sampling, *restart))
 
 
 @final
@@ -110,8 +110,8 @@ class UniformTime(AbstractSampler):
 
     - `weighting`: `"sum"` weights with duration / size, which makes the penalty an unbiased estimate of the sum of the
       cost over all steps; `"paper"` weights with 1, as the reference code does.
-    - `local_start`: `"step"` takes the local step as the solver took it. `"sample"` restarts at the sampled time with an
-      automatic first step and a constant first stage, as the reference code does.
+    - `local_start`: `"step"` takes the local step as the solver took it. `"sample"` restarts at the sampled time with
+      an automatic first step and a constant first stage, as the reference code does.
 
     Where an event decides the end of the solve, a reservoir weighted by step size takes the place of the drawn time.
 

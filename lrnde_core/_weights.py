@@ -75,7 +75,9 @@ class ExponentialDecay(AbstractWeight):
         _check_weight("ExponentialDecay", "initial", self.initial)
         _check_weight("ExponentialDecay", "final", self.final)
         if self.initial == 0 or self.final == 0:
-            raise InputError("`ExponentialDecay` needs `initial` and `final` above 0; use `Constant(0.0)` for no penalty.")
+            raise InputError(
+                "`ExponentialDecay` needs `initial` and `final` above 0; use `Constant(0.0)` for no penalty."
+            )
         if self.num_iterations < 1:
             raise InputError(f"`ExponentialDecay(num_iterations={self.num_iterations})`: at least 1 is needed.")
 

@@ -1,0 +1,10 @@
+"""What the torch adapters share: draws, the local step, its evaluation without side effects, and `collect`."""
+
+from lrnde_core import collect
+
+from lrnde_torch._evaluate import evaluate_samples
+from lrnde_torch._isolation import no_side_effects
+from lrnde_torch._problem import ExplicitProblem
+from lrnde_torch._random import check_uniforms, draw_uniforms
+
+__all__ = ["ExplicitProblem", "check_uniforms", "collect", "draw_uniforms", "evaluate_samples", "no_side_effects"]

@@ -1,0 +1,84 @@
+"""Evaluating the penalty on the kept steps of a torch solve."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, Sample
+
+
+def evaluate_samples(
+    penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw], zero: torch.Tensor, *, is_batched: bool
+) -> tuple[torch.Tensor, Sample]:
+    """The mean of the weighted costs over samples, and the samples stacked, each of shape `(num_samples,)`.
+
+    `zero` is 0 in the dtype and on the device of the penalty. Where the solve took no step, or the local step is not
+    finite, it is the result, without any graph: a zero cotangent times a derivative that is not finite would still
+    poison training.
+    """
+    records: Sequence[Record] = recording.records
+    if not recording.is_valid:
+        return zero, _empty_sample(penalty, records, zero)
+    if is_batched and len(records) > 1:
+        terms = _evaluate_batched(penalty, recording, draws)
+    else:
+        pairs = zip(draws, records, strict=True)
+        terms = _stack([penalty(recording.problem, draw, record) for draw, record in pairs], zero)
+    value = terms.cost.mean().to(zero.dtype)
+    if not torch.isfinite(value):
+        value = zero
+    return value, Sample(*(None if entry is None else entry.detach() for entry in terms.sample))
+
+
+def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw]) -> PenaltyTerm:
+    records: Sequence[Record] = recording.records
+    (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
+
+    def stacked(values: Sequence[Any]) -> torch.Tensor:
+        return torch.tensor(values, dtype=state.real.dtype, device=state.device)
+
+    # vmap returns tensors only, so weights become one and entries that were not computed are left out.
+    computed: list[str] = []
+
+    def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
+        record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known))
+        cost, sample = penalty(recording.problem, Draw(uniform, bits), record)
+        entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
+        computed[:] = entries
+        return cost, *(torch.as_tensor(entry, dtype=y.dtype, device=y.device) for entry in entries.values())
+
+    cost, *entries = torch.func.vmap(one)(
+        stacked([draw.uniform for draw in draws]),
+        torch.tensor([draw.bits for draw in draws], device=state.device),
+        stacked([record.t for record in records]),
+        stacked([record.h for record in records]),
+        stacked([record.remaining for record in records]),
+        torch.stack([record.y[0] for record in records]),
+        *(stacked(values) for values in zip(*(record.drawn[:-1] for record in records), strict=True)),
+    )
+    missing = dict.fromkeys(Sample._fields)
+    return PenaltyTerm(cost, Sample(**{**missing, **dict(zip(computed, entries, strict=True))}))
+
+
+def _stack(terms: Sequence[PenaltyTerm], like: torch.Tensor) -> PenaltyTerm:
+    def stacked(values: Sequence[Any]) -> torch.Tensor | None:
+        if values[0] is None:
+            return None
+        if isinstance(values[0], torch.Tensor):
+            return torch.stack(tuple(values))
+        return torch.tensor(values, dtype=torch.float64, device=like.device)
+
+    samples = zip(*(term.sample for term in terms), strict=True)
+    return PenaltyTerm(torch.stack([term.cost for term in terms]), Sample(*map(stacked, samples)))
+
+
+def _empty_sample(penalty: LocalPenalty, records: Sequence[Record], zero: torch.Tensor) -> Sample:
+    zeros = zero.expand(len(records))
+    needs = penalty.heuristic.needs
+    return Sample(
+        t=torch.tensor([record.t for record in records], dtype=torch.float64, device=zero.device),
+        h=zeros,
+        weight=zeros,
+        error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
+        stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
+    )

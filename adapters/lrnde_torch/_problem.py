@@ -1,0 +1,87 @@
+"""One differentiable step of an explicit Runge--Kutta method in torch, on a state of one tensor."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from lrnde_core import (
+    AbstractLocalProblem,
+    AbstractStages,
+    ExplicitTableau,
+    Leaves,
+    StepEstimate,
+    doubled_step,
+    explicit_advance,
+    explicit_step,
+)
+
+Tensor = torch.Tensor
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExplicitProblem(AbstractLocalProblem, AbstractStages):
+    """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method.
+
+    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: what the user gave, which may
+      be a module with buffers.
+    - `tableau`: of the method; without an embedded error estimate, steps are doubled.
+    - `rtol`, `atol`: scalars or tensors that broadcast against the state; `None` for fixed steps.
+    - `error_norm`: the user's norm of a state-shaped tensor.
+    - `ends_before_t1`: whether the stage at the end of a step is evaluated one rounding before it, as torchdiffeq does, so
+      that a jump of the field at the end belongs to the next step.
+    """
+
+    field: Callable[[Tensor, Tensor], Tensor]
+    user_field: Any
+    tableau: ExplicitTableau
+    rtol: Any
+    atol: Any
+    error_norm: Callable[[Tensor], Any]
+    dtype: torch.dtype
+    device: torch.device
+    ends_before_t1: bool
+
+    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+        del carry
+        first_increment = None if first_stage is None else (first_stage[0] * h,)
+        take = doubled_step if self.tableau.error is None else explicit_step
+        return take(self, self.tableau, t, h, y, first_increment)
+
+    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+        del carry
+        return explicit_advance(self, self.tableau, t, h, y)
+
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        time = self._time(t + abscissa * h)
+        if abscissa == 1 and self.ends_before_t1:
+            time = torch.nextafter(time, self._time(t))
+        return (self.field(time, y[0]) * h,)
+
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        total = y[0]
+        for weight, (increment,) in zip(weights, increments, strict=False):
+            if weight != 0:
+                total = torch.add(total, increment, alpha=weight)
+        return (total,)
+
+    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+        return (self.field(self._time(t), y[0]),)
+
+    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+        primals = (self._time(t), y[0])
+        tangents = (torch.full_like(primals[0], dt), dy[0])
+        _, derivative = torch.func.jvp(lambda time, state: function(time, (state,))[0], primals, tangents)
+        return (derivative,)
+
+    def norm(self, leaves: Leaves) -> Any:
+        return self.error_norm(leaves[0])
+
+    def detach(self, leaves: Leaves) -> Leaves:
+        return tuple(leaf.detach() for leaf in leaves)
+
+    def _time(self, t: Any) -> Tensor:
+        if isinstance(t, Tensor):
+            return t.to(self.dtype)
+        return torch.full((), t, dtype=self.dtype, device=self.device)

@@ -1,0 +1,70 @@
+"""The methods of torchdiffeq, as the core's tableaus.
+
+Adaptive methods: read from the library's own solver classes, so that whatever adaptive method an installed version has
+is served with its own coefficients. Fixed-step methods: torchdiffeq has no tableaus for them; they stand here, each
+tested against one step of the library.
+"""
+
+import functools
+from typing import Any
+
+from lrnde_core import ExplicitTableau
+from torchdiffeq._impl.odeint import SOLVERS
+from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
+from torchdiffeq._impl.solvers import FixedGridODESolver
+
+DEFAULT_METHOD = "dopri5"
+
+_THIRD = 1 / 3
+
+_FIXED: dict[str, tuple[int, ExplicitTableau]] = {
+    "euler": (1, ExplicitTableau((), (1.0,), (0.0,), None)),
+    "midpoint": (2, ExplicitTableau(((0.5,),), (0.0, 1.0), (0.0, 0.5), None)),
+    "heun2": (2, ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), None)),
+    "heun3": (3, ExplicitTableau(((_THIRD,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, _THIRD, 2 / 3), None)),
+    # torchdiffeq's rk4 is the 3/8 rule.
+    "rk4": (
+        4,
+        ExplicitTableau(
+            ((_THIRD,), (-_THIRD, 1.0), (1.0, -1.0, 1.0)), (0.125, 0.375, 0.375, 0.125), (0.0, _THIRD, 2 / 3, 1.0), None
+        ),
+    ),
+}
+
+
+def is_adaptive(method: str) -> bool:
+    """Whether the method is an adaptive Runge--Kutta method of the installed torchdiffeq, explicit."""
+    solver = SOLVERS.get(method)
+    return isinstance(solver, type) and issubclass(solver, RKAdaptiveStepsizeODESolver) and _is_explicit(solver)
+
+
+def is_fixed_step(method: str) -> bool:
+    """Whether the method takes fixed steps and its tableau is known here."""
+    solver = SOLVERS.get(method)
+    return method in _FIXED and isinstance(solver, type) and issubclass(solver, FixedGridODESolver)
+
+
+def supported_methods() -> list[str]:
+    """Names of all methods that can be regularized, sorted."""
+    return sorted(method for method in SOLVERS if is_adaptive(method) or is_fixed_step(method))
+
+
+@functools.cache
+def tableau(method: str) -> tuple[int, ExplicitTableau]:
+    """Order and tableau of a method for which `is_adaptive` or `is_fixed_step` holds."""
+    if is_fixed_step(method):
+        return _FIXED[method]
+    solver: Any = SOLVERS[method]
+    rows = tuple(_floats(row) for row in solver.tableau.beta)
+    solution = _floats(solver.tableau.c_sol)
+    abscissae = (0.0, *_floats(solver.tableau.alpha))
+    return solver.order, ExplicitTableau(rows, solution, abscissae, _floats(solver.tableau.c_error))
+
+
+def _is_explicit(solver: Any) -> bool:
+    # Rows of an explicit tableau lengthen by one from stage to stage.
+    return all(len(row) == stage + 1 for stage, row in enumerate(solver.tableau.beta))
+
+
+def _floats(tensor: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in tensor.tolist())

@@ -1,0 +1,132 @@
+"""The stand-in for the user's field during one forward solve: it counts, and keeps the drawn steps.
+
+torchdiffeq looks up `callback_step`, `callback_accept_step` and `callback_reject_step` on the field it is given, and
+warns about those that a method does not call. So there is one class per kind of method, and everything else, the user's
+own callbacks included, is passed through. Nothing of the solve changes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from lrnde_core import AcceptedStep, RecordingPlan
+
+Tensor = torch.Tensor
+State = Any
+"""A tensor, or a tuple of tensors: the state as the user's field sees it."""
+
+
+class KeptStep(NamedTuple):
+    """An accepted step as the solver took it: start, time since the start of the solve, size, state, and its stages.
+
+    - `stages`: pairs (state, dy/dt) of the solver's own evaluations, the first stage first; `None` unless the recording
+      keeps gradients and the method is adaptive.
+    """
+
+    t: float
+    elapsed: float
+    size: float
+    y: State
+    stages: list[tuple[State, State]] | None
+
+
+class _Recorder:
+    """What both kinds of stand-in do. `duration` is the length of the solve, `None` where an event decides it."""
+
+    def __init__(self, field: Any, plan: RecordingPlan | None, start: float, duration: float | None) -> None:
+        self._field = field
+        self._plan = plan
+        self._start = start
+        self._duration = duration
+        self._is_open = True
+        self._keeps_stages = plan is not None and plan.keeps_gradient
+        self._evaluations: list[tuple[State, State]] = []
+        self._first_stage: tuple[State, State] | None = None
+        self.num_evaluations = 0
+        self.num_steps = 0
+        self.num_accepted = 0
+        self.last_end = 0.0
+        draws: Sequence[Any] = () if plan is None else plan.draws
+        self.kept: list[KeptStep | None] = [None] * len(draws)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._field, name)
+
+    def __call__(self, t: Tensor, y: State) -> State:
+        derivative = self._field(t, y)
+        if self._is_open:
+            self.num_evaluations += 1
+            if self._keeps_stages:
+                self._evaluations.append((y, derivative))
+        return derivative
+
+    def close(self) -> None:
+        """End of the forward solve: the backward pass of an adjoint calls the field through here too."""
+        self._is_open = False
+        self._evaluations = []
+
+    def _accept(self, t0: Tensor, y0: State, dt: Tensor, stages: list[tuple[State, State]] | None) -> None:
+        self.num_accepted += 1
+        t, size = t0.item(), dt.item()
+        elapsed = abs(t - self._start)
+        self.last_end = elapsed + size
+        if self._plan is None:
+            return
+        step = AcceptedStep(self.num_accepted, elapsed, size, self._duration)
+        for sample, draw in enumerate(self._plan.draws):
+            if self._plan.sampler.keep(draw, step):
+                self.kept[sample] = KeptStep(t, elapsed, size, y0, stages)
+
+    def _forward(self, name: str, *args: Any) -> None:
+        callback: Callable[..., None] | None = getattr(self._field, name, None)
+        if callback is not None:
+            callback(*args)
+
+
+@final
+class AdaptiveRecorder(_Recorder):
+    """Stands in for the field of an adaptive solve."""
+
+    def __init__(self, field: Any, plan: RecordingPlan | None, start: float, duration: float | None) -> None:
+        super().__init__(field, plan, start, duration)
+        self._was_accepted = False
+
+    def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
+        self._forward("callback_step", t0, y0, dt)
+        if not self._is_open:
+            return
+        self.num_steps += 1
+        if self._keeps_stages:
+            # The first evaluation of a solve is f(t0, y0); what follows it chooses the first step. From then on the last
+            # evaluation of an accepted step, or the one after a jump, is the first stage of the next.
+            if self._first_stage is None:
+                self._first_stage = self._evaluations[0]
+            elif self._was_accepted:
+                self._first_stage = (y0, self._evaluations[-1][1])
+            self._evaluations = []
+        self._was_accepted = False
+
+    def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
+        self._forward("callback_accept_step", t0, y0, dt)
+        if not self._is_open:
+            return
+        self._was_accepted = True
+        stages = None
+        if self._keeps_stages:
+            assert self._first_stage is not None  # callback_step comes first
+            stages = [self._first_stage, *self._evaluations]
+        self._accept(t0, y0, dt, stages)
+
+    def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
+        self._forward("callback_reject_step", t0, y0, dt)
+
+
+@final
+class FixedStepRecorder(_Recorder):
+    """Stands in for the field of a fixed-step solve, where every step is accepted."""
+
+    def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
+        self._forward("callback_step", t0, y0, dt)
+        if self._is_open:
+            self.num_steps += 1
+            self._accept(t0, y0, dt, None)

@@ -1,0 +1,73 @@
+"""The user's state as one flat tensor, as torchdiffeq itself keeps it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from lrnde_core import InputTypeError
+
+Tensor = torch.Tensor
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class StateLayout:
+    """Shapes, dtype and device of a state: a tensor, or a tuple of tensors that is flattened into a vector."""
+
+    shapes: tuple[torch.Size, ...]
+    dtype: torch.dtype
+    device: torch.device
+    is_tuple: bool
+
+    @classmethod
+    def of(cls, y0: Any) -> "StateLayout":
+        """The layout of `y0`. Raises `InputTypeError` if it is neither a tensor nor a non-empty tuple of tensors."""
+        tensors = (y0,) if isinstance(y0, Tensor) else y0
+        if not isinstance(tensors, tuple) or not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise InputTypeError(f"`y0` must be a tensor or a tuple of tensors, not `{type(y0).__name__}`.")
+        shapes = tuple(tensor.shape for tensor in tensors)
+        return cls(shapes, tensors[0].dtype, tensors[0].device, not isinstance(y0, Tensor))
+
+    def flatten(self, y: Any) -> Tensor:
+        """One tensor from a state of the user's."""
+        return torch.cat([tensor.reshape(-1) for tensor in y]) if self.is_tuple else y
+
+    def unflatten(self, y: Tensor) -> Any:
+        """A state as the user's functions expect it, from one tensor."""
+        if not self.is_tuple:
+            return y
+        parts = torch.split(y, [shape.numel() for shape in self.shapes])
+        return tuple(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+
+    def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
+        """The user's field on the flat state."""
+        return self.flatten(field(t, self.unflatten(y)))
+
+    def flat_norm(self, norm: Callable[[Any], Any], y: Tensor) -> Tensor:
+        """The user's norm on the flat state."""
+        return torch.as_tensor(norm(self.unflatten(y)), dtype=self.dtype, device=self.device).abs()
+
+    def flat_tolerance(self, tolerance: Any) -> Any:
+        """A tolerance that broadcasts against the flat state: a number, a tensor, or one for each tensor of a tuple."""
+        if self.is_tuple and not isinstance(tolerance, int | float) and not _is_scalar(tolerance):
+            parts = [
+                torch.as_tensor(part, dtype=self.dtype, device=self.device).expand(shape.numel())
+                for part, shape in zip(tolerance, self.shapes, strict=True)
+            ]
+            return torch.cat(parts)
+        return tolerance.detach().to(self.dtype) if isinstance(tolerance, Tensor) else tolerance
+
+
+def rms_norm(tensor: Tensor) -> Tensor:
+    """The root mean square over the whole batch: torchdiffeq's norm of a tensor state."""
+    return tensor.abs().pow(2).mean().sqrt()
+
+
+def mixed_norm(tensors: tuple[Tensor, ...]) -> Tensor:
+    """The largest root mean square of the tensors: torchdiffeq's norm of a tuple state."""
+    return torch.stack([rms_norm(tensor) for tensor in tensors]).max()
+
+
+def _is_scalar(tolerance: Any) -> bool:
+    return isinstance(tolerance, Tensor) and tolerance.ndim == 0
