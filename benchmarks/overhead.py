@@ -1,0 +1,262 @@
+"""What the penalty costs: time and peak memory of a wrapped training iteration against the bare one.
+
+    python benchmarks/overhead.py [--fast] [--json FILE]
+
+Time: bare and wrapped iterations (solve, loss, backward pass) alternate in one process; the figure is the median of the
+paired ratios. Beside it stands the floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted
+steps is forced by a largest step, so that both sides take the same ones.
+
+Memory: torch, peak resident memory of a process of its own above what it held before the iteration; JAX, the temporary
+memory that XLA plans for the compiled iteration.
+"""
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lrnde_core as lrnde
+
+TOLERANCE = 1e-3
+WIDTH, HIDDEN, BATCH = 64, 100, 128
+HEURISTICS: dict[str, tuple[lrnde.AbstractHeuristic, lrnde.AbstractSampler]] = {
+    "PredictedSteps, UniformStep": (lrnde.PredictedSteps(), lrnde.UniformStep()),
+    "ErrorEstimate, UniformTime": (lrnde.ErrorEstimate(), lrnde.UniformTime()),
+    "TaylorDerivative(2), UniformTime": (lrnde.TaylorDerivative(2), lrnde.UniformTime()),
+    'TaylorDerivative(2, at="step"), UniformTime': (lrnde.TaylorDerivative(2, at="step"), lrnde.UniformTime()),
+}
+Iteration = Callable[[], Any]
+
+
+def torch_iterations(
+    entry: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
+) -> tuple[Iteration, Iteration, Callable[[], float]]:
+    """A bare and a wrapped iteration of torchdiffeq, and what measures the floor of their ratio."""
+    import torch
+    import torchdiffeq
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    solve: Any = getattr(torchdiffeq, entry)
+
+    class Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Linear(WIDTH + 1, HIDDEN)
+            self.second = torch.nn.Linear(HIDDEN + 1, WIDTH)
+
+        def forward(self, t: Any, y: Any) -> Any:
+            times = t.expand(y.shape[0], 1)
+            return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
+
+    field, y0, ts = Field(), torch.randn(batch, WIDTH), torch.tensor([0.0, 1.0])
+    options = {"max_step": 1 / num_steps, "first_step": 1 / num_steps}
+    if entry == "odeint_adjoint":
+        arguments = {"options": options, "adjoint_options": options}
+    else:
+        arguments = {"options": options}
+    wrapped_solve: Any = lrnde.regularize(solve, heuristic=heuristic, sampler=sampler)
+
+    def bare() -> None:
+        field.zero_grad()
+        solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)[-1].square().mean().backward()
+
+    def wrapped() -> lrnde.Report:
+        field.zero_grad()
+        ys, report = wrapped_solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)
+        (ys[-1].square().mean() + 0.1 * report.penalty).backward()
+        return report
+
+    def floor() -> float:
+        report = wrapped()
+        return 1 + report.nfe_extra / report.nfe
+
+    return bare, wrapped, floor
+
+
+def jax_functions(
+    adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
+) -> tuple[Any, Any, Any]:
+    """Jitted bare and wrapped gradients of diffrax, and their arguments."""
+    import diffrax
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    weights = (
+        0.1 * jax.random.normal(keys[0], (WIDTH + 1, HIDDEN)),
+        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, WIDTH)),
+    )
+    y0 = jax.random.normal(keys[2], (batch, WIDTH))
+
+    def field(t: Any, y: Any, weights: Any) -> Any:
+        times = jnp.broadcast_to(t, (y.shape[0], 1))
+        hidden = jnp.tanh(jnp.concatenate([y, times], 1) @ weights[0])
+        return jnp.concatenate([hidden, times], 1) @ weights[1]
+
+    term = diffrax.ODETerm(field)
+    controller = diffrax.PIDController(rtol=TOLERANCE, atol=TOLERANCE, dtmax=1 / num_steps)
+    wrapped_solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic, sampler=sampler)
+    arguments = {
+        "stepsize_controller": controller,
+        "adjoint": getattr(diffrax, adjoint_name)(),
+        "max_steps": num_steps + 1,
+    }
+
+    def bare_loss(weights: Any, y0: Any, draw: Any) -> Any:
+        del draw
+        solution = diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, 1.0, 1 / num_steps, y0, weights, **arguments)
+        return jnp.mean(jnp.square(solution.ys)), None
+
+    def wrapped_loss(weights: Any, y0: Any, draw: Any) -> Any:
+        solution, report = wrapped_solve(
+            term, diffrax.Tsit5(), 0.0, 1.0, 1 / num_steps, y0, weights, draw=draw, **arguments
+        )
+        return jnp.mean(jnp.square(solution.ys)) + 0.1 * report.penalty, report
+
+    draw = jnp.array([0.4])
+    bare = jax.jit(eqx.filter_grad(bare_loss, has_aux=True))
+    wrapped = jax.jit(eqx.filter_grad(wrapped_loss, has_aux=True))
+    return bare, wrapped, (weights, y0, draw)
+
+
+def jax_iterations(
+    adjoint: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
+) -> tuple[Iteration, Iteration, Callable[[], float]]:
+    """A bare and a wrapped iteration of diffrax, and what measures the floor of their ratio."""
+    import jax
+
+    bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, batch)
+
+    def floor() -> float:
+        _, report = wrapped(*arguments)
+        return 1 + int(report.nfe_extra) / int(report.nfe)
+
+    return (
+        lambda: jax.block_until_ready(bare(*arguments)),
+        lambda: jax.block_until_ready(wrapped(*arguments)),
+        floor,
+    )
+
+
+def paired_ratio(bare: Iteration, wrapped: Iteration, seconds: float) -> tuple[float, float]:
+    """Median ratio wrapped / bare over alternating iterations, and the median bare time in seconds."""
+    for _ in range(3):
+        bare()
+        wrapped()
+    ratios, times = [], []
+    gc.disable()  # a collection in one of the two would be charged to it
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline or len(ratios) < 10:
+        start = time.perf_counter()
+        bare()
+        middle = time.perf_counter()
+        wrapped()
+        end = time.perf_counter()
+        ratios.append((end - middle) / (middle - start))
+        times.append(middle - start)
+    gc.enable()
+    return statistics.median(ratios), statistics.median(times)
+
+
+def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
+    """One row for each backend, entry point, heuristic and number of steps."""
+    rows = []
+    for backend, entry, make in (
+        ("torchdiffeq", "odeint", torch_iterations),
+        ("torchdiffeq", "odeint_adjoint", torch_iterations),
+        ("diffrax", "RecursiveCheckpointAdjoint", jax_iterations),
+    ):
+        for num_steps in step_counts:
+            for name, (heuristic, sampler) in HEURISTICS.items():
+                bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH)
+                floor = measure_floor()
+                ratio, bare_seconds = paired_ratio(bare, wrapped, seconds)
+                row = {
+                    "backend": backend,
+                    "entry": entry,
+                    "steps": num_steps,
+                    "heuristic": name,
+                    "bare_ms": 1e3 * bare_seconds,
+                    "ratio": ratio,
+                    "floor": floor,
+                }
+                rows.append(row)
+                print(
+                    f"{backend:12} {entry:27} {num_steps:5} steps  {name:44} bare {row['bare_ms']:8.2f} ms  "
+                    f"ratio {ratio:.3f}  floor {floor:.3f}",
+                    flush=True,
+                )
+    return rows
+
+
+def peak_resident(entry: str, num_steps: int, is_wrapped: bool, batch: int) -> int:
+    """Bytes that one torch iteration adds to the peak resident memory of this (fresh) process."""
+    heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
+    # The first iteration, which allocates what torch keeps for good, is a small one.
+    torch_iterations(entry, 2, heuristic, sampler, 2)[is_wrapped]()
+    iteration = torch_iterations(entry, num_steps, heuristic, sampler, batch)[is_wrapped]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    iteration()
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
+    """Peak memory of wrapped over bare, at a batch large enough to count."""
+    rows = []
+    for entry in ("odeint", "odeint_adjoint"):
+        for num_steps in step_counts:
+            batch = 8192 if num_steps <= 100 else 512
+            sizes = []
+            for is_wrapped in (False, True):
+                command = [sys.executable, __file__, "--peak", entry, str(num_steps), str(int(is_wrapped)), str(batch)]
+                sizes.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            rows.append(_memory_row("torchdiffeq", entry, num_steps, *sizes))
+    for adjoint in ("DirectAdjoint", "RecursiveCheckpointAdjoint"):
+        for num_steps in step_counts:
+            heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
+            bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, 2048)
+            sizes = [
+                function.lower(*arguments).compile().memory_analysis().temp_size_in_bytes for function in (bare, wrapped)
+            ]
+            rows.append(_memory_row("diffrax", adjoint, num_steps, *sizes))
+    return rows
+
+
+def _memory_row(backend: str, entry: str, num_steps: int, bare: int, wrapped: int) -> dict[str, Any]:
+    print(
+        f"{backend:12} {entry:27} {num_steps:5} steps  peak memory {bare / 2**20:9.1f} MiB bare, ratio {wrapped / bare:.3f}",
+        flush=True,
+    )
+    return {"backend": backend, "entry": entry, "steps": num_steps, "bare_bytes": bare, "ratio": wrapped / bare}
+
+
+def main() -> None:
+    """Print the tables; write them to a file if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="fewer repetitions and no 1000-step memory")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        entry, num_steps, is_wrapped, batch = options.peak
+        print(peak_resident(entry, int(num_steps), is_wrapped == "1", int(batch)))
+        return
+    figures = {
+        "time": time_rows([7, 30, 100], seconds=1.0 if options.fast else 6.0),
+        "memory": memory_rows([30] if options.fast else [30, 1000]),
+    }
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
