@@ -1,0 +1,47 @@
+"""The adapter for `diffrax.diffeqsolve`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import jax.numpy as jnp
+from lrnde_core import AbstractAdapter, AbstractCall, Capabilities, Capability, Draw, LocalPenalty, Recording, Sample
+from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples
+
+from lrnde_diffrax._arguments import read_arguments
+from lrnde_diffrax._call import DiffraxCall
+from lrnde_diffrax._facts import method_facts
+
+
+@final
+class DiffraxAdapter(AbstractAdapter):
+    """Ordinary and smoothly controlled equations with adaptive steps, under any of diffrax's adjoints."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities.declare({
+        Capability.FIXED_STEP_ODE: (
+            "fixed steps have no tolerance to compare their error with; use "
+            "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
+        ),
+        Capability.COLLECT: "a report collected under `jax.jit` would leak tracers; use the report that the call returns.",
+    })
+    random_argument: ClassVar[str] = "key"
+
+    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+        del solve
+        arguments = read_arguments(native, args, kwargs)
+        return DiffraxCall(arguments, method_facts(arguments))
+
+    def draw(self, source: Any, num_samples: int) -> Any:
+        return draw_uniforms(source, num_samples)
+
+    def check_draw(self, draw: Any, num_samples: int) -> Draw:
+        return check_uniforms(draw, num_samples)
+
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
+    ) -> tuple[Any, Sample]:
+        del is_batched  # always
+        return evaluate_samples(penalty, recording, draws)
+
+    def zero_penalty(self, call: AbstractCall) -> Any:
+        assert isinstance(call, DiffraxCall)
+        return jnp.zeros((), call.arguments.state_dtype)

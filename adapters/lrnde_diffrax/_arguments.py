@@ -1,0 +1,100 @@
+"""Reading the arguments of a `diffeqsolve` call."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from lrnde_core import InputTypeError
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """One call of `diffeqsolve` or of a function with its signature, not yet made.
+
+    - `native`: the function. `given`: what the user gave it. `defaults`: what it assumes of the rest.
+    """
+
+    native: Callable[..., Any]
+    given: inspect.BoundArguments
+    defaults: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.given.arguments.get(name, self.defaults.get(name))
+
+    def call(self, **replaced: Any) -> Any:
+        """Make the call, with some arguments replaced."""
+        given = inspect.BoundArguments(self.given.signature, {**self.given.arguments, **replaced})  # pyright: ignore[reportArgumentType]
+        # `BoundArguments` reads its values in the order of the signature.
+        return self.native(*given.args, **given.kwargs)
+
+    @property
+    def has_event(self) -> bool:
+        return self["event"] is not None or self["discrete_terminating_event"] is not None
+
+    @property
+    def has_event_root_finder(self) -> bool:
+        """Whether the solve may end inside a step."""
+        return self["event"] is not None and self["event"].root_finder is not None
+
+    @functools.cached_property
+    def time_dtype(self) -> Any:
+        """The dtype that `diffeqsolve` gives all times."""
+        times = [self["t0"], self["t1"], self["dt0"]]
+        is_sub = functools.partial(_is_instance, diffrax.SubSaveAt)
+        times += [sub.ts for sub in jax.tree.leaves(self["saveat"].subs, is_leaf=is_sub)]
+        with jax.numpy_dtype_promotion("standard"):
+            dtype = jnp.result_type(*(time for time in times if time is not None))
+        return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+    @functools.cached_property
+    def y0(self) -> Any:
+        """The initial state as `diffeqsolve` promotes it, shapes and dtypes only."""
+
+        def promote(leaf: Any) -> jax.ShapeDtypeStruct:
+            with jax.numpy_dtype_promotion("standard"):
+                return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf, self.time_dtype))
+
+        return jax.tree.map(promote, self["y0"])
+
+    @property
+    def is_complex(self) -> bool:
+        leaves = [leaf for leaf in jax.tree.leaves((self["terms"], self["args"])) if eqx.is_array_like(leaf)]
+        return any(jnp.iscomplexobj(leaf) for leaf in leaves) or any(
+            jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in jax.tree.leaves(self.y0)
+        )
+
+    @property
+    def state_dtype(self) -> Any:
+        """The real dtype of the state, in which the penalty is."""
+        dtype = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(self.y0)), self.time_dtype)
+        return jnp.finfo(dtype).dtype
+
+
+def read_arguments(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """Bind the arguments to the signature of `native`; what does not fit raises the library's own `TypeError`."""
+    signature = _signature(native)
+    try:
+        given = signature.bind(*args, **kwargs)
+    except TypeError as exc:
+        native(*args, **kwargs)
+        raise InputTypeError(f"The arguments do not fit `diffrax.diffeqsolve`: {exc}.") from exc
+    own = {name: parameter.default for name, parameter in _signature(diffrax.diffeqsolve).parameters.items()}
+    own |= {name: parameter.default for name, parameter in signature.parameters.items()}
+    defaults = {name: value for name, value in own.items() if value is not inspect.Parameter.empty}
+    return Arguments(native, given, defaults)
+
+
+@functools.lru_cache(maxsize=16)
+def _signature(native: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(native)
+
+
+def _is_instance(cls: type, value: Any) -> bool:
+    return isinstance(value, cls)

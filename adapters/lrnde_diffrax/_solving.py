@@ -1,0 +1,56 @@
+"""Making a `diffeqsolve` call with the recorder in place, and taking every trace of it out of the solution."""
+
+import dataclasses
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+
+from lrnde_diffrax._adjoint import copy_saveat, delegate
+from lrnde_diffrax._arguments import Arguments
+from lrnde_diffrax._recorder import RecorderState, RecordingController
+
+
+def solve_recorded(arguments: Arguments, recorder: RecordingController) -> tuple[Any, RecorderState, Any]:
+    """The solution as the bare call returns it, the recorder's state, and the final time where an event may decide it.
+
+    The final time is `None` where the solve can only end at the end of a step.
+    """
+    saveat = arguments["saveat"]
+    needs_final_time = recorder.draws is not None and arguments.has_event_root_finder
+    adds_final_time = needs_final_time and not _saves_final_time_alone(saveat.subs)
+    replaced = {
+        "saveat": copy_saveat(
+            saveat, subs=(saveat.subs, _FINAL_TIME) if adds_final_time else saveat.subs, controller_state=True
+        ),
+        "stepsize_controller": recorder,
+        "adjoint": delegate(arguments["adjoint"]),
+    }
+    if arguments["controller_state"] is not None:
+        y0 = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), arguments.y0)
+        replaced["controller_state"] = recorder.initial_state(arguments["controller_state"], y0)
+    solution = arguments.call(**replaced)
+    state: RecorderState = solution.controller_state
+    ts, ys, final_time = solution.ts, solution.ys, None
+    if adds_final_time:
+        (ts, final_ts), (ys, _) = ts, ys
+        final_time = jax.lax.stop_gradient(final_ts[-1])
+    elif needs_final_time:
+        final_time = jax.lax.stop_gradient(ts[-1])
+    controller_state = state.controller_state if saveat.controller_state else None
+    return dataclasses.replace(solution, ts=ts, ys=ys, controller_state=controller_state), state, final_time
+
+
+def _save_nothing(t: Any, y: Any, args: Any) -> jax.Array:
+    # Not an empty tree: diffrax's loops want arrays to write to.
+    del t, y, args
+    return jnp.zeros((0,))
+
+
+_FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=_save_nothing)
+
+
+def _saves_final_time_alone(subs: Any) -> bool:
+    """Whether the last of the user's own times is where the solve ended; times after an event are moved out otherwise."""
+    return isinstance(subs, diffrax.SubSaveAt) and subs.t1 and subs.ts is None and subs.steps == 0

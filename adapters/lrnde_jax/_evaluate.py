@@ -1,0 +1,55 @@
+"""Evaluating the penalty on the kept steps of a JAX solve."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from lrnde_core import Draw, LocalPenalty, Record, Recording, Sample
+
+from lrnde_jax._guard import finite_or_zero
+
+
+@eqx.filter_jit
+def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -> tuple[jax.Array, Sample]:
+    """The mean of the weighted costs over samples, and the samples stacked, without gradient.
+
+    - `penalty`: static. `recording.records`: one `Record` of arrays of shape `(num_samples, ...)`, all of them finite.
+    - `draws`: one `Draw` of arrays of shape `(num_samples,)`.
+
+    The penalty has the real dtype of the state. It is 0 with gradient 0 where the recording is not valid or a local
+    step is not finite; `h`, `weight` and what was estimated are then 0 as well.
+    """
+    is_valid = recording.is_valid.astype(bool)
+
+    def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
+        dtype = real_dtype(record.y)
+        cost, sample = penalty(recording.problem, draw, record)
+        entries = [None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample]
+        return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
+
+    def mean() -> tuple[Any, Sample]:
+        pair = (draws, recording.records)
+        if draws.bits.shape == (1,):
+            # Without `vmap` a field sees no batching, and compiles faster.
+            cost, sample = one(*jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, pair))
+            return cost, jax.tree.map(lambda leaf: leaf[None], sample)
+        costs, sample = eqx.filter_vmap(one, in_axes=eqx.if_array(0))(*pair)
+        return jnp.mean(costs), sample
+
+    with jax.numpy_dtype_promotion("standard"):
+        value, sample = finite_or_zero(mean, is_valid)
+        return value, _without_invalid(sample, is_valid)
+
+
+def real_dtype(leaves: Any) -> Any:
+    """The real dtype that the leaves of a state share."""
+    return jnp.finfo(jnp.result_type(*leaves)).dtype
+
+
+def _without_invalid(sample: Sample, is_valid: Any) -> Sample:
+    masked = [
+        None if entry is None else jnp.where(is_valid & jnp.isfinite(entry), entry, jnp.zeros_like(entry))
+        for entry in sample[1:]
+    ]
+    return Sample(sample.t, *masked)

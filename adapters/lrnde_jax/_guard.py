@@ -1,0 +1,56 @@
+"""A gradient that is exactly 0, rather than not a number, where the value is not finite."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+
+Terms = tuple[Any, Any]
+
+
+def finite_or_zero(function: Callable[[], Terms], is_valid: Any) -> Terms:
+    """`function()`, a pair of a scalar and further values, with the scalar 0 where it is not finite or not `is_valid`.
+
+    Its gradient is then exactly 0 too, with respect to all that `function` closes over. Masking the result would not do:
+    a zero cotangent times a derivative that is not finite is not a number. So the tangents are masked where they enter.
+
+    The further values carry no gradient. Differentiable forward and backward, any number of times. Under `jax.vmap` the
+    value is masked for each element, but the tangents are masked for the whole batch at once: masking those of shared
+    parameters for each element would cost a copy of them for each.
+    """
+    converted = eqx.filter_closure_convert(function)
+    arrays, static = eqx.partition(converted, eqx.is_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    return _call(leaves, structure=structure, static=static, is_valid=is_valid)
+
+
+def _mask(value: Any, is_valid: Any) -> Any:
+    return jnp.where(jnp.isfinite(value) & is_valid, value, jnp.zeros_like(value))
+
+
+@eqx.filter_custom_jvp
+def _call(leaves: list[Any], *, structure: Any, static: Any, is_valid: Any) -> Terms:
+    value, further = eqx.combine(jax.tree.unflatten(structure, leaves), static)()
+    return _mask(value, is_valid), further
+
+
+@_call.def_jvp
+def _call_jvp(primals: Any, tangents: Any, *, structure: Any, static: Any, is_valid: Any) -> Any:
+    (leaves,), (tangents,) = primals, tangents
+    moving = [i for i, tangent in enumerate(tangents) if tangent is not None]
+
+    def function(*values: Any) -> Terms:
+        merged = list(leaves)
+        for i, value in zip(moving, values, strict=True):
+            merged[i] = value
+        return eqx.combine(jax.tree.unflatten(structure, merged), static)()
+
+    (value, further), linear = jax.linearize(function, *(leaves[i] for i in moving))
+    is_safe = eqxi.unvmap_all(jnp.isfinite(value)) & eqxi.unvmap_any(is_valid)
+    masked = [jnp.where(is_safe, tangents[i], jnp.zeros_like(tangents[i])) for i in moving]
+    tangent, _ = linear(*masked)
+    tangent = jnp.where(is_safe & is_valid, tangent, jnp.zeros_like(tangent))
+    return (_mask(value, is_valid), further), (tangent, jax.tree.map(lambda _: None, further))

@@ -1,0 +1,48 @@
+"""The random draws of the JAX adapters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from lrnde_core import Draw, InputError, InputTypeError
+
+_NUM_BITS = 24
+
+
+def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
+    """`num_samples` uniforms in [0, 1), one `jax.random.uniform(key, (num_samples,))`.
+
+    Raises `InputTypeError` without a key: JAX has no global random state.
+    """
+    if key is None:
+        raise InputTypeError(
+            "The penalty needs a random number and none was given: pass key= or draw=, or penalize=False for a bare solve."
+        )
+    return jax.random.uniform(key, (num_samples,))
+
+
+def check_uniforms(draw: Any, num_samples: int) -> Draw:
+    """The user's uniforms as one `Draw` of arrays of shape `(num_samples,)`, without gradient.
+
+    Concrete values outside [0, 1) raise `InputError`; traced ones can not be looked at and are clipped into it.
+    """
+    shape = np.shape(draw)
+    if shape != (num_samples,):
+        raise InputError(f"`draw` has shape {shape}; `num_samples={num_samples}` needs shape ({num_samples},).")
+    if not isinstance(draw, jax.core.Tracer):
+        _check_values(draw)
+    uniform = jax.lax.stop_gradient(jnp.asarray(draw))
+    uniform = uniform.astype(jnp.result_type(uniform.dtype, jnp.float32))
+    uniform = jnp.clip(uniform, 0.0, 1.0 - 2.0**-_NUM_BITS)
+    bits = jnp.floor(uniform * 2.0**_NUM_BITS).astype(jnp.uint32)
+    return Draw(uniform, bits)
+
+
+def _check_values(draw: Any) -> None:
+    values = np.asarray(draw)
+    if values.dtype.kind not in "fiub":
+        raise InputTypeError(f"`draw` must be real numbers, not of dtype {values.dtype}.")
+    for value in values.tolist():
+        if not 0 <= value < 1:
+            raise InputError(f"`draw` holds {value!r}; uniforms must be at least 0 and below 1.")
