@@ -1,0 +1,27 @@
+"""Models, tasks and training loops of `lrnde compare` and of the sweeps behind the library's defaults.
+
+Importing it imports numpy, scipy, scikit-learn and matplotlib where they are needed, and torch or jax only in the
+modules of their own that `make_trainer` loads.
+"""
+
+from lrnde_benchmarks._compare import Comparison, run_comparison
+from lrnde_benchmarks._hyperparameters import FAST, Hyperparameters
+from lrnde_benchmarks._settings import DEFAULT_WEIGHT, Penalty, Setting, setting_by_name
+from lrnde_benchmarks._trainer import Evaluation, Trainer, make_trainer
+from lrnde_benchmarks._workers import ComparisonError, Plan
+
+__all__ = [
+    "DEFAULT_WEIGHT",
+    "FAST",
+    "Comparison",
+    "ComparisonError",
+    "Evaluation",
+    "Hyperparameters",
+    "Penalty",
+    "Plan",
+    "Setting",
+    "Trainer",
+    "make_trainer",
+    "run_comparison",
+    "setting_by_name",
+]

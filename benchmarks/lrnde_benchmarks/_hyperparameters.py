@@ -1,0 +1,52 @@
+"""What all rows of a comparison have in common."""
+
+import dataclasses
+from typing import Literal, final
+
+from lrnde_core import InputError
+
+Dtype = Literal["float32", "float64"]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """The task, the network, the optimiser and the solve, the same in every setting.
+
+    - `steps`: training iterations. `batch`: images per iteration and per prediction. `learning_rate`: of Adam.
+    - `hidden`: width of the vector field's hidden layer.
+    - `tolerance`: rtol and atol of the solve, on [0, 1] in time. `first_step`: its first step; both libraries are told,
+      since diffrax starts at 0.01 otherwise and would spend its steps on warming up.
+    - `dtype`: of images, weights and state.
+    - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
+      machine that slows down slows all of them.
+    - `repetitions`: timed predictions per row, also in turns.
+    - `test_fraction`: share of the images that are held out.
+    """
+
+    steps: int = 600
+    batch: int = 128
+    learning_rate: float = 1e-3
+    hidden: int = 100
+    tolerance: float = 1e-5
+    first_step: float = 0.2
+    dtype: Dtype = "float32"
+    chunk: int = 25
+    repetitions: int = 40
+    test_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "hidden", "chunk", "repetitions"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}={getattr(self, name)}`: must be at least 1.")
+        for name in ("learning_rate", "tolerance", "first_step"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"`{name}={getattr(self, name)}`: must be above 0.")
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f'`dtype={self.dtype!r}`: must be "float32" or "float64".')
+        if not 0 < self.test_fraction < 1:
+            raise InputError(f"`test_fraction={self.test_fraction}`: must be between 0 and 1.")
+
+
+FAST = Hyperparameters(steps=60, chunk=20, repetitions=5)
+"""A schedule to see that everything works; too short to compare anything."""

@@ -1,0 +1,206 @@
+"""The command `lrnde`. Exit codes: 0 fine, 1 a check failed or the run was interrupted, 2 bad usage."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrnde_core._errors import InputError, LrndeError, PluginError
+from lrnde_core._registry import REGISTRY, AdapterInfo
+from lrnde_core._version import __version__
+
+app = typer.Typer(
+    help="Locally regularized neural differential equations, for any solver.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Import names; what `lrnde[benchmarks]` installs.
+_BENCHMARK_LIBRARIES = ("matplotlib", "numpy", "scipy", "sklearn")
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON, too.")
+]
+
+
+def main() -> None:
+    """Run the command line. A user's mistake becomes a message and exit code 2."""
+    try:
+        app()
+    except LrndeError as error:
+        _console(is_error=True).print(Text(f"lrnde: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+
+
+def _console(*, is_error: bool = False) -> Console:
+    return Console(stderr=is_error)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"lrnde {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command("adapters")
+def list_adapters(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print what each adapter can do.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """List the solver adapters: versions, and whether they can be used or why not.
+
+    Loads their libraries to find out.
+    """
+    infos = REGISTRY.list_adapters()
+    if names:
+        known = {info.name for info in infos}
+        for name in names:
+            if name not in known:
+                REGISTRY.spec(name)  # raises, naming those that exist
+        infos = [info for info in infos if info.name in names]
+    console = _console()
+    console.print(_adapters_table(infos))
+    for info in infos:
+        if info.failure is not None:
+            console.print(Text(_why_not(info), style="red"), soft_wrap=True)
+    if verbose:
+        for info in infos:
+            _print_capabilities(info, console)
+    if json_file is not None:
+        _write_json(json_file, [_adapter_values(info) for info in infos])
+
+
+@app.command("compare")
+def compare(
+    adapters: Annotated[
+        list[str] | None,
+        typer.Option(help="Backends, separated by commas or the option repeated; all that can be used by default."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows, likewise: none (always there), default, looser_tolerance, weight_decay, lrnde_unbiased, "
+            "lrnde_biased."
+        ),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps; 600 by default.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Weight of the penalty in the row `default`.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Backends to run at a time; by default as many as there are cores.")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="One seed and 60 steps: to see that it runs.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and the plots.")] = Path(
+        "lrnde-compare"
+    ),
+    json_file: JsonOption = None,
+) -> None:
+    """Train the same neural ODE on handwritten digits with and without the penalty, on every backend, and compare.
+
+    Prints evaluations, accuracy, training and prediction time side by side, and writes report.json and plots. Takes
+    about two minutes on two cores. Ctrl-C keeps the seeds that are finished.
+    """
+    _check_benchmark_libraries()
+    from lrnde_benchmarks import _command
+
+    options = _command.Options(
+        out=out,
+        json=json_file,
+        adapters=_split(adapters),
+        settings=_split(settings),
+        seeds=seeds,
+        steps=steps,
+        jobs=jobs,
+        weight=weight,
+        is_fast=fast,
+    )
+    if not _command.compare(options, _console()):
+        raise typer.Exit(1)
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    """The items of options that take commas and may be repeated."""
+    return tuple(item.strip() for value in values or () for item in value.split(",") if item.strip())
+
+
+def _check_benchmark_libraries() -> None:
+    missing = [name for name in _BENCHMARK_LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PluginError(
+            f"`lrnde compare` needs {', '.join(f'`{name}`' for name in missing)}, not installed here. Install it with "
+            "`pip install 'lrnde[benchmarks]'`."
+        )
+
+
+def _adapters_table(infos: list[AdapterInfo]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("adapter", overflow="fold")
+    table.add_column("solver calls", overflow="fold")
+    table.add_column("installed", overflow="fold")
+    table.add_column("usable")
+    for info in infos:
+        versions = "\n".join(f"{name} {version}" for name, version in info.versions.items())
+        solves = "\n".join(path.replace(":", ".") for path in info.solves)
+        usable = Text("yes", style="green") if info.failure is None else Text("no", style="red")
+        table.add_row(info.name, solves, versions or "none", usable)
+    return table
+
+
+def _why_not(info: AdapterInfo) -> str:
+    """The message with the command that repairs it."""
+    try:
+        REGISTRY.get_adapter(info.name)
+    except LrndeError as error:
+        return str(error)
+    return ""
+
+
+def _print_capabilities(info: AdapterInfo, console: Console) -> None:
+    if info.capabilities is None:
+        return
+    console.print(Text(f"\n{info.name} ({info.origin}) supports", style="bold"))
+    for capability in sorted(info.capabilities.supported, key=lambda capability: capability.value):
+        console.print(f"  {capability.value}", markup=False, highlight=False)
+    if info.capabilities.unsupported:
+        console.print(Text("and does not support", style="bold"))
+    for capability, reason in info.capabilities.unsupported:
+        console.print(f"  {capability.value}: {reason}", markup=False, highlight=False)
+
+
+def _adapter_values(info: AdapterInfo) -> dict[str, Any]:
+    capabilities = info.capabilities
+    return {
+        "name": info.name,
+        "origin": info.origin,
+        "solves": list(info.solves),
+        "versions": dict(info.versions),
+        "usable": info.failure is None,
+        "reason": None if info.failure is None else _why_not(info),
+        "supported": [] if capabilities is None else sorted(each.name for each in capabilities.supported),
+        "unsupported": {} if capabilities is None else {each.name: reason for each, reason in capabilities.unsupported},
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    try:
+        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"`--json {path}` can not be written: {error.strerror}.") from error
