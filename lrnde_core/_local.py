@@ -18,9 +18,12 @@ from lrnde_core._tableau import ExplicitTableau
 
 Leaves = tuple[Any, ...]
 
-# An error estimate within this many roundings of the step is taken for zero (protocol, law 9). Powers of t that a method
-# integrates exactly came out at up to 0.4 in float32 over all methods and sizes tried; 1 leaves room.
-_ROUNDING_MULTIPLE = 1.0
+# An error estimate within this many roundings of the step is taken for zero (protocol, law 9), a rounding being
+# eps (abs(y) + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly came
+# out at up to 3.4 of these (Dormand--Prince 8; Tsitouras 5 2.9, Dormand--Prince 5 2.0, Bogacki--Shampine 3 1.7, doubled
+# steps 2.0), the same in float32 and float64, over 10^7 random scales, times and sizes each. Without the factor
+# Dormand--Prince 8 would need 20, and Dormand--Prince 5 only 0.2.
+_ROUNDING_MULTIPLE = 4.0
 
 
 class StepEstimate(NamedTuple):
@@ -31,12 +34,15 @@ class StepEstimate(NamedTuple):
     - `magnitude`: elementwise maximum of abs(h k) over the stages k, in units of the state: sets the rounding floor.
     - `stage_difference`: (h (k_a - k_b), g_a - g_b) for the method's pair of stages of equal abscissa, in units of the
       state; `None` if the method has no such pair.
+    - `rounding_factor`: how roundings of the stages add up in `error`: the sum of abs(e_i) for the weights e of an
+      embedded estimate, 2 for the difference of two solutions.
     """
 
     y1: Leaves
     error: Leaves | None
     magnitude: Leaves
     stage_difference: tuple[Leaves, Leaves] | None
+    rounding_factor: Any = 1.0
 
 
 class AbstractLocalProblem(abc.ABC):
@@ -58,7 +64,7 @@ class AbstractLocalProblem(abc.ABC):
 
     @abc.abstractmethod
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
-        """The state after the same step (`step(...).y1`), without evaluations that only its error estimate needs."""
+        """The state after the same step as the solver takes it, without evaluations that only an error estimate needs."""
 
     @abc.abstractmethod
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
@@ -126,7 +132,7 @@ def doubled_step(
     whole = explicit_step(stages, tableau, t, h, y, first)
     middle = explicit_step(stages, tableau, t, 0.5 * h, y, tuple(0.5 * leaf for leaf in first))
     end = explicit_step(stages, tableau, t + 0.5 * h, 0.5 * h, middle.y1, None)
-    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None)
+    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None, 2.0)
 
 
 def read_stages(
@@ -138,8 +144,9 @@ def read_stages(
 ) -> StepEstimate:
     """Read solution, error estimate, magnitude and stiffness pair off the stages of an explicit Runge--Kutta step."""
     y1 = stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
-    error = None
+    error, rounding_factor = None, 1.0
     if tableau.error is not None:
+        rounding_factor = sum(abs(weight) for weight in tableau.error)
         xp = array_namespace(*y)
         error = stages.combine(tuple(xp.zeros_like(leaf) for leaf in y), tableau.error, increments)
     stage_difference = None
@@ -148,7 +155,7 @@ def read_stages(
             _subtract(increments[-1], increments[-2]),
             _subtract(stage_states[-1], stage_states[-2]),
         )
-    return StepEstimate(y1, error, largest_magnitude(increments), stage_difference)
+    return StepEstimate(y1, error, largest_magnitude(increments), stage_difference, rounding_factor)
 
 
 def largest_magnitude(increments: list[Leaves]) -> Leaves:
@@ -208,7 +215,11 @@ class LocalState:
         """The size of one rounding of the step, elementwise, in units of the state; without gradient."""
         xp = array_namespace(*self.y)
         magnitude = self._problem.detach(self._estimate.magnitude)
-        return tuple(xp.finfo(y.dtype).eps * (xp.abs(y) + m) for y, m in zip(self.y, magnitude, strict=True))
+        # Below the smallest normal number the size of a rounding no longer falls.
+        return tuple(
+            xp.finfo(y.dtype).eps * (xp.abs(y) + m + xp.finfo(y.dtype).smallest_normal)
+            for y, m in zip(self.y, magnitude, strict=True)
+        )
 
     def error_ratio(self, rtol: float | None = None, atol: float | None = None) -> Any:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
@@ -229,9 +240,15 @@ class LocalState:
         scale = tuple(
             atol + rtol * xp.maximum(xp.abs(y0), xp.abs(y1)) for y0, y1 in zip(self.y, estimate.y1, strict=True)
         )
+        # An element without a tolerance (state 0 and `atol` 0, as in a padded state) counts only if it has an error.
+        # The quotient 0 / 0 would poison the gradient even where the result is masked.
+        scale = tuple(
+            xp.where((s > 0) | (e != 0), s, xp.ones_like(s)) for s, e in zip(scale, estimate.error, strict=True)
+        )
         scaled = _divide(estimate.error, scale)
         unguarded = problem.norm(problem.detach(scaled))
-        floor = _ROUNDING_MULTIPLE * problem.norm(_divide(self._rounding, problem.detach(scale)))
+        rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
+        floor = _ROUNDING_MULTIPLE * estimate.rounding_factor * rounding
         is_resolved = (unguarded > floor) & (unguarded < math.inf)
         # Not only the result is masked but also what enters the norm: at zero its gradient is not a number, and zero
         # times that would reach the parameters.

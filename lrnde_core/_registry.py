@@ -7,6 +7,7 @@ is kept with its cause and raised when that adapter is asked for; the other plug
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -81,7 +82,9 @@ class Registry:
         self._is_discovered = False
         self._specs: dict[str, tuple[AdapterSpec, str]] = {}
         self._adapters: dict[str, AbstractAdapter] = {}
-        self._failures: dict[str, PluginFailure] = {}
+        self._adapter_failures: dict[str, PluginFailure] = {}
+        self._plugin_failures: list[PluginFailure] = []
+        self._blocked: frozenset[str] = frozenset()
         self._heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
         self._samplers: dict[str, Callable[[], AbstractSampler]] = {}
 
@@ -98,7 +101,8 @@ class Registry:
         """
         with self._lock:
             self._discover()
-            failure = self._try_register(plugin, getattr(plugin, "__name__", type(plugin).__name__), origin)
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            failure = self._try_register(plugin, name, origin, is_installed=False)
         if failure is not None:
             raise PluginError(f"The plugin {plugin!r} can not be registered: {failure.describe()}.") from failure.cause
 
@@ -108,9 +112,7 @@ class Registry:
             self._discover()
             infos = [self._describe(spec, origin) for spec, origin in self._specs.values()]
             infos += [
-                AdapterInfo(name, failure.origin, (), {}, None, failure)
-                for name, failure in self._failures.items()
-                if name not in self._specs
+                AdapterInfo(failure.name, failure.origin, (), {}, None, failure) for failure in self._plugin_failures
             ]
         return sorted(infos, key=lambda info: info.name)
 
@@ -125,16 +127,16 @@ class Registry:
                 return self._adapters[name]
             if name in self._specs:
                 spec, origin = self._specs[name]
-                failure = self._failures.get(name) or self._load(spec, origin)
+                failure = self._adapter_failures.get(name) or self._load(spec, origin)
                 if failure is None:
                     return self._adapters[name]
                 raise self._unusable(spec, failure) from failure.cause
-            if name in self._failures:
-                failure = self._failures[name]
-                raise PluginError(
-                    f"The plugin `{name}` is broken ({failure.describe()}). Update or remove it; set "
-                    f"{_BLOCK_VARIABLE}={name} to go on without it."
-                ) from failure.cause
+            for failure in self._plugin_failures:
+                if failure.name == name:
+                    raise PluginError(
+                        f"The plugin `{name}` is broken ({failure.describe()}). Update or remove it; set "
+                        f"{_BLOCK_VARIABLE}={name} to go on without it."
+                    ) from failure.cause
             raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
 
     def spec(self, name: str) -> AdapterSpec:
@@ -177,9 +179,9 @@ class Registry:
         if self._is_discovered:
             return
         self._is_discovered = True
-        blocked = {name.strip() for name in os.environ.get(_BLOCK_VARIABLE, "").split(",")}
+        self._blocked = frozenset(name.strip() for name in os.environ.get(_BLOCK_VARIABLE, "").split(","))
         for entry_point in _entry_points():
-            if entry_point.name in blocked:
+            if entry_point.name in self._blocked:
                 continue
             origin = _origin(entry_point)
             try:
@@ -187,22 +189,29 @@ class Registry:
             except Exception as cause:  # a plugin may raise anything; it is kept and reported by name
                 failure: PluginFailure | None = PluginFailure(entry_point.name, origin, "import", cause)
             else:
-                failure = self._try_register(plugin, entry_point.name, origin)
+                failure = self._try_register(plugin, entry_point.name, origin, is_installed=True)
             if failure is not None:
-                self._failures[entry_point.name] = failure
-                warnings.warn(
-                    f"The lrnde plugin `{entry_point.name}` can not be used ({failure.describe()}). The others are not "
-                    f"affected. Set {_BLOCK_VARIABLE}={entry_point.name} to silence this.",
-                    PluginWarning,
-                    stacklevel=4,
-                )
+                self._plugin_failures.append(failure)
+        # Only now, for a warning may be turned into an error.
+        for failure in self._plugin_failures:
+            warnings.warn(
+                f"The lrnde plugin `{failure.name}` can not be used ({failure.describe()}). The others are not "
+                f"affected. Set {_BLOCK_VARIABLE}={failure.name} to silence this.",
+                PluginWarning,
+                stacklevel=4,
+            )
 
-    def _try_register(self, plugin: object, name: str, origin: str) -> PluginFailure | None:
+    def _try_register(self, plugin: object, name: str, origin: str, *, is_installed: bool) -> PluginFailure | None:
         """Register in a manager of its own first, so that a broken plugin leaves nothing behind."""
         trial = self._new_manager()
-        specs: list[AdapterSpec] = []
+        specs: dict[str, AdapterSpec] = {}
         heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
         samplers: dict[str, Callable[[], AbstractSampler]] = {}
+
+        def register_spec(spec: AdapterSpec) -> None:
+            _check_spec(spec)
+            _add("adapter", specs, spec.name, spec)
+
         try:
             trial.register(plugin, name)
             trial.check_pending()
@@ -210,25 +219,25 @@ class Registry:
                 raise PluginError(
                     f"{plugin!r} implements no lrnde hook; mark `lrnde_register_adapters` with `lrnde_core.hookimpl`."
                 )
-            trial.hook.lrnde_register_adapters(register=specs.append)
-            trial.hook.lrnde_register_heuristics(register=heuristics.__setitem__)
-            trial.hook.lrnde_register_samplers(register=samplers.__setitem__)
-            for spec in specs:
-                _check_spec(spec)
+            trial.hook.lrnde_register_adapters(register=register_spec)
+            trial.hook.lrnde_register_heuristics(register=functools.partial(_add, "heuristic", heuristics))
+            trial.hook.lrnde_register_samplers(register=functools.partial(_add, "sampler", samplers))
         except Exception as cause:  # as above: kept with its cause, never swallowed
             return PluginFailure(name, origin, "register", cause)
-        for spec in specs:
-            if spec.name in self._specs:
-                other = self._specs[spec.name][1]
-                cause = InputError(
-                    f"the adapter name `{spec.name}` is taken by {other}; one of the two must be removed."
-                )
-                return PluginFailure(name, origin, "duplicate", cause)
+        specs = {spec_name: spec for spec_name, spec in specs.items() if spec_name not in self._blocked}
+        for spec_name in specs.keys() & self._specs.keys():
+            other = self._specs[spec_name][1]
+            cause = InputError(f"the adapter name `{spec_name}` is taken by {other}; one of the two must be removed")
+            if is_installed:
+                # Which of two installed plugins came first means nothing, so neither is picked.
+                both = PluginFailure(spec_name, f"{other} and {origin}", "duplicate", cause)
+                self._adapter_failures[spec_name] = both
+            return PluginFailure(name, origin, "duplicate", cause)
         for kind, new, known in (("heuristic", heuristics, self._heuristics), ("sampler", samplers, self._samplers)):
             for repeated in new.keys() & known.keys():
-                cause = InputError(f"the {kind} name `{repeated}` is taken; choose another.")
+                cause = InputError(f"the {kind} name `{repeated}` is taken; choose another")
                 return PluginFailure(name, origin, "duplicate", cause)
-        self._specs.update({spec.name: (spec, origin) for spec in specs})
+        self._specs.update({spec_name: (spec, origin) for spec_name, spec in specs.items()})
         self._heuristics.update(heuristics)
         self._samplers.update(samplers)
         return None
@@ -249,13 +258,13 @@ class Registry:
             else:
                 self._adapters[spec.name] = adapter
         if failure is not None:
-            self._failures[spec.name] = failure
+            self._adapter_failures[spec.name] = failure
         return failure
 
     def _describe(self, spec: AdapterSpec, origin: str) -> AdapterInfo:
         failure = None
         if spec.name not in self._adapters:
-            failure = self._failures.get(spec.name) or self._load(spec, origin)
+            failure = self._adapter_failures.get(spec.name) or self._load(spec, origin)
         capabilities = self._adapters[spec.name].capabilities if failure is None else None
         return AdapterInfo(spec.name, origin, spec.solves, _versions(spec), capabilities, failure)
 
@@ -265,6 +274,11 @@ class Registry:
             return PluginError(
                 f"The adapter `{spec.name}` ({failure.origin}) can not be used: {failure.cause}. Install it with "
                 f"`pip install '{spec.install}'`."
+            )
+        if failure.phase == "duplicate":
+            return PluginError(
+                f"The adapter `{spec.name}` is declared by both {failure.origin}, so neither is used. Remove one of the "
+                f"two, or set {_BLOCK_VARIABLE} to the name of its entry point."
             )
         return PluginError(
             f"The adapter `{spec.name}` is broken ({failure.describe()}). Update or remove it; set "
@@ -298,6 +312,12 @@ def _entry_points() -> Iterator[importlib.metadata.EntryPoint]:
 def _origin(entry_point: importlib.metadata.EntryPoint) -> str:
     distribution = entry_point.dist
     return "unknown distribution" if distribution is None else f"{distribution.name} {distribution.version}"
+
+
+def _add(kind: str, known: dict[str, Any], name: str, value: Any) -> None:
+    if name in known:
+        raise InputError(f"the {kind} name `{name}` is registered twice")
+    known[name] = value
 
 
 def _check_spec(spec: object) -> None:

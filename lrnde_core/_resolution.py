@@ -1,21 +1,25 @@
-"""Warning about tolerances that the state's dtype can not resolve."""
+"""Warning about tolerances that a dtype can not resolve."""
 
 import warnings
 
 from lrnde_core._errors import ResolutionWarning
 
+# The error estimate of a step is itself a sum of a handful of roundings of the state.
+_ROUNDINGS = 4.0
+
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, stacklevel: int) -> None:
-    """Warn if a state of size 1 is rounded more coarsely than its tolerance: rtol + atol below 4 eps.
+    """Issue a `ResolutionWarning` if `rtol + atol` is below 4 roundings of a state of size 1.
 
-    `eps`: spacing of the dtype's numbers at 1. `stacklevel`: as for `warnings.warn`, from this function's caller.
+    - `rtol`, `atol`: tolerances as numbers; the largest, where they differ between elements.
+    - `eps`: the spacing of the state's dtype at 1, and `dtype_name` its name.
+    - `stacklevel`: as in `warnings.warn`, counted from the caller of this function.
     """
-    if rtol + atol >= 4 * eps:
-        return
-    warnings.warn(
-        f"The tolerances rtol={rtol:g}, atol={atol:g} are below what {dtype_name} resolves ({eps:.1e} at 1), so the local "
-        "error estimate is mostly rounding; where it does not rise above its rounding floor the penalty is exactly 0. "
-        "Use larger tolerances or a wider dtype.",
-        ResolutionWarning,
-        stacklevel=stacklevel + 1,
-    )
+    if rtol + atol < _ROUNDINGS * eps:
+        warnings.warn(
+            f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about {_ROUNDINGS * eps:.1e} "
+            "together for a state of size 1): most error estimates are mere rounding, and steps whose estimate is below "
+            f"its rounding floor get penalty 0. Loosen the tolerances or solve in a wider dtype than {dtype_name}.",
+            ResolutionWarning,
+            stacklevel=stacklevel + 1,
+        )

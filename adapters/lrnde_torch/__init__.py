@@ -1,10 +1,18 @@
-"""What the torch adapters share: draws, the local step, its evaluation without side effects, and `collect`."""
+"""What the torch adapters share: draws, the local step, its evaluation without side effects; `collect`, `WeightHolder`."""
 
 from lrnde_core import collect
-
 from lrnde_torch._evaluate import evaluate_samples
+from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._problem import ExplicitProblem
 from lrnde_torch._random import check_uniforms, draw_uniforms
 
-__all__ = ["ExplicitProblem", "check_uniforms", "collect", "draw_uniforms", "evaluate_samples", "no_side_effects"]
+__all__ = [
+    "ExplicitProblem",
+    "WeightHolder",
+    "check_uniforms",
+    "collect",
+    "draw_uniforms",
+    "evaluate_samples",
+    "no_side_effects",
+]

@@ -1,10 +1,13 @@
 """Evaluating the penalty on the kept steps of a torch solve."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
 from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, Sample
+from lrnde_torch._problem import ExplicitProblem
 
 
 def evaluate_samples(
@@ -19,7 +22,7 @@ def evaluate_samples(
     records: Sequence[Record] = recording.records
     if not recording.is_valid:
         return zero, _empty_sample(penalty, records, zero)
-    if is_batched and len(records) > 1:
+    if is_batched and len(records) > 1 and not recording.num_reused:
         terms = _evaluate_batched(penalty, recording, draws)
     else:
         pairs = zip(draws, records, strict=True)
@@ -33,6 +36,8 @@ def evaluate_samples(
 def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw]) -> PenaltyTerm:
     records: Sequence[Record] = recording.records
     (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
+    assert isinstance(recording.problem, ExplicitProblem)
+    problem = dataclasses.replace(recording.problem, is_vectorized=True)
 
     def stacked(values: Sequence[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)
@@ -42,7 +47,7 @@ def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequen
 
     def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
         record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known))
-        cost, sample = penalty(recording.problem, Draw(uniform, bits), record)
+        cost, sample = penalty(problem, Draw(uniform, bits), record)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         computed[:] = entries
         return cost, *(torch.as_tensor(entry, dtype=y.dtype, device=y.device) for entry in entries.values())

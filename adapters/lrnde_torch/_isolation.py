@@ -1,58 +1,62 @@
 """Evaluating a user's field once more without leaving a trace."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-# Buffers are swapped in the module itself, which other threads may share.
+# Buffers are exchanged in the module itself, which other threads may share.
 _BUFFER_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
 def no_side_effects(field: Any, device: torch.device) -> Iterator[None]:
-    """Within the block, buffers of `field` (if a module in training mode) and random states are copies that are dropped.
+    """Within the block, random states and the buffers of `field` in training mode are copies that are dropped.
 
-    So BatchNorm's running statistics and the numbers that dropout draws are afterwards what the bare call leaves. Buffers
+    So the numbers that dropout draws and BatchNorm's running statistics are afterwards what the bare call leaves. The
+    module is `field` itself, or the one that `field` is a method or a `functools.partial` of; the buffers of modules
     that a plain function closes over can not be seen.
     """
-    with contextlib.ExitStack() as stack:
-        if field_is_stochastic(field):
-            devices = [device.index or 0] if device.type == "cuda" else []
-            stack.enter_context(torch.random.fork_rng(devices=devices))
-        buffers = _training_buffers(field)
-        if buffers:
-            stack.enter_context(_swapped(buffers))
+    is_cpu = device.type == "cpu"
+    devices = [] if is_cpu else [device]
+    fork = torch.random.fork_rng(devices) if is_cpu else torch.random.fork_rng(devices, device_type=device.type)
+    with fork, _copied_buffers(_module_of(field)):
         yield
 
 
-def field_is_stochastic(field: Any) -> bool:
-    """Whether evaluating `field` might draw random numbers: anything but a module in evaluation mode."""
-    return not isinstance(field, torch.nn.Module) or field.training
-
-
-def _training_buffers(field: Any) -> list[tuple[torch.nn.Module, str, torch.Tensor]]:
-    if not isinstance(field, torch.nn.Module):
-        return []
-    return [
-        (module, name, buffer)
-        for module in field.modules()
-        if module.training
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
+def _module_of(field: Any) -> torch.nn.Module | None:
+    while isinstance(field, functools.partial):
+        field = field.func
+    field = getattr(field, "__self__", field)
+    return field if isinstance(field, torch.nn.Module) else None
 
 
 @contextlib.contextmanager
-def _swapped(buffers: list[tuple[torch.nn.Module, str, torch.Tensor]]) -> Iterator[None]:
+def _copied_buffers(root: torch.nn.Module | None) -> Iterator[None]:
+    buffers = [] if root is None else _training_buffers(root)
+    if not buffers:
+        yield
+        return
     # The copies take the buffers' place, rather than the values being written back afterwards: writing back in place
-    # would invalidate what autograd has saved for the backward pass.
+    # would invalidate what autograd has saved for the backward pass. A buffer that several modules share stays shared.
     with _BUFFER_LOCK:
-        for module, name, buffer in buffers:
-            setattr(module, name, buffer.clone())
+        copies = {buffer: buffer.clone() for _, _, buffer in buffers}
         try:
+            for module, name, buffer in buffers:
+                setattr(module, name, copies[buffer])
             yield
         finally:
             for module, name, buffer in buffers:
                 setattr(module, name, buffer)
+
+
+def _training_buffers(root: torch.nn.Module) -> list[tuple[torch.nn.Module, str, torch.Tensor]]:
+    return [
+        (module, name, buffer)
+        for module in root.modules()
+        if module.training
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+    ]

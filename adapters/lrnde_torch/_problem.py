@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 import torch
+
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
@@ -15,6 +16,7 @@ from lrnde_core import (
     explicit_advance,
     explicit_step,
 )
+from lrnde_torch._derivative import derivative_by_two_backwards, derivative_forward
 
 Tensor = torch.Tensor
 
@@ -29,8 +31,9 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
     - `tableau`: of the method; without an embedded error estimate, steps are doubled.
     - `rtol`, `atol`: scalars or tensors that broadcast against the state; `None` for fixed steps.
     - `error_norm`: the user's norm of a state-shaped tensor.
-    - `ends_before_t1`: whether the stage at the end of a step is evaluated one rounding before it, as torchdiffeq does, so
-      that a jump of the field at the end belongs to the next step.
+    - `starts_after_t0`, `ends_before_t1`: whether the stages at the start and at the end of a step are evaluated one
+      rounding inside of it, so that a jump of the field there belongs to the step before or after.
+    - `is_vectorized`: whether it runs under `torch.func.vmap`, where derivatives must be by forward-mode autodiff.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -41,7 +44,9 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
     error_norm: Callable[[Tensor], Any]
     dtype: torch.dtype
     device: torch.device
+    starts_after_t0: bool
     ends_before_t1: bool
+    is_vectorized: bool = False
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         del carry
@@ -57,6 +62,8 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
         time = self._time(t + abscissa * h)
         if abscissa == 1 and self.ends_before_t1:
             time = torch.nextafter(time, self._time(t))
+        elif abscissa == 0 and self.starts_after_t0:
+            time = torch.nextafter(time, self._time(t + h))
         return (self.field(time, y[0]) * h,)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
@@ -70,10 +77,8 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
         return (self.field(self._time(t), y[0]),)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        primals = (self._time(t), y[0])
-        tangents = (torch.full_like(primals[0], dt), dy[0])
-        _, derivative = torch.func.jvp(lambda time, state: function(time, (state,))[0], primals, tangents)
-        return (derivative,)
+        differentiate = derivative_forward if self.is_vectorized else derivative_by_two_backwards
+        return (differentiate(lambda time, state: function(time, (state,))[0], self._time(t), y[0], dt, dy[0]),)
 
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(leaves[0])

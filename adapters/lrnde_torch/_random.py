@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+
 from lrnde_core import Draw, InputError, InputTypeError
 
 
@@ -15,7 +16,7 @@ def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
     it, draws the same numbers.
     """
     if generator is None:
-        return torch.rand(num_samples).tolist()
+        return torch.rand(num_samples, device="cpu").tolist()
     if not isinstance(generator, torch.Generator):
         raise InputTypeError(f"`generator` must be a `torch.Generator`, not {generator!r}.")
     return torch.rand(num_samples, generator=generator, device=generator.device).tolist()

@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import torch
-from lrnde_core import AbstractAdapter, AbstractCall, Capabilities, Capability, Draw, LocalPenalty, Recording, Sample
-from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+from lrnde_torch import ExplicitProblem, check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
 
+from lrnde_core import (
+    AbstractAdapter,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    Draw,
+    LocalPenalty,
+    Recording,
+    Sample,
+    warn_if_unresolved,
+)
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
 
 
@@ -17,8 +27,8 @@ class TorchdiffeqAdapter(AbstractAdapter):
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
             Capability.IMPLICIT_ODE: "torchdiffeq has no adaptive implicit method. Use diffrax.",
-            Capability.CONTROLLED_ODE: "torchdiffeq solves ordinary differential equations. Use diffrax, or write the control "
-            "into the field.",
+            Capability.CONTROLLED_ODE: "torchdiffeq solves ordinary differential equations. Use diffrax, or write the "
+            "control into the field.",
             Capability.JIT: "torchdiffeq chooses its steps in Python. Use diffrax.",
             Capability.VMAP: "torchdiffeq shares its steps over the batch. Use diffrax.",
         }
@@ -37,7 +47,10 @@ class TorchdiffeqAdapter(AbstractAdapter):
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
     ) -> tuple[torch.Tensor, Sample]:
-        problem: Any = recording.problem
+        problem = recording.problem
+        assert isinstance(problem, ExplicitProblem)
+        if (None, None) in penalty.heuristic.tolerances:
+            _warn_if_unresolved(problem)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
         with no_side_effects(problem.user_field, problem.device):
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
@@ -45,3 +58,10 @@ class TorchdiffeqAdapter(AbstractAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchdiffeqCall)
         return call.zero
+
+
+def _warn_if_unresolved(problem: ExplicitProblem) -> None:
+    if isinstance(problem.rtol, int | float) and isinstance(problem.atol, int | float):
+        name = str(problem.dtype).removeprefix("torch.")
+        # The line of the user's call, through `evaluate` and the two methods of `RegularizedSolve`.
+        warn_if_unresolved(problem.rtol, problem.atol, torch.finfo(problem.dtype).eps, name, stacklevel=5)

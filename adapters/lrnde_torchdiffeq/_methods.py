@@ -8,10 +8,11 @@ tested against one step of the library.
 import functools
 from typing import Any
 
-from lrnde_core import ExplicitTableau
 from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
 from torchdiffeq._impl.solvers import FixedGridODESolver
+
+from lrnde_core import ExplicitTableau
 
 DEFAULT_METHOD = "dopri5"
 
@@ -42,6 +43,16 @@ def is_fixed_step(method: str) -> bool:
     """Whether the method takes fixed steps and its tableau is known here."""
     solver = SOLVERS.get(method)
     return method in _FIXED and isinstance(solver, type) and issubclass(solver, FixedGridODESolver)
+
+
+def is_known(method: str) -> bool:
+    """Whether the installed torchdiffeq has a method of this name."""
+    return method in SOLVERS
+
+
+def reports_steps(method: str) -> bool:
+    """Whether the method calls back at each step."""
+    return is_known(method) and "callback_step" in SOLVERS[method].valid_callbacks()
 
 
 def supported_methods() -> list[str]:

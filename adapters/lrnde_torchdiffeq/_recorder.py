@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
+
 from lrnde_core import AcceptedStep, RecordingPlan
 
 Tensor = torch.Tensor
@@ -31,23 +32,34 @@ class KeptStep(NamedTuple):
 
 
 class _Recorder:
-    """What both kinds of stand-in do. `duration` is the length of the solve, `None` where an event decides it."""
+    """What all stand-ins do.
 
-    def __init__(self, field: Any, plan: RecordingPlan | None, start: float, duration: float | None) -> None:
+    - `duration`: length of the solve, `None` where an event decides it.
+    - `num_evaluations`, `num_steps`, `num_accepted`, `num_rejected`: counts of the forward solve; those of steps are
+      `None` where the method does not report them.
+    - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may end
+      in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
+    - `kept`: the kept step of each draw.
+    """
+
+    num_steps: int | None = None
+    num_accepted: int | None = None
+
+    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         self._field = field
         self._plan = plan
-        self._start = start
         self._duration = duration
+        self._start: float | None = None
         self._is_open = True
         self._keeps_stages = plan is not None and plan.keeps_gradient
         self._evaluations: list[tuple[State, State]] = []
-        self._first_stage: tuple[State, State] | None = None
         self.num_evaluations = 0
-        self.num_steps = 0
-        self.num_accepted = 0
+        self.num_drawable = 0
         self.last_end = 0.0
-        draws: Sequence[Any] = () if plan is None else plan.draws
-        self.kept: list[KeptStep | None] = [None] * len(draws)
+        self.kept: list[KeptStep | None] = []
+        if plan is not None:
+            assert isinstance(plan.draws, Sequence)
+            self.kept = [None] * len(plan.draws)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._field, name)
@@ -60,19 +72,30 @@ class _Recorder:
                 self._evaluations.append((y, derivative))
         return derivative
 
+    @property
+    def num_rejected(self) -> int | None:
+        if self.num_steps is None or self.num_accepted is None:
+            return None
+        return self.num_steps - self.num_accepted
+
     def close(self) -> None:
         """End of the forward solve: the backward pass of an adjoint calls the field through here too."""
         self._is_open = False
         self._evaluations = []
 
-    def _accept(self, t0: Tensor, y0: State, dt: Tensor, stages: list[tuple[State, State]] | None) -> None:
-        self.num_accepted += 1
-        t, size = t0.item(), dt.item()
-        elapsed = abs(t - self._start)
-        self.last_end = elapsed + size
+    def _draw(self, t0: Tensor, y0: State, dt: Tensor, stages: list[tuple[State, State]] | None) -> None:
+        """Ask the sampler whether to keep an accepted step."""
         if self._plan is None:
             return
-        step = AcceptedStep(self.num_accepted, elapsed, size, self._duration)
+        t, size = t0.item(), dt.item()
+        if self._start is None:
+            self._start = t
+        if size <= 0:
+            return
+        self.num_drawable += 1
+        elapsed = abs(t - self._start)
+        self.last_end = elapsed + size
+        step = AcceptedStep(self.num_drawable, elapsed, size, self._duration)
         for sample, draw in enumerate(self._plan.draws):
             if self._plan.sampler.keep(draw, step):
                 self.kept[sample] = KeptStep(t, elapsed, size, y0, stages)
@@ -84,12 +107,23 @@ class _Recorder:
 
 
 @final
+class SilentRecorder(_Recorder):
+    """Stands in for the field of a solve that reports no steps; counts evaluations alone."""
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field, None, None)
+
+
+@final
 class AdaptiveRecorder(_Recorder):
     """Stands in for the field of an adaptive solve."""
 
-    def __init__(self, field: Any, plan: RecordingPlan | None, start: float, duration: float | None) -> None:
-        super().__init__(field, plan, start, duration)
+    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+        super().__init__(field, plan, duration)
+        self._first_stage: tuple[State, State] | None = None
         self._was_accepted = False
+        self.num_steps: int = 0
+        self.num_accepted: int = 0
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_step", t0, y0, dt)
@@ -111,11 +145,12 @@ class AdaptiveRecorder(_Recorder):
         if not self._is_open:
             return
         self._was_accepted = True
+        self.num_accepted += 1
         stages = None
         if self._keeps_stages:
             assert self._first_stage is not None  # callback_step comes first
             stages = [self._first_stage, *self._evaluations]
-        self._accept(t0, y0, dt, stages)
+        self._draw(t0, y0, dt, stages)
 
     def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_reject_step", t0, y0, dt)
@@ -125,8 +160,14 @@ class AdaptiveRecorder(_Recorder):
 class FixedStepRecorder(_Recorder):
     """Stands in for the field of a fixed-step solve, where every step is accepted."""
 
+    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+        super().__init__(field, plan, duration)
+        self.num_steps: int = 0
+        self.num_accepted: int = 0
+
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_step", t0, y0, dt)
         if self._is_open:
             self.num_steps += 1
-            self._accept(t0, y0, dt, None)
+            self.num_accepted += 1
+            self._draw(t0, y0, dt, None)

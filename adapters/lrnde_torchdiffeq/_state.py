@@ -1,10 +1,12 @@
 """The user's state as one flat tensor, as torchdiffeq itself keeps it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, final
 
 import torch
+
 from lrnde_core import InputTypeError
 
 Tensor = torch.Tensor
@@ -23,11 +25,12 @@ class StateLayout:
     @classmethod
     def of(cls, y0: Any) -> "StateLayout":
         """The layout of `y0`. Raises `InputTypeError` if it is neither a tensor nor a non-empty tuple of tensors."""
-        tensors = (y0,) if isinstance(y0, Tensor) else y0
+        tensors: Any = (y0,) if isinstance(y0, Tensor) else y0
         if not isinstance(tensors, tuple) or not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
             raise InputTypeError(f"`y0` must be a tensor or a tuple of tensors, not `{type(y0).__name__}`.")
         shapes = tuple(tensor.shape for tensor in tensors)
-        return cls(shapes, tensors[0].dtype, tensors[0].device, not isinstance(y0, Tensor))
+        dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
+        return cls(shapes, dtype, tensors[0].device, not isinstance(y0, Tensor))
 
     def flatten(self, y: Any) -> Tensor:
         """One tensor from a state of the user's."""
@@ -41,22 +44,24 @@ class StateLayout:
         return tuple(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
 
     def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
-        """The user's field on the flat state."""
-        return self.flatten(field(t, self.unflatten(y)))
+        """The user's field on the flat state, in the state's dtype whatever it returns, as adaptive methods take it."""
+        return self.flatten(field(t, self.unflatten(y))).to(self.dtype)
 
     def flat_norm(self, norm: Callable[[Any], Any], y: Tensor) -> Tensor:
-        """The user's norm on the flat state."""
-        return torch.as_tensor(norm(self.unflatten(y)), dtype=self.dtype, device=self.device).abs()
+        """The user's norm on the flat state; a scalar."""
+        return torch.as_tensor(norm(self.unflatten(y)), dtype=self.dtype, device=self.device).abs().reshape(())
 
-    def flat_tolerance(self, tolerance: Any) -> Any:
+    def flat_tolerance(self, tolerance: Any) -> float | Tensor:
         """A tolerance that broadcasts against the flat state: a number, a tensor, or one for each tensor of a tuple."""
-        if self.is_tuple and not isinstance(tolerance, int | float) and not _is_scalar(tolerance):
-            parts = [
-                torch.as_tensor(part, dtype=self.dtype, device=self.device).expand(shape.numel())
-                for part, shape in zip(tolerance, self.shapes, strict=True)
-            ]
-            return torch.cat(parts)
-        return tolerance.detach().to(self.dtype) if isinstance(tolerance, Tensor) else tolerance
+        if isinstance(tolerance, int | float):
+            return tolerance
+        if not self.is_tuple or _is_scalar(tolerance):
+            return self._constant(tolerance)
+        parts = zip(tolerance, self.shapes, strict=True)
+        return torch.cat([self._constant(part).expand(shape.numel()) for part, shape in parts])
+
+    def _constant(self, value: Any) -> Tensor:
+        return torch.as_tensor(value, dtype=self.dtype, device=self.device).detach()
 
 
 def rms_norm(tensor: Tensor) -> Tensor:
@@ -70,4 +75,4 @@ def mixed_norm(tensors: tuple[Tensor, ...]) -> Tensor:
 
 
 def _is_scalar(tolerance: Any) -> bool:
-    return isinstance(tolerance, Tensor) and tolerance.ndim == 0
+    return torch.as_tensor(tolerance).ndim == 0 if not isinstance(tolerance, list | tuple) else False

@@ -1,0 +1,55 @@
+# `make demo` and `make test` need python3 (3.11 or later) and nothing else: they make `.venv` and install into it
+# exactly what constraints.txt pins. Repeating them costs nothing until pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+# The stamp's name carries what it depends on, this folder included (a virtual environment can not be moved), so that
+# an old stamp never counts, whatever the file times say.
+STAMP := .venv/installed-$(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
+	--disable-pip-version-check --quiet --quiet
+PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
+
+.PHONY: help demo test tests lint format types docs clean
+
+help:
+	@echo "make demo    train with and without the penalty on real digits and compare (about 2 minutes; ARGS=... is passed on)"
+	@echo "make test    all tests, lint and types"
+	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
+	@echo "make types   pyright                make format  format and sort imports"
+	@echo "make docs    the documentation      make clean   remove all that these commands made"
+
+demo: $(STAMP)
+	@$(BIN)/lrnde compare $(ARGS)
+
+test: tests lint types
+
+tests: $(STAMP)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+
+types: $(STAMP)
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(STAMP)
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+
+docs: $(STAMP)
+	@$(PIP) install --editable '.[docs]'
+	@$(BIN)/mkdocs build --quiet --strict
+
+$(STAMP):
+	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --editable '.[dev]'
+	@rm -f .venv/installed-*
+	@touch $@
+
+clean:
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
+	@find lrnde_core adapters benchmarks tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+"""The weight of the penalty over training, as an object that is saved with a model."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from lrnde_core import AbstractWeight, InputError, InputTypeError, Report, WeightState
+
+
+@final
+class WeightHolder:
+    """Holds the state of a weight between iterations, in the manner of a torch scheduler.
+
+        weight = WeightHolder(NFETarget(target=26))
+        loss = task_loss + weight.value() * report.penalty
+        weight.update(report)
+
+    - `weight`: any `AbstractWeight`, such as `Constant`, `ExponentialDecay` or `NFETarget`.
+
+    With several processes each has counts of its own: update from one report, the same for all of them, so that the
+    weights stay equal.
+    """
+
+    def __init__(self, weight: AbstractWeight) -> None:
+        if not isinstance(weight, AbstractWeight):
+            raise InputTypeError(f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {weight!r}.")
+        self._weight = weight
+        self._state = weight.init()
+
+    def __repr__(self) -> str:
+        return f"WeightHolder({self._weight!r}, {self._state!r})"
+
+    def value(self) -> Any:
+        """The weight to use in this iteration."""
+        return self._weight.value(self._state)
+
+    def update(self, report: Report) -> None:
+        """End an iteration whose solve ended in `report`."""
+        self._state = self._weight.update(self._state, report)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state by name, without the weight itself: plain numbers, which `torch.load` takes back safely."""
+        return self._state._asdict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take up a state from `state_dict`. Raises `InputError` if it is not one."""
+        if set(state_dict) != set(WeightState._fields):
+            raise InputError(
+                f"`state_dict` has the keys {sorted(state_dict)}; the state of a weight has {sorted(WeightState._fields)}."
+            )
+        self._state = WeightState(**state_dict)

@@ -1,0 +1,130 @@
+"""The arguments of a native call, by name."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torchdiffeq
+
+from lrnde_torchdiffeq import _methods
+from lrnde_torchdiffeq._state import StateLayout
+
+_SOLVES: dict[str, Callable[..., Any]] = {
+    "torchdiffeq:odeint": torchdiffeq.odeint,
+    "torchdiffeq:odeint_adjoint": torchdiffeq.odeint_adjoint,
+    "torchdiffeq:odeint_event": torchdiffeq.odeint_event,
+}
+
+
+class Arguments(NamedTuple):
+    """What a call of `odeint`, `odeint_adjoint` or `odeint_event` was asked for, defaults filled in.
+
+    - `field`, `y0`, `rtol`, `atol`, `method`, `options`, `adjoint_params`: as torchdiffeq documents them. `layout`: of `y0`.
+    - `is_adjoint`: whether the gradient comes from the continuous adjoint. `has_event`: whether an event ends the solve.
+    - `start`, `end`: of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an event.
+    - `direction`: 1.0 or -1.0.
+    """
+
+    field: Any
+    y0: Any
+    layout: StateLayout
+    rtol: Any
+    atol: Any
+    method: str
+    options: Mapping[str, Any]
+    adjoint_params: Any
+    is_adjoint: bool
+    has_event: bool
+    start: float
+    end: float | None
+    direction: float
+
+
+def read_arguments(
+    solve: str, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Arguments:
+    """Read the arguments of a call of `native`, which has the signature of `solve`.
+
+    What torchdiffeq itself refuses is left to it. Raises `TypeError` for arguments that do not fit the signature.
+    """
+    signature = _signature(solve, native)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = dict(bound.arguments)
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given.update(given.pop(parameter.name))
+    interface = _SOLVES[solve]
+    if solve == "torchdiffeq:odeint_event":
+        interface, bound_to_interface = _unwrap(given["odeint_interface"])
+        given = {**bound_to_interface, **given}
+    method = given.get("method") or _methods.DEFAULT_METHOD
+    options: Mapping[str, Any] = given.get("options") or {}
+    has_event = given.get("event_fn") is not None
+    layout = StateLayout.of(given["y0"])
+    start, end = _interval(given, _time_dtype(method, options, layout.dtype))
+    return Arguments(
+        field=given["func"],
+        y0=given["y0"],
+        layout=layout,
+        rtol=given.get("rtol", 1e-7),
+        atol=given.get("atol", 1e-9),
+        method=method,
+        options=options,
+        adjoint_params=given.get("adjoint_params"),
+        is_adjoint=interface is torchdiffeq.odeint_adjoint,
+        has_event=has_event,
+        start=start,
+        end=None if has_event else end,
+        direction=1.0 if end >= start else -1.0,
+    )
+
+
+def with_field(
+    field: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[[], Any]:
+    """The call of `native` with another field, and otherwise as the user wrote it."""
+    if "func" in kwargs:
+        return functools.partial(native, *args, **{**kwargs, "func": field})
+    return functools.partial(native, field, *args[1:], **kwargs)
+
+
+def _signature(solve: str, native: Callable[..., Any]) -> inspect.Signature:
+    if native is _SOLVES[solve]:
+        return _library_signature(solve)
+    # Asserted by the user to have this signature. It may have defaults of its own, or take everything as it comes.
+    own = inspect.signature(native)
+    return own if {"func", "y0"} <= own.parameters.keys() else _library_signature(solve)
+
+
+@functools.cache
+def _library_signature(solve: str) -> inspect.Signature:
+    return inspect.signature(_SOLVES[solve])
+
+
+def _unwrap(interface: Any) -> tuple[Any, dict[str, Any]]:
+    keywords: dict[str, Any] = {}
+    while isinstance(interface, functools.partial):
+        keywords = {**interface.keywords, **keywords}
+        interface = interface.func
+    return interface, keywords
+
+
+def _time_dtype(method: str, options: Mapping[str, Any], state_dtype: torch.dtype) -> torch.dtype | None:
+    """The dtype in which an adaptive solver keeps its times; `None` where it keeps the user's, or a wider one."""
+    if not isinstance(options.get("dtype"), torch.dtype) or not _methods.is_adaptive(method):
+        return None
+    return torch.promote_types(options["dtype"], state_dtype)
+
+
+def _interval(given: Mapping[str, Any], time_dtype: torch.dtype | None) -> tuple[float, float]:
+    """Start and end of the solve in the user's time; with `t0` alone, the end only tells the direction."""
+    t = given["t0"].reshape(-1) if isinstance(given.get("t0"), torch.Tensor) else given.get("t")
+    if not isinstance(t, torch.Tensor) or t.ndim != 1 or len(t) == 0:
+        return 0.0, 0.0
+    if time_dtype is not None:
+        t = t.to(time_dtype)
+    start, end = t[0].item(), t[-1].item()
+    return (start, start - 1.0 if given["reverse_time"] else start + 1.0) if "t0" in given else (start, end)

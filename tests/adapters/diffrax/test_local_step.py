@@ -1,0 +1,296 @@
+"""The penalty against an independent step, its gradient against finite differences, and the sampler's law."""
+
+import dataclasses
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lrnde_core as lrnde
+import numpy as np
+import optimistix as optx
+import pytest
+
+RTOL, ATOL = 1e-4, 1e-6
+PID = diffrax.PIDController(rtol=RTOL, atol=ATOL)
+ERROR = lrnde.ErrorEstimate()
+SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=ERROR)
+
+# Published tableaus, independent of diffrax's: (a, b, c, weights of the error estimate).
+HEUN = ([[1.0]], [1 / 2, 1 / 2], [0, 1], [1 / 2, -1 / 2])
+BOSH3 = (
+    [[1 / 2], [0, 3 / 4], [2 / 9, 1 / 3, 4 / 9]],
+    [2 / 9, 1 / 3, 4 / 9, 0],
+    [0, 1 / 2, 3 / 4, 1],
+    [2 / 9 - 7 / 24, 1 / 3 - 1 / 4, 4 / 9 - 1 / 3, -1 / 8],
+)
+DOPRI5 = (
+    [
+        [1 / 5],
+        [3 / 40, 9 / 40],
+        [44 / 45, -56 / 15, 32 / 9],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    ],
+    [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0],
+    [0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1],
+    [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40],
+)
+
+
+def numpy_step(field, tableau, t, h, y):
+    a, b, c, error = tableau
+    stages = [field(t, y)]
+    states = [y]
+    for row, abscissa in zip(a, c[1:], strict=True):
+        states.append(y + h * sum(w * k for w, k in zip(row, stages, strict=True)))
+        stages.append(field(t + abscissa * h, states[-1]))
+    y1 = y + h * sum(w * k for w, k in zip(b, stages, strict=True))
+    return y1, h * sum(w * k for w, k in zip(error, stages, strict=True)), stages, states
+
+
+def numpy_error_ratio(y, y1, error):
+    return np.sqrt(np.mean((error / (ATOL + RTOL * np.maximum(abs(y), abs(y1)))) ** 2))
+
+
+def numpy_field(term, shift):
+    weight, shift = np.asarray(term.vector_field.weight), np.asarray(shift)
+    return lambda t, y: np.tanh(weight @ y + t) + shift
+
+
+def all_steps(term, solver, y0, shift, t0=0.0, t1=1.0, **options):
+    saveat = diffrax.SaveAt(t0=True, steps=True)
+    solution = diffrax.diffeqsolve(
+        term, solver, t0, t1, None, y0, shift, stepsize_controller=PID, saveat=saveat, max_steps=64, **options
+    )
+    n = int(solution.stats["num_accepted_steps"]) + 1
+    return np.asarray(solution.ts)[:n], np.asarray(solution.ys)[:n]
+
+
+@pytest.mark.parametrize(
+    ("solver", "tableau"),
+    [(diffrax.Heun(), HEUN), (diffrax.Bosh3(), BOSH3), (diffrax.Dopri5(), DOPRI5)],
+    ids=["heun", "bosh3", "dopri5"],
+)
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.5, -0.5)], ids=["forward", "backward"])
+def test_penalty_averages_to_the_sum_over_all_steps(term, y0, shift, solver, tableau, span):
+    field = numpy_field(term, shift)
+    ts, ys = all_steps(term, solver, y0, shift, *span)
+    ratios = []
+    for t, after, y in zip(ts, ts[1:], ys, strict=False):
+        y1, error, _, _ = numpy_step(field, tableau, t, after - t, y)
+        ratios.append(numpy_error_ratio(y, y1, error))
+    sizes = abs(np.diff(ts))
+    num_draws = 2000
+    draws = (np.arange(num_draws) + 0.5) / num_draws
+    solve = dataclasses.replace(SOLVE, num_samples=num_draws)
+    _, report = solve(term, solver, *span, None, y0, shift, stepsize_controller=PID, draw=draws)
+    sample = report.sample
+    index = np.searchsorted(np.cumsum(sizes) / abs(span[1] - span[0]), draws)
+    np.testing.assert_allclose(sample.t, ts[index], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(sample.h, np.diff(ts)[index], rtol=1e-9)
+    np.testing.assert_allclose(sample.weight, abs(span[1] - span[0]) / sizes[index], rtol=1e-9)
+    np.testing.assert_allclose(sample.error_ratio, np.asarray(ratios)[index], rtol=1e-8)
+    # Each step is drawn once per its share of time, up to one draw at each of its ends.
+    slack = (np.asarray(ratios).max() * len(sizes) * 2) / num_draws
+    assert abs(float(report.penalty) - np.sum(np.asarray(ratios) * sizes)) < slack
+
+
+def test_stiffness_and_predicted_steps_of_one_step(term, y0, shift):
+    solve = lrnde.regularize(
+        diffrax.diffeqsolve, heuristic=lrnde.PredictedSteps() + 2.0 * lrnde.StiffnessEstimate(), sampler="uniform_step"
+    )
+    _, report = solve(term, diffrax.Dopri5(), 0.0, 1.0, None, y0, shift, stepsize_controller=PID, draw=[0.3])
+    ts, ys = all_steps(term, diffrax.Dopri5(), y0, shift)
+    i = int(np.argmin(abs(ts - report.sample.t[0])))
+    h = ts[i + 1] - ts[i]
+    y1, error, stages, states = numpy_step(numpy_field(term, shift), DOPRI5, ts[i], h, ys[i])
+    ratio = numpy_error_ratio(ys[i], y1, error)
+    stiffness = np.linalg.norm(stages[-1] - stages[-2]) / np.linalg.norm(states[-1] - states[-2]) / 3.30656789
+    np.testing.assert_allclose(report.sample.stiffness[0], stiffness, rtol=1e-6)
+    num_accepted = len(ts) - 1
+    np.testing.assert_allclose(report.penalty, num_accepted * (ratio**0.2 + 2 * h * stiffness), rtol=1e-6)
+    assert report.num_accepted == num_accepted
+
+
+def test_half_solver_is_taken_as_two_halves(term, y0, shift):
+    def ratio(solver):
+        draw = jnp.asarray([0.7])
+        _, report = SOLVE(term, solver, 0.0, 1.0, None, y0, shift, stepsize_controller=PID, draw=draw)
+        return report
+
+    report = ratio(diffrax.HalfSolver(diffrax.Bosh3()))
+    ts, ys = all_steps(term, diffrax.HalfSolver(diffrax.Bosh3()), y0, shift)
+    i = int(np.argmin(abs(ts - report.sample.t[0])))
+    h, field = ts[i + 1] - ts[i], numpy_field(term, shift)
+    whole, *_ = numpy_step(field, BOSH3, ts[i], h, ys[i])
+    middle, *_ = numpy_step(field, BOSH3, ts[i], h / 2, ys[i])
+    halves, *_ = numpy_step(field, BOSH3, ts[i] + h / 2, h / 2, middle)
+    np.testing.assert_allclose(report.sample.error_ratio[0], numpy_error_ratio(ys[i], halves, halves - whole), rtol=1e-7)
+    assert report.nfe_extra == 11
+
+
+@pytest.mark.parametrize(
+    ("solver", "heuristic", "rtol"),
+    [
+        (diffrax.Tsit5(), lrnde.PredictedSteps() + lrnde.StiffnessEstimate(), 1e-6),
+        (diffrax.Tsit5(), lrnde.TaylorDerivative(2), 1e-6),
+        (diffrax.Kvaerno3(), ERROR, 1e-3),
+        (diffrax.ImplicitEuler(), ERROR, 1e-3),
+    ],
+    ids=["tsit5", "taylor", "kvaerno3", "implicit_euler"],
+)
+def test_local_gradient_equals_finite_differences(term, y0, shift, solver, heuristic, rtol):
+    # Over a single accepted step the recorded (t, h, y) are the same for all parameters.
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic)
+    t1 = jnp.asarray(0.01 if rtol > 1e-5 else 0.1)
+    controller = diffrax.PIDController(rtol=RTOL, atol=ATOL)
+
+    @eqx.filter_jit
+    def penalty(problem):
+        term, args = problem
+        return solve(term, solver, 0.0, t1, t1, y0, args, stepsize_controller=controller, draw=jnp.asarray([0.4]))[1]
+
+    report = penalty((term, shift))
+    assert report.num_steps == 1 and report.penalty > 0
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda problem: penalty(problem).penalty))((term, shift))
+    rng = np.random.default_rng(1)
+    direction = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape)), gradient)
+    analytic = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+
+    def moved(size):
+        problem = jax.tree.map(lambda leaf, step: leaf + size * step, (term, shift), direction)
+        moved = penalty(problem)
+        assert moved.num_steps == 1
+        return moved.penalty
+
+    eps = 1e-4 if rtol < 1e-5 else 1e-3
+    numeric = (8 * (moved(eps) - moved(-eps)) - (moved(2 * eps) - moved(-2 * eps))) / (12 * eps)
+    np.testing.assert_allclose(analytic, numeric, rtol=rtol)
+
+
+def test_local_gradient_is_the_same_under_every_adjoint(term, y0, shift):
+    adjoints = [
+        diffrax.RecursiveCheckpointAdjoint(),
+        diffrax.DirectAdjoint(),
+        diffrax.BacksolveAdjoint(),
+        diffrax.ImplicitAdjoint(),
+    ]
+    gradients = []
+    for adjoint in adjoints:
+
+        @eqx.filter_jit
+        def gradient(problem, adjoint=adjoint):
+            def penalty(problem):
+                term, y0, args = problem
+                return SOLVE(
+                    term, diffrax.Tsit5(), 0.0, 1.0, None, y0, args, stepsize_controller=PID, adjoint=adjoint,
+                    max_steps=16, draw=jnp.asarray([0.4]),
+                )[1].penalty
+
+            return eqx.filter_grad(penalty)(problem)
+
+        gradients.append(gradient((term, y0, shift)))
+    for gradient in gradients:
+        np.testing.assert_allclose(gradient[0].vector_field.weight, gradients[0][0].vector_field.weight, rtol=1e-12)
+        np.testing.assert_allclose(gradient[2], gradients[0][2], rtol=1e-12)
+        assert np.abs(gradient[2]).min() > 0
+        assert np.abs(gradient[1]).max() == 0
+
+
+@pytest.mark.parametrize("adjoint", [diffrax.RecursiveCheckpointAdjoint(), diffrax.ForwardMode()], ids=["reverse", "forward"])
+def test_full_gradient_reaches_the_initial_state(term, y0, shift, adjoint):
+    # Fixed step sizes (both steps pinned by the controller) make the full gradient that of a two-step program.
+    full = lrnde.regularize(diffrax.diffeqsolve, heuristic=ERROR, gradient="full")
+    controller = diffrax.ClipStepSizeController(diffrax.PIDController(rtol=1.0, atol=1e-2), step_ts=[0.1])
+
+    @eqx.filter_jit
+    def penalty(y0):
+        return full(
+            term, diffrax.Bosh3(), 0.0, 0.25, 0.1, y0, shift, stepsize_controller=controller, adjoint=adjoint,
+            draw=jnp.asarray([0.9]),
+        )[1]
+
+    report = penalty(y0)
+    assert report.num_accepted == 2 and report.sample.t[0] == 0.1
+    differentiate = jax.jacfwd if isinstance(adjoint, diffrax.ForwardMode) else jax.grad
+    gradient = differentiate(lambda y0: penalty(y0).penalty)(y0)
+    eps = 1e-4
+    numeric = [
+        (penalty(y0 + eps * unit).penalty - penalty(y0 - eps * unit).penalty) / (2 * eps) for unit in jnp.eye(3)
+    ]
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-5)
+
+
+def _crosses(t: Any, y: Any, args: Any, **kwargs: Any) -> Any:
+    return t - 0.4321
+
+
+def test_event_clips_the_local_step(term, y0, shift):
+    event = diffrax.Event(_crosses, optx.Newton(1e-10, 1e-10))
+    num_draws = 400
+    draws = (np.arange(num_draws) + 0.5) / num_draws
+    solve = dataclasses.replace(SOLVE, num_samples=num_draws)
+    for saveat in (diffrax.SaveAt(t1=True), diffrax.SaveAt(ts=jnp.linspace(0, 1, 5))):
+        solution, report = solve(
+            term, diffrax.Bosh3(), 0.0, 5.0, None, y0, shift, stepsize_controller=PID, event=event, saveat=saveat, draw=draws
+        )
+        assert solution.result == diffrax.RESULTS.event_occurred
+        ends = np.asarray(report.sample.t + report.sample.h)
+        assert abs(ends.max() - 0.4321) < 1e-9
+        # The sum over steps of the lengths by which they were drawn is what weight times that length says.
+        steps = np.unique(np.stack([report.sample.t, report.sample.h, report.sample.weight], 1), axis=0)
+        assert len(steps) == report.num_accepted
+        durations = steps[:-1, 1] * steps[:-1, 2]
+        np.testing.assert_allclose(durations, durations[0], rtol=1e-9)
+        assert durations[0] > 0.4321
+
+
+def _cde_field(t: Any, y: Any, args: Any) -> Any:
+    return jnp.stack([jnp.tanh(y * args), y], axis=-1)
+
+
+@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.HalfSolver(diffrax.Heun())], ids=["tsit5", "half"])
+def test_controlled_equation_matches_its_ordinary_form(y0, shift, solver):
+    ts = jnp.linspace(0.0, 1.0, 5)
+    data = jnp.stack([ts, jnp.sin(3 * ts)], axis=-1)
+    control = diffrax.CubicInterpolation(ts, diffrax.backward_hermite_coefficients(ts, data))
+    term = diffrax.ControlTerm(_cde_field, control)
+    arguments = (solver, 0.0, 1.0, None, y0, shift)
+    solution, report = SOLVE(term, *arguments, stepsize_controller=PID, draw=jnp.asarray([0.5]))
+    # The control is linear in time to first order only, so the two forms differ in the error but not in kind.
+    _, ordinary = SOLVE(term.to_ode(), *arguments, stepsize_controller=PID, draw=jnp.asarray([0.5]))
+    assert report.penalty > 0 and ordinary.penalty > 0
+    assert solution.stats["num_steps"] == report.num_steps
+    # One local step is what the solver itself does from the recorded state.
+    t, h = report.sample.t[0], report.sample.h[0]
+    y = diffrax.diffeqsolve(term, solver, 0.0, t, None, y0, shift, stepsize_controller=PID).ys[0]
+    y1, error, *_ = solver.step(term, t, t + h, y, shift, solver.init(term, t, t + h, y, shift), made_jump=False)
+    np.testing.assert_allclose(report.sample.error_ratio[0], numpy_error_ratio(y, y1, error), rtol=1e-3)
+
+
+def test_local_step_of_a_jump_stays_before_it(y0):
+    # The step that ends at the jump must not see the field after it.
+    controller = diffrax.ClipStepSizeController(PID, jump_ts=[0.3])
+    term = diffrax.ODETerm(lambda t, y, args: jnp.where(t < 0.3, y, 1e3 * y))
+    solve = dataclasses.replace(SOLVE, num_samples=64)
+    draw = (np.arange(64) + 0.5) / 64
+    _, report = solve(term, diffrax.Tsit5(), 0.0, 0.31, 0.1, y0, stepsize_controller=controller, draw=draw)
+    assert report.sample.error_ratio.max() <= 1.0 + 1e-6
+    assert 0 < report.penalty
+
+
+def test_several_samples_average(term, y0, shift):
+    draws = jnp.asarray([0.1, 0.5, 0.9])
+    solve = dataclasses.replace(SOLVE, num_samples=3)
+    _, together = solve(term, diffrax.Tsit5(), 0.0, 1.0, None, y0, shift, stepsize_controller=PID, draw=draws)
+    alone = [
+        SOLVE(term, diffrax.Tsit5(), 0.0, 1.0, None, y0, shift, stepsize_controller=PID, draw=draw[None])[1]
+        for draw in draws
+    ]
+    np.testing.assert_allclose(together.penalty, np.mean([report.penalty for report in alone]), rtol=1e-12)
+    assert together.sample.t.shape == (3,)
+    assert together.nfe_extra == 21
+    np.testing.assert_array_equal(together.sample.t, [report.sample.t[0] for report in alone])

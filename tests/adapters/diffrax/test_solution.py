@@ -1,0 +1,222 @@
+"""The solution and the gradient of the task loss are those of the bare call, to the last bit."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lrnde_core as lrnde
+import optimistix as optx
+import pytest
+
+PID = diffrax.PIDController(rtol=1e-5, atol=1e-7)
+SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())
+DRAW = jnp.asarray([0.6])
+
+
+def _event(root_finder: Any = None) -> diffrax.Event:
+    return diffrax.Event(_crosses, root_finder)
+
+
+def _crosses(t: Any, y: Any, args: Any, **kwargs: Any) -> Any:
+    return y[0] - 0.6
+
+
+def _sum_state(t: Any, y: Any, args: Any) -> Any:
+    return {"sum": y.sum(), "t": t}
+
+
+NEWTON = optx.Newton(1e-8, 1e-8)
+SUBS = (
+    diffrax.SubSaveAt(ts=jnp.linspace(0, 1, 4)),
+    {"end": diffrax.SubSaveAt(t1=True, fn=_sum_state)},
+)
+CASES: list[tuple[str, Any, dict[str, Any]]] = [
+    ("heun", diffrax.Heun(), {}),
+    ("midpoint_ts", diffrax.Midpoint(), {"saveat": diffrax.SaveAt(t0=True, t1=True, ts=jnp.linspace(0, 1, 5))}),
+    ("ralston", diffrax.Ralston(), {"saveat": diffrax.SaveAt(steps=2, t1=True)}),
+    ("bosh3_steps", diffrax.Bosh3(), {"saveat": diffrax.SaveAt(steps=True, solver_state=True, made_jump=True), "max_steps": 64}),
+    ("tsit5_dense", diffrax.Tsit5(), {"saveat": diffrax.SaveAt(dense=True, controller_state=True), "max_steps": 64}),
+    ("dopri5_fn", diffrax.Dopri5(), {"saveat": diffrax.SaveAt(ts=jnp.linspace(0, 1, 5), fn=_sum_state)}),
+    ("dopri8_subs", diffrax.Dopri8(), {"saveat": diffrax.SaveAt(subs=SUBS)}),
+    ("half", diffrax.HalfSolver(diffrax.Heun()), {}),
+    ("kvaerno3", diffrax.Kvaerno3(), {}),
+    (
+        "pid_clip",
+        diffrax.Tsit5(),
+        {
+            "stepsize_controller": diffrax.ClipStepSizeController(
+                diffrax.PIDController(rtol=1e-5, atol=1e-7, pcoeff=0.3, icoeff=0.4),
+                step_ts=[0.25],
+                jump_ts=[0.5],
+                store_rejected_steps=10,
+            )
+        },
+    ),
+    ("forward_mode", diffrax.Tsit5(), {"adjoint": diffrax.ForwardMode()}),
+    ("event", diffrax.Tsit5(), {"event": _event()}),
+    ("event_root", diffrax.Tsit5(), {"event": _event(NEWTON)}),
+    (
+        "event_root_ts",
+        diffrax.Tsit5(),
+        {"event": _event(NEWTON), "saveat": diffrax.SaveAt(t0=True, ts=jnp.linspace(0, 1, 9), steps=True), "max_steps": 64},
+    ),
+    ("event_root_dense", diffrax.Tsit5(), {"event": _event(NEWTON), "saveat": diffrax.SaveAt(dense=True), "max_steps": 64}),
+    ("max_steps", diffrax.Tsit5(), {"max_steps": 3, "throw": False}),
+]
+
+
+def _solve(solve: Any, term: Any, solver: Any, y0: Any, args: Any, options: dict[str, Any], span: Any = (0.0, 1.0)) -> Any:
+    return solve(term, solver, *span, None, y0, args, **{"stepsize_controller": PID, **options})
+
+
+@pytest.mark.parametrize(("solver", "options"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_solution_is_bit_identical(term, y0, shift, assert_same, solver, options):
+    expected = _solve(diffrax.diffeqsolve, term, solver, y0, shift, options)
+    solution, report = _solve(SOLVE, term, solver, y0, shift, {**options, "draw": DRAW})
+    assert_same(solution, expected)
+    assert (report.penalty > 0) == (options.get("max_steps") != 3)
+    assert report.num_steps == expected.stats["num_steps"]
+    assert report.num_steps.dtype == report.nfe_extra.dtype == jnp.int32 if report.nfe_extra is not None else True
+
+
+GRADIENT_CASES = [case for case in CASES if case[0] in ("pid_clip", "event_root")] + [
+    ("direct", diffrax.Tsit5(), {"adjoint": diffrax.DirectAdjoint(), "max_steps": 16}),
+    ("backsolve", diffrax.Tsit5(), {"adjoint": diffrax.BacksolveAdjoint()}),
+    (
+        "backsolve_ts",
+        diffrax.Dopri5(),
+        {
+            "adjoint": diffrax.BacksolveAdjoint(solver=diffrax.Heun()),
+            "saveat": diffrax.SaveAt(t0=True, ts=jnp.linspace(0.1, 0.9, 3)),
+            "stepsize_controller": diffrax.ClipStepSizeController(PID, jump_ts=[0.5]),
+        },
+    ),
+]
+
+
+@eqx.filter_jit
+def _task_gradient(problem: Any, solver: Any, options: Any, *, is_recorded: bool) -> Any:
+    def loss(problem: Any) -> Any:
+        term, y0, args = problem
+        if is_recorded:
+            solution, _ = _solve(SOLVE, term, solver, y0, args, {**options, "draw": DRAW})
+        else:
+            solution = _solve(diffrax.diffeqsolve, term, solver, y0, args, options)
+        return jnp.sum(jnp.where(jnp.isfinite(solution.ys), solution.ys, 0.0) ** 2)
+
+    return eqx.filter_grad(loss)(problem)
+
+
+@pytest.mark.parametrize(
+    ("solver", "options"), [case[1:] for case in GRADIENT_CASES], ids=[case[0] for case in GRADIENT_CASES]
+)
+def test_task_gradient_is_bit_identical(term, y0, shift, assert_same, solver, options):
+    problem = (term, y0, shift)
+    expected = _task_gradient(problem, solver, options, is_recorded=False)
+    assert_same(_task_gradient(problem, solver, options, is_recorded=True), expected)
+
+
+def test_backward_time_is_bit_identical(term, y0, shift, assert_same):
+    options = {"saveat": diffrax.SaveAt(ts=jnp.linspace(1.0, -0.5, 5))}
+    expected = _solve(diffrax.diffeqsolve, term, diffrax.Tsit5(), y0, shift, options, (1.0, -0.5))
+    solution, report = _solve(SOLVE, term, diffrax.Tsit5(), y0, shift, {**options, "draw": DRAW}, (1.0, -0.5))
+    assert_same(solution, expected)
+    assert report.sample.h[0] < 0 < report.penalty
+
+
+def _tree_field(t: Any, y: Any, args: Any) -> Any:
+    return {"a": jnp.tanh(y["b"] * args), "b": -y["a"] + t}
+
+
+def test_tree_state_in_single_precision_and_eager_mode(assert_same):
+    y0 = {"a": jnp.ones((2, 2), jnp.float32), "b": jnp.full((2, 2), 0.5, jnp.float32)}
+    t0, t1, dt0, scale = (jnp.asarray(value, jnp.float32) for value in (0.0, 1.0, 0.1, 0.3))
+    arguments = (diffrax.ODETerm(_tree_field), diffrax.Tsit5(), t0, t1, dt0, y0, scale)
+    expected = diffrax.diffeqsolve(*arguments, stepsize_controller=PID)
+    solution, report = SOLVE(*arguments, stepsize_controller=PID, key=jax.random.key(0))
+    assert_same(solution, expected)
+    assert report.penalty.dtype == jnp.float32
+    assert report.penalty > 0
+
+
+def test_vmapped_solves_take_steps_of_their_own(term, y0, shift, assert_same):
+    stretch = jnp.asarray([1.0, 0.2, 4.0])
+
+    def bare(scale):
+        return diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, scale, None, y0 * scale, shift, stepsize_controller=PID)
+
+    def recorded(scale, draw):
+        return SOLVE(term, diffrax.Tsit5(), 0.0, scale, None, y0 * scale, shift, stepsize_controller=PID, draw=draw)
+
+    draws = jnp.asarray([[0.1], [0.5], [0.9]])
+    solution, report = jax.jit(jax.vmap(recorded))(stretch, draws)
+    assert_same(solution, jax.jit(jax.vmap(bare))(stretch))
+    assert len(set(report.nfe.tolist())) == 3
+    for i in range(3):
+        _, alone = recorded(stretch[i], draws[i])
+        assert report.nfe[i] == alone.nfe
+        assert jnp.allclose(report.penalty[i], alone.penalty, rtol=1e-6)
+
+
+def test_resumed_solve_returns_the_states_of_the_user(term, y0, shift, assert_same):
+    saveat = diffrax.SaveAt(t1=True, solver_state=True, controller_state=True, made_jump=True)
+    controller = diffrax.ClipStepSizeController(PID, jump_ts=[0.4, 0.8])
+
+    def resume(solve, **options):
+        results = []
+        state = {}
+        for t0, t1, dt0 in ((0.0, 0.4, None), (0.4, 1.0, 0.05)):
+            result = solve(
+                term, diffrax.Tsit5(), t0, t1, dt0, y0, shift, stepsize_controller=controller, saveat=saveat, **state, **options
+            )
+            results.append(result)
+            first = result[0] if isinstance(result, tuple) else result
+            state = {name: getattr(first, name) for name in ("solver_state", "controller_state", "made_jump")}
+        return results
+
+    expected = resume(diffrax.diffeqsolve)
+    got = resume(SOLVE, draw=DRAW)
+    assert_same([solution for solution, _ in got], expected)
+    assert_same([solution for solution, _ in resume(SOLVE, penalize=False)], expected)
+
+
+def test_without_penalty_nothing_but_the_solve_runs(term, y0, shift, assert_same):
+    arguments = (term, diffrax.Tsit5(), 0.0, 1.0, None, y0, shift)
+    solution, report = SOLVE(*arguments, stepsize_controller=PID, penalize=False)
+    assert_same(solution, diffrax.diffeqsolve(*arguments, stepsize_controller=PID))
+    assert report.penalty == 0 and report.penalty.dtype == jnp.float64
+    assert report.nfe == 1 + 6 * report.num_steps and report.nfe_extra == 0
+    fixed = (term, diffrax.Tsit5(), 0.0, 1.0, 0.1, y0, shift)
+    solution, report = SOLVE(*fixed, penalize=False)
+    assert_same(solution, diffrax.diffeqsolve(*fixed))
+    assert report.nfe == 61
+
+
+def _relax(t: Any, y: Any, args: Any) -> Any:
+    return args - y**3 - y
+
+
+def test_steady_states_by_the_implicit_adjoint(assert_same):
+    @eqx.filter_jit
+    def value_and_gradient(args, *, is_recorded):
+        def loss(args):
+            options = {
+                "stepsize_controller": diffrax.PIDController(rtol=1e-6, atol=1e-8),
+                "event": diffrax.Event(diffrax.steady_state_event()),
+                "adjoint": diffrax.ImplicitAdjoint(),
+            }
+            arguments = (diffrax.ODETerm(_relax), diffrax.Tsit5(), 0.0, 100.0, None, jnp.zeros(2), args)
+            if is_recorded:
+                solution, report = SOLVE(*arguments, **options, draw=DRAW)
+                return solution.ys.sum(), (solution, report)
+            solution = diffrax.diffeqsolve(*arguments, **options)
+            return solution.ys.sum(), (solution, None)
+
+        return jax.value_and_grad(loss, has_aux=True)(args)
+
+    (_, (expected, _)), expected_gradient = value_and_gradient(jnp.asarray([0.5, 1.0]), is_recorded=False)
+    (_, (solution, report)), gradient = value_and_gradient(jnp.asarray([0.5, 1.0]), is_recorded=True)
+    assert_same((solution, gradient), (expected, expected_gradient))
+    assert report.penalty > 0

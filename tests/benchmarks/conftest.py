@@ -1,0 +1,71 @@
+"""A trainer that computes nothing, and the cells it would give."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from lrnde_benchmarks._cell import Cell, Measurement
+from lrnde_benchmarks._trainer import Evaluation
+
+import lrnde_core as lrnde
+
+
+@dataclasses.dataclass
+class StubTrainer:
+    """Says what it is asked to do in `log`. An iteration takes 1 s; a solve costs 40, or 20 at a loose tolerance."""
+
+    name: str
+    log: list[tuple[str, Any]]
+    steps_done: int = 0
+    refusal: str | None = None
+
+    def prepare(self) -> None:
+        if self.refusal is not None:
+            raise lrnde.CapabilityError(self.refusal)
+        self.log.append((self.name, "prepare"))
+
+    def train(self, num_steps: int) -> float:
+        self.log.append((self.name, num_steps))
+        self.steps_done += num_steps
+        return float(num_steps)
+
+    def evaluate(self, tolerance: float | None = None) -> Evaluation:
+        return Evaluation(0.9, 40.0 if tolerance is None else 20.0)
+
+    def predict_once(self, tolerance: float | None = None) -> float:
+        self.log.append((self.name, ("predict", tolerance)))
+        return 0.004 if tolerance is None else 0.002
+
+    def step_times(self, tolerance: float | None = None) -> list[float]:
+        return [0.25, 0.5, 0.75, 1.0] if tolerance is None else [0.5, 1.0]
+
+
+def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str, str] | None = None) -> Cell:
+    """A cell in which a setting's cost is in proportion to its evaluations, and its accuracy one point up per seed."""
+    measurements = {
+        name: Measurement(
+            nfe=value,
+            accuracy=0.9 + 0.01 * seed,
+            train_seconds=value,
+            predict_ms=2 * value,
+            curve_steps=(0, 10),
+            curve_nfe=(13.0, value),
+            step_times=(0.5, 1.0),
+            untrained_step_times=(1.0,),
+        )
+        for name, value in nfe.items()
+    }
+    return Cell(adapter, seed, measurements, skipped or {})
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., Cell]:
+    """See `_make_cell`."""
+    return _make_cell
+
+
+@pytest.fixture
+def stub_trainer() -> Callable[..., StubTrainer]:
+    """See `StubTrainer`."""
+    return StubTrainer

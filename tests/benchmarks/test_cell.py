@@ -1,0 +1,65 @@
+"""Tests of training several settings side by side."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from lrnde_benchmarks import _cell
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._settings import Setting, setting_by_name
+
+Log = list[tuple[str, Any]]
+Run = Callable[..., _cell.Cell]
+
+HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20, repetitions=4)
+SETTINGS = [setting_by_name(name, steps=50) for name in ("none", "default", "looser_tolerance")]
+
+
+@pytest.fixture
+def log() -> Log:
+    return []
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., Any]) -> Run:
+    def run_with(refusals: dict[str, str] | None = None) -> _cell.Cell:
+        def make(_adapter: str, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
+            return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name))
+
+        monkeypatch.setattr(_cell, "make_trainer", make)
+        return _cell.run_cell("stub", 0, HYPERPARAMETERS, SETTINGS, lambda _num_done: None)
+
+    return run_with
+
+
+def test_settings_take_turns_and_go_first_in_turn(run: Run, log: Log) -> None:
+    run()
+    training = [entry for entry in log if isinstance(entry[1], int)]
+    assert training == [("none", 20), ("default", 20), ("default", 20), ("none", 20), ("none", 10), ("default", 10)]
+
+
+def test_a_row_that_solves_another_rows_model_trains_none_of_its_own(run: Run) -> None:
+    cell = run()
+    looser, none = cell.measurements["none, looser tolerance"], cell.measurements["none"]
+    assert looser.train_seconds == none.train_seconds == 50
+    assert (looser.nfe, none.nfe) == (20, 40)
+    assert (looser.predict_ms, none.predict_ms) == (2, 4)
+    assert looser.step_times == (0.5, 1.0)
+
+
+def test_every_row_is_timed_equally_often_and_once_more_to_warm_up(run: Run, log: Log) -> None:
+    run()
+    timed = [entry for entry in log if isinstance(entry[1], tuple)]
+    assert len(timed) == 3 * (HYPERPARAMETERS.repetitions + 1)
+
+
+def test_the_curve_starts_before_training_and_has_a_point_per_chunk(run: Run) -> None:
+    none = run().measurements["none"]
+    assert none.curve_steps == (0, 20, 40, 50)
+    assert none.curve_nfe == (40, 40, 40, 40)
+
+
+def test_a_setting_that_the_adapter_refuses_is_left_out_with_the_reason(run: Run) -> None:
+    cell = run({"default": "no derivatives here"})
+    assert set(cell.measurements) == {"none", "none, looser tolerance"}
+    assert cell.skipped == {"default": "no derivatives here"}

@@ -1,0 +1,78 @@
+"""Tests of `lrnde compare` from end to end, with as little training as there can be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torchdiffeq")
+pytest.importorskip("sklearn")
+
+COMMAND = [sys.executable, "-c", "from lrnde_core._cli import main\nif __name__ == '__main__': main()", "compare"]
+PATIENCE = 120
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
+    out, copy = tmp_path / "out", tmp_path / "copy.json"
+    args = ["--fast", "--steps", "5", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
+    result = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "weight decay" in result.stdout
+    report = read(out / "report.json")
+    assert report == read(copy)
+    assert report["is_complete"]
+    assert report["seeds"] == [0]
+    settings = ["none", "default", "none, looser tolerance", "weight decay"]
+    assert [row["setting"] for row in report["rows"]] == settings
+    for row in report["rows"]:
+        assert row["adapter"] == "torchdiffeq"
+        assert 0 <= row["accuracy"][0] <= 1
+        assert row["nfe"][0] > 0
+        assert row["train_seconds"][0] > 0
+        assert row["predict_ms"][0] > 0
+    assert {row["setting"] for row in report["ratios"]} == set(settings[1:])
+    assert {path.name for path in out.iterdir()} == {"report.json", "evaluations.png", "steps.png", "accuracy.png"}
+
+
+def test_interrupting_keeps_the_finished_seeds(tmp_path: Path) -> None:
+    args = ["--steps", "3", "--seeds", "1000", "--settings", "none", "--adapters", "torchdiffeq"]
+    process = subprocess.Popen(
+        [*COMMAND, *args, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A terminal sends the signal to the whole group, workers included.
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "report.json").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        signal_group(process, signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        if process.poll() is None:
+            signal_group(process, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 1, errors
+    assert "Interrupted after" in output
+    assert "Traceback" not in errors
+    report = read(tmp_path / "report.json")
+    assert not report["is_complete"]
+    assert 1 <= len(report["rows"][0]["nfe"]) < 1000
+
+
+def signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.killpg(process.pid, number)

@@ -1,0 +1,84 @@
+"""A local problem on arrays of any library, written for the tests without the helpers of the adapters."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+from array_api_compat import array_namespace, is_torch_array
+from lrnde_core import (
+    AbstractLocalProblem,
+    AbstractStages,
+    ExplicitTableau,
+    Leaves,
+    LocalState,
+    StepEstimate,
+    doubled_step,
+    explicit_advance,
+    explicit_step,
+    root_mean_square,
+)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class ArrayProblem(AbstractLocalProblem, AbstractStages):
+    """dy/dt = `field(t, y)` for a state of one array of torch, JAX or numpy; counts its evaluations."""
+
+    field: Callable[[Any, Any], Any]
+    tableau: ExplicitTableau
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    calls: list[Any] = dataclasses.field(default_factory=list[Any])
+
+    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+        first = None if first_stage is None else (first_stage[0] * h,)
+        take = doubled_step if self.tableau.error is None else explicit_step
+        return take(self, self.tableau, t, h, y, first)
+
+    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+        return explicit_advance(self, self.tableau, t, h, y)
+
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        return (self.vector_field(t + abscissa * h, y)[0] * h,)
+
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        total = y[0]
+        for weight, (increment,) in zip(weights, increments, strict=False):
+            if weight != 0:
+                total = total + weight * increment
+        return (total,)
+
+    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+        self.calls.append(t)
+        return (self.field(t, y[0]),)
+
+    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+        if is_torch_array(y[0]):
+            import torch
+
+            return torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
+        import jax
+
+        return jax.jvp(function, (t, y), (array_namespace(t).full_like(t, dt), dy))[1]
+
+    def norm(self, leaves: Leaves) -> Any:
+        return root_mean_square(leaves)
+
+    def detach(self, leaves: Leaves) -> Leaves:
+        if is_torch_array(leaves[0]):
+            return tuple(leaf.detach() for leaf in leaves)
+        if type(leaves[0]).__module__.startswith("numpy"):
+            return leaves
+        import jax
+
+        return tuple(jax.lax.stop_gradient(leaf) for leaf in leaves)
+
+
+def local_state(
+    problem: ArrayProblem, t: Any, h: Any, y: Any, *, error_order: float = 5.0, fraction: Any = None
+) -> LocalState:
+    """The local state of one step, as an adapter would make it."""
+    interval = problem.tableau.real_stability_interval if problem.tableau.has_stiffness_pair else None
+    return LocalState(
+        problem, t, h, (y,), carry=None, fraction=fraction, error_order=error_order, stability_interval=interval
+    )

@@ -1,0 +1,121 @@
+"""What heuristics are as values, and the points where a gradient could fail to be finite."""
+
+import pickle
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from lrnde_core import (
+    AbstractHeuristic,
+    Capability,
+    ErrorEstimate,
+    Evaluations,
+    InputError,
+    InputTypeError,
+    PredictedSteps,
+    StiffnessEstimate,
+    TaylorDerivative,
+    WeightedSum,
+)
+
+from tests.core.array_problem import ArrayProblem, local_state
+from tests.core.tableaus import DOPRI5
+
+_ALL = [ErrorEstimate(), PredictedSteps(), StiffnessEstimate(), TaylorDerivative(3)]
+
+
+class _LocalStub:
+    """A local state with an error ratio of the test's choosing."""
+
+    error_order = 5.0
+
+    def __init__(self, ratio: Any) -> None:
+        self._ratio = ratio
+
+    def error_ratio(self, rtol: float | None, atol: float | None) -> Any:
+        return self._ratio
+
+
+def test_predicted_steps_has_a_finite_gradient_everywhere_and_none_at_zero() -> None:
+    def cost(ratio: Any) -> Any:
+        return PredictedSteps().cost(_LocalStub(ratio))  # pyright: ignore[reportArgumentType]
+
+    for ratio, slope in ((0.0, 0.0), (1e-30, 0.2 * 1e-30**-0.8), (1.0, 0.2)):
+        leaf = torch.tensor(ratio, dtype=torch.float64, requires_grad=True)
+        cost(leaf).backward()
+        assert leaf.grad is not None
+        assert leaf.grad.item() == pytest.approx(slope)
+        with jax.enable_x64(True):
+            assert jax.grad(cost)(jnp.asarray(ratio)).item() == pytest.approx(slope)
+
+
+def test_taylor_derivative_is_the_mean_square_times_the_step() -> None:
+    problem = ArrayProblem(lambda t, y: -2.0 * y, DOPRI5)
+    y = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    at_start = local_state(problem, torch.tensor(0.0), torch.tensor(-0.1), y)
+    assert TaylorDerivative(2, at="step").cost(at_start).item() == pytest.approx(0.1 * 16 * 5)
+    inside = local_state(problem, torch.tensor(0.0), torch.tensor(-0.1), y, fraction=0.5)
+    assert TaylorDerivative(3).cost(inside).item() == pytest.approx(0.1 * 64 * 5 * np.exp(0.2), rel=1e-6)
+
+
+def test_sums_share_one_step_and_add_up() -> None:
+    total = 2 * ErrorEstimate() + 0.1 * (StiffnessEstimate() + 3 * PredictedSteps()) + PredictedSteps(1e-3, 1e-3)
+    assert isinstance(total, WeightedSum)
+    assert [weight for weight, _ in total.terms] == pytest.approx([2, 0.1, 0.3, 1])
+    assert total.needs == {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE}
+    assert total.tolerances == ((None, None), (None, None), (1e-3, 1e-3))
+    problem = ArrayProblem(lambda t, y: -3.0 * y * y, DOPRI5)
+    cost = total.cost(local_state(problem, 0.0, 0.4, np.array([1.0, 0.5])))
+    assert len(problem.calls) == DOPRI5.num_stages
+    local = local_state(problem, 0.0, 0.4, np.array([1.0, 0.5]))
+    assert cost == pytest.approx(sum(weight * term.cost(local) for weight, term in total.terms))
+
+
+def test_evaluations_of_a_sum_count_shared_steps_once() -> None:
+    total = ErrorEstimate() + StiffnessEstimate() + TaylorDerivative(2) + TaylorDerivative(3, at="step")
+    assert total.evaluations == Evaluations(step=True, step_to_point=True, at_point=5)
+
+
+@pytest.mark.parametrize("heuristic", [*_ALL, ErrorEstimate() + 0.5 * StiffnessEstimate()])
+def test_heuristics_are_values(heuristic: AbstractHeuristic) -> None:
+    copy = pickle.loads(pickle.dumps(heuristic))
+    assert copy == heuristic
+    assert hash(copy) == hash(heuristic)
+    assert heuristic != 2 * heuristic
+
+
+def test_scaling_refuses_what_is_no_weight() -> None:
+    with pytest.raises(InputTypeError, match=r"scaled by a Python number.*multiplies `report.penalty`"):
+        ErrorEstimate() * np.ones(3)
+    with pytest.raises(InputTypeError, match="scaled by a Python number, not by True"):
+        True * ErrorEstimate()
+    for factor in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="finite number of at least 0"):
+            factor * ErrorEstimate()
+    with pytest.raises(TypeError, match="unsupported operand"):
+        ErrorEstimate() * ErrorEstimate()  # pyright: ignore[reportOperatorIssue]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        ErrorEstimate() + 1  # pyright: ignore[reportOperatorIssue]
+
+
+@pytest.mark.parametrize("heuristic", [ErrorEstimate, PredictedSteps])
+def test_bad_tolerances_are_refused(heuristic: Any) -> None:
+    with pytest.raises(InputError, match="give both `rtol` and `atol`, or neither"):
+        heuristic(rtol=1e-3)
+    for rtol, atol in ((-1.0, 1.0), (0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0)):
+        with pytest.raises(InputError, match="finite, at least 0, and not both 0"):
+            heuristic(rtol=rtol, atol=atol)
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="`order` must be at least 2"):
+        TaylorDerivative(1)
+    with pytest.raises(InputTypeError, match="`order` must be an integer"):
+        TaylorDerivative(2.0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r'`at` must be "time" or "step"'):
+        TaylorDerivative(2, at="end")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r'`weighting` must be "sum" or "paper"'):
+        StiffnessEstimate(weighting="mean")  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,76 @@
+"""The names that are promised, and the rules that all of them keep."""
+
+import dataclasses
+import enum
+import inspect
+from typing import Any
+
+import lrnde_core
+import pytest
+from lrnde_core import _hookspecs
+from lrnde_core._errors import LrndeError
+
+_CLASSES = [value for name in lrnde_core.__all__ if inspect.isclass(value := getattr(lrnde_core, name))]
+
+
+def test_the_promised_names_are_there() -> None:
+    promised = {
+        *("regularize", "register", "hookimpl", "list_adapters", "get_adapter", "presets", "collect"),
+        *("ErrorEstimate", "StiffnessEstimate", "PredictedSteps", "TaylorDerivative", "UniformTime", "UniformStep"),
+        *("Constant", "ExponentialDecay", "NFETarget", "Capability", "CapabilityError", "AdapterSpec", "Report", "Sample"),
+    }
+    assert promised <= set(lrnde_core.__all__)
+    assert all(hasattr(lrnde_core, name) for name in lrnde_core.__all__)
+    assert len(set(lrnde_core.__all__)) == len(lrnde_core.__all__)
+
+
+def test_regularize_has_the_promised_parameters() -> None:
+    parameters = inspect.signature(lrnde_core.regularize).parameters
+    assert {"solve", "heuristic", "sampler", "gradient", "num_samples", "adapter"} <= set(parameters)
+    keywords = [p for name, p in parameters.items() if name != "solve"]
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is not inspect.Parameter.empty for p in keywords)
+
+
+def test_the_fields_of_reports_are_the_promised_ones() -> None:
+    assert lrnde_core.Report._fields == (
+        *("penalty", "nfe", "nfe_extra", "num_steps", "num_accepted", "num_rejected", "sample"),
+    )
+    assert lrnde_core.Sample._fields == ("t", "h", "weight", "error_ratio", "stiffness")
+
+
+@pytest.mark.parametrize("cls", _CLASSES)
+def test_classes_are_abstract_or_final(cls: type) -> None:
+    if cls.__name__.startswith("Abstract"):
+        assert inspect.isabstract(cls)
+        return
+    is_plain = issubclass(cls, tuple) or cls is LrndeError
+    assert is_plain or issubclass(cls, enum.Enum) or getattr(cls, "__final__", False)
+    if dataclasses.is_dataclass(cls):
+        params: Any = cls.__dataclass_params__  # pyright: ignore[reportAttributeAccessIssue]
+        assert params.frozen
+
+
+@pytest.mark.parametrize("cls", [cls for cls in _CLASSES if issubclass(cls, Exception)])
+def test_errors_are_ours_and_built_in(cls: type[Exception]) -> None:
+    if issubclass(cls, Warning):
+        assert issubclass(cls, UserWarning)
+    elif cls is not LrndeError:
+        assert issubclass(cls, LrndeError)
+        assert [base for base in cls.__mro__ if base.__module__ == "builtins"][0] not in (Exception, BaseException)
+
+
+@pytest.mark.parametrize("name", [name for name in lrnde_core.__all__ if not name.isupper()])
+def test_everything_public_is_described(name: str) -> None:
+    value = getattr(lrnde_core, name)
+    assert (value.__doc__ or "").strip()
+    if inspect.isclass(value) and issubclass(value, tuple):
+        assert "Alias for field" not in value.__doc__
+        assert not value.__doc__.startswith(f"{name}(")
+
+
+def test_hooks_only_register_and_say_since_when() -> None:
+    hooks = {name: hook for name, hook in vars(_hookspecs).items() if name.startswith("lrnde_")}
+    assert set(hooks) == {f"lrnde_register_{kind}" for kind in ("adapters", "heuristics", "samplers")}
+    for hook in hooks.values():
+        assert list(inspect.signature(hook).parameters) == ["register"]
+        assert "Added in version" in hook.__doc__

@@ -1,0 +1,273 @@
+"""Discovery: what is broken is kept with its cause, and everything else keeps working.
+
+Distributions are made up as folders with metadata, as pip would leave them.
+"""
+
+import itertools
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from lrnde_core import (
+    AdapterNotFoundError,
+    AdapterSpec,
+    ErrorEstimate,
+    InputError,
+    PluginError,
+    PluginWarning,
+    UniformTime,
+    UnknownNameError,
+    hookimpl,
+)
+from lrnde_core._registry import Registry
+
+from tests.core import numpy_adapter
+
+Install = Callable[..., str]
+_counter = itertools.count()
+
+_PLUGIN = """
+from lrnde_core import AdapterSpec, hookimpl
+
+@hookimpl
+def lrnde_register_adapters(register):
+    register(AdapterSpec(name={name!r}, target={target!r}, solves=({solve!r},), requires={requires!r},
+                         install="made-up[all]", api_version={api_version!r}))
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Installs a distribution with one plugin module; returns the module's name."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(name: str, source: str, *, distribution: str = "made-up", version: str = "1.2") -> str:
+        module = f"made_up_plugin_{next(_counter)}"
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
+        folder = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir(exist_ok=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (folder / "entry_points.txt").write_text(f"[lrnde.adapters]\n{name} = {module}\n")
+        return module
+
+    yield install
+    for name in set(sys.modules) - before:
+        if name.startswith("made_up_plugin"):
+            del sys.modules[name]
+
+
+def _plugin(name: str = "made", **changes: Any) -> str:
+    fields = {
+        "target": "tests.core.numpy_adapter:NumpyAdapter",
+        "solve": "made_up:solve",
+        "requires": (),
+        "api_version": (1, 0),
+    }
+    return _PLUGIN.format(name=name, **{**fields, **changes})
+
+
+def _registry_with_warning(message: str) -> Registry:
+    registry = Registry()
+    with pytest.warns(PluginWarning, match=message):
+        registry.claimable()
+    _check_others(registry)
+    return registry
+
+
+def _check_others(registry: Registry) -> None:
+    registry.register(numpy_adapter)
+    assert registry.get_adapter("toy") == numpy_adapter.NumpyAdapter()
+    assert registry.heuristic("error_estimate") == ErrorEstimate()
+    assert {"diffrax:diffeqsolve", "torchdiffeq:odeint"} <= set(registry.claimable())
+
+
+def test_an_installed_plugin_is_found_and_loaded_once(install: Install) -> None:
+    install("made", _plugin())
+    registry = Registry()
+    (info,) = [info for info in registry.list_adapters() if info.name == "made"]
+    assert (info.origin, info.solves, info.failure) == ("made-up 1.2", ("made_up:solve",), None)
+    assert registry.get_adapter("made") is registry.get_adapter("made")
+    assert "made_up:solve" in registry.claimable()
+
+
+def test_a_broken_import_is_quarantined_with_its_cause(install: Install) -> None:
+    install("made", "import a_library_that_is_not_there")
+    registry = _registry_with_warning(r"`made` can not be used \(made-up 1.2, import: ModuleNotFoundError")
+    with pytest.raises(PluginError, match=r"`made` is broken \(made-up 1.2, import.*LRNDE_BLOCK_PLUGINS=made") as caught:
+        registry.get_adapter("made")
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (_plugin().replace("lrnde_register_adapters", "lrnde_register_adapter"), "unknown hook 'lrnde_register_adapter'"),
+        (_plugin().replace("@hookimpl", ""), "implements no lrnde hook; mark `lrnde_register_adapters`"),
+        (_plugin().replace("(register):", "(register, solver):"), "hook implementation must accept|Argument"),
+        (_plugin(target="no_colon"), r'`no_colon` in the spec of `made` is not of the form "package.module:name"'),
+        (_plugin(requires=("torch >> 2",)), "`torch >> 2` in the spec of `made` is not a requirement"),
+        (_plugin() + "    raise OSError('disk')", "register: OSError: disk"),
+        (_plugin().replace("AdapterSpec(", "dict("), "was given a `dict`; it needs an `AdapterSpec`"),
+    ],
+    ids=["misspelt", "unmarked", "argument", "target", "requirement", "raises", "type"],
+)
+def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: str) -> None:
+    install("made", source)
+    registry = _registry_with_warning(message)
+    with pytest.raises(PluginError, match=f"(?s)`made` is broken.*(?:{message})"):
+        registry.get_adapter("made")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "no_such_module_at_all:Adapter"}, "(?s)`made` is broken.*made-up 1.2, target: ModuleNotFoundError"),
+        ({"target": "tests.core.numpy_adapter:Missing"}, "target: AttributeError"),
+        ({"target": "types:SimpleNamespace"}, "makes a `SimpleNamespace`, not an `AbstractAdapter`"),
+        ({"api_version": (2, 0)}, "written for adapter API 2.0, this is 1.0; update lrnde"),
+        ({"api_version": (1, 9)}, "written for adapter API 1.9, this is 1.0; update lrnde"),
+        ({"api_version": (0, 9)}, "written for adapter API 0.9, this is 1.0; update it"),
+        ({"requires": ("surely-not-there>=3",)}, r"needs `surely-not-there>=3`, and none is installed.*pip install 'made-up\[all\]'"),
+        ({"requires": ("pytest>=999",)}, r"needs `pytest>=999`, and \d.* is installed"),
+    ],
+    ids=["module", "attribute", "type", "newer-major", "newer-minor", "older", "missing", "too-old"],
+)
+def test_an_adapter_that_can_not_be_loaded_says_why(install: Install, changes: dict[str, Any], message: str) -> None:
+    install("made", _plugin(**changes))
+    registry = Registry()
+    for _ in range(2):  # from the cause that was stored, too
+        with pytest.raises(PluginError, match=message) as caught:
+            registry.get_adapter("made")
+        assert caught.value.__cause__ is not None
+    (info,) = [info for info in registry.list_adapters() if info.name == "made"]
+    assert info.failure is not None
+    _check_others(registry)
+
+
+def test_two_plugins_of_one_name_are_refused_by_both_names(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("first", _plugin("made"), distribution="made-first")
+    install("second", _plugin("made"), distribution="made-second", version="3.4")
+    registry = _registry_with_warning(r"`second`.*made-second 3.4, duplicate.*`made` is taken by made-first 1.2")
+    # Neither is picked, whatever the order in which they are found.
+    with pytest.raises(PluginError, match="`made` is declared by both made-first 1.2 and made-second 3.4.*Remove one"):
+        registry.get_adapter("made")
+    monkeypatch.setenv("LRNDE_BLOCK_PLUGINS", "second")
+    assert Registry().get_adapter("made") is not None
+
+
+def test_two_entry_points_of_one_name_do_not_hide_each_other(install: Install) -> None:
+    install("made", _plugin("made"), distribution="made-first")
+    install("made", "import a_library_that_is_not_there", distribution="made-second", version="3.4")
+    registry = _registry_with_warning("made-second 3.4, import: ModuleNotFoundError")
+    assert registry.get_adapter("made") is not None
+    failures = [info.failure for info in registry.list_adapters() if info.failure is not None and info.name == "made"]
+    assert [failure.origin for failure in failures] == ["made-second 3.4"]
+
+
+def test_all_plugins_are_loaded_where_the_warning_is_an_error(install: Install) -> None:
+    install("a_broken_one", "import a_library_that_is_not_there")
+    registry = Registry()
+    with pytest.raises(PluginWarning, match="`a_broken_one` can not be used"):
+        registry.claimable()
+    _check_others(registry)
+
+
+def test_one_spec_twice_in_a_plugin_is_refused() -> None:
+    spec = AdapterSpec("twin", "tests.core.numpy_adapter:NumpyAdapter", ("made_up:solve",), (), "made-up", (1, 0))
+
+    class Plugin:
+        @hookimpl
+        def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
+            register(spec)
+            register(spec)
+
+        @hookimpl
+        def lrnde_register_samplers(self, register: Callable[[str, Any], None]) -> None:
+            register("mine", UniformTime)
+
+    registry = Registry()
+    with pytest.raises(PluginError, match="the adapter name `twin` is registered twice"):
+        registry.register(Plugin())
+    with pytest.raises(UnknownNameError, match="no sampler `mine`"):
+        registry.sampler("mine")
+
+
+def test_a_plugin_may_have_lazy_attributes_that_fail(install: Install) -> None:
+    lazy = "def __dir__(): return [*globals(), 'lazy']\ndef __getattr__(name): raise ImportError(f'no {name}')\n"
+    install("made", lazy + _plugin())
+    assert Registry().get_adapter("made") is not None
+
+
+def test_an_adapter_is_blocked_by_its_own_name_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The error for a broken adapter gives the adapter's name, which need not be that of the entry point.
+    install("an_entry_point", _plugin("made"))
+    monkeypatch.setenv("LRNDE_BLOCK_PLUGINS", "made")
+    assert "made" not in {info.name for info in Registry().list_adapters()}
+
+
+def test_blocked_plugins_are_not_imported(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = install("made", "raise RuntimeError('imported')")
+    monkeypatch.setenv("LRNDE_BLOCK_PLUGINS", "other, made ,diffrax")
+    registry = Registry()
+    names = {info.name for info in registry.list_adapters()}
+    assert "torchdiffeq" in names
+    assert not names & {"made", "diffrax"}
+    assert module not in sys.modules
+    with pytest.raises(AdapterNotFoundError, match="no adapter `diffrax`; known are .*`torchdiffeq`"):
+        registry.get_adapter("diffrax")
+
+
+def test_run_time_registration_serves_adapters_heuristics_and_samplers() -> None:
+    class Plugin:
+        @hookimpl
+        def lrnde_register_heuristics(self, register: Callable[[str, Any], None]) -> None:
+            register("strict_error", lambda: ErrorEstimate(1e-6, 1e-6))
+
+    registry = Registry()
+    registry.register(Plugin())
+    assert registry.heuristic("strict_error") == ErrorEstimate(1e-6, 1e-6)
+    with pytest.raises(PluginError, match="duplicate.*the heuristic name `strict_error` is taken"):
+        registry.register(Plugin())
+    with pytest.raises(PluginError, match="implements no lrnde hook"):
+        registry.register(SimpleNamespace())
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "message"),
+    [
+        (lambda r: r.get_adapter("torchdifeq"), AdapterNotFoundError, "no adapter `torchdifeq`.*Did you mean `torchdiffeq`"),
+        (lambda r: r.spec("difrax"), AdapterNotFoundError, "no adapter `difrax`.*Did you mean `diffrax`"),
+        (lambda r: r.heuristic("eror_estimate"), UnknownNameError, "no heuristic.*Did you mean `error_estimate`"),
+        (lambda r: r.sampler("uniform"), UnknownNameError, "no sampler `uniform`; known are `uniform_step`, `uniform_time`"),
+    ],
+)
+def test_unknown_names_get_a_suggestion(ask: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ask(Registry())
+
+
+def test_concurrent_first_use_discovers_once(install: Install) -> None:
+    module = install("made", "import builtins\nbuiltins.made_up_count = getattr(builtins, 'made_up_count', 0) + 1\n" + _plugin())
+    registry, names = Registry(), []
+    threads = [threading.Thread(target=lambda: names.append(len(registry.claimable()))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(names)) == 1
+    assert names[0] >= 5
+    assert module in sys.modules
+
+
+def test_errors_are_both_ours_and_built_in() -> None:
+    assert issubclass(PluginError, ImportError)
+    assert issubclass(AdapterNotFoundError, LookupError)
+    assert issubclass(InputError, ValueError)

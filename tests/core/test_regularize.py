@@ -1,0 +1,288 @@
+"""The public entry point, on a toy solver in numpy: what it returns, what it refuses, and what kind of value it is."""
+
+import copy
+import functools
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import lrnde_core as lrnde
+import numpy as np
+import pytest
+from lrnde_core import (
+    AdapterNotFoundError,
+    AdapterSpec,
+    Capabilities,
+    Capability,
+    CapabilityError,
+    ErrorEstimate,
+    InputError,
+    InputTypeError,
+    PredictedSteps,
+    RegularizedSolve,
+    StiffnessEstimate,
+    TaylorDerivative,
+    UniformStep,
+    UniformTime,
+    UnknownNameError,
+    hookimpl,
+    regularize,
+)
+from lrnde_core._registry import Registry
+
+from tests.core.array_problem import ArrayProblem, local_state
+from tests.core.numpy_adapter import NumpyAdapter, integrate, integrate_twice
+from tests.core.tableaus import DOPRI5
+
+pytestmark = pytest.mark.usefixtures("toy_registry")
+
+_ERROR = ErrorEstimate(1e-4, 1e-6)
+_TIMES = (0.0, 0.5, 0.75, 2.0)
+_Y0 = np.array([1.0, -0.5])
+
+
+def _field(t: Any, y: Any) -> Any:
+    return -1.5 * y * abs(y) + t
+
+
+def _same_signature(field: Any, y0: Any, times: Any, *, method: str = "dopri5") -> Any:
+    return integrate(field, y0, times, method=method)
+
+
+def test_returns_the_bare_result_and_a_report() -> None:
+    y1, report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.1])
+    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
+    assert (report.num_steps, report.num_accepted, report.num_rejected, report.nfe, report.nfe_extra) == (3, 3, 0, 18, 7)
+    assert report.sample.t.tolist() == [0.0]
+    assert report.sample.h.tolist() == [0.5]
+    assert report.penalty == pytest.approx(report.sample.weight[0] * report.sample.error_ratio[0] * 0.5)
+    pair, _ = regularize(integrate_twice, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.1])
+    assert len(pair) == 2
+
+
+@hypothesis.given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.sampled_from([1, -1]))
+def test_the_penalty_averaged_over_draws_is_the_sum_over_all_steps(sizes: list[int], direction: int) -> None:
+    times = (direction * 0.1 * np.cumsum([0, *sizes])).tolist()
+    expected, y = 0.0, _Y0
+    for t, end in zip(times[:-1], times[1:], strict=True):
+        problem = ArrayProblem(_field, DOPRI5)
+        expected += _ERROR.cost(local_state(problem, t, end - t, y))
+        (y,) = problem.advance(t, end - t, (y,), carry=None)
+    draws = (np.arange(sum(sizes)) + 0.5) / sum(sizes)
+    solve = regularize(integrate, heuristic=_ERROR, num_samples=len(draws))
+    _, report = solve(_field, _Y0, times, draw=draws)
+    assert report.penalty == pytest.approx(expected, rel=1e-9)
+    assert report.nfe_extra == 7 * len(draws)
+
+
+def test_without_penalty_it_is_the_bare_solve() -> None:
+    calls: list[float] = []
+
+    def counted(t: Any, y: Any) -> Any:
+        calls.append(t)
+        return _field(t, y)
+
+    y1, report = regularize(integrate, heuristic=_ERROR)(counted, _Y0, _TIMES, penalize=False)
+    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
+    assert len(calls) == report.nfe == 18
+    assert (report.penalty, report.nfe_extra, report.sample) == (0.0, 0, None)
+
+
+def test_a_solve_without_steps_has_no_penalty() -> None:
+    y1, report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, (0.3,), draw=[0.5])
+    assert y1 is _Y0
+    assert (report.penalty, report.nfe_extra, report.num_steps) == (0.0, 0, 0)
+
+
+def test_the_random_source_goes_by_the_name_the_adapter_gives_it() -> None:
+    solve = regularize(integrate, heuristic=_ERROR, num_samples=3)
+    first, second = (solve(_field, _Y0, _TIMES, rng=np.random.default_rng(5))[1] for _ in range(2))
+    assert first.penalty == second.penalty
+    _, drawn = solve(_field, _Y0, _TIMES, draw=np.random.default_rng(5).random(3))
+    assert drawn.penalty == first.penalty
+
+
+def test_names_stand_for_heuristics_and_samplers() -> None:
+    by_name = regularize(integrate, heuristic="stiffness_estimate", sampler="uniform_step")
+    assert by_name == regularize(integrate, heuristic=StiffnessEstimate(), sampler=UniformStep())
+
+
+def test_partials_are_unwrapped_with_their_arguments() -> None:
+    inner = functools.partial(functools.partial(integrate, _field, method="bosh3"), _Y0, method="dopri5")
+    solve = regularize(inner, heuristic=_ERROR)
+    assert solve.solve is integrate
+    y1, report = solve(_TIMES, draw=[0.1])
+    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES, method="dopri5"))
+    assert report.nfe == 18
+    assert solve(_TIMES, draw=[0.1], method="bosh3")[1].nfe == 9
+
+
+def test_signature_is_that_of_the_solve_with_more_keywords() -> None:
+    signature = inspect.signature(regularize(functools.partial(integrate, _field), heuristic=_ERROR))
+    assert list(signature.parameters) == ["y0", "times", "method", "penalize", "draw", "rng"]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [lambda *args: integrate(*args), functools.wraps(integrate)(lambda *args: integrate(*args)), jax.jit(integrate)],
+    ids=["lambda", "wraps", "jit"],
+)
+def test_what_wraps_a_solve_is_refused(wrapped: Callable[..., Any]) -> None:
+    with pytest.raises(AdapterNotFoundError, match=r"No adapter claims .*regularize the inner call"):
+        regularize(wrapped, heuristic=_ERROR)
+
+
+def test_adapter_asserts_a_signature() -> None:
+    solve = regularize(_same_signature, heuristic=_ERROR, adapter="toy")
+    assert solve.solve_name == "tests.core.numpy_adapter:integrate"
+    y1, _ = solve(_field, _Y0, _TIMES, draw=[0.1])
+    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
+    named = regularize(_same_signature, heuristic=_ERROR, adapter="toy:integrate_twice")
+    assert named.solve_name == "tests.core.numpy_adapter:integrate_twice"
+    claimed = regularize(integrate_twice, heuristic=_ERROR, adapter="toy")
+    assert claimed.solve_name == "tests.core.numpy_adapter:integrate_twice"
+    with pytest.raises(InputError, match=r"`toy` has no `itegrate`; it has \['integrate', 'integrate_twice'\]"):
+        regularize(_same_signature, heuristic=_ERROR, adapter="toy:itegrate")
+    with pytest.raises(AdapterNotFoundError, match="no adapter `difrax`.*Did you mean `diffrax`"):
+        regularize(_same_signature, heuristic=_ERROR, adapter="difrax")
+
+
+def test_two_claims_are_refused_by_both_names(toy_registry: Registry) -> None:
+    class Rival:
+        @hookimpl
+        def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
+            spec = toy_registry.spec("toy")
+            register(AdapterSpec("rival", spec.target, spec.solves, spec.requires, spec.install, spec.api_version))
+
+    toy_registry.register(Rival())
+    with pytest.raises(InputError, match=r"`toy` and `rival` both claim `.*integrate`; choose one with `adapter=`"):
+        regularize(integrate, heuristic=_ERROR)
+    assert regularize(integrate, heuristic=_ERROR, adapter="rival").adapter_name == "rival"
+
+
+_VALUES = {
+    "plain": lambda: regularize(integrate, heuristic=_ERROR),
+    "partial": lambda: regularize(functools.partial(integrate, _field, method="bosh3"), heuristic=_ERROR),
+    "asserted": lambda: regularize(_same_signature, heuristic=_ERROR + 0.5 * StiffnessEstimate(), adapter="toy"),
+    "sampler": lambda: regularize(integrate, heuristic=_ERROR, sampler=UniformStep(weighting="paper")),
+    "samples": lambda: regularize(integrate, heuristic=_ERROR, num_samples=2),
+}
+
+
+@pytest.mark.parametrize("name", list(_VALUES))
+def test_it_is_a_value(name: str) -> None:
+    solve = _VALUES[name]()
+    copies = [_VALUES[name](), copy.copy(solve), copy.deepcopy(solve), pickle.loads(pickle.dumps(solve))]
+    for other in copies:
+        assert other == solve
+        assert hash(other) == hash(solve)
+        assert other.solve is solve.solve
+    assert [other for other in _VALUES if _VALUES[other]() == solve] == [name]
+    with pytest.raises(AttributeError, match="cannot assign to field"):
+        solve.num_samples = 4
+
+
+def test_bound_arguments_count_in_equality() -> None:
+    def bind(**kwargs: Any) -> RegularizedSolve:
+        return regularize(functools.partial(integrate, **kwargs), heuristic=_ERROR)
+
+    times = np.array(_TIMES)
+    assert bind(times=times) == bind(times=times)
+    assert bind(times=times) != bind(times=times.copy())
+    assert bind(method="bosh3") == bind(method="bosh3")
+    assert bind(method="bosh3") != bind(method="dopri5")
+    assert bind(y0=1) != bind(y0=True)
+    assert bind(method="bosh3") != "bosh3"
+
+
+_bad_arguments: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"heuristic": "eror_estimate"}, UnknownNameError, "no heuristic `eror_estimate`.*Did you mean `error_estimate`"),
+    ({"sampler": "uniform_tim"}, UnknownNameError, "no sampler `uniform_tim`.*Did you mean `uniform_time`"),
+    ({"heuristic": ErrorEstimate}, InputTypeError, r"`heuristic` must be a heuristic.*Did you mean `ErrorEstimate\(\)`"),
+    ({"heuristic": UniformTime()}, InputTypeError, "`heuristic` must be a heuristic or the name of one"),
+    ({"sampler": None}, InputTypeError, "`sampler` must be a sampler or the name of one, not None"),
+    ({"gradient": "global"}, InputError, r'gradient=\'global\'.*must be "local" or "full"'),
+    *(({"num_samples": n}, InputError, "must be an integer of at least 1") for n in (0, -1, True, 1.5, "2", None)),
+    ({"gradient": "full"}, CapabilityError, '`toy` does not support gradient="full": numpy has no autodiff'),
+    ({"batched": True}, CapabilityError, "`toy` does not support all samples of a call in one batched step"),
+    ({"heuristic": TaylorDerivative(2)}, CapabilityError, "does not support heuristics of a point.*use a heuristic of the"),
+    ({"hueristic": _ERROR}, TypeError, "unexpected keyword argument 'hueristic'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), _bad_arguments)
+def test_bad_settings_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        regularize(integrate, **{"heuristic": _ERROR, **arguments})
+
+
+def test_what_is_no_native_call_is_refused() -> None:
+    with pytest.raises(InputTypeError, match="already regularized; regularize the native call instead"):
+        regularize(regularize(integrate, heuristic=_ERROR), heuristic=_ERROR)
+    with pytest.raises(InputTypeError, match=r"must be a callable such as `torchdiffeq.odeint`, not 'odeint'"):
+        regularize("odeint")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "error", "message"),
+    [
+        ({"heuristic": ErrorEstimate()}, {}, CapabilityError, r"`dopri5` takes fixed steps.*`ErrorEstimate\(rtol=1e-3"),
+        ({"heuristic": _ERROR + PredictedSteps()}, {}, CapabilityError, "`dopri5` takes fixed steps"),
+        (
+            {"heuristic": StiffnessEstimate()},
+            {"method": "bosh3"},
+            CapabilityError,
+            "`toy, method bosh3` does not support the stiffness estimate of a step: it has no two stages.*use dopri5",
+        ),
+        ({}, {"draw": [0.1, 0.2]}, InputError, r"`draw` has shape \(2,\); `num_samples=1` needs \(1,\)"),
+        ({}, {"draw": None}, InputError, "`rng` or `draw` is needed"),
+        ({}, {"penalize": 1}, InputTypeError, "`penalize` must be a Python bool, not int.*static argument"),
+    ],
+)
+def test_bad_calls_are_refused_before_anything_is_solved(
+    settings: Any, arguments: Any, error: type[Exception], message: str
+) -> None:
+    def never(t: Any, y: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(error, match=message):
+        regularize(integrate, **{"heuristic": _ERROR, **settings})(never, _Y0, _TIMES, **{"draw": [0.5], **arguments})
+
+
+def test_the_full_gradient_and_a_restarted_step_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
+    with pytest.raises(CapabilityError, match='restarts from a constant state; use `local_start="step"`'):
+        regularize(integrate, heuristic=_ERROR, gradient="full", sampler=UniformTime(local_start="sample"))
+
+
+def test_errors_of_the_user_come_through_unchanged() -> None:
+    def broken(t: Any, y: Any) -> Any:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        regularize(integrate, heuristic=_ERROR)(broken, _Y0, _TIMES, draw=[0.5])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mehtod'"):
+        regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], mehtod="bosh3")
+
+
+@pytest.mark.parametrize("make", [lrnde.presets.lrnde_unbiased, lrnde.presets.lrnde_biased])
+def test_presets_are_the_published_settings(make: Any) -> None:
+    error, stiffness = make(), make(stiffness=True)
+    assert error["heuristic"] == ErrorEstimate()
+    assert stiffness["heuristic"] == StiffnessEstimate(weighting="paper")
+    assert error["sampler"].weighting == "paper"
+    assert error["sampler"].local_start == "sample"
+    report = regularize(integrate, **stiffness)(_field, _Y0, _TIMES, draw=[0.4])[1]
+    assert report.penalty > 0
+    assert report.sample.weight.tolist() == [1.0]
+
+
+def test_unsupported_capabilities_need_reasons() -> None:
+    with pytest.raises(InputTypeError, match="`Capability.JIT` is declared unsupported without a reason"):
+        Capabilities.declare({Capability.JIT: " "})
+    with pytest.raises(InputTypeError, match="'jit' is not a `Capability`; known are"):
+        Capabilities.declare({"jit": "no"})  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,111 @@
+"""The hash, the reservoir's distribution, and its equality on every kind of integer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from lrnde_core import _reservoir
+
+_DRAWS = 40_000
+Keep = Callable[[Any, Any], Any]
+
+
+def _kept_index(bits: Any, num_steps: int, keep: Keep) -> Any:
+    """Index of the step that is kept in the end, for an array of draws."""
+    kept = np.zeros(bits.shape, np.int64)
+    for index in range(1, num_steps + 1):
+        kept = np.where(keep(bits, np.uint32(index)), index, kept)
+    return kept
+
+
+def _bits(seed: int, count: int) -> Any:
+    return np.random.default_rng(seed).integers(0, 2**24, count, dtype=np.uint32)
+
+
+@hypothesis.given(st.integers(0, 2**32 - 1))
+def test_mix32_is_undone_by_its_inverse(x: int) -> None:
+    z = _reservoir.mix32(x)
+    z ^= z >> 16
+    z = z * pow(0x846CA68B, -1, 2**32) % 2**32
+    z ^= z >> 15 ^ z >> 30
+    z = z * pow(0x7FEB352D, -1, 2**32) % 2**32
+    z ^= z >> 16
+    assert z == x
+
+
+@pytest.mark.parametrize("num_steps", [3, 10, 100])
+def test_every_step_is_equally_likely(num_steps: int) -> None:
+    kept = _kept_index(_bits(num_steps, _DRAWS), num_steps, _reservoir.keep_uniformly)
+    statistic, p_value = scipy.stats.chisquare(np.bincount(kept, minlength=num_steps + 1)[1:])
+    assert 1e-3 < p_value < 1 - 1e-3, f"chi-square per degree of freedom {statistic / (num_steps - 1):.2f}"
+
+
+@pytest.mark.parametrize("num_steps", [3, 10, 100])
+def test_a_step_is_kept_with_probability_proportional_to_its_size(num_steps: int) -> None:
+    sizes = np.random.default_rng(0).uniform(0.2, 1.0, num_steps)
+    ends = np.cumsum(sizes)
+
+    def keep(bits: Any, index: Any) -> Any:
+        return _reservoir.keep_by_size(bits, index, ends[index - 1] - sizes[index - 1], sizes[index - 1])
+
+    kept = _kept_index(_bits(7 + num_steps, _DRAWS), num_steps, keep)
+    expected = sizes / ends[-1] * _DRAWS
+    statistic, p_value = scipy.stats.chisquare(np.bincount(kept, minlength=num_steps + 1)[1:], expected)
+    assert 1e-3 < p_value < 1 - 1e-3, f"chi-square per degree of freedom {statistic / (num_steps - 1):.2f}"
+
+
+def test_fraction_is_uniform_and_independent_of_the_kept_step() -> None:
+    bits = _bits(1, _DRAWS)
+    kept = _kept_index(bits, 5, _reservoir.keep_uniformly)
+    fraction = _reservoir.fraction(bits)
+    assert fraction.min() >= 0
+    assert fraction.max() < 1
+    for index in range(1, 6):
+        assert scipy.stats.kstest(fraction[kept == index], "uniform").pvalue > 1e-3
+
+
+def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> None:
+    num_steps, bits = 1000, _bits(2, 500)
+
+    @jax.jit
+    def in_xla(bits: Any) -> Any:
+        def body(index: Any, kept: Any) -> Any:
+            return jnp.where(_reservoir.keep_uniformly(bits, index.astype(jnp.uint32))[None], index, kept)
+
+        def checkpointed(block: Any, kept: Any) -> Any:
+            # The kept index after every 10 steps, so that all N are compared and not only the last.
+            last = jax.lax.fori_loop(10 * block + 1, 10 * block + 11, body, kept[block - 1][None])
+            return kept.at[block].set(last[0])
+
+        start = jnp.zeros((num_steps // 10, bits.size), jnp.int32)
+        return jax.lax.fori_loop(0, num_steps // 10, checkpointed, start)
+
+    def stepwise(bits: Any, to_index: Callable[[int], Any], where: Callable[..., Any], start: Any) -> list[Any]:
+        kept, history = start, []
+        for index in range(1, num_steps + 1):
+            kept = where(_reservoir.keep_uniformly(bits, to_index(index)), index, kept)
+            if index % 10 == 0:
+                history.append(kept)
+        return history
+
+    expected = np.stack(stepwise(bits, np.uint32, np.where, np.zeros(bits.shape, np.int64)))
+    np.testing.assert_array_equal(in_xla(jnp.asarray(bits)), expected)
+    wide = torch.asarray(bits.astype(np.int64))
+    in_torch = stepwise(wide, lambda index: torch.tensor(index), torch.where, torch.zeros_like(wide))
+    np.testing.assert_array_equal(torch.stack(in_torch).numpy(), expected)
+    for column, draw in enumerate(bits[:60].tolist()):
+        in_python = stepwise(draw, int, lambda keep, new, old: new if keep else old, 0)
+        assert in_python == expected[:, column].tolist()
+
+
+def test_results_for_python_integers_are_python_values() -> None:
+    assert isinstance(_reservoir.mix32(12345), int)
+    assert isinstance(_reservoir.keep_uniformly(12345, 7), bool)
+    assert isinstance(_reservoir.fraction(12345), float)

@@ -1,0 +1,49 @@
+"""What is computed from a tableau."""
+
+import numpy as np
+import pytest
+from lrnde_core import ExplicitTableau
+
+from tests.core.array_problem import ArrayProblem
+from tests.core.tableaus import BOSH3, DOPRI5, DOPRI8, EMBEDDED, HEUN, RK4, TSIT5
+
+EULER = ExplicitTableau((), (1.0,), (0.0,), None)
+
+
+@pytest.mark.parametrize(
+    ("tableau", "interval"),
+    [(EULER, 2.0), (HEUN, 2.0), (BOSH3, 2.5127), (RK4, 2.7853), (DOPRI5, 3.3066), (TSIT5, 3.5068), (DOPRI8, 5.1666)],
+)
+def test_real_stability_interval_is_the_published_one(tableau: ExplicitTableau, interval: float) -> None:
+    assert tableau.real_stability_interval == pytest.approx(interval, abs=1e-4)
+
+
+@pytest.mark.parametrize("tableau", [BOSH3, DOPRI5, DOPRI8, HEUN, RK4, TSIT5])
+def test_a_step_on_a_linear_problem_grows_just_beyond_the_interval(tableau: ExplicitTableau) -> None:
+    problem = ArrayProblem(lambda t, y: -y, tableau)
+    inside, outside = (
+        abs(problem.advance(0.0, tableau.real_stability_interval * factor, (np.ones(()),), carry=None)[0])
+        for factor in (1 - 1e-6, 1 + 1e-6)
+    )
+    assert inside < 1 < outside
+
+
+def test_stiffness_pair_needs_two_different_stages_at_the_end() -> None:
+    assert all(tableau.has_stiffness_pair for tableau in (DOPRI5, DOPRI8, TSIT5))
+    assert not any(tableau.has_stiffness_pair for tableau in (EULER, HEUN, BOSH3, RK4))
+
+
+def test_last_stage_is_the_solution_in_first_same_as_last_methods() -> None:
+    assert all(tableau.is_last_stage_solution for tableau in (DOPRI5, DOPRI8, TSIT5, BOSH3))
+    assert not any(tableau.is_last_stage_solution for tableau in (HEUN, RK4))
+    # One stage has no rows, so there is no last stage beside the first.
+    assert not EULER.is_last_stage_solution
+
+
+@pytest.mark.parametrize("name", list(EMBEDDED))
+def test_error_weights_vanish_up_to_the_power_the_tests_assume(name: str) -> None:
+    tableau, _, highest = EMBEDDED[name]
+    assert tableau.error is not None
+    moments = [abs(np.dot(tableau.error, np.power(tableau.c, power))) for power in range(highest + 2)]
+    assert max(moments[:-1]) < 1e-15
+    assert moments[-1] > 1e-5
