@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 # Import names; what `lrnde[benchmarks]` installs.
-_BENCHMARK_LIBRARIES = ("matplotlib", "numpy", "scipy", "sklearn")
+_BENCHMARK_LIBRARIES = ("joblib", "matplotlib", "numpy", "optax", "scipy", "sklearn")
 
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result to FILE as JSON, too.")

@@ -20,7 +20,8 @@ class Measurement:
     """What one setting cost and achieved for one seed.
 
     - `nfe`: evaluations of a prediction solve, mean over the batches of held out images. `accuracy`: a fraction.
-    - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median time to classify one batch.
+    - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated classifications of one
+      batch. Both are processor time, see `_clock.now`.
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then. `step_times`: where the steps of one
       prediction solve end, within [0, 1]; `untrained_step_times`: before training.
     """

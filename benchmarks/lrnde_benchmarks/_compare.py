@@ -59,6 +59,7 @@ class Comparison:
                 "model": "neural ODE on the image, field 64-hidden-64 with tanh and time appended, linear head",
                 "methods": {"torchdiffeq": "dopri5, odeint", "diffrax": "Tsit5, diffeqsolve"},
                 "threads": 1,
+                "clock": "processor time",
             },
             "is_complete": self.is_complete,
             "seeds": list(self.plan.seeds),

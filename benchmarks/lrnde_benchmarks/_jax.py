@@ -10,7 +10,6 @@ differ in nothing else share one compilation.
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
@@ -21,6 +20,7 @@ import optax
 from jax import Array
 
 import lrnde_core as lrnde
+from lrnde_benchmarks import _clock
 from lrnde_benchmarks._data import Digits, Split, initial_weights, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Penalty, Setting
@@ -224,10 +224,10 @@ class JaxTrainer:
         self.predict_once()
 
     def train(self, num_steps: int) -> float:
-        begin = time.perf_counter()
+        begin = _clock.now()
         self._state = self._run(num_steps)
         self._num_done += num_steps
-        return time.perf_counter() - begin
+        return _clock.now() - begin
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
         count = _counter(self._prediction(tolerance))
@@ -239,9 +239,9 @@ class JaxTrainer:
     def predict_once(self, tolerance: float | None = None) -> float:
         predict = _predictor(self._prediction(tolerance))
         images = jax.block_until_ready(self._data.images[self._test_batches[0]])
-        begin = time.perf_counter()
+        begin = _clock.now()
         jax.block_until_ready(predict(self._state.weights, images))
-        return time.perf_counter() - begin
+        return _clock.now() - begin
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
         steps = _stepper(self._prediction(tolerance))

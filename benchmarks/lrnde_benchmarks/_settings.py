@@ -11,8 +11,12 @@ from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Const
 DEFAULT_WEIGHT = 0.3
 """Weight of the default penalty, found by a sweep at tolerance 1e-5."""
 
-WEIGHT_DECAY = 0.3
-"""Weight decay of the rival row (AdamW, decoupled), the best of those tried in the same sweep."""
+WEIGHT_DECAY = 1.0
+"""Weight decay of the rival row (AdamW, decoupled).
+
+Cross-validated once over five folds on diffrax: 0.1 needs 1.00 of the evaluations at equal accuracy, 1 needs 0.96 at
+-0.3 percentage points, 3 needs 0.76 at -1.1 points.
+"""
 
 LOOSER_TOLERANCE = 1e-3
 """Tolerance of the rival row that solves the unpenalised model less exactly."""

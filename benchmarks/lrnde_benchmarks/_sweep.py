@@ -146,7 +146,8 @@ def sweep(
     rivals = [setting for text in candidates or DEFAULT_CANDIDATES for setting in parse_candidate(text)]
     settings = [Setting(BASELINE), *{setting.name: setting for setting in rivals}.values()]
     plan = Sweep(adapter, hyperparameters, folds, out)
-    console = Console()
+    # Candidates have long names, and a log file can be wider than a terminal.
+    console = Console(width=max(Console().width, 120))
     if not summary_only:
         _run(plan, settings, repeats, jobs, console)
     _print(summarize(plan, settings, repeats), console)
@@ -155,7 +156,9 @@ def sweep(
 def main() -> None:
     """Run the command line. A user's mistake becomes a message and exit code 2."""
     try:
-        app()
+        # From the start, since loading the adapter imports the array library already.
+        with single_threaded():
+            app()
     except LrndeError as error:
         Console(stderr=True).print(f"sweep: {error}", style="red", markup=False)
         raise SystemExit(2) from None
@@ -163,12 +166,11 @@ def main() -> None:
 
 def _run(plan: Sweep, settings: Sequence[Setting], repeats: int, jobs: int, console: Console) -> None:
     groups = list(_groups(plan, settings, repeats))
-    with single_threaded():
-        # One group after the other: groups take minutes, and a worker keeps what it has compiled.
-        parallel: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
-        done = parallel(joblib.delayed(plan.run)(group) for group in groups)
-        for number, _ in enumerate(done, start=1):
-            console.print(f"finished {number} of {len(groups)} groups", highlight=False)
+    # One group after the other: groups take minutes, and a worker keeps what it has compiled.
+    parallel: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
+    done = parallel(joblib.delayed(plan.run)(group) for group in groups)
+    for number, _ in enumerate(done, start=1):
+        console.print(f"finished {number} of {len(groups)} groups", highlight=False)
 
 
 def _groups(plan: Sweep, settings: Sequence[Setting], repeats: int) -> Iterator[list[Cell]]:
@@ -182,7 +184,7 @@ def _groups(plan: Sweep, settings: Sequence[Setting], repeats: int) -> Iterator[
 
 def _print(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = Table(title="Paired with `none` on the same fold and seed; 95% intervals", box=box.SIMPLE_HEAD)
-    table.add_column("setting", overflow="fold")
+    table.add_column("setting", no_wrap=True)
     for heading in ("pairs", "evals", "ratio", "accuracy", "change, %", "training"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:

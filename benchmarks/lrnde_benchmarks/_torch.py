@@ -4,13 +4,13 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import time
 from typing import Any, final
 
 import torch
 import torchdiffeq
 from torch import Tensor, nn
 
+from lrnde_benchmarks import _clock
 from lrnde_benchmarks._data import Digits, Split, initial_weights, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
@@ -99,13 +99,13 @@ class TorchTrainer:
         self.predict_once()
 
     def train(self, num_steps: int) -> float:
-        start = time.perf_counter()
+        start = _clock.now()
         for indices in self._batches[self._num_done : self._num_done + num_steps]:
             self._optimizer.zero_grad()
             self._loss(indices).backward()
             self._optimizer.step()
         self._num_done += num_steps
-        return time.perf_counter() - start
+        return _clock.now() - start
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
         watched = _Watched(self._network)
@@ -117,10 +117,10 @@ class TorchTrainer:
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        start = time.perf_counter()
+        start = _clock.now()
         with torch.inference_mode():
             self._predict(self._network, self._test_batches[0], tolerance)
-        return time.perf_counter() - start
+        return _clock.now() - start
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
         watched = _Watched(self._network)

@@ -37,7 +37,7 @@ class Trainer(Protocol):
         ...
 
     def train(self, num_steps: int) -> float:
-        """Train for `num_steps` more iterations and return the seconds that took."""
+        """Train for `num_steps` more iterations and return the seconds that took, by `_clock.now`."""
         ...
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lrnde_benchmarks._cell import Cell, Measurement
-from lrnde_benchmarks._trainer import Evaluation
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._cell import Cell, Measurement
+from lrnde_benchmarks._trainer import Evaluation
 
 
 @dataclasses.dataclass

@@ -1,9 +1,9 @@
 """Tests of the one-line notation of a sweep's candidates."""
 
 import pytest
+
 from lrnde_benchmarks._candidates import DEFAULT_CANDIDATES, parse_candidate
 from lrnde_benchmarks._settings import Penalty
-
 from lrnde_core import (
     Constant,
     ErrorEstimate,

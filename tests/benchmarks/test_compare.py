@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._compare import Comparison
 from lrnde_benchmarks._hyperparameters import FAST
@@ -14,7 +16,6 @@ from lrnde_benchmarks._plots import write_plots
 from lrnde_benchmarks._settings import setting_by_name
 from lrnde_benchmarks._table import render
 from lrnde_benchmarks._workers import Plan
-from rich.console import Console
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(setting_by_name(name, steps=10) for name in ("none", "default", "lrnde_unbiased"))

@@ -1,6 +1,7 @@
 """Tests of the digits, their splits and batches."""
 
 import numpy as np
+
 from lrnde_benchmarks._data import (
     fold_splits,
     holdout_split,

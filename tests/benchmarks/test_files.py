@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lrnde_benchmarks._files import write_json, write_text
 
 

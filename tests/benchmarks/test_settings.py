@@ -4,10 +4,10 @@ import dataclasses
 import inspect
 
 import pytest
-from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import DEFAULT_WEIGHT, SETTING_NAMES, Penalty, setting_by_name
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._settings import DEFAULT_WEIGHT, SETTING_NAMES, Penalty, setting_by_name
 
 
 def test_default_penalty_is_that_of_regularize() -> None:

@@ -1,6 +1,7 @@
 """Tests of the intervals over seeds."""
 
 import pytest
+
 from lrnde_benchmarks._statistics import mean, student_interval
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lrnde_benchmarks import _sweep
 from lrnde_benchmarks._candidates import parse_candidate
 from lrnde_benchmarks._hyperparameters import Hyperparameters

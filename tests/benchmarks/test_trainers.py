@@ -1,33 +1,33 @@
 """Tests of the training loops that hold on every backend, and of what the backends share."""
 
-import dataclasses
 from typing import Any
 
 import pytest
+
+import lrnde_core as lrnde
 from lrnde_benchmarks._data import holdout_split, load_digits
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting, setting_by_name
 from lrnde_benchmarks._trainer import TRAINABLE, Trainer, make_trainer
 
-import lrnde_core as lrnde
-
-HYPERPARAMETERS = Hyperparameters(steps=8, chunk=4)
+# The same in all tests, so that what is compiled for one serves the others.
+HYPERPARAMETERS = Hyperparameters(steps=8, chunk=4, learning_rate=1e-2, tolerance=1e-6)
 DIGITS = load_digits()
 SPLIT = holdout_split(DIGITS.labels, 0.2, 0)
 
 
-def make(adapter: str, setting: Setting, **changes: Any) -> Trainer:
+def make(adapter: str, setting: Setting) -> Trainer:
     usable = {info.name for info in lrnde.list_adapters() if info.failure is None}
     if adapter not in usable:
         pytest.skip(f"{adapter} is not installed")
-    return make_trainer(adapter, dataclasses.replace(HYPERPARAMETERS, **changes), setting, DIGITS, SPLIT, seed=0)
+    return make_trainer(adapter, HYPERPARAMETERS, setting, DIGITS, SPLIT, seed=0)
 
 
 @pytest.mark.parametrize("adapter", TRAINABLE)
 def test_training_lowers_the_error_and_is_repeatable(adapter: str) -> None:
     results: list[Any] = []
     for _ in range(2):
-        trainer = make(adapter, setting_by_name("default", steps=8), learning_rate=1e-2)
+        trainer = make(adapter, setting_by_name("default", steps=8))
         trainer.prepare()
         before = trainer.evaluate().accuracy
         assert trainer.train(4) > 0
@@ -43,12 +43,11 @@ def test_a_weight_of_zero_trains_the_model_that_no_penalty_trains(adapter: str) 
     for trainer in trainers:
         trainer.train(8)
     assert trainers[0].evaluate() == trainers[1].evaluate()
-    assert trainers[0].step_times() == pytest.approx(trainers[1].step_times(), abs=1e-6)
 
 
 @pytest.mark.parametrize("adapter", TRAINABLE)
 def test_a_looser_tolerance_takes_fewer_evaluations(adapter: str) -> None:
-    trainer = make(adapter, Setting("none"), tolerance=1e-6, learning_rate=1e-2)
+    trainer = make(adapter, Setting("none"))
     trainer.train(8)
     loose, tight = trainer.evaluate(1e-2), trainer.evaluate()
     assert loose.nfe < tight.nfe
