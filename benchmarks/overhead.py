@@ -86,7 +86,6 @@ def jax_functions(
 ) -> tuple[Any, Any, Any]:
     """Jitted bare and wrapped gradients of diffrax, and their arguments."""
     import diffrax
-    import equinox as eqx
     import jax
     import jax.numpy as jnp
 
@@ -123,8 +122,8 @@ def jax_functions(
         return jnp.mean(jnp.square(solution.ys)) + 0.1 * report.penalty, report
 
     draw = jnp.array([0.4])
-    bare = jax.jit(eqx.filter_grad(bare_loss, has_aux=True))
-    wrapped = jax.jit(eqx.filter_grad(wrapped_loss, has_aux=True))
+    bare = jax.jit(jax.grad(bare_loss, has_aux=True))
+    wrapped = jax.jit(jax.grad(wrapped_loss, has_aux=True))
     return bare, wrapped, (weights, y0, draw)
 
 

@@ -70,7 +70,6 @@ list_adapters = REGISTRY.list_adapters
 get_adapter = REGISTRY.get_adapter
 
 __all__ = [
-    "warn_if_unresolved",
     "ADAPTER_API",
     "AbstractAdapter",
     "AbstractCall",
@@ -96,8 +95,8 @@ __all__ = [
     "ExponentialDecay",
     "InputError",
     "InputTypeError",
-    "LocalPenalty",
     "Leaves",
+    "LocalPenalty",
     "LocalState",
     "LrndeError",
     "MethodFacts",
@@ -137,4 +136,5 @@ __all__ = [
     "register",
     "regularize",
     "root_mean_square",
+    "warn_if_unresolved",
 ]

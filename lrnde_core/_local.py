@@ -64,7 +64,7 @@ class AbstractLocalProblem(abc.ABC):
 
     @abc.abstractmethod
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
-        """The state after the same step as the solver takes it, without evaluations that only an error estimate needs."""
+        """The state after the same step as the solver takes it, without the evaluations of its error estimate alone."""
 
     @abc.abstractmethod
     def vector_field(self, t: Any, y: Leaves) -> Leaves:

@@ -277,8 +277,8 @@ class Registry:
             )
         if failure.phase == "duplicate":
             return PluginError(
-                f"The adapter `{spec.name}` is declared by both {failure.origin}, so neither is used. Remove one of the "
-                f"two, or set {_BLOCK_VARIABLE} to the name of its entry point."
+                f"The adapter `{spec.name}` is declared by both {failure.origin}, so neither is used. Remove one of "
+                f"the two, or set {_BLOCK_VARIABLE} to the name of its entry point."
             )
         return PluginError(
             f"The adapter `{spec.name}` is broken ({failure.describe()}). Update or remove it; set "

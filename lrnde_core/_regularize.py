@@ -18,7 +18,7 @@ from lrnde_core._samplers import AbstractSampler, UniformTime
 
 Gradient = Literal["local", "full"]
 
-DEFAULT_HEURISTIC = TaylorDerivative(2)
+DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
 DEFAULT_SAMPLER = UniformTime()
 
 

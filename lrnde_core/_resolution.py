@@ -17,9 +17,10 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, st
     """
     if rtol + atol < _ROUNDINGS * eps:
         warnings.warn(
-            f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about {_ROUNDINGS * eps:.1e} "
-            "together for a state of size 1): most error estimates are mere rounding, and steps whose estimate is below "
-            f"its rounding floor get penalty 0. Loosen the tolerances or solve in a wider dtype than {dtype_name}.",
+            f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about "
+            f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are mere rounding, and "
+            "steps whose estimate is below its rounding floor get penalty 0. Loosen the tolerances or solve in a wider "
+            f"dtype than {dtype_name}.",
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )

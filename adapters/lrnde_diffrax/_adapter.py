@@ -4,25 +4,27 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import jax.numpy as jnp
-from lrnde_core import AbstractAdapter, AbstractCall, Capabilities, Capability, Draw, LocalPenalty, Recording, Sample
-from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples
 
+from lrnde_core import AbstractAdapter, AbstractCall, Capabilities, Capability, Draw, LocalPenalty, Recording, Sample
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._facts import method_facts
+from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples
 
 
 @final
 class DiffraxAdapter(AbstractAdapter):
     """Ordinary and smoothly controlled equations with adaptive steps, under any of diffrax's adjoints."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities.declare({
-        Capability.FIXED_STEP_ODE: (
-            "fixed steps have no tolerance to compare their error with; use "
-            "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
-        ),
-        Capability.COLLECT: "a report collected under `jax.jit` would leak tracers; use the report that the call returns.",
-    })
+    capabilities: ClassVar[Capabilities] = Capabilities.declare(
+        {
+            Capability.FIXED_STEP_ODE: (
+                "fixed steps have no tolerance to compare their error with; use "
+                "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
+            ),
+            Capability.COLLECT: "reports collected under `jax.jit` leak tracers; use the report that the call returns.",
+        }
+    )
     random_argument: ClassVar[str] = "key"
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:

@@ -29,10 +29,12 @@ class _DelegatingAdjoint(diffrax.AbstractAdjoint):
             saveat = copy_saveat(saveat, subs=saveat.subs, controller_state=False)
         if isinstance(adjoint, diffrax.BacksolveAdjoint):
             # Its backward solve would hand the recorder an augmented state.
-            adjoint = diffrax.BacksolveAdjoint(**{
-                "stepsize_controller": stepsize_controller.controller,
-                **adjoint.kwargs,
-            })
+            adjoint = diffrax.BacksolveAdjoint(
+                **{
+                    "stepsize_controller": stepsize_controller.controller,
+                    **adjoint.kwargs,
+                }
+            )
         return adjoint.loop(saveat=saveat, stepsize_controller=stepsize_controller, **kwargs)  # pyright: ignore[reportCallIssue]
 
 

@@ -5,29 +5,30 @@ from typing import Any, final
 
 import diffrax
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
+
 from lrnde_core import (
     AbstractCall,
-    Counts,
+    Draw,
     MethodFacts,
     Recording,
     RecordingPlan,
     Run,
 )
 from lrnde_core._resolution import warn_if_unresolved
-
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._facts import is_doubled, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._reading import read_counts, read_records, read_start
 from lrnde_diffrax._recorder import RecordingController
-from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._solvers import explicit_tableau
+from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
 
-# Frames from the warning to the user's call: `run`, `_penalized`, `__call__`, the user.
-_STACKLEVEL = 4
+# Frames from the warning to the user's call: `_warn_if_unresolved`, `run`, `_penalized`, `__call__`, the user.
+_STACKLEVEL = 5
 
 
 @final
@@ -63,15 +64,16 @@ class DiffraxCall(AbstractCall):
         t1 = jax.lax.stop_gradient(jnp.asarray(arguments["t1"], dtype))
         draws = None
         if plan is not None:
+            assert isinstance(plan.draws, Draw)  # as `check_uniforms` makes it
             draws = plan.draws._replace(uniform=plan.draws.uniform.astype(dtype))
-        return RecordingController(
-            arguments["stepsize_controller"],
-            None if plan is None else plan.sampler,
-            draws,
-            t0,
-            None if arguments.has_event else abs(t1 - t0),
-            is_start_fresh,
-            plan is not None and plan.keeps_gradient,
+        return RecordingController(  # pyright: ignore[reportCallIssue] (it takes the base's tolerances for fields)
+            controller=arguments["stepsize_controller"],
+            sampler=None if plan is None else plan.sampler,
+            draws=draws,
+            t0=t0,
+            duration=None if arguments.has_event else abs(t1 - t0),
+            is_start_fresh=is_start_fresh,
+            keeps_gradient=plan is not None and plan.keeps_gradient,
         )
 
     def _problem(self) -> DiffraxProblem:

@@ -1,11 +1,9 @@
 """What is known of a `diffeqsolve` call before it runs: its method, and what can not be served."""
 
-from typing import Any
-
 import diffrax
 import jax
-from lrnde_core import Capability, MethodFacts
 
+from lrnde_core import Capability, MethodFacts
 from lrnde_diffrax._adjoint import can_differentiate_states
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._solvers import StepCost, explicit_tableau, has_memory, is_ode, is_sde, solver_name, step_cost
@@ -15,7 +13,7 @@ _HEURISTICS = (*_STEP_HEURISTICS, Capability.POINT_HEURISTICS)
 
 
 def solve_cost(arguments: Arguments) -> StepCost | None:
-    """The evaluations of the solve; `None` where diffrax hides them (implicit solvers) or they are not counted (SDEs)."""
+    """The evaluations of the solve; `None` where diffrax hides them (implicit solvers), and for SDEs."""
     terms = arguments["terms"]
     if not isinstance(terms, diffrax.AbstractTerm) or is_sde(terms):
         return None
@@ -60,7 +58,9 @@ def method_facts(arguments: Arguments) -> MethodFacts:
         evaluations_per_step=evaluations_per_step,
         evaluations_per_advance=evaluations_per_advance,
         needs_tolerances=False,
-        unsupported=tuple(_unsupported(arguments, is_explicit=tableau is not None, has_pair=stability_interval is not None)),
+        unsupported=tuple(
+            _unsupported(arguments, is_explicit=tableau is not None, has_pair=stability_interval is not None)
+        ),
     )
 
 
@@ -73,16 +73,16 @@ def _unsupported(arguments: Arguments, *, is_explicit: bool, has_pair: bool) -> 
     solver, terms, name = arguments["solver"], arguments["terms"], solver_name(arguments["solver"])
     if has_memory(solver):
         memory = (
-            f"`{name}` carries more than the state from step to step, so a step of it taken alone is not the solver's own; "
-            "use a one-step method such as `diffrax.Tsit5()` or `diffrax.Heun()`, or a heuristic of a point."
+            f"`{name}` carries more than the state from step to step, so a step of it taken alone is not the solver's "
+            "own; use a one-step method such as `diffrax.Tsit5()` or `diffrax.Heun()`, or a heuristic of a point."
         )
         for capability in _STEP_HEURISTICS:
             reasons.setdefault(capability, memory)
     if not has_pair:
         reasons.setdefault(
             Capability.STIFFNESS_ESTIMATE,
-            f"`{name}` has no two stages at the end of its step to compare; use `diffrax.Tsit5()`, `diffrax.Dopri5()` or "
-            "`diffrax.Dopri8()`, or `ErrorEstimate()`.",
+            f"`{name}` has no two stages at the end of its step to compare; use `diffrax.Tsit5()`, "
+            "`diffrax.Dopri5()` or `diffrax.Dopri8()`, or `ErrorEstimate()`.",
         )
     if not is_ode(terms):
         control = (
@@ -110,7 +110,9 @@ def _refuse_everything(arguments: Arguments) -> str | None:
     solver, terms, controller = arguments["solver"], arguments["terms"], arguments["stepsize_controller"]
     name = solver_name(solver)
     if is_sde(terms):
-        return "stochastic differential equations are not in this version; pass penalize=False to solve without a penalty."
+        return (
+            "stochastic differential equations are not in this version; pass penalize=False to solve without a penalty."
+        )
     if arguments.is_complex:
         return "complex states are not supported; split the state into its real and imaginary parts."
     if not jax.tree.leaves(arguments.y0):
@@ -118,7 +120,8 @@ def _refuse_everything(arguments: Arguments) -> str | None:
     if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
         return (
             f"`{name}` does not estimate its error; use an adaptive solver such as `diffrax.Tsit5()` or "
-            f"`diffrax.HalfSolver(diffrax.{name}())`, with `stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
+            f"`diffrax.HalfSolver(diffrax.{name}())`, with "
+            "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
         )
     if not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         return (

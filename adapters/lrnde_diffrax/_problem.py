@@ -7,6 +7,7 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
@@ -17,7 +18,6 @@ from lrnde_core import (
     explicit_advance,
     explicit_step,
 )
-
 from lrnde_diffrax._stepping import take_step
 
 
@@ -29,8 +29,8 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     - `solver`: with the tolerances of its root finder filled in.
     - `rtol`, `atol`, `error_norm`: of the user's controller, the tolerances without gradient.
     - `structure`: of the state (static).
-    - `tableau`: of an explicit method, which is then taken stage by stage (static); `None` for others, whose own `step` is
-      taken. `is_doubled`: whether the error of the explicit method is estimated by step doubling (static).
+    - `tableau`: of an explicit method, which is then taken stage by stage (static); `None` for others, whose own `step`
+      is taken. `is_doubled`: whether the error of the explicit method is estimated by step doubling (static).
 
     `carry` is the end of the step: stages must not lie past it, where a jump of the field may wait.
     """

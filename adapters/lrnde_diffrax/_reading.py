@@ -6,8 +6,8 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from lrnde_core import Counts, DrawnStep, Record
 
+from lrnde_core import Counts, DrawnStep, Record
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._recorder import RecorderState, RecordingController
 from lrnde_diffrax._solvers import StepCost
@@ -17,7 +17,7 @@ _SMALLEST_SHARE = 1e-6
 
 
 class Start(NamedTuple):
-    """What the start of a solve costs: whether its first attempt evaluates its first stage, and evaluations before it."""
+    """What the start of a solve costs: whether the first attempt evaluates its first stage; evaluations before it."""
 
     is_fresh: Any
     evaluations: int
@@ -41,11 +41,10 @@ def read_start(arguments: Arguments, cost: StepCost | None) -> Start:
 def read_counts(stats: dict[str, Any], cost: StepCost | None, start: Start, num_fresh: Any) -> Counts:
     """The counts of a solve as int32 arrays; `nfe` is `None` where `cost` is.
 
-    - `num_fresh`: attempts that evaluated their first stage anew; `None` for fixed steps, where it can only be the first.
+    - `num_fresh`: attempts that evaluated their first stage anew; `None` for fixed steps: then at most the first did.
     """
     num_steps, num_accepted, num_rejected = (
-        jnp.asarray(stats[name], jnp.int32)
-        for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
+        jnp.asarray(stats[name], jnp.int32) for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
     )
     nfe = None
     if cost is not None:
@@ -65,7 +64,7 @@ def read_records(
     - `recorder`: as it was before the solve. `t1`: end of the solve in the user's time, if no event ends it.
     - `final_time`: where an event ended the solve inside a step, in the user's time; `None` if nothing could.
 
-    Where they are not valid, a harmless step stands in for each: the local step is evaluated all the same under `jax.vmap`.
+    Where they are not valid, a harmless step stands in for each: the local step is evaluated all the same.
     """
     kept = state.kept
     assert kept is not None

@@ -1,15 +1,17 @@
 """Keeping the drawn steps while diffrax solves: a step size controller around the user's own.
 
-A controller sees every attempted step and whether it is accepted, and its state survives rejection, so that nothing else
-of the solve needs to change.
+A controller sees every attempted step and whether it is accepted, and its state survives rejection, so that nothing
+else of the solve needs to change.
 """
 
+import dataclasses
 from typing import Any, NamedTuple, final
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+
 from lrnde_core import AbstractSampler, AcceptedStep, Draw
 
 
@@ -42,7 +44,7 @@ class RecorderState(NamedTuple):
 
 
 @final
-class RecordingController(diffrax.AbstractAdaptiveStepSizeController):
+class RecordingController(diffrax.AbstractAdaptiveStepSizeController[RecorderState, Any]):
     """The user's controller, unchanged, and beside it the steps that a sampler keeps.
 
     - `controller`: the user's. `sampler`, `draws`: what to keep, one step for each draw; `None` to count only.
@@ -52,7 +54,7 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController):
     - `keeps_gradient`: whether the kept state keeps its gradient.
     """
 
-    controller: diffrax.AbstractAdaptiveStepSizeController
+    controller: diffrax.AbstractAdaptiveStepSizeController[Any, Any]
     sampler: AbstractSampler | None = eqx.field(static=True)
     draws: Draw | None
     t0: Any
@@ -61,11 +63,11 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController):
     keeps_gradient: bool = eqx.field(static=True)
 
     @property
-    def rtol(self) -> Any:
+    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.controller.rtol
 
     @property
-    def atol(self) -> Any:
+    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.controller.atol
 
     @property
@@ -73,15 +75,7 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController):
         return self.controller.norm
 
     def wrap(self, direction: Any) -> "RecordingController":
-        return RecordingController(
-            self.controller.wrap(direction),  # pyright: ignore[reportArgumentType]
-            self.sampler,
-            self.draws,
-            self.t0 * direction,
-            self.duration,
-            self.is_start_fresh,
-            self.keeps_gradient,
-        )
+        return dataclasses.replace(self, controller=self.controller.wrap(direction), t0=self.t0 * direction)
 
     def init(
         self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
@@ -132,7 +126,8 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController):
         return keep_step, next_t0, next_t1, made_jump, new_state, result
 
     def _keep(self, kept: KeptSteps, keep_step: Any, num_accepted: Any, t0: Any, t1: Any, y: Any) -> KeptSteps:
-        assert self.sampler is not None and self.draws is not None
+        assert self.sampler is not None
+        assert self.draws is not None
         t0, t1 = jax.lax.stop_gradient((t0, t1))
         if not self.keeps_gradient:
             y = jax.lax.stop_gradient(y)

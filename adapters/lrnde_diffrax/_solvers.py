@@ -6,6 +6,7 @@ from typing import Any, final
 
 import diffrax
 import jax
+
 from lrnde_core import ExplicitTableau
 
 EULER = ExplicitTableau(a=(), b=(1.0,), c=(0.0,), error=None)
@@ -14,7 +15,7 @@ EULER = ExplicitTableau(a=(), b=(1.0,), c=(0.0,), error=None)
 @final
 @dataclasses.dataclass(frozen=True)
 class StepCost:
-    """Vector-field evaluations of a solve: `per_attempt` for each attempted step, and more where stages can not be reused.
+    """Vector-field evaluations of a solve: `per_attempt` for each attempted step, and more where stages are not reused.
 
     - `per_fresh`: more for each attempt whose carried first stage is missing (the first steps) or stale (after a jump).
     - `at_start`: more at the start of a solve that is given no solver state.
@@ -107,5 +108,3 @@ def _convert(tableau: _ByIdentity) -> ExplicitTableau:
 
 def _is_brownian(value: Any) -> bool:
     return isinstance(value, diffrax.AbstractBrownianPath)
-
-

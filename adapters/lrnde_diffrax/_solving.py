@@ -20,7 +20,7 @@ def solve_recorded(arguments: Arguments, recorder: RecordingController) -> tuple
     saveat = arguments["saveat"]
     needs_final_time = recorder.draws is not None and arguments.has_event_root_finder
     adds_final_time = needs_final_time and not _saves_final_time_alone(saveat.subs)
-    replaced = {
+    replaced: dict[str, Any] = {
         "saveat": copy_saveat(
             saveat, subs=(saveat.subs, _FINAL_TIME) if adds_final_time else saveat.subs, controller_state=True
         ),
@@ -52,5 +52,5 @@ _FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=_save_nothing)
 
 
 def _saves_final_time_alone(subs: Any) -> bool:
-    """Whether the last of the user's own times is where the solve ended; times after an event are moved out otherwise."""
+    """Whether the last of the user's own times is where the solve ended: others leave unused places behind it."""
     return isinstance(subs, diffrax.SubSaveAt) and subs.t1 and subs.ts is None and subs.steps == 0

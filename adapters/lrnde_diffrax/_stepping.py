@@ -6,10 +6,11 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+
 from lrnde_core import Leaves, StepEstimate, largest_magnitude
 
 # What diffrax puts in place of a root finder's tolerances until it knows the controller.
-_FROM_CONTROLLER = cast(Any, diffrax.ImplicitEuler().root_finder).rtol
+_FROM_CONTROLLER = cast("Any", diffrax.ImplicitEuler().root_finder).rtol
 _TOLERANCES = ("rtol", "atol", "norm")
 
 

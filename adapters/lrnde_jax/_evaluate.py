@@ -5,8 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from lrnde_core import Draw, LocalPenalty, Record, Recording, Sample
 
+from lrnde_core import Draw, LocalPenalty, Record, Recording, Sample
 from lrnde_jax._guard import finite_or_zero
 
 

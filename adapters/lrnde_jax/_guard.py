@@ -12,10 +12,11 @@ Terms = tuple[Any, Any]
 
 
 def finite_or_zero(function: Callable[[], Terms], is_valid: Any) -> Terms:
-    """`function()`, a pair of a scalar and further values, with the scalar 0 where it is not finite or not `is_valid`.
+    """`function()`, a scalar and further values; the scalar is 0 where not finite or not valid.
 
-    Its gradient is then exactly 0 too, with respect to all that `function` closes over. Masking the result would not do:
-    a zero cotangent times a derivative that is not finite is not a number. So the tangents are masked where they enter.
+    Its gradient is then exactly 0 too, with respect to all that `function` closes over. Masking the
+    result is not enough: a zero cotangent times a derivative that is not finite is not a number. So the tangents are
+    masked where they enter.
 
     The further values carry no gradient. Differentiable forward and backward, any number of times. Under `jax.vmap` the
     value is masked for each element, but the tangents are masked for the whole batch at once: masking those of shared

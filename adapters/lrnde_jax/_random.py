@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
+
 from lrnde_core import Draw, InputError, InputTypeError
 
 _NUM_BITS = 24
@@ -17,7 +19,7 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
     """
     if key is None:
         raise InputTypeError(
-            "The penalty needs a random number and none was given: pass key= or draw=, or penalize=False for a bare solve."
+            "The penalty needs a random number and none was given: pass key= or draw=, or penalize=False."
         )
     return jax.random.uniform(key, (num_samples,))
 

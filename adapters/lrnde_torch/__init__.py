@@ -1,4 +1,4 @@
-"""What the torch adapters share: draws, the local step, its evaluation without side effects; `collect`, `WeightHolder`."""
+"""What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
 from lrnde_torch._evaluate import evaluate_samples

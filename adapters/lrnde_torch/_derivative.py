@@ -1,7 +1,8 @@
 """The derivative of a function of time and state in a direction."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 
@@ -11,7 +12,12 @@ Tensor = torch.Tensor
 Function = Callable[[Tensor, Tensor], Tensor]
 
 # All that PyTorch says about a derivative that it does not have is in the message.
-_MISSING_DERIVATIVE = ("not implemented", "differentiate twice", "setup_context", "forward AD")
+_MISSING_DERIVATIVE = ("not implemented", "setup_context", "forward AD")
+_ADVICE = (
+    "The field uses an operation whose derivative PyTorch can not differentiate again, which `TaylorDerivative` needs. "
+    "Use a heuristic that only evaluates the field, such as `PredictedSteps()` or `ErrorEstimate()`, or another "
+    "implementation of that operation."
+)
 
 
 def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
@@ -23,27 +29,29 @@ def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: fl
 
     Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), _explain_missing_derivative():
         t, y = _as_input(t), _as_input(y)
         value = function(t, y)
         if not value.requires_grad:
             return torch.zeros_like(value)
-        with _explain_missing_derivative():
-            cotangent = torch.zeros_like(value).requires_grad_()
-            by_t, by_y = torch.autograd.grad(value, (t, y), cotangent, create_graph=True, allow_unused=True)
-            parts = [
-                (derivative * direction).sum()
-                for derivative, direction in ((by_t, dt), (by_y, dy))
-                if derivative is not None and derivative.requires_grad
-            ]
-            if not parts:
-                return torch.zeros_like(value)
-            (result,) = torch.autograd.grad(sum(parts), cotangent, create_graph=True, materialize_grads=True)
+        cotangent = torch.zeros_like(value).requires_grad_()
+        # `None` where the function does not depend on the input.
+        derivatives: Any = torch.autograd.grad(value, (t, y), cotangent, create_graph=True, allow_unused=True)
+        parts = [
+            (derivative * direction).sum()
+            for derivative, direction in zip(derivatives, (dt, dy), strict=True)
+            if derivative is not None and derivative.requires_grad
+        ]
+        if not parts:
+            return torch.zeros_like(value)
+        total = torch.stack(parts).sum()
+        _check_graph(total, (t, y))
+        result = torch.autograd.grad(total, cotangent, create_graph=True, materialize_grads=True)[0]
     return result if torch.is_grad_enabled() else result.detach()
 
 
 def derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    """The same by forward-mode autodiff, which works under `torch.func.vmap`."""
+    """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
     with _explain_missing_derivative():
         _, derivative = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))
     return derivative
@@ -53,20 +61,31 @@ def _as_input(tensor: Tensor) -> Tensor:
     # An alias, so that what else depends on the tensor stays out of the partial derivative.
     if tensor.requires_grad:
         return tensor.view_as(tensor)
-    if tensor.is_inference():
-        tensor = tensor.clone()
     return tensor.detach().requires_grad_()
 
 
+def _check_graph(total: Tensor, inputs: tuple[Tensor, ...]) -> None:
+    """Refuse a graph with an operation that is `once_differentiable`: its part would be left out without a word.
+
+    PyTorch marks it by a node that raises when it is reached, but no path to the cotangent leads through that node.
+    """
+    seen = {node.grad_fn for node in inputs}
+    waiting = [total.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise CapabilityError(_ADVICE)
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+
+
 @contextlib.contextmanager
-def _explain_missing_derivative() -> Iterator[None]:
+def _explain_missing_derivative() -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(part in str(error) for part in _MISSING_DERIVATIVE):
+        if isinstance(error, CapabilityError) or not any(part in str(error) for part in _MISSING_DERIVATIVE):
             raise
-        raise CapabilityError(
-            "The field uses an operation whose derivative PyTorch can not differentiate again, which `TaylorDerivative` "
-            "needs. Use a heuristic that only evaluates the field, such as `PredictedSteps()` or `ErrorEstimate()`, or "
-            "another implementation of that operation."
-        ) from error
+        raise CapabilityError(_ADVICE) from error

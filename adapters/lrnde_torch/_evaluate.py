@@ -46,7 +46,7 @@ def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequen
     computed: list[str] = []
 
     def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
-        record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known))
+        record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
         cost, sample = penalty(problem, Draw(uniform, bits), record)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         computed[:] = entries

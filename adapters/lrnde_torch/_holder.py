@@ -45,6 +45,7 @@ class WeightHolder:
         """Take up a state from `state_dict`. Raises `InputError` if it is not one."""
         if set(state_dict) != set(WeightState._fields):
             raise InputError(
-                f"`state_dict` has the keys {sorted(state_dict)}; the state of a weight has {sorted(WeightState._fields)}."
+                f"`state_dict` has the keys {sorted(state_dict)}; the state of a weight has "
+                f"{sorted(WeightState._fields)}. Load what `state_dict()` of a `WeightHolder` returned."
             )
         self._state = WeightState(**state_dict)

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -13,8 +13,8 @@ _BUFFER_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def no_side_effects(field: Any, device: torch.device) -> Iterator[None]:
-    """Within the block, random states and the buffers of `field` in training mode are copies that are dropped.
+def no_side_effects(field: Any, device: torch.device) -> Generator[None]:
+    """Within the block, random states and the buffers of the module behind `field` are copies that are dropped.
 
     So the numbers that dropout draws and BatchNorm's running statistics are afterwards what the bare call leaves. The
     module is `field` itself, or the one that `field` is a method or a `functools.partial` of; the buffers of modules
@@ -35,8 +35,13 @@ def _module_of(field: Any) -> torch.nn.Module | None:
 
 
 @contextlib.contextmanager
-def _copied_buffers(root: torch.nn.Module | None) -> Iterator[None]:
-    buffers = [] if root is None else _training_buffers(root)
+def _copied_buffers(root: torch.nn.Module | None) -> Generator[None]:
+    # In evaluation mode too: a field may count its calls in a buffer.
+    buffers = [
+        (module, name, buffer)
+        for module in ([] if root is None else root.modules())
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+    ]
     if not buffers:
         yield
         return
@@ -51,12 +56,3 @@ def _copied_buffers(root: torch.nn.Module | None) -> Iterator[None]:
         finally:
             for module, name, buffer in buffers:
                 setattr(module, name, buffer)
-
-
-def _training_buffers(root: torch.nn.Module) -> list[tuple[torch.nn.Module, str, torch.Tensor]]:
-    return [
-        (module, name, buffer)
-        for module in root.modules()
-        if module.training
-        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
-    ]

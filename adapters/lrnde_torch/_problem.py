@@ -26,8 +26,8 @@ Tensor = torch.Tensor
 class ExplicitProblem(AbstractLocalProblem, AbstractStages):
     """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method.
 
-    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: what the user gave, which may
-      be a module with buffers.
+    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: what the user gave, which
+      may be a module with buffers.
     - `tableau`: of the method; without an embedded error estimate, steps are doubled.
     - `rtol`, `atol`: scalars or tensors that broadcast against the state; `None` for fixed steps.
     - `error_norm`: the user's norm of a state-shaped tensor.
@@ -77,7 +77,8 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
         return (self.field(self._time(t), y[0]),)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        differentiate = derivative_forward if self.is_vectorized else derivative_by_two_backwards
+        has_no_backward = self.is_vectorized or torch.is_inference_mode_enabled()
+        differentiate = derivative_forward if has_no_backward else derivative_by_two_backwards
         return (differentiate(lambda time, state: function(time, (state,))[0], self._time(t), y[0], dt, dy[0]),)
 
     def norm(self, leaves: Leaves) -> Any:

@@ -1,7 +1,6 @@
 """The random draws of the torch adapters."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:
         raise InputError(
             f"`draw` has shape {tuple(uniforms.shape)}; `num_samples={num_samples}` needs shape ({num_samples},)."
         )
-    values: Sequence[float] = uniforms.tolist()
+    values: list[float] = uniforms.tolist()
     for value in values:
         if not 0 <= value < 1:
             raise InputError(f"`draw` holds {value!r}; uniforms must be at least 0 and below 1.")

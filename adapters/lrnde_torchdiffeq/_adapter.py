@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import torch
-from lrnde_torch import ExplicitProblem, check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
 
 from lrnde_core import (
     AbstractAdapter,
@@ -17,6 +16,7 @@ from lrnde_core import (
     Sample,
     warn_if_unresolved,
 )
+from lrnde_torch import ExplicitProblem, check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
 
 

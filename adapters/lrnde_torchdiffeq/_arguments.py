@@ -21,9 +21,12 @@ _SOLVES: dict[str, Callable[..., Any]] = {
 class Arguments(NamedTuple):
     """What a call of `odeint`, `odeint_adjoint` or `odeint_event` was asked for, defaults filled in.
 
-    - `field`, `y0`, `rtol`, `atol`, `method`, `options`, `adjoint_params`: as torchdiffeq documents them. `layout`: of `y0`.
-    - `is_adjoint`: whether the gradient comes from the continuous adjoint. `has_event`: whether an event ends the solve.
-    - `start`, `end`: of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an event.
+    - `field`, `y0`, `rtol`, `atol`, `method`, `options`, `adjoint_params`: as torchdiffeq documents them.
+    - `layout`: of `y0`.
+    - `is_adjoint`: whether the gradient comes from the continuous adjoint.
+    - `has_event`: whether an event ends the solve.
+    - `start`, `end`: of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an
+      event.
     - `direction`: 1.0 or -1.0.
     """
 

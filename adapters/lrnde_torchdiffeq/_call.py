@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
-from lrnde_torch import ExplicitProblem
 from torchdiffeq._impl.adjoint import find_parameters
 
 from lrnde_core import (
@@ -21,6 +20,7 @@ from lrnde_core import (
     StepEstimate,
     read_stages,
 )
+from lrnde_torch import ExplicitProblem
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
 from lrnde_torchdiffeq._facts import method_facts
@@ -31,7 +31,10 @@ from lrnde_torchdiffeq._state import mixed_norm, rms_norm
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class TorchdiffeqCall(AbstractCall):
-    """A call of `odeint`, `odeint_adjoint` or `odeint_event`: `native(*args, **kwargs)`, and `asked`, its arguments read."""
+    """A call of `odeint`, `odeint_adjoint` or `odeint_event`.
+
+    - `native(*args, **kwargs)`: the call as the user wrote it. `asked`: its arguments, read.
+    """
 
     native: Callable[..., Any]
     args: tuple[Any, ...]
@@ -45,7 +48,7 @@ class TorchdiffeqCall(AbstractCall):
             result = self._solve(recorder)
         finally:
             recorder.close()
-        counts = Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_accepted, recorder.num_rejected)
+        counts = _counts(recorder)
         if plan is None:
             return Run(result, counts, None)
         problem = self._problem()
@@ -131,6 +134,13 @@ class TorchdiffeqCall(AbstractCall):
         states = [(layout.flatten(state),) for state, _ in kept.stages]
         increments = [(layout.flatten(derivative).to(layout.dtype) * h,) for _, derivative in kept.stages]
         return read_stages(problem, problem.tableau, (layout.flatten(kept.y),), increments, states)
+
+
+def _counts(recorder: AdaptiveRecorder | FixedStepRecorder | SilentRecorder) -> Counts:
+    if isinstance(recorder, SilentRecorder):
+        return Counts(recorder.num_evaluations, None, None, None)
+    num_rejected = recorder.num_steps - recorder.num_accepted
+    return Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_accepted, num_rejected)
 
 
 def read_call(

@@ -21,8 +21,8 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
             method,
             dict.fromkeys(
                 _EVERYTHING,
-                f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it can not be "
-                f"repeated alone. Use one of {_methods.supported_methods()}.",
+                f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it can not "
+                f"be repeated alone. Use one of {_methods.supported_methods()}.",
             ),
         )
     order, tableau = _methods.tableau(method)

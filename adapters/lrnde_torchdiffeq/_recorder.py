@@ -31,19 +31,15 @@ class KeptStep(NamedTuple):
     stages: list[tuple[State, State]] | None
 
 
-class _Recorder:
+class _AbstractRecorder:
     """What all stand-ins do.
 
     - `duration`: length of the solve, `None` where an event decides it.
-    - `num_evaluations`, `num_steps`, `num_accepted`, `num_rejected`: counts of the forward solve; those of steps are
-      `None` where the method does not report them.
-    - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may end
-      in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
+    - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve.
+    - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may
+      end in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
     - `kept`: the kept step of each draw.
     """
-
-    num_steps: int | None = None
-    num_accepted: int | None = None
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         self._field = field
@@ -54,6 +50,8 @@ class _Recorder:
         self._keeps_stages = plan is not None and plan.keeps_gradient
         self._evaluations: list[tuple[State, State]] = []
         self.num_evaluations = 0
+        self.num_steps = 0
+        self.num_accepted = 0
         self.num_drawable = 0
         self.last_end = 0.0
         self.kept: list[KeptStep | None] = []
@@ -71,12 +69,6 @@ class _Recorder:
             if self._keeps_stages:
                 self._evaluations.append((y, derivative))
         return derivative
-
-    @property
-    def num_rejected(self) -> int | None:
-        if self.num_steps is None or self.num_accepted is None:
-            return None
-        return self.num_steps - self.num_accepted
 
     def close(self) -> None:
         """End of the forward solve: the backward pass of an adjoint calls the field through here too."""
@@ -107,23 +99,21 @@ class _Recorder:
 
 
 @final
-class SilentRecorder(_Recorder):
-    """Stands in for the field of a solve that reports no steps; counts evaluations alone."""
+class SilentRecorder(_AbstractRecorder):
+    """Stands in for the field of a solve whose steps are not reported; counts evaluations alone."""
 
     def __init__(self, field: Any) -> None:
         super().__init__(field, None, None)
 
 
 @final
-class AdaptiveRecorder(_Recorder):
+class AdaptiveRecorder(_AbstractRecorder):
     """Stands in for the field of an adaptive solve."""
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         super().__init__(field, plan, duration)
         self._first_stage: tuple[State, State] | None = None
         self._was_accepted = False
-        self.num_steps: int = 0
-        self.num_accepted: int = 0
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_step", t0, y0, dt)
@@ -131,8 +121,8 @@ class AdaptiveRecorder(_Recorder):
             return
         self.num_steps += 1
         if self._keeps_stages:
-            # The first evaluation of a solve is f(t0, y0); what follows it chooses the first step. From then on the last
-            # evaluation of an accepted step, or the one after a jump, is the first stage of the next.
+            # The first evaluation of a solve is f(t0, y0); what follows it chooses the first step. From then on the
+            # last evaluation of an accepted step, or the one after a jump, is the first stage of the next.
             if self._first_stage is None:
                 self._first_stage = self._evaluations[0]
             elif self._was_accepted:
@@ -157,13 +147,8 @@ class AdaptiveRecorder(_Recorder):
 
 
 @final
-class FixedStepRecorder(_Recorder):
+class FixedStepRecorder(_AbstractRecorder):
     """Stands in for the field of a fixed-step solve, where every step is accepted."""
-
-    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
-        super().__init__(field, plan, duration)
-        self.num_steps: int = 0
-        self.num_accepted: int = 0
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_step", t0, y0, dt)

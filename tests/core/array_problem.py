@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from array_api_compat import array_namespace, is_torch_array
+
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,

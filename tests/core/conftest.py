@@ -2,9 +2,9 @@
 
 import hypothesis
 import pytest
+
 from lrnde_core import _regularize
 from lrnde_core._registry import Registry
-
 from tests.core import numpy_adapter
 
 # The same examples in every run, and no time limit an example: the machine may be busy.

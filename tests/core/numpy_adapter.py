@@ -4,11 +4,13 @@ The solver takes the steps it is told to. It has no autodiff, so its penalty is 
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
+
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,
@@ -31,7 +33,6 @@ from lrnde_core import (
     explicit_advance,
     hookimpl,
 )
-
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import BOSH3, DOPRI5
 
@@ -42,12 +43,14 @@ def integrate(field: Callable[[Any, Any], Any], y0: Any, times: Sequence[float],
     """The state at the end of `times`, reached by one step from each time to the next."""
     problem = ArrayProblem(field, _METHODS[method][1])
     y = (y0,)
-    for t, end in zip(times[:-1], times[1:], strict=True):
+    for t, end in itertools.pairwise(times):
         y = explicit_advance(problem, problem.tableau, t, end - t, y)
     return y[0]
 
 
-def integrate_twice(field: Callable[[Any, Any], Any], y0: Any, times: Sequence[float], *, method: str = "dopri5") -> Any:
+def integrate_twice(
+    field: Callable[[Any, Any], Any], y0: Any, times: Sequence[float], *, method: str = "dopri5"
+) -> Any:
     """Like `integrate`, but returns the state twice."""
     y = integrate(field, y0, times, method=method)
     return y, y
@@ -95,7 +98,7 @@ class NumpyCall(AbstractCall):
         duration = abs(t1 - t0)
         record = Record(t0, 0.0, (self.y0,), None, t1 - t0, DrawnStep(0.0, 0.0, 0.0, duration, 0, is_end_known=True))
         y = (self.y0,)
-        for index, (t, end) in enumerate(zip(self.times[:-1], self.times[1:], strict=True), start=1):
+        for index, (t, end) in enumerate(itertools.pairwise(self.times), start=1):
             step = AcceptedStep(index, abs(t - t0), abs(end - t), duration)
             if plan.sampler.keep(draw, step):
                 drawn = DrawnStep(step.elapsed, step.size, step.size, duration, 0, is_end_known=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lrnde_core import Capabilities, Capability, CapabilityError, ErrorEstimate, collect, regularize
 
+from lrnde_core import Capabilities, Capability, CapabilityError, ErrorEstimate, collect, regularize
 from tests.core.numpy_adapter import NumpyAdapter, integrate
 
 pytestmark = pytest.mark.usefixtures("toy_registry")
@@ -54,5 +54,8 @@ def test_other_threads_do_not_collect() -> None:
 
 def test_an_adapter_that_can_not_collect_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({Capability.COLLECT: "reports are traced."}))
-    with collect(), pytest.raises(CapabilityError, match="`toy` does not support collecting reports: reports are traced"):
+    with (
+        collect(),
+        pytest.raises(CapabilityError, match="`toy` does not support collecting reports: reports are traced"),
+    ):
         _solve()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+
 from lrnde_core import (
     AbstractHeuristic,
     Capability,
@@ -20,7 +21,6 @@ from lrnde_core import (
     TaylorDerivative,
     WeightedSum,
 )
-
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.tableaus import DOPRI5
 
@@ -41,7 +41,7 @@ class _LocalStub:
 
 def test_predicted_steps_has_a_finite_gradient_everywhere_and_none_at_zero() -> None:
     def cost(ratio: Any) -> Any:
-        return PredictedSteps().cost(_LocalStub(ratio))  # pyright: ignore[reportArgumentType]
+        return PredictedSteps().cost(_LocalStub(ratio))
 
     for ratio, slope in ((0.0, 0.0), (1e-30, 0.2 * 1e-30**-0.8), (1.0, 0.2)):
         leaf = torch.tensor(ratio, dtype=torch.float64, requires_grad=True)
@@ -96,9 +96,9 @@ def test_scaling_refuses_what_is_no_weight() -> None:
         with pytest.raises(InputError, match="finite number of at least 0"):
             factor * ErrorEstimate()
     with pytest.raises(TypeError, match="unsupported operand"):
-        ErrorEstimate() * ErrorEstimate()  # pyright: ignore[reportOperatorIssue]
+        ErrorEstimate() * ErrorEstimate()
     with pytest.raises(TypeError, match="unsupported operand"):
-        ErrorEstimate() + 1  # pyright: ignore[reportOperatorIssue]
+        ErrorEstimate() + 1
 
 
 @pytest.mark.parametrize("heuristic", [ErrorEstimate, PredictedSteps])
@@ -114,8 +114,8 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(InputError, match="`order` must be at least 2"):
         TaylorDerivative(1)
     with pytest.raises(InputTypeError, match="`order` must be an integer"):
-        TaylorDerivative(2.0)  # pyright: ignore[reportArgumentType]
+        TaylorDerivative(2.0)
     with pytest.raises(InputError, match=r'`at` must be "time" or "step"'):
-        TaylorDerivative(2, at="end")  # pyright: ignore[reportArgumentType]
+        TaylorDerivative(2, at="end")
     with pytest.raises(InputError, match=r'`weighting` must be "sum" or "paper"'):
-        StiffnessEstimate(weighting="mean")  # pyright: ignore[reportArgumentType]
+        StiffnessEstimate(weighting="mean")

@@ -5,10 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lrnde_core
 import pytest
 
-_HEAVY = ["diffrax", "equinox", "jax", "matplotlib", "numpy", "optax", "scipy", "sklearn", "torch", "torchdiffeq", "torchsde"]
+import lrnde_core
+
+_HEAVY = [
+    "diffrax",
+    "equinox",
+    "jax",
+    "matplotlib",
+    "numpy",
+    "optax",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torchdiffeq",
+    "torchsde",
+]
 
 
 def _imported_by(statements: str) -> set[str]:
@@ -31,7 +44,9 @@ def test_the_core_imports_no_backend(statements: str) -> None:
     assert _imported_by(statements) == set()
 
 
-@pytest.mark.parametrize(("adapter", "others"), [("torchdiffeq", {"jax", "diffrax"}), ("diffrax", {"torch", "torchdiffeq"})])
+@pytest.mark.parametrize(
+    ("adapter", "others"), [("torchdiffeq", {"jax", "diffrax"}), ("diffrax", {"torch", "torchdiffeq"})]
+)
 def test_an_adapter_imports_only_its_own_backend(adapter: str, others: set[str]) -> None:
     imported = _imported_by(f"import lrnde_core; lrnde_core.get_adapter({adapter!r})")
     assert adapter in imported

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from lrnde_core import ErrorEstimate, ExplicitTableau, PredictedSteps, StiffnessEstimate
-from lrnde_core._local import initial_step
 
+from lrnde_core import ErrorEstimate, ExplicitTableau, PredictedSteps, StiffnessEstimate
+from lrnde_core._local import _ROUNDING_MULTIPLE, initial_step
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.tableaus import DOPRI5, DOPRI8, EMBEDDED, RK4, TSIT5
 
@@ -52,7 +52,9 @@ _states = st.sampled_from([np.float32, np.float64]).flatmap(
 def test_a_step_is_that_of_the_published_method(name: str, y: Any, t: float, h: float) -> None:
     tableau = _METHODS[name]
     problem = ArrayProblem(_field, tableau)
-    close = functools.partial(np.testing.assert_allclose, rtol=60 * np.finfo(y.dtype).eps, atol=60 * np.finfo(y.dtype).eps)
+    close = functools.partial(
+        np.testing.assert_allclose, rtol=60 * np.finfo(y.dtype).eps, atol=60 * np.finfo(y.dtype).eps
+    )
     k, states, y1 = _reference_step(tableau, t, h, y.astype(np.float64))
     advanced = problem.advance(t, h, (torch.asarray(y),), carry=None)[0]
     estimate = problem.step(t, h, (torch.asarray(y),), first_stage=None, carry=None)
@@ -110,9 +112,7 @@ def test_error_ratio_is_what_a_controller_compares_with_one(name: str) -> None:
 # The zero-error law. A power of t that the method integrates exactly has an error estimate of mere rounding, and then
 # cost and gradient are exactly 0. The parameter scales the field.
 _powers = [
-    (name, power)
-    for name, (_, _, highest) in EMBEDDED.items()
-    for power in sorted({0, 1, highest} if highest else {0})
+    (name, power) for name, (_, _, highest) in EMBEDDED.items() for power in sorted({0, 1, highest} if highest else {0})
 ]
 _exact_steps = {
     "scale": st.floats(-1e2, 1e2, width=32).filter(lambda scale: scale == 0 or abs(scale) > 1e-3),
@@ -144,6 +144,21 @@ def test_zero_error_means_zero_penalty_and_gradient_in_torch(
         cost.backward()
         assert cost.item() == 0
         assert theta.grad is None or theta.grad.item() == 0
+
+
+@pytest.mark.parametrize(("name", "power"), [*_powers, ("rk4", 0), ("rk4", 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_stays_below_the_floor_over_many_steps(name: str, power: int, dtype: Any) -> None:
+    random, count = np.random.default_rng(power), 100_000
+    sign = random.choice([-1, 1], (2, count))
+    scale, h = (sign * 10 ** random.uniform(-2, 1, (2, count))).astype(dtype)
+    t = (10 ** random.uniform(-3, 3, count)).astype(dtype)
+    y = (random.choice([0, 1], count) * random.normal(size=count)).astype(dtype)
+    problem = ArrayProblem(lambda t, y: scale * t ** dtype(power), _METHODS[name])
+    estimate = problem.step(t, h, (y,), first_stage=None, carry=None)
+    assert estimate.error is not None
+    size = np.finfo(dtype).eps * (abs(y) + estimate.magnitude[0]) * estimate.rounding_factor
+    assert (abs(estimate.error[0]) / size).max() <= _ROUNDING_MULTIPLE
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from lrnde_core import (
     AbstractHeuristic,
     AbstractSampler,
@@ -20,7 +21,6 @@ from lrnde_core import (
     UniformStep,
     UniformTime,
 )
-
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import DOPRI5
 
@@ -75,7 +75,9 @@ def test_hidden_evaluations_are_none() -> None:
 
 
 def test_the_cost_is_weighted_and_the_sample_says_where() -> None:
-    cost, sample = LocalPenalty(ErrorEstimate() + StiffnessEstimate(), UniformTime(), _FACTS)(_problem(), _DRAW, _record())
+    cost, sample = LocalPenalty(ErrorEstimate() + StiffnessEstimate(), UniformTime(), _FACTS)(
+        _problem(), _DRAW, _record()
+    )
     assert sample.weight == pytest.approx(1.0 / 0.2)
     assert (sample.t.item(), sample.h.item()) == (0.3, 0.2)
     assert cost.item() == pytest.approx((sample.weight * 0.2 * (sample.error_ratio + sample.stiffness)).item())

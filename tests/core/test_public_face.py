@@ -5,8 +5,9 @@ import enum
 import inspect
 from typing import Any
 
-import lrnde_core
 import pytest
+
+import lrnde_core
 from lrnde_core import _hookspecs
 from lrnde_core._errors import LrndeError
 
@@ -17,7 +18,16 @@ def test_the_promised_names_are_there() -> None:
     promised = {
         *("regularize", "register", "hookimpl", "list_adapters", "get_adapter", "presets", "collect"),
         *("ErrorEstimate", "StiffnessEstimate", "PredictedSteps", "TaylorDerivative", "UniformTime", "UniformStep"),
-        *("Constant", "ExponentialDecay", "NFETarget", "Capability", "CapabilityError", "AdapterSpec", "Report", "Sample"),
+        *(
+            "Constant",
+            "ExponentialDecay",
+            "NFETarget",
+            "Capability",
+            "CapabilityError",
+            "AdapterSpec",
+            "Report",
+            "Sample",
+        ),
     }
     assert promised <= set(lrnde_core.__all__)
     assert all(hasattr(lrnde_core, name) for name in lrnde_core.__all__)
@@ -56,7 +66,7 @@ def test_errors_are_ours_and_built_in(cls: type[Exception]) -> None:
         assert issubclass(cls, UserWarning)
     elif cls is not LrndeError:
         assert issubclass(cls, LrndeError)
-        assert [base for base in cls.__mro__ if base.__module__ == "builtins"][0] not in (Exception, BaseException)
+        assert next(base for base in cls.__mro__ if base.__module__ == "builtins") is not Exception
 
 
 @pytest.mark.parametrize("name", [name for name in lrnde_core.__all__ if not name.isupper()])

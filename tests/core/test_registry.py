@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from lrnde_core import (
     AdapterNotFoundError,
     AdapterSpec,
@@ -25,7 +26,6 @@ from lrnde_core import (
     hookimpl,
 )
 from lrnde_core._registry import Registry
-
 from tests.core import numpy_adapter
 
 Install = Callable[..., str]
@@ -99,7 +99,9 @@ def test_an_installed_plugin_is_found_and_loaded_once(install: Install) -> None:
 def test_a_broken_import_is_quarantined_with_its_cause(install: Install) -> None:
     install("made", "import a_library_that_is_not_there")
     registry = _registry_with_warning(r"`made` can not be used \(made-up 1.2, import: ModuleNotFoundError")
-    with pytest.raises(PluginError, match=r"`made` is broken \(made-up 1.2, import.*LRNDE_BLOCK_PLUGINS=made") as caught:
+    with pytest.raises(
+        PluginError, match=r"`made` is broken \(made-up 1.2, import.*LRNDE_BLOCK_PLUGINS=made"
+    ) as caught:
         registry.get_adapter("made")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
@@ -107,7 +109,10 @@ def test_a_broken_import_is_quarantined_with_its_cause(install: Install) -> None
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (_plugin().replace("lrnde_register_adapters", "lrnde_register_adapter"), "unknown hook 'lrnde_register_adapter'"),
+        (
+            _plugin().replace("lrnde_register_adapters", "lrnde_register_adapter"),
+            "unknown hook 'lrnde_register_adapter'",
+        ),
         (_plugin().replace("@hookimpl", ""), "implements no lrnde hook; mark `lrnde_register_adapters`"),
         (_plugin().replace("(register):", "(register, solver):"), "hook implementation must accept|Argument"),
         (_plugin(target="no_colon"), r'`no_colon` in the spec of `made` is not of the form "package.module:name"'),
@@ -133,7 +138,10 @@ def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: 
         ({"api_version": (2, 0)}, "written for adapter API 2.0, this is 1.0; update lrnde"),
         ({"api_version": (1, 9)}, "written for adapter API 1.9, this is 1.0; update lrnde"),
         ({"api_version": (0, 9)}, "written for adapter API 0.9, this is 1.0; update it"),
-        ({"requires": ("surely-not-there>=3",)}, r"needs `surely-not-there>=3`, and none is installed.*pip install 'made-up\[all\]'"),
+        (
+            {"requires": ("surely-not-there>=3",)},
+            r"needs `surely-not-there>=3`, and none is installed.*pip install 'made-up\[all\]'",
+        ),
         ({"requires": ("pytest>=999",)}, r"needs `pytest>=999`, and \d.* is installed"),
     ],
     ids=["module", "attribute", "type", "newer-major", "newer-minor", "older", "missing", "too-old"],
@@ -150,14 +158,12 @@ def test_an_adapter_that_can_not_be_loaded_says_why(install: Install, changes: d
     _check_others(registry)
 
 
-def test_two_plugins_of_one_name_are_refused_by_both_names(
-    install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_plugins_of_one_name_are_refused_by_both_names(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("first", _plugin("made"), distribution="made-first")
     install("second", _plugin("made"), distribution="made-second", version="3.4")
     registry = _registry_with_warning(r"`second`.*made-second 3.4, duplicate.*`made` is taken by made-first 1.2")
     # Neither is picked, whatever the order in which they are found.
-    with pytest.raises(PluginError, match="`made` is declared by both made-first 1.2 and made-second 3.4.*Remove one"):
+    with pytest.raises(PluginError, match=r"`made` is declared by both made-first 1.2 and made-second 3.4.*Remove one"):
         registry.get_adapter("made")
     monkeypatch.setenv("LRNDE_BLOCK_PLUGINS", "second")
     assert Registry().get_adapter("made") is not None
@@ -221,7 +227,7 @@ def test_blocked_plugins_are_not_imported(install: Install, monkeypatch: pytest.
     assert "torchdiffeq" in names
     assert not names & {"made", "diffrax"}
     assert module not in sys.modules
-    with pytest.raises(AdapterNotFoundError, match="no adapter `diffrax`; known are .*`torchdiffeq`"):
+    with pytest.raises(AdapterNotFoundError, match=r"no adapter `diffrax`; known are .*`torchdiffeq`"):
         registry.get_adapter("diffrax")
 
 
@@ -234,7 +240,7 @@ def test_run_time_registration_serves_adapters_heuristics_and_samplers() -> None
     registry = Registry()
     registry.register(Plugin())
     assert registry.heuristic("strict_error") == ErrorEstimate(1e-6, 1e-6)
-    with pytest.raises(PluginError, match="duplicate.*the heuristic name `strict_error` is taken"):
+    with pytest.raises(PluginError, match=r"duplicate.*the heuristic name `strict_error` is taken"):
         registry.register(Plugin())
     with pytest.raises(PluginError, match="implements no lrnde hook"):
         registry.register(SimpleNamespace())
@@ -243,10 +249,18 @@ def test_run_time_registration_serves_adapters_heuristics_and_samplers() -> None
 @pytest.mark.parametrize(
     ("ask", "error", "message"),
     [
-        (lambda r: r.get_adapter("torchdifeq"), AdapterNotFoundError, "no adapter `torchdifeq`.*Did you mean `torchdiffeq`"),
+        (
+            lambda r: r.get_adapter("torchdifeq"),
+            AdapterNotFoundError,
+            "no adapter `torchdifeq`.*Did you mean `torchdiffeq`",
+        ),
         (lambda r: r.spec("difrax"), AdapterNotFoundError, "no adapter `difrax`.*Did you mean `diffrax`"),
         (lambda r: r.heuristic("eror_estimate"), UnknownNameError, "no heuristic.*Did you mean `error_estimate`"),
-        (lambda r: r.sampler("uniform"), UnknownNameError, "no sampler `uniform`; known are `uniform_step`, `uniform_time`"),
+        (
+            lambda r: r.sampler("uniform"),
+            UnknownNameError,
+            "no sampler `uniform`; known are `uniform_step`, `uniform_time`",
+        ),
     ],
 )
 def test_unknown_names_get_a_suggestion(ask: Any, error: type[Exception], message: str) -> None:
@@ -255,7 +269,9 @@ def test_unknown_names_get_a_suggestion(ask: Any, error: type[Exception], messag
 
 
 def test_concurrent_first_use_discovers_once(install: Install) -> None:
-    module = install("made", "import builtins\nbuiltins.made_up_count = getattr(builtins, 'made_up_count', 0) + 1\n" + _plugin())
+    module = install(
+        "made", "import builtins\nbuiltins.made_up_count = getattr(builtins, 'made_up_count', 0) + 1\n" + _plugin()
+    )
     registry, names = Registry(), []
     threads = [threading.Thread(target=lambda: names.append(len(registry.claimable()))) for _ in range(8)]
     for thread in threads:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+
 from lrnde_core import _reservoir
 
 _DRAWS = 40_000
@@ -98,7 +99,7 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
     expected = np.stack(stepwise(bits, np.uint32, np.where, np.zeros(bits.shape, np.int64)))
     np.testing.assert_array_equal(in_xla(jnp.asarray(bits)), expected)
     wide = torch.asarray(bits.astype(np.int64))
-    in_torch = stepwise(wide, lambda index: torch.tensor(index), torch.where, torch.zeros_like(wide))
+    in_torch = stepwise(wide, torch.tensor, torch.where, torch.zeros_like(wide))
     np.testing.assert_array_equal(torch.stack(in_torch).numpy(), expected)
     for column, draw in enumerate(bits[:60].tolist()):
         in_python = stepwise(draw, int, lambda keep, new, old: new if keep else old, 0)

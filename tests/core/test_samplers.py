@@ -6,6 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+
 from lrnde_core import AbstractSampler, AcceptedStep, Capability, Draw, DrawnStep, InputError, UniformStep, UniformTime
 
 Sizes = list[float]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from lrnde_core import ExplicitTableau
 
+from lrnde_core import ExplicitTableau
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import BOSH3, DOPRI5, DOPRI8, EMBEDDED, HEUN, RK4, TSIT5
 

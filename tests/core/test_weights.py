@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, NFETarget, Report
 
 
@@ -31,7 +32,9 @@ def test_constant_stays() -> None:
 @hypothesis.given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.integers(1, 40))
 def test_exponential_decay_is_geometric_then_constant(initial: float, final: float, num_iterations: int) -> None:
     values = _values(ExponentialDecay(initial, final, num_iterations), [0] * (num_iterations + 3))
-    expected = initial * (final / initial) ** (np.minimum(np.arange(num_iterations + 3), num_iterations) / num_iterations)
+    expected = initial * (final / initial) ** (
+        np.minimum(np.arange(num_iterations + 3), num_iterations) / num_iterations
+    )
     assert values == pytest.approx(expected.tolist(), rel=1e-9)
 
 

@@ -40,7 +40,7 @@ class Field(eqx.Module):
 
 
 @pytest.fixture
-def term() -> diffrax.ODETerm:
+def term() -> diffrax.ODETerm[Any]:
     weight = 2.0 * np.random.default_rng(0).standard_normal((3, 3))
     return diffrax.ODETerm(Field(jnp.asarray(weight)))
 

@@ -94,7 +94,9 @@ class Tableau:
     solution: tuple[float, ...]
     error: tuple[float, ...] | None = None
 
-    def stages(self, field: Callable[[float, Any], Any], t: float, h: float, y: Any, first: Any = None) -> tuple[Any, ...]:
+    def stages(
+        self, field: Callable[[float, Any], Any], t: float, h: float, y: Any, first: Any = None
+    ) -> tuple[Any, ...]:
         """(stage states, stage derivatives) of one step."""
         states, slopes = [y], [field(t, y) if first is None else first]
         for row in self.rows:

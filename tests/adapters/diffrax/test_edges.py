@@ -1,0 +1,190 @@
+"""Nothing poisons training, and every refusal says what would work."""
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrnde_core as lrnde
+
+PID = diffrax.PIDController(rtol=1e-4, atol=1e-6)
+SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate() + lrnde.PredictedSteps())
+DRAW = jnp.asarray([0.5])
+
+
+def _scaled(t: Any, y: Any, args: Any) -> Any:
+    return args * jnp.sqrt(y)
+
+
+def _penalty(args: Any, y0: Any, t1: Any, **options: Any) -> Any:
+    options = {"stepsize_controller": PID, "throw": False, "max_steps": 64, "draw": DRAW, **options}
+    _, report = SOLVE(diffrax.ODETerm(_scaled), diffrax.Tsit5(), 0.0, t1, 0.1, y0, args, **options)
+    return report.penalty, report
+
+
+@pytest.mark.parametrize(
+    ("y0", "t1", "options"),
+    [
+        (1.0, 0.0, {}),
+        (-1.0, 1.0, {}),
+        (1.0, 1.0, {"max_steps": 1}),
+        (jnp.nan, 1.0, {}),
+    ],
+    ids=["no_time", "nan_field", "max_steps", "nan_state"],
+)
+def test_solve_without_a_valid_step_has_penalty_and_gradient_exactly_zero(y0, t1, options):
+    gradient, report = jax.grad(_penalty, has_aux=True)(jnp.asarray(0.7), jnp.full(2, y0), jnp.asarray(t1), **options)
+    assert report.penalty == 0
+    assert gradient == 0
+    assert report.nfe_extra == 0
+    assert report.sample.h[0] == 0
+    assert report.sample.weight[0] == 0
+    assert not any(jnp.isnan(entry).any() for entry in jax.tree.leaves(report))
+
+
+def test_failed_samples_of_a_batch_leave_the_others_alone():
+    y0 = jnp.asarray([[1.0, 2.0], [-1.0, 1.0], [1.5, 0.5], [jnp.nan, 1.0]])
+
+    def total(args):
+        penalties, _ = jax.vmap(lambda y0: _penalty(args, y0, jnp.asarray(1.0)))(y0)
+        return penalties.sum(), penalties
+
+    gradient, penalties = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(0.7))
+    expected = [jax.value_and_grad(_penalty, has_aux=True)(jnp.asarray(0.7), y0[i], jnp.asarray(1.0)) for i in (0, 2)]
+    np.testing.assert_allclose(gradient, sum(gradient for _, gradient in expected), rtol=1e-9)
+    np.testing.assert_allclose(penalties[jnp.asarray([0, 2])], [value for (value, _), _ in expected], rtol=1e-9)
+    assert penalties[1] == penalties[3] == 0
+
+
+def test_local_step_that_is_not_finite_has_gradient_exactly_zero():
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.TaylorDerivative(2))
+
+    def penalty(args):
+        controller = diffrax.PIDController(rtol=1e-4, atol=1e-6)
+        term = diffrax.ODETerm(lambda t, y, args: args * jnp.abs(t - 0.5) ** 0.5 + y)
+        _, report = solve(
+            term, diffrax.Heun(), 0.5, 1.0, 0.1, jnp.ones(1), args, stepsize_controller=controller, draw=jnp.zeros(1)
+        )
+        return report.penalty, report
+
+    gradient, report = jax.grad(penalty, has_aux=True)(jnp.asarray(0.7))
+    assert report.num_accepted > 0
+    assert report.penalty == 0
+    assert gradient == 0
+
+
+def test_constant_field_in_single_precision_costs_nothing():
+    with jax.enable_x64(False):
+        term = diffrax.ODETerm(lambda t, y, args: jnp.full_like(y, 0.3) * args)
+        _, report = SOLVE(term, diffrax.Tsit5(), 0.0, 1.0, None, jnp.ones(3), 1.7, stepsize_controller=PID, draw=[0.4])
+        assert report.penalty == 0
+        assert jnp.result_type(report.penalty) == jnp.float32
+        assert report.nfe_extra.dtype == jnp.int32
+
+
+def _call(term: Any = None, solver: Any = None, y0: Any = None, heuristic: Any = None, **options: Any) -> Any:
+    settings = {name: options.pop(name) for name in ("sampler", "gradient") if name in options}
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic or lrnde.ErrorEstimate(), **settings)
+    options = {"stepsize_controller": PID, "draw": DRAW, **options}
+    term = diffrax.ODETerm(_scaled) if term is None else term
+    return solve(term, solver or diffrax.Tsit5(), 0.0, 1.0, 0.1, jnp.ones(2) if y0 is None else y0, 0.5, **options)
+
+
+def _noise() -> Any:
+    brownian = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-3, (2,), jax.random.key(0))
+    return diffrax.MultiTerm(diffrax.ODETerm(_scaled), diffrax.ControlTerm(lambda t, y, args: jnp.eye(2), brownian))
+
+
+CONTROL = diffrax.ControlTerm(lambda t, y, args: y[:, None], lambda t0, t1: jnp.asarray([t1 - t0]))
+RESTARTED = lrnde.UniformTime(local_start="sample")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"stepsize_controller": diffrax.ConstantStepSize()}, "use PIDController"),
+        ({"stepsize_controller": diffrax.StepTo(jnp.linspace(0, 1, 3))}, "use PIDController"),
+        ({"solver": diffrax.ReversibleHeun()}, "Tsit5"),
+        ({"solver": diffrax.LeapfrogMidpoint()}, "HalfSolver|Tsit5"),
+        ({"solver": diffrax.SemiImplicitEuler(), "term": (CONTROL, CONTROL)}, "Tsit5"),
+        ({"solver": diffrax.Euler()}, r"HalfSolver\(diffrax.Euler\(\)\)"),
+        ({"term": "noise", "solver": diffrax.Heun()}, "not in this version"),
+        ({"y0": jnp.ones(2, complex)}, "real and imaginary"),
+        ({"solver": diffrax.Bosh3(), "heuristic": lrnde.StiffnessEstimate()}, "Dopri8"),
+        ({"solver": diffrax.HalfSolver(diffrax.Tsit5()), "heuristic": lrnde.StiffnessEstimate()}, "ErrorEstimate"),
+        ({"term": CONTROL, "heuristic": lrnde.TaylorDerivative(2)}, r"term\.to_ode\(\)"),
+        ({"term": CONTROL, "sampler": RESTARTED}, r"term\.to_ode\(\)"),
+        ({"solver": diffrax.Kvaerno3(), "sampler": RESTARTED}, 'local_start="step"'),
+        ({"adjoint": diffrax.BacksolveAdjoint(), "gradient": "full"}, 'silently 0.*gradient="local"'),
+        ({"adjoint": diffrax.ImplicitAdjoint(), "gradient": "full"}, "RecursiveCheckpointAdjoint"),
+    ],
+)
+def test_refusals_say_what_would_work(options, match):
+    if options.get("term") == "noise":
+        options = {**options, "term": _noise()}
+    with pytest.raises(lrnde.CapabilityError, match=match):
+        _call(**options)
+
+
+def test_point_heuristics_work_with_solvers_that_have_memory():
+    _, report = _call(solver=diffrax.ReversibleHeun(), heuristic=lrnde.TaylorDerivative(2))
+    assert report.penalty > 0
+
+
+def test_restarted_local_step_runs():
+    _, report = _call(sampler=RESTARTED)
+    assert report.penalty > 0
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "match"),
+    [
+        (0.5, lrnde.InputError, r"shape \(\).*shape \(1,\)"),
+        ([0.1, 0.2], lrnde.InputError, r"needs shape \(1,\)"),
+        ([1.0], lrnde.InputError, "below 1"),
+        ([-0.1], lrnde.InputError, "at least 0"),
+        ([jnp.nan], lrnde.InputError, "at least 0"),
+        (["a"], lrnde.InputTypeError, "real numbers"),
+    ],
+)
+def test_draws_are_checked(draw, error, match):
+    with pytest.raises(error, match=match):
+        _call(draw=draw)
+
+
+def test_a_key_or_a_draw_is_needed():
+    with pytest.raises(lrnde.InputTypeError, match="pass key= or draw=, or penalize=False"):
+        _call(draw=None)
+
+
+def test_same_key_same_sample_whatever_the_global_seed():
+    samples = []
+    for seed in (0, 1):
+        np.random.seed(seed)
+        samples.append(_call(draw=None, key=jax.random.key(3))[1].sample.t)
+    assert samples[0] == samples[1]
+
+
+def test_traced_draws_are_clipped():
+    report = jax.jit(lambda draw: _call(draw=draw)[1])(jnp.asarray([1.5]))
+    assert abs(report.sample.t[0] + report.sample.h[0] - 1.0) < 1e-12
+
+
+def test_unknown_arguments_raise_the_error_of_the_library():
+    with pytest.raises(TypeError, match="stepsize"):
+        _call(stepsize=1)
+
+
+def test_tolerances_below_the_dtype_warn_once():
+    with jax.enable_x64(False), pytest.warns(lrnde.ResolutionWarning, match="float32") as record:
+        _call(stepsize_controller=diffrax.PIDController(rtol=1.4e-8, atol=1.4e-8), throw=False, max_steps=8)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+
+
+def test_collecting_is_refused():
+    with lrnde.collect(), pytest.raises(lrnde.CapabilityError, match="jit"):
+        _call()
