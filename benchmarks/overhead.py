@@ -58,10 +58,9 @@ def torch_iterations(
 
     field, y0, ts = Field(), torch.randn(batch, WIDTH), torch.tensor([0.0, 1.0])
     options = {"max_step": 1 / num_steps, "first_step": 1 / num_steps}
+    arguments: dict[str, Any] = {"options": options}
     if entry == "odeint_adjoint":
-        arguments = {"options": options, "adjoint_options": options}
-    else:
-        arguments = {"options": options}
+        arguments["adjoint_options"] = options
     wrapped_solve: Any = lrnde.regularize(solve, heuristic=heuristic, sampler=sampler)
 
     def bare() -> None:
@@ -81,9 +80,7 @@ def torch_iterations(
     return bare, wrapped, floor
 
 
-def jax_functions(
-    adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
-) -> tuple[Any, Any, Any]:
+def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, batch: int) -> tuple[Any, Any, Any]:
     """Jitted bare and wrapped gradients of diffrax, and their arguments."""
     import diffrax
     import jax
@@ -104,7 +101,8 @@ def jax_functions(
     term = diffrax.ODETerm(field)
     controller = diffrax.PIDController(rtol=TOLERANCE, atol=TOLERANCE, dtmax=1 / num_steps)
     wrapped_solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic, sampler=sampler)
-    arguments = {
+    bare_solve: Any = diffrax.diffeqsolve
+    arguments: dict[str, Any] = {
         "stepsize_controller": controller,
         "adjoint": getattr(diffrax, adjoint_name)(),
         "max_steps": num_steps + 1,
@@ -112,7 +110,7 @@ def jax_functions(
 
     def bare_loss(weights: Any, y0: Any, draw: Any) -> Any:
         del draw
-        solution = diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, 1.0, 1 / num_steps, y0, weights, **arguments)
+        solution = bare_solve(term, diffrax.Tsit5(), 0.0, 1.0, 1 / num_steps, y0, weights, **arguments)
         return jnp.mean(jnp.square(solution.ys)), None
 
     def wrapped_loss(weights: Any, y0: Any, draw: Any) -> Any:
@@ -224,7 +222,8 @@ def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
             heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
             bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, 2048)
             sizes = [
-                function.lower(*arguments).compile().memory_analysis().temp_size_in_bytes for function in (bare, wrapped)
+                function.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+                for function in (bare, wrapped)
             ]
             rows.append(_memory_row("diffrax", adjoint, num_steps, *sizes))
     return rows
@@ -232,7 +231,8 @@ def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
 
 def _memory_row(backend: str, entry: str, num_steps: int, bare: int, wrapped: int) -> dict[str, Any]:
     print(
-        f"{backend:12} {entry:27} {num_steps:5} steps  peak memory {bare / 2**20:9.1f} MiB bare, ratio {wrapped / bare:.3f}",
+        f"{backend:12} {entry:27} {num_steps:5} steps  peak memory {bare / 2**20:9.1f} MiB bare, "
+        f"ratio {wrapped / bare:.3f}",
         flush=True,
     )
     return {"backend": backend, "entry": entry, "steps": num_steps, "bare_bytes": bare, "ratio": wrapped / bare}

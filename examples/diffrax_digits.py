@@ -1,6 +1,6 @@
 """Hold a neural ODE at a wished number of evaluations with diffrax: the weight finds itself.
 
-    python examples/diffrax_digits.py [--iterations N] [--target EVALUATIONS]
+python examples/diffrax_digits.py [--iterations N] [--target EVALUATIONS]
 """
 
 import argparse
@@ -9,9 +9,10 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import lrnde_core as lrnde
 import optax
 from sklearn.datasets import load_digits
+
+import lrnde_core as lrnde
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--iterations", type=int, default=300)

@@ -1,13 +1,14 @@
 """Fit a neural ODE to a spiral with torchdiffeq, and keep it cheap to solve.
 
-    python examples/torchdiffeq_spiral.py [--iterations N]
+python examples/torchdiffeq_spiral.py [--iterations N]
 """
 
 import argparse
 
-import lrnde_core as lrnde
 import torch
 from torchdiffeq import odeint
+
+import lrnde_core as lrnde
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--iterations", type=int, default=300)
@@ -17,7 +18,7 @@ torch.set_num_threads(1)
 y0 = torch.tensor([[2.0, 0.0]])
 ts = torch.linspace(0.0, 3.0, 30)
 matrix = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]])
-target = odeint(lambda t, y: y**3 @ matrix, y0, ts, rtol=1e-7, atol=1e-7)
+target = odeint(lambda _t, y: y**3 @ matrix, y0, ts, rtol=1e-7, atol=1e-7)
 
 
 class Field(torch.nn.Module):
@@ -27,7 +28,8 @@ class Field(torch.nn.Module):
         super().__init__()
         self.net = torch.nn.Sequential(torch.nn.Linear(2, 50), torch.nn.Tanh(), torch.nn.Linear(50, 2))
 
-    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def forward(self, _t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """dy/dt, shape (batch, 2)."""
         return self.net(y**3)
 
 

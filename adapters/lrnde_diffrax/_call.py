@@ -54,7 +54,7 @@ class DiffraxCall(AbstractCall):
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)
-        records, is_valid = read_records(recorder, state, solution.result, arguments["t1"], final_time)
+        records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
 
     def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Any) -> RecordingController:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lrnde_core import Counts, DrawnStep, Record
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._recorder import RecorderState, RecordingController
+from lrnde_diffrax._recorder import RecorderState, RecordingController, kept_states
 from lrnde_diffrax._solvers import StepCost
 
 # A step in which an event falls on the very start keeps this share of its length: a step of size 0 has no derivative.
@@ -57,11 +57,12 @@ def read_counts(stats: dict[str, Any], cost: StepCost | None, start: Start, num_
 
 @eqx.filter_jit
 def read_records(
-    recorder: RecordingController, state: RecorderState, result: diffrax.RESULTS, t1: Any, final_time: Any
+    recorder: RecordingController, state: RecorderState, result: diffrax.RESULTS, y0: Any, t1: Any, final_time: Any
 ) -> tuple[Record, Any]:
     """The kept steps in the user's time as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
-    - `recorder`: as it was before the solve. `t1`: end of the solve in the user's time, if no event ends it.
+    - `recorder`: as it was before the solve. `y0`: the initial state, shapes and dtypes only.
+    - `t1`: end of the solve in the user's time, if no event ends it.
     - `final_time`: where an event ended the solve inside a step, in the user's time; `None` if nothing could.
 
     Where they are not valid, a harmless step stands in for each: the local step is evaluated all the same.
@@ -89,7 +90,7 @@ def read_records(
     record = Record(
         t=direction * start,
         h=direction * size,
-        y=tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(kept.y)),
+        y=tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(kept_states(kept, y0))),
         carry=direction * limit,
         remaining=direction * safe(end - start, 1e-3),
         drawn=DrawnStep(

@@ -18,7 +18,8 @@ from lrnde_core import AbstractSampler, AcceptedStep, Draw
 class KeptSteps(NamedTuple):
     """The step kept for each draw, in diffrax's own time, which always runs forward.
 
-    - `start`, `end`: of shape `(num_samples,)`. `y`: the state at `start`, each leaf of shape `(num_samples, *leaf)`.
+    - `start`, `end`: of shape `(num_samples,)`. `y`: the state at `start`, each leaf of shape `(num_samples, *leaf)`;
+      as unsigned integers of the same bits, unless the recorder keeps gradients.
     """
 
     start: Any
@@ -89,6 +90,7 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController[RecorderSta
         if self.draws is not None:
             (num_samples,) = self.draws.bits.shape
             times = jnp.zeros((num_samples,), self.t0.dtype)
+            y0 = y0 if self.keeps_gradient else jax.tree.map(_to_bits, y0)
             states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), y0)
             kept = KeptSteps(times, times, states)
         return RecorderState(
@@ -130,7 +132,8 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController[RecorderSta
         assert self.draws is not None
         t0, t1 = jax.lax.stop_gradient((t0, t1))
         if not self.keeps_gradient:
-            y = jax.lax.stop_gradient(y)
+            # As integers they have no cotangents, which a loop would otherwise carry through the backward pass.
+            y = jax.tree.map(_to_bits, y)
         index = (num_accepted + 1).astype(jnp.uint32)
         with jax.numpy_dtype_promotion("standard"):
             step = AcceptedStep(index, elapsed=t0 - self.t0, size=t1 - t0, duration=self.duration)
@@ -140,6 +143,17 @@ class RecordingController(diffrax.AbstractAdaptiveStepSizeController[RecorderSta
             jnp.where(is_kept, t1, kept.end),
             jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), y, kept.y),
         )
+
+
+def kept_states(kept: KeptSteps, like: Any) -> Any:
+    """The kept states with the dtypes of `like`."""
+    return jax.tree.map(
+        lambda leaf, y: leaf if leaf.dtype == y.dtype else jax.lax.bitcast_convert_type(leaf, y.dtype), kept.y, like
+    )
+
+
+def _to_bits(array: Any) -> Any:
+    return jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
 
 
 def _align(mask: Any, array: Any) -> Any:

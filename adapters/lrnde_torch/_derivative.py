@@ -53,7 +53,7 @@ def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: fl
 def derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
     with _explain_missing_derivative():
-        _, derivative = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))
+        derivative: Tensor = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
     return derivative
 
 

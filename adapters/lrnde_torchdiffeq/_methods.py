@@ -33,12 +33,14 @@ _FIXED: dict[str, tuple[int, ExplicitTableau]] = {
 }
 
 
+@functools.cache
 def is_adaptive(method: str) -> bool:
     """Whether the method is an adaptive Runge--Kutta method of the installed torchdiffeq, explicit."""
     solver = SOLVERS.get(method)
     return isinstance(solver, type) and issubclass(solver, RKAdaptiveStepsizeODESolver) and _is_explicit(solver)
 
 
+@functools.cache
 def is_fixed_step(method: str) -> bool:
     """Whether the method takes fixed steps and its tableau is known here."""
     solver = SOLVERS.get(method)

@@ -50,8 +50,8 @@ class _AbstractRecorder:
         self._keeps_stages = plan is not None and plan.keeps_gradient
         self._evaluations: list[tuple[State, State]] = []
         self.num_evaluations = 0
-        self.num_steps = 0
-        self.num_accepted = 0
+        self.num_steps: int = 0
+        self.num_accepted: int = 0
         self.num_drawable = 0
         self.last_end = 0.0
         self.kept: list[KeptStep | None] = []

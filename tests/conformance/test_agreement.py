@@ -7,11 +7,12 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-import lrnde_core as lrnde
 import numpy as np
 import pytest
 import torch
 import torchdiffeq
+
+import lrnde_core as lrnde
 
 METHODS = {"dopri5": diffrax.Dopri5(), "bosh3": diffrax.Bosh3(), "adaptive_heun": diffrax.Heun()}
 ERROR_HEURISTICS = {
