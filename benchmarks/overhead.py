@@ -6,14 +6,14 @@ Time: bare and wrapped iterations (solve, loss, backward pass) alternate in one 
 paired ratios. Beside it stands the floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted
 steps is forced by a largest step, so that both sides take the same ones.
 
-Memory: torch, peak resident memory of a process of its own above what it held before the iteration; JAX, the temporary
-memory that XLA plans for the compiled iteration.
+Memory: torch, peak resident memory of a process of its own above what it held before the iteration (Linux); JAX, the
+temporary memory that XLA plans for the compiled iteration.
 """
 
 import argparse
 import gc
 import json
-import resource
+import os
 import statistics
 import subprocess
 import sys
@@ -201,9 +201,16 @@ def peak_resident(entry: str, num_steps: int, is_wrapped: bool, batch: int) -> i
     # The first iteration, which allocates what torch keeps for good, is a small one.
     torch_iterations(entry, 2, heuristic, sampler, 2)[is_wrapped]()
     iteration = torch_iterations(entry, num_steps, heuristic, sampler, batch)[is_wrapped]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     iteration()
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> int:
+    """A figure of this process in bytes, from Linux's process file system."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(lines[name].split()[0])
 
 
 def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
@@ -215,7 +222,10 @@ def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
             sizes = []
             for is_wrapped in (False, True):
                 command = [sys.executable, __file__, "--peak", entry, str(num_steps), str(int(is_wrapped)), str(batch)]
-                sizes.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+                # Each array in pages of its own, so that what is freed is given back and fragments do not count.
+                environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+                result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                sizes.append(int(result.stdout))
             rows.append(_memory_row("torchdiffeq", entry, num_steps, *sizes))
     for adjoint in ("DirectAdjoint", "RecursiveCheckpointAdjoint"):
         for num_steps in step_counts:
@@ -242,6 +252,7 @@ def main() -> None:
     """Print the tables; write them to a file if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="fewer repetitions and no 1000-step memory")
+    parser.add_argument("--memory-only", action="store_true", help="leave out the times")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -250,7 +261,7 @@ def main() -> None:
         print(peak_resident(entry, int(num_steps), is_wrapped == "1", int(batch)))
         return
     figures = {
-        "time": time_rows([7, 30, 100], seconds=1.0 if options.fast else 6.0),
+        "time": [] if options.memory_only else time_rows([7, 30, 100], seconds=1.0 if options.fast else 6.0),
         "memory": memory_rows([30] if options.fast else [30, 1000]),
     }
     if options.json:
