@@ -77,7 +77,7 @@ def read_arguments(
         method=method,
         options=options,
         adjoint_params=given.get("adjoint_params"),
-        is_adjoint=interface is torchdiffeq.odeint_adjoint,
+        is_adjoint=interface is _SOLVES["torchdiffeq:odeint_adjoint"],
         has_event=has_event,
         start=start,
         end=None if has_event else end,

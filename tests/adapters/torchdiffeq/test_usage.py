@@ -14,6 +14,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
+import torchdiffeq
 
 import lrnde_core as lrnde
 import lrnde_torch
@@ -226,3 +227,22 @@ def test_weight_holder_refuses_what_is_no_weight_and_no_state() -> None:
         lrnde.InputError, match=r"has the keys \['weight'\]; the state of a weight has \['count', 'value'\]"
     ):
         holder.load_state_dict({"weight": 0.1})
+
+
+def test_replacing_the_library_function_by_the_wrapped_one_keeps_the_adjoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    field, y0 = torch.nn.Linear(2, 2), torch.ones(3, 2)
+
+    class Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = field
+
+        def forward(self, _t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.linear(y)
+
+    bare = torchdiffeq.odeint_adjoint
+    monkeypatch.setattr(torchdiffeq, "odeint_adjoint", lrnde.regularize(bare))
+    ys, report = torchdiffeq.odeint_adjoint(Field(), y0, torch.tensor([0.0, 1.0]), rtol=1e-3, atol=1e-3, draw=[0.5])
+    assert torch.equal(ys, bare(Field(), y0, torch.tensor([0.0, 1.0]), rtol=1e-3, atol=1e-3))
+    (ys.sum() + report.penalty).backward()
+    assert field.weight.grad is not None
