@@ -72,7 +72,7 @@ class AbstractLocalProblem(abc.ABC):
 
     @abc.abstractmethod
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        """The derivative of `function(t, y)` in the direction `(dt, dy)`, by forward-mode autodiff."""
+        """The derivative of `function(t, y)` in the direction `(dt, dy)`, itself differentiable."""
 
     @abc.abstractmethod
     def norm(self, leaves: Leaves) -> Any:
@@ -299,7 +299,7 @@ class LocalState:
     def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the trajectory through `(t, y)`, `order` $= K \ge 1$: K evaluations.
 
-        Each further derivative is one more forward-mode derivative in the direction (1, f).
+        Each further derivative is one more directional derivative along (1, f).
         """
         problem = self._problem
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 from lrnde_core._adapter import AbstractAdapter, AbstractCall, RecordingPlan
 from lrnde_core._capabilities import Capability
 from lrnde_core._collect import active_reports
-from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError
+from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError, PluginError
 from lrnde_core._heuristics import AbstractHeuristic, TaylorDerivative
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._registry import REGISTRY, import_solve, resolve_imported
@@ -243,11 +243,21 @@ def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str,
     if claims:
         names = " and ".join(f"`{name}`" for name, _ in claims)
         raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
+    if _wraps_claimed(solve):
+        raise AdapterNotFoundError(
+            f"No adapter claims this `{type(solve).__name__}`, a wrapper around {_describe(solve)}: regularize the "
+            "inner call, and wrap or jit the function that calls it."
+        )
     raise AdapterNotFoundError(
         f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
         "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "
         "these, name the adapter with `adapter=`; for another solver, write an adapter."
     )
+
+
+def _wraps_claimed(solve: Callable[..., Any]) -> bool:
+    inner = getattr(solve, "__wrapped__", None)
+    return inner is not None and (bool(REGISTRY.claims(inner)) or _wraps_claimed(inner))
 
 
 def _describe(solve: Callable[..., Any]) -> str:
@@ -282,7 +292,14 @@ def _check_method(regularized: RegularizedSolve, call: AbstractCall) -> None:
     if facts.needs_tolerances and any(rtol is None for rtol, _ in regularized.heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
-            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)`."
+            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
+            "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
+        )
+    if Capability.STIFFNESS_ESTIMATE in regularized.heuristic.needs and facts.stability_interval is None:
+        raise PluginError(
+            f"The adapter `{regularized.adapter_name}` gives no `stability_interval` for `{facts.name}` and does not "
+            "declare the stiffness estimate unsupported. This is a fault of the adapter: its `MethodFacts` need one or "
+            "the other."
         )
 
 

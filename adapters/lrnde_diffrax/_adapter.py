@@ -3,13 +3,28 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
-from lrnde_core import AbstractAdapter, AbstractCall, Capabilities, Capability, Draw, LocalPenalty, Recording, Sample
+from lrnde_core import (
+    AbstractAdapter,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    Draw,
+    LocalPenalty,
+    Recording,
+    Sample,
+    warn_if_unresolved,
+)
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._facts import method_facts
-from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples
+from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
+
+# Frames from the warning to the user's call: `_warn_if_unresolved`, `evaluate`, `_penalized`, `__call__`, the user.
+_STACKLEVEL = 5
 
 
 @final
@@ -42,8 +57,19 @@ class DiffraxAdapter(AbstractAdapter):
         self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
     ) -> tuple[Any, Sample]:
         del is_batched  # always
+        if any(rtol is None for rtol, _ in penalty.heuristic.tolerances):
+            _warn_if_unresolved(recording)
         return evaluate_samples(penalty, recording, draws)
 
     def zero_penalty(self, call: AbstractCall) -> Any:
         assert isinstance(call, DiffraxCall)
         return jnp.zeros((), call.arguments.state_dtype)
+
+
+def _warn_if_unresolved(recording: Recording) -> None:
+    problem = recording.problem
+    if any(isinstance(value, jax.core.Tracer) for value in (problem.rtol, problem.atol)):
+        return
+    rtol, atol = (float(np.max(np.asarray(value))) for value in (problem.rtol, problem.atol))
+    dtype = real_dtype(recording.records.y)
+    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), _STACKLEVEL)

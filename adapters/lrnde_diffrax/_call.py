@@ -5,9 +5,7 @@ from typing import Any, final
 
 import diffrax
 import jax
-import jax.core
 import jax.numpy as jnp
-import numpy as np
 
 from lrnde_core import (
     AbstractCall,
@@ -17,7 +15,6 @@ from lrnde_core import (
     RecordingPlan,
     Run,
 )
-from lrnde_core._resolution import warn_if_unresolved
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._facts import is_doubled, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
@@ -26,9 +23,6 @@ from lrnde_diffrax._recorder import RecordingController
 from lrnde_diffrax._solvers import explicit_tableau
 from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
-
-# Frames from the warning to the user's call: `_warn_if_unresolved`, `run`, `_penalized`, `__call__`, the user.
-_STACKLEVEL = 5
 
 
 @final
@@ -47,8 +41,6 @@ class DiffraxCall(AbstractCall):
         if plan is None and (cost is None or not is_recordable):
             solution = arguments.call()
             return Run(solution, read_counts(solution.stats, cost, start, None), None)
-        if plan is not None:
-            self._warn_if_unresolved()
         recorder = self._recorder(plan, start.is_fresh)
         solution, state, final_time = solve_recorded(arguments, recorder)
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
@@ -92,10 +84,3 @@ class DiffraxCall(AbstractCall):
             tableau,
             doubled,
         )
-
-    def _warn_if_unresolved(self) -> None:
-        controller = self.arguments["stepsize_controller"]
-        dtype = self.arguments.state_dtype
-        if not any(isinstance(value, jax.core.Tracer) for value in (controller.rtol, controller.atol)):
-            rtol, atol = (float(np.max(np.asarray(value))) for value in (controller.rtol, controller.atol))
-            warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), _STACKLEVEL)

@@ -125,7 +125,8 @@ def _refuse_everything(arguments: Arguments) -> str | None:
         )
     if not isinstance(controller, diffrax.AbstractAdaptiveStepSizeController):
         return (
-            f"`{type(controller).__name__}` takes steps of fixed size, which have no tolerance; use PIDController: "
+            f"`{type(controller).__name__}` takes steps of fixed size, and steps are recorded in an adaptive step size "
+            "controller; use PIDController: "
             "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
         )
     if not isinstance(terms, diffrax.AbstractTerm):

@@ -14,7 +14,15 @@ import pytest
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
 
-COMMAND = [sys.executable, "-c", "from lrnde_core._cli import main\nif __name__ == '__main__': main()", "compare"]
+# A suite that a script runs in the background hands down an ignored SIGINT, which Python would go on ignoring.
+PROGRAM = """
+import signal
+from lrnde_core._cli import main
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+"""
+COMMAND = [sys.executable, "-c", PROGRAM, "compare"]
 PATIENCE = 120
 
 

@@ -306,3 +306,9 @@ def test_unsupported_capabilities_need_reasons() -> None:
         Capabilities.declare({Capability.JIT: " "})
     with pytest.raises(InputTypeError, match="'jit' is not a `Capability`; known are"):
         Capabilities.declare({"jit": "no"})
+
+
+@pytest.mark.parametrize("wrapped", [_decorated, jax.jit(integrate)], ids=["wraps", "jit"])
+def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[..., Any]) -> None:
+    with pytest.raises(AdapterNotFoundError, match=r"a wrapper around .*integrate`: regularize the inner call"):
+        regularize(wrapped, heuristic=_ERROR)
