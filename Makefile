@@ -41,7 +41,7 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	@$(PIP) install --editable '.[docs]'
-	@$(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 $(STAMP):
 	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
