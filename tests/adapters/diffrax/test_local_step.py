@@ -207,7 +207,9 @@ def test_local_gradient_is_the_same_under_every_adjoint(term, y0, shift):
 
 
 @pytest.mark.parametrize(
-    "adjoint", [diffrax.RecursiveCheckpointAdjoint(), diffrax.ForwardMode()], ids=["reverse", "forward"]
+    "adjoint",
+    [diffrax.RecursiveCheckpointAdjoint(), diffrax.DirectAdjoint(), diffrax.ForwardMode()],
+    ids=["checkpointed", "direct", "forward"],
 )
 def test_full_gradient_reaches_the_initial_state(term, y0, shift, adjoint):
     # Fixed step sizes (both steps pinned by the controller) make the full gradient that of a two-step program.
