@@ -31,6 +31,7 @@ from lrnde_core._errors import (
     PluginWarning,
     ResolutionWarning,
     UnknownNameError,
+    UnknownPresetError,
 )
 from lrnde_core._heuristics import (
     AbstractHeuristic,
@@ -120,6 +121,7 @@ __all__ = [
     "UniformStep",
     "UniformTime",
     "UnknownNameError",
+    "UnknownPresetError",
     "WeightState",
     "WeightedSum",
     "collect",

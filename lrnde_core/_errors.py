@@ -38,6 +38,11 @@ class UnknownNameError(LrndeError, LookupError):
 
 
 @final
+class UnknownPresetError(LrndeError, AttributeError):
+    """There is no such published setting in `presets`."""
+
+
+@final
 class PluginError(LrndeError, ImportError):
     """A plugin is broken, or its library is missing or too old. Carries the cause."""
 

@@ -4,8 +4,9 @@ They reproduce what their authors' code does, for comparison. The defaults of `r
 (docs/design.md).
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
+from lrnde_core._errors import UnknownPresetError
 from lrnde_core._heuristics import ErrorEstimate, StiffnessEstimate
 from lrnde_core._samplers import UniformStep, UniformTime
 
@@ -33,3 +34,8 @@ def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
 
 def _heuristic(stiffness: bool) -> Any:
     return _HEURISTICS["stiffness" if stiffness else "error"]
+
+
+def __getattr__(name: str) -> NoReturn:
+    msg = f"There is no preset `{name}`; known are `lrnde_biased` and `lrnde_unbiased`."
+    raise UnknownPresetError(msg)

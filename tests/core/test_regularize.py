@@ -312,3 +312,8 @@ def test_unsupported_capabilities_need_reasons() -> None:
 def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[..., Any]) -> None:
     with pytest.raises(AdapterNotFoundError, match=r"a wrapper around .*integrate`: regularize the inner call"):
         regularize(wrapped, heuristic=_ERROR)
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match="no preset `ernodes`; known are `lrnde_biased` and `lrnde_unbiased`"):
+        _ = lrnde.presets.ernodes
