@@ -21,7 +21,7 @@ Leaves = tuple[Any, ...]
 # An error estimate within this many roundings of the step is taken for zero (protocol, law 9), a rounding being
 # eps (abs(y) + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly came
 # out at up to 3.4 of these (Dormand--Prince 8; Tsitouras 5 2.9, Dormand--Prince 5 2.0, Bogacki--Shampine 3 1.7, doubled
-# steps 2.0), the same in float32 and float64, over 10^7 random scales, times and sizes each. Without the factor
+# steps 2.0), the same in float32 and float64, over 10^6 to 10^7 random scales, times and sizes each. Without the factor
 # Dormand--Prince 8 would need 20, and Dormand--Prince 5 only 0.2.
 _ROUNDING_MULTIPLE = 4.0
 
