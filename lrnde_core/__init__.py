@@ -19,7 +19,7 @@ from lrnde_core._adapter import (
     RecordingPlan,
     Run,
 )
-from lrnde_core._capabilities import Capabilities, Capability
+from lrnde_core._capabilities import SDE_CAPABILITIES, Capabilities, Capability
 from lrnde_core._collect import collect
 from lrnde_core._errors import (
     AdapterNotFoundError,
@@ -61,6 +61,7 @@ from lrnde_core._penalty import LocalPenalty, PenaltyTerm
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
+from lrnde_core._reservoir import noise_seed
 from lrnde_core._resolution import warn_if_unresolved
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep, UniformStep, UniformTime
 from lrnde_core._tableau import ExplicitTableau
@@ -72,6 +73,7 @@ get_adapter = REGISTRY.get_adapter
 
 __all__ = [
     "ADAPTER_API",
+    "SDE_CAPABILITIES",
     "AbstractAdapter",
     "AbstractCall",
     "AbstractHeuristic",
@@ -133,6 +135,7 @@ __all__ = [
     "largest_magnitude",
     "list_adapters",
     "mean_square",
+    "noise_seed",
     "presets",
     "read_stages",
     "register",

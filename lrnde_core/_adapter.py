@@ -31,10 +31,10 @@ class MethodFacts:
 
     - `name`: the method as the user spells it. `order`: its order.
     - `error_order`: the power of the step size that the error ratio goes with: q for an embedded pair of orders q and
-      q - 1, q + 1 for step doubling of order q.
+      q - 1, q + 1 for step doubling of order q; q + 1/2 for a stochastic equation and a method of strong order q.
     - `stability_interval`: real stability interval where the method has a stiffness estimate, else `None`.
     - `evaluations_per_step`, `evaluations_per_advance`: vector-field evaluations of one local step with and without its
-      error estimate; `None` where they can not be told.
+      error estimate (drift plus diffusion of a stochastic equation); `None` where they can not be told.
     - `needs_tolerances`: whether an error ratio must bring its own tolerances (fixed steps have none).
     - `unsupported`: what this call can not serve, with the reason and what would work instead.
     """
@@ -50,22 +50,27 @@ class MethodFacts:
 
 
 class Counts(NamedTuple):
-    """What a forward solve cost: evaluations (`None` if hidden), steps attempted, accepted and rejected."""
+    """What a forward solve cost, as `Report` defines it: evaluations (`None` if hidden), steps, and two for SDEs."""
 
     nfe: Any
     num_steps: Any
     num_accepted: Any
     num_rejected: Any
+    nfe_diffusion: Any = None
+    num_forced: Any = None
 
 
 class Record(NamedTuple):
     """One kept step, without gradient (with `gradient="full"`, `y` keeps its own).
 
     - `t`, `h`: start and signed size in the user's time, the size clipped to the end of the solve.
-    - `y`: state at `t`. `carry`: what a solver with memory carries into the step; `None` for one-step methods.
+    - `y`: state at `t`. `carry`: what else the step needs: what a solver with memory carries into it, the Brownian
+      increments of a stochastic equation; `None` if nothing.
     - `remaining`: signed time from `t` to the end of the solve.
     - `drawn`: what the sampler needs to know about it.
     - `estimate`: the step itself, with gradient, where the solver's own stages are at hand; else `None`.
+    - `solver_error_ratio`: what the solver's controller compared with 1 at this step, where the protocol's error ratio
+      is defined otherwise; else `None`.
     """
 
     t: Any
@@ -75,6 +80,7 @@ class Record(NamedTuple):
     remaining: Any
     drawn: DrawnStep
     estimate: StepEstimate | None = None
+    solver_error_ratio: Any = None
 
 
 class Recording(NamedTuple):

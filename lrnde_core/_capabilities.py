@@ -17,9 +17,18 @@ class Capability(enum.Enum):
     IMPLICIT_ODE = "implicit methods"
     CONTROLLED_ODE = "controlled differential equations with a smooth control"
     EVENTS = "solves that an event ends"
+    ADAPTIVE_SDE = "stochastic differential equations with adaptive steps"
+    FIXED_STEP_SDE = "stochastic differential equations with fixed steps"
+    ITO_SDE = "Ito equations"
+    STRATONOVICH_SDE = "Stratonovich equations"
+    ADDITIVE_NOISE = "additive noise"
+    DIAGONAL_NOISE = "diagonal noise"
+    GENERAL_NOISE = "general noise"
+    FRESH_INCREMENT = "a local step along a fresh Brownian increment"
     ERROR_ESTIMATE = "the error estimate of a step"
     STIFFNESS_ESTIMATE = "the stiffness estimate of a step"
     POINT_HEURISTICS = "heuristics of a point, such as derivatives along the trajectory"
+    POINT_INSIDE_STEP = "heuristics of a point inside a step"
     UNIFORM_TIME = "sampling uniformly in time"
     UNIFORM_STEP = "sampling uniformly among accepted steps"
     RESTARTED_STEP = "a local step restarted at the sampled time"
@@ -35,6 +44,21 @@ class Capability(enum.Enum):
     REVERSE_TIME = "solves backward in time"
     TREE_STATE = "states of several arrays"
     COLLECT = "collecting reports of solves deep inside a model"
+
+
+SDE_CAPABILITIES = frozenset(
+    {
+        Capability.ADAPTIVE_SDE,
+        Capability.FIXED_STEP_SDE,
+        Capability.ITO_SDE,
+        Capability.STRATONOVICH_SDE,
+        Capability.ADDITIVE_NOISE,
+        Capability.DIAGONAL_NOISE,
+        Capability.GENERAL_NOISE,
+        Capability.FRESH_INCREMENT,
+    }
+)
+"""What concerns stochastic equations alone; an adapter of an ODE solver declares all of it unsupported."""
 
 
 @final

@@ -235,7 +235,8 @@ class TaylorDerivative(AbstractHeuristic):
 
     @property
     def needs(self) -> frozenset[Capability]:
-        return frozenset({Capability.POINT_HEURISTICS})
+        inside = (Capability.POINT_INSIDE_STEP,) if self.at == "time" else ()
+        return frozenset({Capability.POINT_HEURISTICS, *inside})
 
     @property
     def evaluations(self) -> Evaluations:

@@ -42,6 +42,7 @@ class LocalPenalty:
             weight=weight,
             error_ratio=local.error_ratio(*tolerances[0]) if tolerances else None,
             stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
+            solver_error_ratio=None if self._is_restarted else record.solver_error_ratio,
         )
         return PenaltyTerm(weight * self.heuristic.cost(local), sample)
 

@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, final
 
-from lrnde_core._adapter import AbstractAdapter, AbstractCall, RecordingPlan
+from lrnde_core._adapter import AbstractAdapter, AbstractCall, Counts, RecordingPlan
 from lrnde_core._capabilities import Capability
 from lrnde_core._collect import active_reports
 from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError, PluginError
 from lrnde_core._heuristics import AbstractHeuristic, TaylorDerivative
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._registry import REGISTRY, import_solve, resolve_imported
-from lrnde_core._report import Report
+from lrnde_core._report import Report, Sample
 from lrnde_core._samplers import AbstractSampler, UniformTime
 
 Gradient = Literal["local", "full"]
@@ -70,7 +70,7 @@ class RegularizedSolve:
             result, report = self._penalized(adapter, call, source, draw)
         else:
             result, counts, _ = call.run(None)
-            report = Report(adapter.zero_penalty(call), counts.nfe, 0, *counts[1:], sample=None)
+            report = _report(adapter.zero_penalty(call), 0, counts, None)
         if reports is None:
             return result, report
         reports.append(report)
@@ -87,7 +87,7 @@ class RegularizedSolve:
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
         evaluations = penalty.num_evaluations(self.num_samples, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
-        return result, Report(value, counts.nfe, nfe_extra, *counts[1:], sample=sample)
+        return result, _report(value, nfe_extra, counts, sample)
 
     def _reports_to_collect(self, adapter: AbstractAdapter) -> list[Report] | None:
         reports = active_reports()
@@ -145,6 +145,10 @@ class RegularizedSolve:
         fields["bound_kwargs"] = dict(self.bound_kwargs)
         del fields["solve"]
         return _rebuild, (None if is_claimed else self.solve, fields)
+
+
+def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None) -> Report:
+    return Report(penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict())
 
 
 def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> RegularizedSolve:

@@ -13,7 +13,11 @@ class Sample(NamedTuple):
       end of the solve; 0 if the solve took no step. Both in the user's time.
     - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed.
     - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None`
-      where the heuristic did not need them. None of these carries gradient.
+      where the heuristic did not need them.
+    - `solver_error_ratio`: what the solver itself compared with 1 at that step, where it scales errors otherwise than
+      the protocol does (torchsde); else `None`.
+
+    None of these carries gradient.
     """
 
     t: Any
@@ -21,6 +25,7 @@ class Sample(NamedTuple):
     weight: Any
     error_ratio: Any
     stiffness: Any
+    solver_error_ratio: Any = None
 
 
 @final
@@ -28,11 +33,15 @@ class Report(NamedTuple):
     """The penalty of one solve, and what the solve cost. A named tuple, hence a pytree.
 
     - `penalty`: scalar array of the state's real dtype, to be added to the loss with a weight.
-    - `nfe`: vector-field evaluations of the forward solve alone; `None` where the library hides them.
+    - `nfe`: vector-field evaluations of the forward solve alone, for a stochastic equation of drift plus diffusion;
+      `None` where the library hides them.
     - `nfe_extra`: evaluations that the penalty added; `None` likewise.
     - `num_steps`, `num_accepted`, `num_rejected`: attempted, accepted and rejected steps. `int` in torch, int32 in JAX;
       `None` where the library does not show its steps.
     - `sample`: where the penalty looked; `None` with `penalize=False`.
+    - `nfe_diffusion`: how many of `nfe` were evaluations of the diffusion; `None` for an ordinary equation.
+    - `num_forced`: accepted steps with an error ratio above 1, which a smallest step size forced; `None` where the
+      library never does that or does not show it.
     """
 
     penalty: Any
@@ -42,3 +51,5 @@ class Report(NamedTuple):
     num_accepted: Any
     num_rejected: Any
     sample: Sample | None
+    nfe_diffusion: Any = None
+    num_forced: Any = None

@@ -14,6 +14,7 @@ from array_api_compat import array_namespace
 
 _MASK = 0xFFFFFFFF
 _FRACTION_SALT = 0x9E3779B9
+_NOISE_SALT = 0x85EBCA6B
 
 
 def mix32(x: Any) -> Any:
@@ -41,6 +42,14 @@ def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
 def fraction(bits: Any) -> Any:
     """A position in [0, 1) inside the kept step, independent of which step was kept."""
     return mix32(bits ^ _like(bits, _FRACTION_SALT)) * 2.0**-32
+
+
+def noise_seed(bits: Any) -> Any:
+    """A seed for the further random numbers of a sample (a Brownian bridge, a fresh increment): 32 bits, unsigned.
+
+    Independent of which step was kept and where in it the sample lies; the same on every backend.
+    """
+    return mix32(bits ^ _like(bits, _NOISE_SALT))
 
 
 def _like(x: Any, constant: int) -> Any:

@@ -18,6 +18,7 @@ from lrnde_core._errors import InputError
 
 Weighting = Literal["sum", "paper"]
 LocalStart = Literal["step", "sample"]
+Increment = Literal["path", "fresh"]
 
 
 class Draw(NamedTuple):
@@ -66,6 +67,7 @@ class AbstractSampler(abc.ABC):
 
     weighting: Weighting
     local_start: LocalStart
+    increment: Increment
 
     @property
     @abc.abstractmethod
@@ -96,11 +98,14 @@ def _check_sampler(sampler: AbstractSampler) -> None:
         raise InputError(f'`{name}(weighting={sampler.weighting!r})`: `weighting` must be "sum" or "paper".')
     if sampler.local_start not in ("step", "sample"):
         raise InputError(f'`{name}(local_start={sampler.local_start!r})`: `local_start` must be "step" or "sample".')
+    if sampler.increment not in ("path", "fresh"):
+        raise InputError(f'`{name}(increment={sampler.increment!r})`: `increment` must be "path" or "fresh".')
 
 
 def _needs(sampler: AbstractSampler, sampling: Capability) -> frozenset[Capability]:
     restart = (Capability.RESTARTED_STEP,) if sampler.local_start == "sample" else ()
-    return frozenset((sampling, *restart))
+    fresh = (Capability.FRESH_INCREMENT,) if sampler.increment == "fresh" else ()
+    return frozenset((sampling, *restart, *fresh))
 
 
 @final
@@ -112,6 +117,8 @@ class UniformTime(AbstractSampler):
       cost over all steps; `"paper"` weights with 1, as the reference code does.
     - `local_start`: `"step"` takes the local step as the solver took it. `"sample"` restarts at the sampled time with
       an automatic first step and a constant first stage, as the reference code does.
+    - `increment`: of stochastic equations. `"path"` takes the local step along the Brownian path of the solve itself.
+      `"fresh"` draws a new increment, a function of the draw, as the reference code does.
 
     Where an event decides the end of the solve, a reservoir weighted by step size takes the place of the drawn time.
 
@@ -120,6 +127,7 @@ class UniformTime(AbstractSampler):
 
     weighting: Weighting = "sum"
     local_start: LocalStart = "step"
+    increment: Increment = "path"
 
     def __post_init__(self) -> None:
         _check_sampler(self)
@@ -153,13 +161,14 @@ class UniformStep(AbstractSampler):
     """An accepted step, each with the same probability (the paper's "biased" sampling).
 
     - `weighting`: `"sum"` weights with the number of accepted steps, `"paper"` with 1.
-    - `local_start`: as for `UniformTime`.
+    - `local_start`, `increment`: as for `UniformTime`.
 
     Source: Pal, Edelman and Rackauckas, ICML 2023, section 3.2; reservoir by Vitter, 1985.
     """
 
     weighting: Weighting = "sum"
     local_start: LocalStart = "step"
+    increment: Increment = "path"
 
     def __post_init__(self) -> None:
         _check_sampler(self)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, final
 import torch
 
 from lrnde_core import (
+    SDE_CAPABILITIES,
     AbstractAdapter,
     AbstractCall,
     Capabilities,
@@ -29,6 +30,9 @@ class TorchdiffeqAdapter(AbstractAdapter):
             Capability.IMPLICIT_ODE: "torchdiffeq has no adaptive implicit method. Use diffrax.",
             Capability.CONTROLLED_ODE: "torchdiffeq solves ordinary differential equations. Use diffrax, or write the "
             "control into the field.",
+            **dict.fromkeys(
+                SDE_CAPABILITIES, "torchdiffeq solves ordinary differential equations. Use torchsde or diffrax."
+            ),
             Capability.JIT: "torchdiffeq chooses its steps in Python. Use diffrax.",
             Capability.VMAP: "torchdiffeq shares its steps over the batch. Use diffrax.",
         }

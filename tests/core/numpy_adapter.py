@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lrnde_core import (
+    SDE_CAPABILITIES,
     AbstractAdapter,
     AbstractCall,
     AcceptedStep,
@@ -114,6 +115,7 @@ class NumpyAdapter(AbstractAdapter):
             Capability.POINT_HEURISTICS: "numpy has no forward-mode autodiff; use a heuristic of the step.",
             Capability.FULL_GRADIENT: "numpy has no autodiff.",
             Capability.BATCHED_SAMPLES: "numpy has no vmap.",
+            **dict.fromkeys(SDE_CAPABILITIES, "this solver is for ordinary differential equations."),
         }
     )
     random_argument: ClassVar[str] = "rng"
