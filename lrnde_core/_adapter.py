@@ -37,6 +37,8 @@ class MethodFacts:
       error estimate (drift plus diffusion of a stochastic equation); `None` where they can not be told.
     - `needs_tolerances`: whether an error ratio must bring its own tolerances (fixed steps have none).
     - `unsupported`: what this call can not serve, with the reason and what would work instead.
+    - `evaluations_per_point`: evaluations behind one of the vector field at a point: 2 where the drift of a stochastic
+      equation is only to be had together with its diffusion.
     """
 
     name: str
@@ -47,6 +49,7 @@ class MethodFacts:
     evaluations_per_advance: int | None
     needs_tolerances: bool
     unsupported: tuple[tuple[Capability, str], ...]
+    evaluations_per_point: int = 1
 
 
 class Counts(NamedTuple):

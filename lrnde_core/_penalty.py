@@ -55,11 +55,12 @@ class LocalPenalty:
         step, advance = method.evaluations_per_step, method.evaluations_per_advance
         if step is None or advance is None:
             return None
+        at_point = needed.at_point * method.evaluations_per_point
         if not self._is_restarted:
-            per_sample = needed.step * step + needed.step_to_point * advance + needed.at_point
+            per_sample = needed.step * step + needed.step_to_point * advance + at_point
             return num_samples * per_sample - num_reused * needed.step * step
         reading = advance if self.sampler.is_sample_inside_step else 0
-        return num_samples * (reading + 2 + needed.step * (step - 1) + needed.at_point)
+        return num_samples * (reading + 2 + needed.step * (step - 1) + at_point)
 
     @property
     def _is_restarted(self) -> bool:

@@ -1,6 +1,7 @@
 """What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
+from lrnde_torch._derivative import derivative_by_two_backwards
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
@@ -12,6 +13,7 @@ __all__ = [
     "WeightHolder",
     "check_uniforms",
     "collect",
+    "derivative_by_two_backwards",
     "draw_uniforms",
     "evaluate_samples",
     "no_side_effects",

@@ -1,0 +1,105 @@
+"""The adapter of torchsde."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import torch
+
+from lrnde_core import (
+    AbstractAdapter,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    Draw,
+    LocalPenalty,
+    MethodFacts,
+    Recording,
+    Sample,
+    warn_if_unresolved,
+)
+from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+from lrnde_torchsde._arguments import Arguments, read_arguments
+from lrnde_torchsde._call import TorchsdeCall
+from lrnde_torchsde._methods import method_facts
+from lrnde_torchsde._problem import SDEProblem
+
+_ODE = "torchsde solves stochastic differential equations. Use torchdiffeq or diffrax."
+
+
+@final
+class TorchsdeAdapter(AbstractAdapter):
+    """Stochastic differential equations by `torchsde.sdeint` and `sdeint_adjoint`.
+
+    The error of a step is that of step doubling, as in torchsde's adaptive solves. Fixed steps are halved along a
+    Brownian bridge between the known ends.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities.declare(
+        {
+            Capability.ADAPTIVE_ODE: _ODE,
+            Capability.FIXED_STEP_ODE: _ODE,
+            Capability.IMPLICIT_ODE: "torchsde has no implicit method.",
+            Capability.CONTROLLED_ODE: "torchsde's controls are Brownian motions. Use diffrax.",
+            Capability.EVENTS: "torchsde has no events. Use diffrax.",
+            Capability.STIFFNESS_ESTIMATE: "torchsde's methods have no two stages at the end of a step to compare; use "
+            "`ErrorEstimate()` or `PredictedSteps()`.",
+            Capability.POINT_INSIDE_STEP: "inside a step the Brownian path, and so the state, is not known; use "
+            '`at="step"`.',
+            Capability.RESTARTED_STEP: "a step of a stochastic equation can not be restarted where its Brownian path "
+            'is not known; use `local_start="step"`, with `increment="fresh"` for a new increment.',
+            Capability.BATCHED_SAMPLES: "each sample has its own Brownian increments; leave `batched=False`.",
+            Capability.JIT: "torchsde chooses its steps in Python. Use diffrax.",
+            Capability.VMAP: "torchsde shares its steps over the batch. Use diffrax.",
+            Capability.REVERSE_TIME: "torchsde solves forward in time. Negate the time in the equation.",
+            Capability.TREE_STATE: "a state of torchsde is one tensor of shape (batch, channels).",
+        }
+    )
+    random_argument: ClassVar[str] = "generator"
+
+    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
+        arguments = read_arguments(solve, native, args, kwargs)
+        return TorchsdeCall(arguments, _facts(arguments))
+
+    def draw(self, source: Any, num_samples: int) -> list[float]:
+        return draw_uniforms(source, num_samples)
+
+    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
+        return check_uniforms(draw, num_samples)
+
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
+    ) -> tuple[torch.Tensor, Sample]:
+        problem = recording.problem
+        assert isinstance(problem, SDEProblem)
+        if (None, None) in penalty.heuristic.tolerances:
+            _warn_if_unresolved(problem)
+        zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
+        with no_side_effects(problem.equation, problem.device):
+            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
+
+    def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
+        assert isinstance(call, TorchsdeCall)
+        return call.zero
+
+
+def _facts(arguments: Arguments) -> MethodFacts:
+    unsupported: dict[Capability, str] = {}
+    if arguments.is_adjoint:
+        unsupported[Capability.FULL_GRADIENT] = (
+            'an adjoint solve does not differentiate through its steps. Use `sdeint`, or `gradient="local"`.'
+        )
+    return method_facts(
+        arguments.method,
+        arguments.noise,
+        is_gradient_free=bool(arguments.options.get("grad_free")),
+        is_adaptive=arguments.is_adaptive,
+        is_drift_joint=arguments.is_drift_joint,
+        unsupported=unsupported,
+    )
+
+
+def _warn_if_unresolved(problem: SDEProblem) -> None:
+    if isinstance(problem.rtol, int | float) and isinstance(problem.atol, int | float):
+        name = str(problem.dtype).removeprefix("torch.")
+        # The line of the user's call, through `evaluate` and the two methods of `RegularizedSolve`.
+        warn_if_unresolved(problem.rtol, problem.atol, torch.finfo(problem.dtype).eps, name, stacklevel=5)

@@ -1,0 +1,123 @@
+"""The arguments of a native call of torchsde, read."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+import torchsde
+
+from lrnde_core import CapabilityError, InputTypeError
+from lrnde_torchsde._equation import prepare
+from lrnde_torchsde._methods import Calculus, Noise, default_method
+
+_SOLVES: Mapping[str, Callable[..., Any]] = {
+    "torchsde:sdeint": torchsde.sdeint,
+    "torchsde:sdeint_adjoint": torchsde.sdeint_adjoint,
+}
+_CALCULI = ("ito", "stratonovich")
+_NOISES = ("additive", "diagonal", "scalar", "general")
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arguments:
+    """What a call of `sdeint` or `sdeint_adjoint` asks for.
+
+    - `native`: the function. `given`: its arguments by name, as the user gave them or as torchsde assumes them.
+    - `calculus`, `noise`: of the equation. `method`: as given, or torchsde's default for that equation.
+    - `start`, `end`: of the solve.
+    """
+
+    native: Callable[..., Any]
+    given: Mapping[str, Any]
+    calculus: Calculus
+    noise: Noise
+    method: str
+    start: float
+    end: float
+
+    def __getitem__(self, name: str) -> Any:
+        return self.given[name]
+
+    @property
+    def is_adjoint(self) -> bool:
+        return self.native is torchsde.sdeint_adjoint
+
+    @property
+    def is_adaptive(self) -> bool:
+        return bool(self["adaptive"])
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self["options"] or {}
+
+    @property
+    def is_drift_joint(self) -> bool:
+        """Whether the drift is only to be had together with the diffusion."""
+        return bool(self["logqp"]) or not hasattr(prepare(self["sde"], self["names"], logqp=False), "f")
+
+
+def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """Bind the arguments to torchsde's signature; what torchsde refuses raises its own error."""
+    if native is not _SOLVES[solve]:
+        raise CapabilityError(
+            "Steps of torchsde are recorded inside of its own `sdeint` and `sdeint_adjoint`, so only these can be "
+            "regularized: regularize the inner call of your function."
+        )
+    given, unexpected = _bound(solve, native, args, kwargs)
+    fault = _fault(given)
+    if fault is not None:
+        native(*args, **kwargs)
+        raise _unreadable(native, fault)
+    sde, ts = given["sde"], given["ts"]
+    times = ts if isinstance(ts, torch.Tensor) else torch.tensor(ts, dtype=given["y0"].dtype)
+    start, end = times[[0, -1]].tolist()
+    return Arguments(
+        native=native,
+        # torchsde warns about what it does not expect.
+        given={**given, **unexpected},
+        calculus=sde.sde_type,
+        noise=sde.noise_type,
+        method=given["method"] or default_method(sde.sde_type, sde.noise_type),
+        start=start,
+        end=end,
+    )
+
+
+@functools.cache
+def _signature(solve: str) -> inspect.Signature:
+    return inspect.signature(_SOLVES[solve])
+
+
+def _bound(
+    solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments by name, defaults included, and those that torchsde does not know."""
+    try:
+        bound = _signature(solve).bind(*args, **kwargs)
+    except TypeError as exc:
+        native(*args, **kwargs)
+        raise _unreadable(native, str(exc)) from exc
+    bound.apply_defaults()
+    given = dict(bound.arguments)
+    return given, given.pop("unused_kwargs")
+
+
+def _fault(given: Mapping[str, Any]) -> str | None:
+    """What keeps a call from being read, all of which torchsde refuses too."""
+    sde, y0, ts = given["sde"], given["y0"], given["ts"]
+    if getattr(sde, "sde_type", None) not in _CALCULI or getattr(sde, "noise_type", None) not in _NOISES:
+        return f"`sde` must state its `sde_type`, one of {_CALCULI}, and its `noise_type`, one of {_NOISES}"
+    if not isinstance(y0, torch.Tensor) or y0.ndim != 2:
+        return "`y0` must be a tensor of shape (batch, channels)"
+    is_sequence = isinstance(ts, list | tuple) and all(isinstance(time, int | float) for time in ts)
+    if not (is_sequence or (isinstance(ts, torch.Tensor) and ts.ndim == 1)) or len(ts) < 2:
+        return "`ts` must be a tensor of shape (times,) or a list of numbers, at least two of them"
+    return None
+
+
+def _unreadable(native: Any, fault: str) -> InputTypeError:
+    return InputTypeError(f"These arguments of `torchsde.{native.__name__}` can not be read: {fault}.")

@@ -1,0 +1,143 @@
+"""Brownian motions: recording what a solver asks of one, and giving it again."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import torch
+import torchsde
+from torchsde import BaseBrownian, BrownianInterval
+
+Tensor = torch.Tensor
+
+# torchsde's own motions turn times into Python numbers before anything else, so they may be given numbers. Reading a
+# time from an accelerator twice would wait for it twice.
+_OWN = (torchsde.BrownianInterval, torchsde.BrownianPath, torchsde.BrownianTree)
+
+
+@final
+class Increment(NamedTuple):
+    """What a motion does over one interval.
+
+    - `start`, `end`: the interval. `w`: increment, shape `(batch, channels)`.
+    - `u`: space-time Levy area, the integral of the motion since `start`; `a`: Levy area, shape
+      `(batch, channels, channels)`; `None` where the solver did not ask for them.
+    """
+
+    start: float
+    end: float
+    w: Tensor
+    u: Tensor | None
+    a: Tensor | None
+
+    def answer(self, *, return_u: bool, return_a: bool) -> Any:
+        """What torchsde expects from a motion that is asked for these."""
+        parts = [self.w, *([self.u] if return_u else []), *([self.a] if return_a else [])]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) -> Increment:
+    """What `motion` does between two times; both areas where the Levy area is needed, so that it can be bridged."""
+    times = float(start), float(end)
+    if isinstance(motion, _OWN):
+        start, end = times
+    query: Callable[..., Any] = motion
+    if not (return_u or return_a):
+        return Increment(*times, query(start, end), None, None)
+    w, u, *a = query(start, end, return_U=True, return_A=return_a)
+    return Increment(*times, w, u, a[0] if return_a else None)
+
+
+@final
+class ObservedMotion:
+    """Stands in for the user's motion in a solver and shows an observer what it is asked. The motion sees no more."""
+
+    def __init__(self, motion: BaseBrownian, observe: Callable[[Increment], None]) -> None:
+        self._motion = motion
+        self._observe = observe
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._motion, name)
+
+    def __call__(self, ta: Any, tb: Any, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
+        increment = ask(self._motion, ta, tb, return_u=return_U, return_a=return_A)
+        self._observe(increment)
+        return increment.answer(return_u=return_U, return_a=return_A)
+
+
+@final
+class KnownMotion:
+    """A motion in a local step, where each step of the solver asks for one increment that is known beforehand."""
+
+    def __init__(self, motion: BaseBrownian) -> None:
+        self.shape = motion.shape
+        self.levy_area_approximation = motion.levy_area_approximation
+        self.increment: Increment | None = None
+
+    def __call__(self, ta: Any, tb: Any, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
+        del ta, tb
+        assert self.increment is not None
+        return self.increment.answer(return_u=return_U, return_a=return_A)
+
+
+@final
+class Halved(NamedTuple):
+    """What a motion does over a step and over its halves."""
+
+    whole: Increment
+    first: Increment
+    second: Increment
+
+    @classmethod
+    def bridged(cls, motion: BaseBrownian, whole: Increment, seed: int) -> "Halved":
+        """The halves of a known increment by a Brownian bridge, with noise from `seed` alone."""
+        h = whole.end - whole.start
+        # Space-time Levy area as torchsde keeps it: the mean of the motion less that of a straight line.
+        area = None if whole.u is None else whole.u / h - 0.5 * whole.w
+        bridge = _interval(motion, whole, seed, W=whole.w, H=area)
+        return cls(whole, *_halves(bridge, whole))
+
+    @classmethod
+    def fresh(cls, motion: BaseBrownian, like: Increment, seed: int) -> "Halved":
+        """A new increment over the interval of `like`, and its halves, from `seed` alone."""
+        interval = _interval(motion, like, seed)
+        return cls(_ask_as(interval, like.start, like.end, like), *_halves(interval, like))
+
+
+def coverage(motion: BaseBrownian | None) -> tuple[float, float] | None:
+    """Start and end of what the motion knows of, where it says so: torchsde's own do."""
+    interval = _own_interval(motion)
+    return None if interval is None else (interval._start, interval._end)  # pyright: ignore[reportPrivateUsage]
+
+
+def resolution(motion: BaseBrownian | None) -> float:
+    """The smallest interval that the motion resolves; 0 where there is none."""
+    interval = _own_interval(motion)
+    return 0.0 if interval is None else interval.tol
+
+
+def _own_interval(motion: BaseBrownian | None) -> Any:
+    if not isinstance(motion, _OWN):
+        return None
+    return motion if isinstance(motion, BrownianInterval) else motion._interval  # pyright: ignore[reportPrivateUsage]
+
+
+def _interval(motion: BaseBrownian, step: Increment, seed: int, **known: Tensor | None) -> BrownianInterval:
+    return BrownianInterval(
+        t0=step.start,
+        t1=step.end,
+        size=tuple(motion.shape),
+        dtype=motion.dtype,
+        device=motion.device,
+        entropy=seed,
+        levy_area_approximation=motion.levy_area_approximation,
+        **known,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _halves(interval: BrownianInterval, whole: Increment) -> tuple[Increment, Increment]:
+    middle = 0.5 * (whole.start + whole.end)
+    return _ask_as(interval, whole.start, middle, whole), _ask_as(interval, middle, whole.end, whole)
+
+
+def _ask_as(interval: BrownianInterval, start: float, end: float, like: Increment) -> Increment:
+    return ask(interval, start, end, return_u=like.u is not None, return_a=like.a is not None)

@@ -1,0 +1,153 @@
+"""One native call of torchsde: its solve, and its kept steps as the core takes them."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+
+from lrnde_core import (
+    AbstractCall,
+    Counts,
+    Draw,
+    DrawnStep,
+    InputError,
+    MethodFacts,
+    Record,
+    Recording,
+    RecordingPlan,
+    ResolutionWarning,
+    Run,
+    noise_seed,
+)
+from lrnde_torchsde._arguments import Arguments
+from lrnde_torchsde._brownian import Halved, coverage, resolution
+from lrnde_torchsde._equation import ObservedEquation
+from lrnde_torchsde._problem import SDECarry, SDEProblem
+from lrnde_torchsde._recorder import KeptStep, Recorder, own_error_ratio
+from lrnde_torchsde._solving import watched
+
+# Frames from the warning to the user's call: `_warn_if_unresolved`, `run`, `_penalized`, `__call__`, the user.
+_STACKLEVEL = 5
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class TorchsdeCall(AbstractCall):
+    """A call of `sdeint` or `sdeint_adjoint`."""
+
+    arguments: Arguments
+    facts: MethodFacts
+
+    def run(self, plan: RecordingPlan | None) -> Run:
+        arguments = self.arguments
+        if plan is not None:
+            _check_coverage(arguments)
+        recorder = Recorder(plan, arguments.end - arguments.start, is_adaptive=arguments.is_adaptive)
+        result = self._solve(recorder)
+        recorder.close()
+        counts = Counts(
+            nfe=recorder.num_drift + recorder.num_diffusion,
+            num_steps=recorder.num_steps,
+            num_accepted=recorder.num_accepted,
+            num_rejected=recorder.num_steps - recorder.num_accepted,
+            nfe_diffusion=recorder.num_diffusion,
+            num_forced=recorder.num_forced if arguments.is_adaptive else None,
+        )
+        if plan is None:
+            return Run(result, counts, None)
+        _warn_if_unresolved(recorder)
+        assert isinstance(plan.draws, Sequence)
+        pairs = zip(plan.draws, recorder.kept, strict=True)
+        records = [self._record(draw, kept, recorder, plan) for draw, kept in pairs]
+        return Run(result, counts, Recording(self._problem(recorder), records, is_valid=True))
+
+    @property
+    def zero(self) -> torch.Tensor:
+        """0 in the state's dtype, on its device."""
+        y0: torch.Tensor = self.arguments["y0"]
+        return torch.zeros((), dtype=y0.dtype, device=y0.device)
+
+    def _solve(self, recorder: Recorder) -> Any:
+        arguments = self.arguments
+        given = dict(arguments.given)
+        equation = given["sde"]
+        given["sde"] = ObservedEquation(equation, given["names"], recorder.count)
+        if arguments.is_adjoint and given["adjoint_params"] is None and isinstance(equation, torch.nn.Module):
+            # The stand-in is no module; the parameters stay those that torchsde would have found.
+            given["adjoint_params"] = tuple(equation.parameters())
+        return watched(arguments.native, recorder.attach)(**given)
+
+    def _problem(self, recorder: Recorder) -> SDEProblem:
+        arguments, y0 = self.arguments, self.arguments["y0"]
+        kept = next(kept for kept in recorder.kept if kept is not None)
+        return SDEProblem(
+            equation=arguments["sde"],
+            names=arguments["names"],
+            logqp=bool(arguments["logqp"]),
+            options=arguments.options,
+            solver_class=type(recorder.solver),
+            motion=recorder.motion,
+            rtol=arguments["rtol"] if arguments.is_adaptive else None,
+            atol=arguments["atol"] if arguments.is_adaptive else None,
+            dtype=y0.dtype,
+            device=y0.device,
+            time_dtype=kept.substeps[0].t0.dtype,
+        )
+
+    def _record(self, draw: Draw, kept: KeptStep | None, recorder: Recorder, plan: RecordingPlan) -> Record:
+        assert kept is not None  # times increase, so there is a first step, and every sampler keeps that
+        substeps, arguments = kept.substeps, self.arguments
+        first = substeps[0]
+        start, size = first.increment.start, kept.size
+        seed = noise_seed(draw.bits)
+        if plan.sampler.increment == "fresh":
+            increments = Halved.fresh(recorder.motion, first.increment, seed)
+        elif arguments.is_adaptive:
+            increments = Halved(*(substep.increment for substep in substeps))
+        else:
+            increments = Halved.bridged(recorder.motion, first.increment, seed)
+        y, hidden = first.y0, first.memory[-1] if first.memory else first.y0
+        if not plan.keeps_gradient:
+            y, hidden = y.detach(), hidden.detach()
+        duration = arguments.end - arguments.start
+        return Record(
+            t=start,
+            h=size,
+            y=(y,),
+            carry=SDECarry(
+                t0=first.t0,
+                middle=substeps[1].t1 if arguments.is_adaptive else 0.5 * (first.t0 + first.t1),
+                t1=first.t1,
+                hidden=hidden,
+                increments=increments,
+            ),
+            remaining=arguments.end - start,
+            drawn=DrawnStep(kept.elapsed, size, size, duration, recorder.num_accepted, is_end_known=True),
+            solver_error_ratio=(
+                own_error_ratio(substeps, arguments["rtol"], arguments["atol"]) if arguments.is_adaptive else None
+            ),
+        )
+
+
+def _check_coverage(arguments: Arguments) -> None:
+    covered = coverage(arguments["bm"])
+    if covered is not None and not covered[0] <= arguments.start <= arguments.end <= covered[1]:
+        raise InputError(
+            f"`bm` covers times {covered[0]:g} to {covered[1]:g}, and the solve runs from {arguments.start:g} to "
+            f"{arguments.end:g}: its increments would be cut off at the ends. Make it cover the solve, "
+            f"`t0={arguments.start:g}, t1={arguments.end:g}`."
+        )
+
+
+def _warn_if_unresolved(recorder: Recorder) -> None:
+    tol = resolution(recorder.motion)
+    if tol > recorder.smallest:
+        warnings.warn(
+            f"`bm` resolves intervals down to `tol={tol:g}`, and the solve asked for one of {recorder.smallest:.3g}: "
+            "its noise, and with it the error estimate, is too small there. Make the Brownian motion with a smaller "
+            f"`tol`, or keep the steps above it (`dt_min={2 * tol:g}`).",
+            ResolutionWarning,
+            stacklevel=_STACKLEVEL,
+        )

@@ -1,0 +1,19 @@
+"""Declares the torchsde adapter. Imports nothing but the core, so that listing adapters imports no solver."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    register(
+        AdapterSpec(
+            name="torchsde",
+            target="lrnde_torchsde._adapter:TorchsdeAdapter",
+            solves=("torchsde:sdeint", "torchsde:sdeint_adjoint"),
+            requires=("torch>=2.4", "torchsde>=0.2.6"),
+            install="lrnde[torchsde]",
+            api_version=(1, 0),
+        )
+    )

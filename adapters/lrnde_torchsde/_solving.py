@@ -1,0 +1,44 @@
+"""Running torchsde's own solve with a recorder inside.
+
+torchsde 0.2.6 shows neither its steps nor its solver. So its own function runs over a namespace in which the table of
+methods makes solvers that a recorder watches. The library itself is not changed, and what an adjoint does in its
+backward pass uses the library's own table.
+"""
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any, final
+
+from torchsde._core import methods
+
+from lrnde_core import PluginError
+
+
+@final
+class _WatchedMethods:
+    """Takes the place of torchsde's module of methods in one call."""
+
+    def __init__(self, attach: Callable[[Any], None]) -> None:
+        self._attach = attach
+
+    def select(self, method: str, sde_type: str) -> Callable[..., Any]:
+        return functools.partial(self._make, methods.select(method=method, sde_type=sde_type))
+
+    def _make(self, solver_class: Callable[..., Any], **kwargs: Any) -> Any:
+        solver = solver_class(**kwargs)
+        self._attach(solver)
+        return solver
+
+
+def watched(native: Any, attach: Callable[[Any], None]) -> Callable[..., Any]:
+    """torchsde's `sdeint` or `sdeint_adjoint`, such that `attach` is given its solver before it integrates."""
+    if native.__globals__.get("methods") is not methods or "methods" not in native.__code__.co_names:
+        raise PluginError(
+            "This version of torchsde does not select its methods as version 0.2.6 does, so its steps can not be "
+            "recorded. Install torchsde==0.2.6."
+        )
+    namespace = {**native.__globals__, "methods": _WatchedMethods(attach)}
+    function = types.FunctionType(native.__code__, namespace, native.__name__, native.__defaults__, native.__closure__)
+    function.__kwdefaults__ = native.__kwdefaults__
+    return function
