@@ -162,8 +162,9 @@ class PredictedSteps(AbstractHeuristic):
         ratio = local.error_ratio(self.rtol, self.atol)
         xp = array_namespace(ratio)
         # The power has an infinite slope at 0, so 0 must not enter it.
-        positive = xp.where(ratio > 0, ratio, xp.ones_like(ratio))
-        return xp.where(ratio > 0, positive ** (1.0 / local.error_order), xp.zeros_like(ratio))
+        is_zero = ratio == 0
+        positive = xp.where(is_zero, xp.ones_like(ratio), ratio)
+        return xp.where(is_zero, xp.zeros_like(ratio), positive ** (1.0 / local.error_order))
 
 
 @final

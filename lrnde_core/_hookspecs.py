@@ -31,6 +31,8 @@ class AdapterSpec:
     - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
     - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.
+    - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only there. Added in
+      version 0.2.
     """
 
     name: str
@@ -39,6 +41,7 @@ class AdapterSpec:
     requires: tuple[str, ...]
     install: str
     api_version: tuple[int, int]
+    driver: str | None = None
 
 
 @hookspec

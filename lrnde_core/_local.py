@@ -225,7 +225,7 @@ class LocalState:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
         The user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, where the
-        estimate is not above its rounding floor.
+        estimate is not above its rounding floor. Not finite where the step is not: adapters look at the penalty.
         """
         if (rtol, atol) not in self._error_ratios:
             self._error_ratios[rtol, atol] = self._compute_error_ratio(rtol, atol)
@@ -249,11 +249,11 @@ class LocalState:
         unguarded = problem.norm(problem.detach(scaled))
         rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
         floor = _ROUNDING_MULTIPLE * estimate.rounding_factor * rounding
-        is_resolved = (unguarded > floor) & (unguarded < math.inf)
+        is_zero = unguarded <= floor
         # Not only the result is masked but also what enters the norm: at zero its gradient is not a number, and zero
         # times that would reach the parameters.
-        guarded = problem.norm(tuple(xp.where(is_resolved, leaf, xp.ones_like(leaf)) for leaf in scaled))
-        return xp.where(is_resolved, guarded, xp.zeros_like(guarded))
+        guarded = problem.norm(tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in scaled))
+        return xp.where(is_zero, xp.zeros_like(guarded), guarded)
 
     @functools.cached_property
     def stiffness(self) -> Any:
@@ -276,17 +276,14 @@ class LocalState:
                 for y, m in zip(self.y, self._problem.detach(self._estimate.magnitude), strict=True)
             )
         )
-        ratio = root_mean_square(self._problem.detach(numerator)) / root_mean_square(self._problem.detach(denominator))
-        is_resolved = (
-            (root_mean_square(self._problem.detach(numerator)) > increment_rounding)
-            & (root_mean_square(self._problem.detach(denominator)) > rounding)
-            & (ratio < math.inf)
+        is_zero = (root_mean_square(self._problem.detach(numerator)) <= increment_rounding) | (
+            root_mean_square(self._problem.detach(denominator)) <= rounding
         )
-        numerator = tuple(xp.where(is_resolved, leaf, xp.ones_like(leaf)) for leaf in numerator)
-        denominator = tuple(xp.where(is_resolved, leaf, xp.ones_like(leaf)) for leaf in denominator)
+        numerator = tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in numerator)
+        denominator = tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in denominator)
         stiffness = root_mean_square(numerator) / root_mean_square(denominator)
         stiffness = stiffness / (abs(self.h) * self._stability_interval)
-        return xp.where(is_resolved, stiffness, xp.zeros_like(stiffness))
+        return xp.where(is_zero, xp.zeros_like(stiffness), stiffness)
 
     @functools.cached_property
     def sampled_point(self) -> tuple[Any, Leaves]:

@@ -15,22 +15,23 @@ def evaluate_samples(
 ) -> tuple[torch.Tensor, Sample]:
     """The mean of the weighted costs over samples, and the samples stacked, each of shape `(num_samples,)`.
 
-    `zero` is 0 in the dtype and on the device of the penalty. Where the solve took no step, or the local step is not
-    finite, it is the result, without any graph: a zero cotangent times a derivative that is not finite would still
-    poison training.
+    `zero` is 0 in the dtype and on the device of the penalty. Where the solve took no step, it is the result. It also
+    takes the place of a cost that is not finite (batched: of the mean), without any graph: a zero cotangent times a
+    derivative that is not finite would still poison training.
     """
     records: Sequence[Record] = recording.records
     if not recording.is_valid:
         return zero, _empty_sample(penalty, records, zero)
     if is_batched and len(records) > 1 and not recording.num_reused:
         terms = _evaluate_batched(penalty, recording, draws)
+        value = terms.cost.mean().to(zero.dtype)
+        value = value if torch.isfinite(value) else zero
     else:
         pairs = zip(draws, records, strict=True)
         terms = _stack([penalty(recording.problem, draw, record) for draw, record in pairs], zero)
-    value = terms.cost.mean().to(zero.dtype)
-    if not torch.isfinite(value):
-        value = zero
-    return value, Sample(*(None if entry is None else entry.detach() for entry in terms.sample))
+        value = terms.cost.mean().to(zero.dtype)
+    entries = [None if entry is None else entry.detach() for entry in terms.sample]
+    return value, Sample(*(None if entry is None else torch.nan_to_num(entry, 0.0, 0.0, 0.0) for entry in entries))
 
 
 def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw]) -> PenaltyTerm:
@@ -65,16 +66,19 @@ def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequen
     return PenaltyTerm(cost, Sample(**{**missing, **dict(zip(computed, entries, strict=True))}))
 
 
-def _stack(terms: Sequence[PenaltyTerm], like: torch.Tensor) -> PenaltyTerm:
+def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
     def stacked(values: Sequence[Any]) -> torch.Tensor | None:
         if values[0] is None:
             return None
         if isinstance(values[0], torch.Tensor):
             return torch.stack(tuple(values))
-        return torch.tensor(values, dtype=torch.float64, device=like.device)
+        return torch.tensor(values, dtype=torch.float64, device=zero.device)
 
     samples = zip(*(term.sample for term in terms), strict=True)
-    return PenaltyTerm(torch.stack([term.cost for term in terms]), Sample(*map(stacked, samples)))
+    # One look at all costs: each waits for an accelerator.
+    is_finite = torch.isfinite(torch.stack([term.cost.detach() for term in terms])).tolist()
+    costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
+    return PenaltyTerm(torch.stack(costs), Sample(*map(stacked, samples)))
 
 
 def _empty_sample(penalty: LocalPenalty, records: Sequence[Record], zero: torch.Tensor) -> Sample:

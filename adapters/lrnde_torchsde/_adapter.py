@@ -31,7 +31,7 @@ class TorchsdeAdapter(AbstractAdapter):
     """Stochastic differential equations by `torchsde.sdeint` and `sdeint_adjoint`.
 
     The error of a step is that of step doubling, as in torchsde's adaptive solves. Fixed steps are halved along a
-    Brownian bridge between the known ends.
+    Brownian bridge between the known ends. Counted are drift and diffusion, not the prior drift of `logqp=True`.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
@@ -74,7 +74,7 @@ class TorchsdeAdapter(AbstractAdapter):
         if (None, None) in penalty.heuristic.tolerances:
             _warn_if_unresolved(problem)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(problem.equation, problem.device):
+        with no_side_effects(_module_of(problem.equation), problem.device):
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
@@ -96,6 +96,15 @@ def _facts(arguments: Arguments) -> MethodFacts:
         is_drift_joint=arguments.is_drift_joint,
         unsupported=unsupported,
     )
+
+
+def _module_of(equation: Any) -> torch.nn.Module:
+    """The equation, or what modules it has as attributes: torchsde's equations need not be modules themselves."""
+    attributes: dict[str, Any] = getattr(equation, "__dict__", {})
+    # torchsde also takes modules that never called `torch.nn.Module.__init__`, as one of its own tests does.
+    if isinstance(equation, torch.nn.Module) and "_buffers" in attributes:
+        return equation
+    return torch.nn.ModuleList([value for value in attributes.values() if isinstance(value, torch.nn.Module)])
 
 
 def _warn_if_unresolved(problem: SDEProblem) -> None:

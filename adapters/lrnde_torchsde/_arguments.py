@@ -44,7 +44,8 @@ class Arguments:
 
     @property
     def is_adjoint(self) -> bool:
-        return self.native is torchsde.sdeint_adjoint
+        # By our own table: a user may put the wrapped call in the place of torchsde's function.
+        return self.native is _SOLVES["torchsde:sdeint_adjoint"]
 
     @property
     def is_adaptive(self) -> bool:
@@ -107,15 +108,15 @@ def _bound(
 
 
 def _fault(given: Mapping[str, Any]) -> str | None:
-    """What keeps a call from being read, all of which torchsde refuses too."""
+    """What keeps a call from being read; nearly all of it torchsde refuses itself, in its own words."""
     sde, y0, ts = given["sde"], given["y0"], given["ts"]
     if getattr(sde, "sde_type", None) not in _CALCULI or getattr(sde, "noise_type", None) not in _NOISES:
         return f"`sde` must state its `sde_type`, one of {_CALCULI}, and its `noise_type`, one of {_NOISES}"
     if not isinstance(y0, torch.Tensor) or y0.ndim != 2:
         return "`y0` must be a tensor of shape (batch, channels)"
     is_sequence = isinstance(ts, list | tuple) and all(isinstance(time, int | float) for time in ts)
-    if not (is_sequence or (isinstance(ts, torch.Tensor) and ts.ndim == 1)) or len(ts) < 2:
-        return "`ts` must be a tensor of shape (times,) or a list of numbers, at least two of them"
+    if not (is_sequence or (isinstance(ts, torch.Tensor) and ts.ndim == 1)) or len(ts) == 0:
+        return "`ts` must be a tensor of shape (times,) or a list of numbers, at least one of them"
     return None
 
 

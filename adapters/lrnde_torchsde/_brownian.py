@@ -1,5 +1,6 @@
 """Brownian motions: recording what a solver asks of one, and giving it again."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
@@ -36,15 +37,22 @@ class Increment(NamedTuple):
 
 
 def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) -> Increment:
-    """What `motion` does between two times; both areas where the Levy area is needed, so that it can be bridged."""
+    """What `motion` does between two times. A motion of the user's is asked exactly this.
+
+    torchsde's own are asked for both areas where the Levy area is needed, so that it can be bridged: it goes with the
+    space-time area, which they have computed anyway.
+    """
     times = float(start), float(end)
-    if isinstance(motion, _OWN):
+    if type(motion) in _OWN:
         start, end = times
+        return_u = return_u or return_a
+    flags = {name: True for name, is_asked in (("return_U", return_u), ("return_A", return_a)) if is_asked}
     query: Callable[..., Any] = motion
-    if not (return_u or return_a):
-        return Increment(*times, query(start, end), None, None)
-    w, u, *a = query(start, end, return_U=True, return_A=return_a)
-    return Increment(*times, w, u, a[0] if return_a else None)
+    answer = query(start, end, **flags)
+    if not flags:
+        return Increment(*times, answer, None, None)
+    w, *areas = answer
+    return Increment(*times, w, areas[0] if return_u else None, areas[-1] if return_a else None)
 
 
 @final
@@ -89,7 +97,7 @@ class Halved(NamedTuple):
 
     @classmethod
     def bridged(cls, motion: BaseBrownian, whole: Increment, seed: int) -> "Halved":
-        """The halves of a known increment by a Brownian bridge, with noise from `seed` alone."""
+        """The halves of a known increment (and space-time area) by a Brownian bridge, with noise from `seed` alone."""
         h = whole.end - whole.start
         # Space-time Levy area as torchsde keeps it: the mean of the motion less that of a straight line.
         area = None if whole.u is None else whole.u / h - 0.5 * whole.w
@@ -110,9 +118,10 @@ def coverage(motion: BaseBrownian | None) -> tuple[float, float] | None:
 
 
 def resolution(motion: BaseBrownian | None) -> float:
-    """The smallest interval that the motion resolves; 0 where there is none."""
+    """The multiple to which a motion rounds the times it is asked for; 0 where it does not."""
     interval = _own_interval(motion)
-    return 0.0 if interval is None else interval.tol
+    # The next power of ten above `tol`, by the same expression as in torchsde.
+    return 0.0 if interval is None or interval.tol == 0 else 10.0 ** int(math.log10(interval.tol))
 
 
 def _own_interval(motion: BaseBrownian | None) -> Any:
@@ -125,9 +134,9 @@ def _interval(motion: BaseBrownian, step: Increment, seed: int, **known: Tensor 
     return BrownianInterval(
         t0=step.start,
         t1=step.end,
-        size=tuple(motion.shape),
-        dtype=motion.dtype,
-        device=motion.device,
+        size=tuple(step.w.shape),
+        dtype=step.w.dtype,
+        device=step.w.device,
         entropy=seed,
         levy_area_approximation=motion.levy_area_approximation,
         **known,  # pyright: ignore[reportArgumentType]

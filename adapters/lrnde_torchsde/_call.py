@@ -31,6 +31,9 @@ from lrnde_torchsde._solving import watched
 # Frames from the warning to the user's call: `_warn_if_unresolved`, `run`, `_penalized`, `__call__`, the user.
 _STACKLEVEL = 5
 
+# How far apart, relative to their size, two times may be that are meant to be the same: one of them may be in float32.
+_TIME_ROUNDING = 2e-7
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,15 +47,19 @@ class TorchsdeCall(AbstractCall):
         arguments = self.arguments
         if plan is not None:
             _check_coverage(arguments)
-        recorder = Recorder(plan, arguments.end - arguments.start, is_adaptive=arguments.is_adaptive)
-        result = self._solve(recorder)
-        recorder.close()
+        recorder = Recorder(plan, arguments.start, arguments.end, is_adaptive=arguments.is_adaptive)
+        try:
+            result = self._solve(recorder)
+            recorder.finish()
+        finally:
+            recorder.detach()
+        evaluations = recorder.evaluations
         counts = Counts(
-            nfe=recorder.num_drift + recorder.num_diffusion,
+            nfe=evaluations.num_drift + evaluations.num_diffusion,
             num_steps=recorder.num_steps,
             num_accepted=recorder.num_accepted,
             num_rejected=recorder.num_steps - recorder.num_accepted,
-            nfe_diffusion=recorder.num_diffusion,
+            nfe_diffusion=evaluations.num_diffusion,
             num_forced=recorder.num_forced if arguments.is_adaptive else None,
         )
         if plan is None:
@@ -60,8 +67,10 @@ class TorchsdeCall(AbstractCall):
         _warn_if_unresolved(recorder)
         assert isinstance(plan.draws, Sequence)
         pairs = zip(plan.draws, recorder.kept, strict=True)
-        records = [self._record(draw, kept, recorder, plan) for draw, kept in pairs]
-        return Run(result, counts, Recording(self._problem(recorder), records, is_valid=True))
+        records = [
+            self._no_record() if kept is None else self._record(draw, kept, recorder, plan) for draw, kept in pairs
+        ]
+        return Run(result, counts, Recording(self._problem(recorder, records), records, recorder.num_accepted > 0))
 
     @property
     def zero(self) -> torch.Tensor:
@@ -73,31 +82,36 @@ class TorchsdeCall(AbstractCall):
         arguments = self.arguments
         given = dict(arguments.given)
         equation = given["sde"]
-        given["sde"] = ObservedEquation(equation, given["names"], recorder.count)
+        given["sde"] = ObservedEquation(equation, given["names"], recorder.evaluations.observe)
         if arguments.is_adjoint and given["adjoint_params"] is None and isinstance(equation, torch.nn.Module):
             # The stand-in is no module; the parameters stay those that torchsde would have found.
             given["adjoint_params"] = tuple(equation.parameters())
         return watched(arguments.native, recorder.attach)(**given)
 
-    def _problem(self, recorder: Recorder) -> SDEProblem:
+    def _problem(self, recorder: Recorder, records: Sequence[Record]) -> SDEProblem:
         arguments, y0 = self.arguments, self.arguments["y0"]
-        kept = next(kept for kept in recorder.kept if kept is not None)
+        carry = records[0].carry
         return SDEProblem(
             equation=arguments["sde"],
             names=arguments["names"],
             logqp=bool(arguments["logqp"]),
             options=arguments.options,
-            solver_class=type(recorder.solver),
+            solver_class=recorder.solver_class,
             motion=recorder.motion,
             rtol=arguments["rtol"] if arguments.is_adaptive else None,
             atol=arguments["atol"] if arguments.is_adaptive else None,
             dtype=y0.dtype,
             device=y0.device,
-            time_dtype=kept.substeps[0].t0.dtype,
+            # The middle of a step is a floating-point time even where the user gave integers.
+            time=self.zero if carry is None else carry.middle,
         )
 
-    def _record(self, draw: Draw, kept: KeptStep | None, recorder: Recorder, plan: RecordingPlan) -> Record:
-        assert kept is not None  # times increase, so there is a first step, and every sampler keeps that
+    def _no_record(self) -> Record:
+        """Of a solve from a time to that same time, which took no step; it is not evaluated."""
+        drawn = DrawnStep(0.0, 0.0, 0.0, 0.0, 0, is_end_known=True)
+        return Record(self.arguments.start, 0.0, (self.arguments["y0"],), None, 0.0, drawn)
+
+    def _record(self, draw: Draw, kept: KeptStep, recorder: Recorder, plan: RecordingPlan) -> Record:
         substeps, arguments = kept.substeps, self.arguments
         first = substeps[0]
         start, size = first.increment.start, kept.size
@@ -132,22 +146,24 @@ class TorchsdeCall(AbstractCall):
 
 
 def _check_coverage(arguments: Arguments) -> None:
-    covered = coverage(arguments["bm"])
-    if covered is not None and not covered[0] <= arguments.start <= arguments.end <= covered[1]:
+    motion, start, end = arguments["bm"], arguments.start, arguments.end
+    covered = coverage(motion)
+    slack = resolution(motion) + _TIME_ROUNDING * max(abs(start), abs(end))
+    # Times in disorder are left to torchsde.
+    if covered is not None and start < end and not (covered[0] - slack <= start and end <= covered[1] + slack):
         raise InputError(
-            f"`bm` covers times {covered[0]:g} to {covered[1]:g}, and the solve runs from {arguments.start:g} to "
-            f"{arguments.end:g}: its increments would be cut off at the ends. Make it cover the solve, "
-            f"`t0={arguments.start:g}, t1={arguments.end:g}`."
+            f"`bm` covers times {covered[0]:g} to {covered[1]:g}, and the solve runs from {start:g} to {end:g}: its "
+            f"increments would be cut off at the ends. Make it cover the solve, `t0={start:g}, t1={end:g}`."
         )
 
 
 def _warn_if_unresolved(recorder: Recorder) -> None:
-    tol = resolution(recorder.motion)
-    if tol > recorder.smallest:
+    unit = resolution(recorder.motion)
+    if unit > recorder.smallest:
         warnings.warn(
-            f"`bm` resolves intervals down to `tol={tol:g}`, and the solve asked for one of {recorder.smallest:.3g}: "
-            "its noise, and with it the error estimate, is too small there. Make the Brownian motion with a smaller "
-            f"`tol`, or keep the steps above it (`dt_min={2 * tol:g}`).",
+            f"`bm` rounds times to multiples of {unit:g}, by its `tol`, and the solve asked for an interval of "
+            f"{recorder.smallest:.3g}: its noise, and with it the error estimate, is that of another interval there. "
+            f"Make the Brownian motion with a smaller `tol`, or keep the steps longer (`dt_min={2 * unit:g}`).",
             ResolutionWarning,
             stacklevel=_STACKLEVEL,
         )

@@ -15,5 +15,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("torch>=2.4", "torchsde>=0.2.6"),
             install="lrnde[torchsde]",
             api_version=(1, 0),
+            driver="lrnde_torchsde._driver:TorchsdeDriver",
         )
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torchsde._core.base_sde import ForwardSDE
 
-from lrnde_core import AbstractLocalProblem, Leaves, StepEstimate
+from lrnde_core import AbstractLocalProblem, Leaves, StepEstimate, largest_magnitude
 from lrnde_torch import derivative_by_two_backwards
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._equation import Evaluation, ObservedEquation, prepare
@@ -39,7 +39,9 @@ class SDEProblem(AbstractLocalProblem):
 
     - `equation`: the user's; `names`, `logqp`, `options`: as given to torchsde.
     - `solver_class`: of torchsde. `motion`: the Brownian motion of the solve, which is not asked.
-    - `rtol`, `atol`: of an adaptive solve; `None` for fixed steps. `time_dtype`: in which the solver keeps its times.
+    - `rtol`, `atol`: of an adaptive solve; `None` for fixed steps.
+    - `dtype`, `device`: of the state. `time`: any time of the solver's own, of the dtype and on the device that it
+      gives the equation.
     """
 
     equation: Any
@@ -52,7 +54,7 @@ class SDEProblem(AbstractLocalProblem):
     atol: Any
     dtype: torch.dtype
     device: torch.device
-    time_dtype: torch.dtype
+    time: Tensor
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         """The step whole and in two halves, as torchsde's adaptive solves take it."""
@@ -62,7 +64,7 @@ class SDEProblem(AbstractLocalProblem):
         increments = carry.increments
         prepared = prepare(self.equation, self.names, logqp=self.logqp)
         motion = KnownMotion(self.motion)
-        magnitude = _Magnitude(carry.t1 - carry.t0, motion, torch.zeros_like(y[0]))
+        magnitude = _Magnitude(carry, torch.zeros_like(y[0]))
         solver = self.solver_class(
             sde=ForwardSDE(ObservedEquation(prepared, None, magnitude.observe)),
             bm=motion,
@@ -76,6 +78,7 @@ class SDEProblem(AbstractLocalProblem):
         motion.increment = increments.whole
         memory = solver.init_extra_solver_state(carry.t0, carry.hidden)
         whole, _ = solver.step(carry.t0, carry.t1, y[0], memory)
+        magnitude.is_complete = True
         motion.increment = increments.first
         middle, memory = solver.step(carry.t0, carry.middle, y[0], memory)
         motion.increment = increments.second
@@ -108,21 +111,25 @@ class SDEProblem(AbstractLocalProblem):
         return tuple(leaf.detach() for leaf in leaves)
 
     def _time(self, t: Any) -> Tensor:
-        if isinstance(t, Tensor):
-            return t.to(self.time_dtype)
-        return torch.full((), t, dtype=self.time_dtype, device=self.device)
+        return t if isinstance(t, Tensor) else self.time.new_full((), t)
 
 
 @final
 class _Magnitude:
-    """The elementwise maximum of abs(drift h) and abs(diffusion) abs(dW) over a local step; without gradient."""
+    """The elementwise maximum of abs(drift h) and abs(diffusion) abs(dW) over a whole step; without gradient.
 
-    def __init__(self, h: Tensor, motion: KnownMotion, nothing: Tensor) -> None:
-        self._h = h
-        self._motion = motion
+    dW is the largest of the increments of whole and halves: halves may cancel.
+    """
+
+    def __init__(self, carry: SDECarry, nothing: Tensor) -> None:
+        self._h = carry.t1 - carry.t0
+        self._w = largest_magnitude([(increment.w,) for increment in carry.increments])[0]
         self.largest = nothing
+        self.is_complete = False
 
     def observe(self, evaluation: Evaluation) -> None:
+        if self.is_complete:
+            return
         drift, diffusion, product = (None if part is None else part.detach().abs() for part in evaluation)
         if drift is not None:
             self._include(drift * self._h)
@@ -130,8 +137,7 @@ class _Magnitude:
             self._include(product)
         if diffusion is not None:
             # Diagonal noise has a diffusion of the state's shape, other noise a matrix for each state.
-            assert self._motion.increment is not None
-            w = self._motion.increment.w.abs()
+            w = self._w
             self._include(diffusion * w if diffusion.ndim == w.ndim else (diffusion @ w[..., None])[..., 0])
 
     def _include(self, part: Tensor) -> None:

@@ -16,9 +16,9 @@ from lrnde_torchsde._equation import Evaluation
 
 Tensor = torch.Tensor
 
-# How far torchsde's controller shrinks a step at most: an accepted step of more than this many smallest sizes was not
-# forced.
-_LARGEST_SHRINKAGE = 5.0
+# torchsde's controller shrinks a step to a fifth at most, and forces it where that is not above the smallest size. So
+# an accepted step of more than five smallest sizes was not forced; the rest is room for the rounding of times.
+_LARGEST_FORCED = 6.0
 
 
 @final
@@ -51,27 +51,53 @@ class KeptStep(NamedTuple):
 
 
 @final
+class EvaluationCount:
+    """Evaluations of drift and diffusion, until it is closed.
+
+    It refers to nothing of the solve: torchsde's equations refer to themselves, and with the graph of an adjoint solve
+    they live on, so whatever they reach lives as long.
+    """
+
+    def __init__(self) -> None:
+        self.num_drift = 0
+        self.num_diffusion = 0
+        self.is_open = True
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Take note of an evaluation of the user's equation."""
+        if self.is_open:
+            self.num_drift += evaluation.drift is not None
+            self.num_diffusion += evaluation.diffusion is not None or evaluation.product is not None
+
+
+@final
 class Recorder:
     """What is seen of one forward solve.
 
-    - `num_drift`, `num_diffusion`: evaluations so far. `num_steps`, `num_accepted`: attempted and accepted steps.
-      `num_forced`: accepted with an error ratio above 1.
-    - `smallest`: the shortest interval that the Brownian motion was asked for.
-    - `kept`: the kept step of each draw. `solver`: of torchsde, once it exists.
+    - `evaluations`: so far. `num_steps`, `num_accepted`: attempted and accepted steps. `num_forced`: accepted with an
+      error ratio above 1.
+    - `smallest`: the shortest interval over which an accepted step asked the Brownian motion, but for the last step,
+      which may be cut to any size.
+    - `kept`: the kept step of each draw; `None` where the solve took no step.
+    - `solver_class`, `motion`: of the solve, once its solver exists.
     """
 
-    def __init__(self, plan: RecordingPlan | None, duration: float, *, is_adaptive: bool) -> None:
+    def __init__(self, plan: RecordingPlan | None, start: float, end: float, *, is_adaptive: bool) -> None:
         self._plan = plan
-        self._duration = duration
+        self._start = start
+        self._end = end
         self._num_substeps = 3 if is_adaptive else 1
-        self._is_open = True
-        self._start: float | None = None
         self._increments: list[Increment] = []
         self._substeps: list[Substep] = []
         self._pending: tuple[Substep, ...] | None = None
-        self.solver: Any = None
-        self.num_drift = 0
-        self.num_diffusion = 0
+        self._solver: Any = None
+        self._step: Any = None
+        self._own_step: Any = None
+        self._tolerances: tuple[Any, Any] = (None, None)
+        self._largest_forced = 0.0
+        self.solver_class: Any = None
+        self.motion: Any = None
+        self.evaluations = EvaluationCount()
         self.num_steps = 0
         self.num_accepted = 0
         self.num_forced = 0
@@ -81,29 +107,40 @@ class Recorder:
             assert isinstance(plan.draws, Sequence)
             self.kept = [None] * len(plan.draws)
 
-    def count(self, evaluation: Evaluation) -> None:
-        """Take note of an evaluation of the user's equation."""
-        if self._is_open:
-            self.num_drift += evaluation.drift is not None
-            self.num_diffusion += evaluation.diffusion is not None or evaluation.product is not None
-
     def attach(self, solver: Any) -> None:
         """Watch a solver that is about to integrate."""
-        self.solver = solver
-        self._motion = solver.bm
+        self.solver_class = type(solver)
+        # The user's, or the one that torchsde made.
+        self.motion = solver.bm
+        self._tolerances = solver.rtol, solver.atol
+        self._largest_forced = _LARGEST_FORCED * float(solver.dt_min)
+        self._solver = solver
+        # Stochastic Runge--Kutta methods choose their step as an attribute of the solver.
+        self._own_step = vars(solver).get("step")
         self._step = solver.step
         solver.bm = ObservedMotion(solver.bm, self._increments.append)
         solver.step = self._observed_step
 
-    @property
-    def motion(self) -> Any:
-        """The Brownian motion of the solve: the user's, or the one that torchsde made."""
-        return self._motion
-
-    def close(self) -> None:
-        """End of a forward solve that succeeded: its last attempt was accepted. An adjoint's calls are not counted."""
-        self._is_open = False
+    def finish(self) -> None:
+        """End of a forward solve that succeeded: its last attempt was accepted."""
         self._settle(is_accepted=True)
+
+    def detach(self) -> None:
+        """End of any forward solve; what an adjoint evaluates in its backward pass is not counted.
+
+        Solver and recorder let go of each other: as a circle they would keep the states, and with them the graph of
+        the whole solve, until the garbage collector comes.
+        """
+        self.evaluations.is_open = False
+        self._pending = None
+        solver, self._solver, self._step = self._solver, None, None
+        if solver is None:
+            return
+        solver.bm = self.motion
+        if self._own_step is None:
+            del solver.step
+        else:
+            solver.step, self._own_step = self._own_step, None
 
     def _observed_step(self, t0: Tensor, t1: Tensor, y0: Tensor, memory: tuple[Tensor, ...]) -> Any:
         if not self._substeps:
@@ -111,9 +148,7 @@ class Recorder:
             self._settle(is_accepted=self._pending is not None and t0 is self._pending[0].t1)
         self._increments.clear()
         y1, next_memory = self._step(t0, t1, y0, memory)
-        increment = self._increments[-1]
-        self.smallest = min(self.smallest, increment.end - increment.start)
-        self._substeps.append(Substep(t0, t1, y0, memory, increment, y1))
+        self._substeps.append(Substep(t0, t1, y0, memory, self._increments[-1], y1))
         if len(self._substeps) == self._num_substeps:
             self._pending = tuple(self._substeps)
             self._substeps = []
@@ -126,24 +161,28 @@ class Recorder:
         if attempt is None or not is_accepted:
             return
         self.num_accepted += 1
-        whole = attempt[0].increment
+        whole, shortest = attempt[0].increment, attempt[-1].increment
         size = whole.end - whole.start
-        if len(attempt) > 1 and size <= _LARGEST_SHRINKAGE * float(self.solver.dt_min):
-            self.num_forced += bool(own_error_ratio(attempt, self.solver.rtol, self.solver.atol) > 1)
-        if self._start is None:
-            self._start = whole.start
+        if len(attempt) > 1 and size <= self._largest_forced:
+            self.num_forced += bool(own_error_ratio(attempt, *self._tolerances) > 1)
+        if whole.end < self._end:
+            self.smallest = min(self.smallest, shortest.end - shortest.start)
         if self._plan is None:
             return
         elapsed = whole.start - self._start
-        step = AcceptedStep(self.num_accepted, elapsed, size, self._duration)
+        step = AcceptedStep(self.num_accepted, elapsed, size, self._end - self._start)
         for sample, draw in enumerate(self._plan.draws):
             if self._plan.sampler.keep(draw, step):
                 self.kept[sample] = KeptStep(elapsed, attempt)
 
 
 def own_error_ratio(attempt: Sequence[Substep], rtol: Any, atol: Any) -> Tensor:
-    """What torchsde compares with 1: its scale is the larger of whole and halved step, and nothing is below 1e-7."""
+    """What torchsde compares with 1, to the last bit.
+
+    Its scale is by the larger of whole and halved step, and neither scale nor ratio is below 1e-7. No gradient.
+    """
     with torch.no_grad():
         whole, halved = attempt[0].y1, attempt[-1].y1
         scale = (rtol * torch.maximum(whole.abs(), halved.abs()) + atol).clamp_min(1e-7)
-        return ((whole - halved) / scale).square().mean().sqrt().clamp_min(1e-7)
+        scaled = (whole - halved) / scale
+        return (scaled.square().sum() / scaled.numel()).sqrt().clamp_min(1e-7)

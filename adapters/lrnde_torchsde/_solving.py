@@ -38,6 +38,8 @@ def watched(native: Any, attach: Callable[[Any], None]) -> Callable[..., Any]:
             "This version of torchsde does not select its methods as version 0.2.6 does, so its steps can not be "
             "recorded. Install torchsde==0.2.6."
         )
+    # Python notes here which warnings of the module it has shown. In one call's namespace it would forget.
+    native.__globals__.setdefault("__warningregistry__", {})
     namespace = {**native.__globals__, "methods": _WatchedMethods(attach)}
     function = types.FunctionType(native.__code__, namespace, native.__name__, native.__defaults__, native.__closure__)
     function.__kwdefaults__ = native.__kwdefaults__

@@ -281,9 +281,10 @@ def test_padding_without_a_tolerance_poisons_nothing() -> None:
     assert math.isfinite(theta.grad.item())
 
 
-def test_a_step_that_is_not_finite_costs_nothing() -> None:
+def test_a_step_that_is_not_finite_has_a_cost_that_is_not_finite() -> None:
+    # Adapters tell by it that the gradient must be dropped: masking the cost alone would leave that not a number.
     local = local_state(ArrayProblem(lambda t, y: y * math.inf, DOPRI5), 0.0, 0.5, torch.ones(2))
-    assert [heuristic.cost(local).item() for heuristic in _HEURISTICS.values()] == [0, 0, 0]
+    assert not any(math.isfinite(heuristic.cost(local).item()) for heuristic in _HEURISTICS.values())
 
 
 @pytest.mark.parametrize("direction", [1.0, -1.0])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchdiffeq
 
 import lrnde_core as lrnde
 from tests.adapters.torchdiffeq.problems import ADAPTIVE, FIXED, odeint
@@ -97,3 +98,24 @@ def test_local_step_that_is_not_finite_has_penalty_zero_without_a_graph() -> Non
     assert torch.equal(solution, expected)
     assert report.penalty.item() == 0
     assert not report.penalty.requires_grad
+
+
+@pytest.mark.parametrize("heuristic", [lrnde.ErrorEstimate(1e-3, 1e-3), lrnde.PredictedSteps(1e-3, 1e-3)])
+def test_a_fixed_step_that_is_not_finite_leaves_the_other_samples_alone(heuristic: lrnde.AbstractHeuristic) -> None:
+    rate = torch.ones((), requires_grad=True)
+
+    def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return rate * torch.where(t > 0.5, torch.nan, 1.0) * y
+
+    solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic=heuristic, num_samples=2)
+
+    def penalty(draw: list[float]) -> torch.Tensor:
+        times = torch.tensor([0.0, 1.0])
+        _, report = solve(field, torch.ones(3), times, method="rk4", options={"step_size": 0.25}, draw=draw)
+        assert not report.sample.error_ratio.isnan().any()
+        return report.penalty
+
+    (alone,) = torch.autograd.grad(penalty([0.1, 0.1]), rate)
+    (beside,) = torch.autograd.grad(penalty([0.1, 0.9]), rate)
+    assert beside == pytest.approx(0.5 * alone.item(), rel=1e-3)
+    assert beside != 0
