@@ -39,6 +39,7 @@ class MethodFacts:
     - `unsupported`: what this call can not serve, with the reason and what would work instead.
     - `evaluations_per_point`: evaluations behind one of the vector field at a point: 2 where the drift of a stochastic
       equation is only to be had together with its diffusion.
+    - `is_stochastic`: whether the equation is a stochastic one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class MethodFacts:
     needs_tolerances: bool
     unsupported: tuple[tuple[Capability, str], ...]
     evaluations_per_point: int = 1
+    is_stochastic: bool = False
 
 
 class Counts(NamedTuple):

@@ -90,6 +90,13 @@ def list_adapters(
 
 @app.command("compare")
 def compare(
+    task: Annotated[
+        str,
+        typer.Option(
+            help="digits (a neural ODE; torchdiffeq, diffrax), spiral-sde or digits-sde (neural SDEs; torchsde, "
+            "diffrax)."
+        ),
+    ] = "digits",
     adapters: Annotated[
         list[str] | None,
         typer.Option(help="Backends, separated by commas or the option repeated; all that can be used by default."),
@@ -97,32 +104,33 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rows, likewise: none (always there), default, looser_tolerance, weight_decay, lrnde_unbiased, "
-            "lrnde_biased."
+            help="Rows, likewise: none (always there), default, taylor_derivative, looser_tolerance, weight_decay, "
+            "lrnde_unbiased, lrnde_biased."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps; 600 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps; the task's own number by default.")] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the penalty in the row `default`.")] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Backends to run at a time; by default as many as there are cores.")
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="One seed and 60 steps: to see that it runs.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="One seed and a few steps: to see that it runs.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and the plots.")] = Path(
         "lrnde-compare"
     ),
     json_file: JsonOption = None,
 ) -> None:
-    """Train the same neural ODE on handwritten digits with and without the penalty, on every backend, and compare.
+    """Train the same neural differential equation with and without the penalty, on every backend, and compare.
 
-    Prints evaluations, accuracy, training and prediction time side by side, and writes report.json and plots. Takes
-    about two minutes on two cores. Ctrl-C keeps the seeds that are finished.
+    Prints evaluations, quality, training and prediction time side by side, and writes report.json and plots. Takes
+    about two minutes on two cores, for a neural SDE about ten. Ctrl-C keeps the seeds that are finished.
     """
     _check_benchmark_libraries()
     from lrnde_benchmarks import _command
 
     options = _command.Options(
         out=out,
+        task=task,
         json=json_file,
         adapters=_split(adapters),
         settings=_split(settings),
@@ -134,6 +142,88 @@ def compare(
     )
     if not _command.compare(options, _console()):
         raise typer.Exit(1)
+
+
+@app.command("conformance")
+def check_conformance(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Adapters by name, or drivers as package.module:Class; all adapters that are installed by default.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; by default each check's own.", show_default=False)
+    ] = None,
+    tier: Annotated[str, typer.Option(help="core, optional or all.")] = "all",
+    select: Annotated[
+        str, typer.Option("-k", metavar="TEXT", help="Only checks whose id contains it, or any of 'ONE or ANOTHER'.")
+    ] = "",
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out what takes long, and try fewer methods.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print each check when it is through, and why any was skipped.")
+    ] = False,
+    json_file: JsonOption = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown tables.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page that stands alone.")] = None,
+    badge: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a badge: .json for shields.io, or .svg.")
+    ] = None,
+    list_checks: Annotated[bool, typer.Option("--list", help="List the checks and exit.")] = False,
+) -> None:
+    """Check adapters against the laws of the protocol.
+
+    Exit code 0: nothing failed. 1: a check failed, an adapter is broken, or Ctrl-C (which keeps the checks that are
+    finished). 2: bad usage.
+    """
+    if importlib.util.find_spec("numpy") is None:
+        raise PluginError("`lrnde conformance` needs `numpy`, not installed here. Install it with `pip install numpy`.")
+    from lrnde_conformance import _command
+
+    if list_checks:
+        _command.list_checks(_console())
+        return
+    options = _command.Options(
+        names=tuple(names or ()),
+        device=device,
+        dtype=dtype,
+        tier=tier,
+        select=select,
+        is_fast=fast,
+        is_verbose=verbose,
+        json=json_file,
+        junit=junit,
+        markdown=markdown,
+        html=html,
+        badge=badge,
+    )
+    code = _command.conformance(options, _console())
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("new-adapter")
+def new_adapter(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The solver library, as Python imports it.")],
+    backend: Annotated[str, typer.Option(help="Whose arrays it takes: torch, jax or numpy.")] = "torch",
+    solve: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="The call to claim; NAME:solve by default.", show_default=False),
+    ] = None,
+    parent: Annotated[Path, typer.Option(metavar="DIR", help="Where to make the folder lrnde-NAME.")] = Path(),
+) -> None:
+    """Write the skeleton of an adapter for another solver: a package, its conformance driver, and its test."""
+    if importlib.util.find_spec("numpy") is None:
+        raise PluginError("`lrnde new-adapter` needs `numpy`, not installed here. Install it with `pip install numpy`.")
+    from lrnde_conformance import _scaffold
+
+    folder = _scaffold.write_adapter(name, backend=backend, solve=solve, parent=parent)
+    console = _console()
+    console.print(f"Written: {folder}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Next: pip install --editable {folder} && lrnde conformance {name}", markup=False, soft_wrap=True)
 
 
 def _split(values: list[str] | None) -> tuple[str, ...]:

@@ -31,8 +31,7 @@ class AdapterSpec:
     - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
     - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.
-    - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only there. Added in
-      version 0.2.
+    - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only there.
     """
 
     name: str

@@ -10,7 +10,7 @@ from lrnde_core._adapter import AbstractAdapter, AbstractCall, Counts, Recording
 from lrnde_core._capabilities import Capability
 from lrnde_core._collect import active_reports
 from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError, PluginError
-from lrnde_core._heuristics import AbstractHeuristic, TaylorDerivative
+from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, TaylorDerivative
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._registry import REGISTRY, import_solve, resolve_imported
 from lrnde_core._report import Report, Sample
@@ -19,6 +19,7 @@ from lrnde_core._samplers import AbstractSampler, UniformTime
 Gradient = Literal["local", "full"]
 
 DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
+DEFAULT_SDE_HEURISTIC = ErrorEstimate()
 DEFAULT_SAMPLER = UniformTime()
 
 
@@ -36,7 +37,7 @@ class RegularizedSolve:
     solve_name: str
     bound_args: tuple[Any, ...]
     bound_kwargs: Mapping[str, Any]
-    heuristic: AbstractHeuristic
+    heuristic: AbstractHeuristic | None
     sampler: AbstractSampler
     gradient: Gradient
     num_samples: int
@@ -77,13 +78,14 @@ class RegularizedSolve:
         return result
 
     def _penalized(self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any) -> tuple[Any, Report]:
-        _check_method(self, call)
+        heuristic = _heuristic(self, is_stochastic=call.facts.is_stochastic)
+        _check_method(self, heuristic, call)
         uniforms = adapter.draw(source, self.num_samples) if draw is None else draw
         draws = adapter.check_draw(uniforms, self.num_samples)
         plan = RecordingPlan(self.sampler, draws, keeps_gradient=self.gradient == "full")
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
-        penalty = LocalPenalty(self.heuristic, self.sampler, call.facts)
+        penalty = LocalPenalty(heuristic, self.sampler, call.facts)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
         evaluations = penalty.num_evaluations(self.num_samples, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
@@ -158,7 +160,7 @@ def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> Regula
 def regularize(
     solve: Callable[..., Any],
     *,
-    heuristic: AbstractHeuristic | str = DEFAULT_HEURISTIC,
+    heuristic: AbstractHeuristic | str | None = None,
     sampler: AbstractSampler | str = DEFAULT_SAMPLER,
     gradient: Gradient = "local",
     num_samples: int = 1,
@@ -169,8 +171,9 @@ def regularize(
 
     - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, or a `functools.partial` of
       it. Found by identity; a jitted or otherwise wrapped callable is refused.
-    - `heuristic`: what is penalised, a value or the name of one. `sampler`: where, likewise. The defaults are those
-      that measured best at equal accuracy (docs/design.md).
+    - `heuristic`: what is penalised, a value or the name of one. By default what measured best at equal accuracy
+      (docs/design.md): `TaylorDerivative(2, at="step")` for ordinary equations, `ErrorEstimate()` for stochastic ones.
+      `sampler`: where, likewise.
     - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so
       any adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is
       differentiated through.
@@ -189,7 +192,9 @@ def regularize(
         raise InputTypeError("`solve` is already regularized; regularize the native call instead.")
     if not callable(solve):
         raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
-    resolved_heuristic: AbstractHeuristic = _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    resolved_heuristic: AbstractHeuristic | None = (
+        None if heuristic is None else _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    )
     resolved_sampler: AbstractSampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
     if gradient not in ("local", "full"):
         raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
@@ -269,8 +274,14 @@ def _describe(solve: Callable[..., Any]) -> str:
     return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
 
 
-def _needs(regularized: RegularizedSolve) -> set[Capability]:
-    needs = {*regularized.heuristic.needs, *regularized.sampler.needs}
+def _heuristic(regularized: RegularizedSolve, *, is_stochastic: bool) -> AbstractHeuristic:
+    if regularized.heuristic is not None:
+        return regularized.heuristic
+    return DEFAULT_SDE_HEURISTIC if is_stochastic else DEFAULT_HEURISTIC
+
+
+def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[Capability]:
+    needs = {*heuristic.needs, *regularized.sampler.needs}
     needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
     if regularized.batched:
         needs.add(Capability.BATCHED_SAMPLES)
@@ -279,7 +290,9 @@ def _needs(regularized: RegularizedSolve) -> set[Capability]:
 
 def _check_adapter(regularized: RegularizedSolve) -> None:
     capabilities = REGISTRY.get_adapter(regularized.adapter_name).capabilities
-    for need in sorted(_needs(regularized), key=lambda need: need.name):
+    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(capabilities.supported)
+    heuristic = _heuristic(regularized, is_stochastic=not solves_odes)
+    for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
         _refuse(regularized.adapter_name, capabilities.reason_against(need), need.value)
     if regularized.gradient == "full" and regularized.sampler.local_start == "sample":
         raise CapabilityError(
@@ -288,18 +301,18 @@ def _check_adapter(regularized: RegularizedSolve) -> None:
         )
 
 
-def _check_method(regularized: RegularizedSolve, call: AbstractCall) -> None:
+def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, call: AbstractCall) -> None:
     facts = call.facts
     unsupported = dict(facts.unsupported)
-    for need in sorted(_needs(regularized), key=lambda need: need.name):
+    for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
         _refuse(f"{regularized.adapter_name}, method {facts.name}", unsupported.get(need), need.value)
-    if facts.needs_tolerances and any(rtol is None for rtol, _ in regularized.heuristic.tolerances):
+    if facts.needs_tolerances and any(rtol is None for rtol, _ in heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
             "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
             "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
         )
-    if Capability.STIFFNESS_ESTIMATE in regularized.heuristic.needs and facts.stability_interval is None:
+    if Capability.STIFFNESS_ESTIMATE in heuristic.needs and facts.stability_interval is None:
         raise PluginError(
             f"The adapter `{regularized.adapter_name}` gives no `stability_interval` for `{facts.name}` and does not "
             "declare the stiffness estimate unsupported. This is a fault of the adapter: its `MethodFacts` need one or "

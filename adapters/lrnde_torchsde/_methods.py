@@ -94,4 +94,5 @@ def method_facts(
         evaluations_per_point=1 + is_drift_joint,
         needs_tolerances=not is_adaptive,
         unsupported=tuple(unsupported.items()),
+        is_stochastic=True,
     )

@@ -5,23 +5,27 @@ modules of their own that `make_trainer` loads.
 """
 
 from lrnde_benchmarks._compare import Comparison, run_comparison
-from lrnde_benchmarks._hyperparameters import FAST, Hyperparameters
-from lrnde_benchmarks._settings import DEFAULT_WEIGHT, Penalty, Setting, setting_by_name
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._settings import Penalty, Rivals, Setting, setting_by_name
+from lrnde_benchmarks._task import AbstractProblem, Task
+from lrnde_benchmarks._tasks import task_by_name
 from lrnde_benchmarks._trainer import Evaluation, Trainer, make_trainer
 from lrnde_benchmarks._workers import ComparisonError, Plan
 
 __all__ = [
-    "DEFAULT_WEIGHT",
-    "FAST",
+    "AbstractProblem",
     "Comparison",
     "ComparisonError",
     "Evaluation",
     "Hyperparameters",
     "Penalty",
     "Plan",
+    "Rivals",
     "Setting",
+    "Task",
     "Trainer",
     "make_trainer",
     "run_comparison",
     "setting_by_name",
+    "task_by_name",
 ]

@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, final
 
-from lrnde_benchmarks._data import holdout_split, load_digits
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._task import AbstractProblem
 from lrnde_benchmarks._trainer import Trainer, make_trainer
 from lrnde_core import CapabilityError
 
@@ -19,15 +19,16 @@ _Item = TypeVar("_Item")
 class Measurement:
     """What one setting cost and achieved for one seed.
 
-    - `nfe`: evaluations of a prediction solve, mean over the batches of held out images. `accuracy`: a fraction.
-    - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated classifications of one
+    - `score`, `nfe`, `num_accepted`: see `Evaluation`.
+    - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated predictions of one
       batch. Both are processor time, see `_clock.now`.
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then. `step_times`: where the steps of one
       prediction solve end, within [0, 1]; `untrained_step_times`: before training.
     """
 
     nfe: float
-    accuracy: float
+    num_accepted: float
+    score: float
     train_seconds: float
     predict_ms: float
     curve_steps: tuple[int, ...]
@@ -50,6 +51,7 @@ class Cell:
 def run_cell(
     adapter: str,
     seed: int,
+    problem: AbstractProblem,
     hyperparameters: Hyperparameters,
     settings: Sequence[Setting],
     on_progress: Callable[[int], None],
@@ -59,7 +61,7 @@ def run_cell(
     Settings take turns, chunk by chunk and prediction by prediction, the first in each round being another one every
     time: whatever else the machine does meets all of them alike.
     """
-    trainers, skipped = _make_trainers(adapter, seed, hyperparameters, settings)
+    trainers, skipped = _make_trainers(adapter, seed, problem, hyperparameters, settings)
     rows = [setting for setting in settings if setting.model in trainers]
     untrained = {setting.name: tuple(trainers[setting.model].step_times(setting.predict_tolerance)) for setting in rows}
     seconds = dict.fromkeys(trainers, 0.0)
@@ -80,7 +82,8 @@ def run_cell(
         evaluation = trainer.evaluate(setting.predict_tolerance)
         measurements[setting.name] = Measurement(
             nfe=evaluation.nfe,
-            accuracy=evaluation.accuracy,
+            num_accepted=evaluation.num_accepted,
+            score=evaluation.score,
             train_seconds=seconds[setting.model],
             predict_ms=1e3 * predict_seconds[setting.name],
             curve_steps=tuple(curve_steps),
@@ -92,18 +95,21 @@ def run_cell(
 
 
 def _make_trainers(
-    adapter: str, seed: int, hyperparameters: Hyperparameters, settings: Sequence[Setting]
+    adapter: str,
+    seed: int,
+    problem: AbstractProblem,
+    hyperparameters: Hyperparameters,
+    settings: Sequence[Setting],
 ) -> tuple[dict[str, Trainer], dict[str, str]]:
     """Prepared trainers by setting, and why settings that the adapter refuses are left out."""
-    digits = load_digits()
-    split = holdout_split(digits.labels, hyperparameters.test_fraction, seed)
+    data = problem.load(hyperparameters, seed)
     trainers: dict[str, Trainer] = {}
     skipped: dict[str, str] = {}
     for setting in settings:
         if setting.trained_as is not None:
             continue
         try:
-            trainer = make_trainer(adapter, hyperparameters, setting, digits, split, seed)
+            trainer = make_trainer(adapter, problem, hyperparameters, setting, data, seed)
             trainer.prepare()
         except CapabilityError as refusal:
             skipped[setting.name] = str(refusal)

@@ -14,11 +14,11 @@ import lrnde_core as lrnde
 from lrnde_benchmarks import _workers
 from lrnde_benchmarks._compare import Comparison, run_comparison
 from lrnde_benchmarks._files import write_json
-from lrnde_benchmarks._hyperparameters import FAST, Hyperparameters
 from lrnde_benchmarks._plots import write_plots
-from lrnde_benchmarks._settings import BASELINE, DEFAULT_SETTINGS, DEFAULT_WEIGHT, setting_by_name
+from lrnde_benchmarks._settings import BASELINE, setting_by_name
 from lrnde_benchmarks._table import render
-from lrnde_benchmarks._trainer import TRAINABLE
+from lrnde_benchmarks._task import Task
+from lrnde_benchmarks._tasks import task_by_name
 from lrnde_benchmarks._workers import Plan
 from lrnde_core import CapabilityError, InputError, PluginError
 
@@ -29,6 +29,7 @@ class Options:
     """The options of `lrnde compare`; empty or `None` where not given."""
 
     out: Path
+    task: str = "digits"
     json: Path | None = None
     adapters: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -44,22 +45,23 @@ def make_plan(options: Options) -> Plan:
 
     Raises `InputError`, `UnknownNameError`, `AdapterNotFoundError`, `PluginError` or `CapabilityError`.
     """
-    hyperparameters = FAST if options.is_fast else Hyperparameters()
+    task = task_by_name(options.task)
+    hyperparameters = task.fast if options.is_fast else task.hyperparameters
     if options.steps is not None:
         hyperparameters = dataclasses.replace(hyperparameters, steps=options.steps)
     num_seeds = options.seeds if options.seeds is not None else (1 if options.is_fast else 3)
     if num_seeds < 1:
         raise InputError(f"`--seeds {num_seeds}`: at least 1 seed is needed.")
-    adapters = tuple(dict.fromkeys(options.adapters)) or _usable_adapters()
+    adapters = tuple(dict.fromkeys(options.adapters)) or _usable_adapters(task)
     for name in adapters:
-        _check_adapter(name)
+        _check_adapter(name, task)
     jobs = min(len(adapters), os.cpu_count() or 1) if options.jobs is None else options.jobs
     if jobs < 1:
         raise InputError(f"`--jobs {jobs}`: at least 1 is needed.")
-    names = dict.fromkeys((BASELINE, *(options.settings or DEFAULT_SETTINGS)))
-    weight = DEFAULT_WEIGHT if options.weight is None else options.weight
-    settings = tuple(setting_by_name(name, steps=hyperparameters.steps, weight=weight) for name in names)
-    return Plan(adapters, tuple(range(num_seeds)), settings, hyperparameters, jobs)
+    names = dict.fromkeys((BASELINE, *(options.settings or task.settings)))
+    rivals = task.rivals if options.weight is None else dataclasses.replace(task.rivals, weight=options.weight)
+    settings = tuple(setting_by_name(name, steps=hyperparameters.steps, rivals=rivals) for name in names)
+    return Plan(task, adapters, tuple(range(num_seeds)), settings, hyperparameters, jobs)
 
 
 def compare(options: Options, console: Console) -> bool:
@@ -115,27 +117,30 @@ def _conclude(finished: Comparison, folder: Path, console: Console) -> None:
 def _announce(plan: Plan) -> str:
     hyperparameters = plan.hyperparameters
     return (
-        f"Training a neural ODE on handwritten digits: {', '.join(plan.adapters)}; {len(plan.seeds)} seed(s), "
+        f"Training {plan.task.title}: {', '.join(plan.adapters)}; {len(plan.seeds)} seed(s), "
         f"{hyperparameters.steps} steps, tolerance {hyperparameters.tolerance:g}; "
         f"settings: {'; '.join(setting.name for setting in plan.settings)}."
     )
 
 
-def _usable_adapters() -> tuple[str, ...]:
-    usable = tuple(info.name for info in lrnde.list_adapters() if info.failure is None and info.name in TRAINABLE)
-    if not usable:
+def _usable_adapters(task: Task) -> tuple[str, ...]:
+    usable = {info.name for info in lrnde.list_adapters() if info.failure is None}
+    adapters = tuple(name for name in task.methods if name in usable)
+    if not adapters:
+        commands = " or ".join(f"`pip install 'lrnde[{name}]'`" for name in task.methods)
         raise PluginError(
-            f"No backend of this comparison ({', '.join(TRAINABLE)}) can be used. `lrnde adapters` says why; install "
-            "one with `pip install 'lrnde[diffrax]'` or `pip install 'lrnde[torchdiffeq]'`."
+            f"No backend of `{task.name}` ({', '.join(task.methods)}) can be used. `lrnde adapters` says why; install "
+            f"one with {commands}."
         )
-    return usable
+    return adapters
 
 
-def _check_adapter(name: str) -> None:
+def _check_adapter(name: str, task: Task) -> None:
     lrnde.get_adapter(name)
-    if name not in TRAINABLE:
+    if name not in task.methods:
         raise CapabilityError(
-            f"`lrnde compare` has no training loop for the adapter `{name}`; it has one for {', '.join(TRAINABLE)}."
+            f"`lrnde compare` has no training loop for the task `{task.name}` on the adapter `{name}`; it has one for "
+            f"{', '.join(task.methods)}."
         )
 
 

@@ -12,12 +12,21 @@ from lrnde_benchmarks._settings import BASELINE
 from lrnde_benchmarks._statistics import student_interval
 from lrnde_benchmarks._workers import Plan, Progress, run_cells
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version 2: `score` (with `metric`) in place of `accuracy`, `num_accepted`, `published`."""
+
+PUBLISHED = {
+    "source": "Pal, Edelman and Rackauckas, ICML 2023, abstract",
+    "nfe_ratio": [0.556, 0.733],
+    "predict_speedup": [1.3, 2.0],
+}
+"""What the paper reports over its own experiments, for reference."""
 
 _DISTRIBUTIONS = (
     "lrnde",
     "torch",
     "torchdiffeq",
+    "torchsde",
     "jax",
     "jaxlib",
     "equinox",
@@ -26,7 +35,7 @@ _DISTRIBUTIONS = (
     "numpy",
     "scikit-learn",
 )
-_LISTED = ("nfe", "accuracy", "train_seconds", "predict_ms", "step_times", "untrained_step_times")
+_LISTED = ("nfe", "num_accepted", "score", "train_seconds", "predict_ms", "step_times", "untrained_step_times")
 
 
 @final
@@ -54,10 +63,7 @@ class Comparison:
         return {
             "schema": SCHEMA,
             "task": {
-                "name": "digits",
-                "data": "scikit-learn load_digits, 8 by 8 pixels, stratified split by seed",
-                "model": "neural ODE on the image, field 64-hidden-64 with tanh and time appended, linear head",
-                "methods": {"torchdiffeq": "dopri5, odeint", "diffrax": "Tsit5, diffeqsolve"},
+                **self.plan.task.describe(),
                 "threads": 1,
                 "clock": "processor time",
             },
@@ -68,6 +74,7 @@ class Comparison:
             "versions": _versions(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
             "rows": rows,
+            "published": PUBLISHED,
             "ratios": [self._ratios(row, rows) for row in rows if row["setting"] != BASELINE],
             "skipped": [
                 {"adapter": adapter, "setting": setting, "reason": reason}
@@ -90,13 +97,15 @@ class Comparison:
             for name in names
         ]
 
-    @staticmethod
-    def _ratios(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _ratios(self, row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Paired by seed, with 95% intervals over seeds."""
+        metric = self.plan.task.metric
         base = next(other for other in rows if other["adapter"] == row["adapter"] and other["setting"] == BASELINE)
         pairs = {
             "nfe_ratio": [own / bare for own, bare in zip(row["nfe"], base["nfe"], strict=True)],
-            "accuracy_change": [own - bare for own, bare in zip(row["accuracy"], base["accuracy"], strict=True)],
+            f"score_{metric.comparison}": [
+                metric.compared(own, bare) for own, bare in zip(row["score"], base["score"], strict=True)
+            ],
             "predict_speedup": [bare / own for own, bare in zip(row["predict_ms"], base["predict_ms"], strict=True)],
             "train_ratio": [own / bare for own, bare in zip(row["train_seconds"], base["train_seconds"], strict=True)],
         }

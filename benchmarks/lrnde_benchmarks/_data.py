@@ -1,10 +1,9 @@
-"""Handwritten digits, their splits, batches and initial weights, as numpy arrays that every backend is given alike."""
+"""Handwritten digits, their splits and batches, as numpy arrays that every backend is given alike."""
 
 # Scikit-learn come without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -65,27 +64,3 @@ def test_batches(test: Indices, batch: int) -> Indices:
     """Indices of the held out images, shape `(num_batches, batch)`; the last batch is filled up from the start."""
     num_batches = -(-len(test) // batch)
     return np.resize(test, (num_batches, batch))
-
-
-def initial_weights(hidden: int, seed: int) -> Mapping[str, Floats]:
-    """Initial weights of field and head, uniform within 1 / sqrt(inputs of the layer) as torch draws them.
-
-    The field is `tanh((y, t) A + a)` times `B` plus `b` with the time appended once more; the row of a matrix that
-    multiplies the time is kept apart, under `..._time`, so that nothing need be concatenated.
-    """
-    generator = np.random.default_rng([seed, 2])
-    return {
-        **dict(_layer(generator, "inner", NUM_PIXELS, hidden, has_time=True)),
-        **dict(_layer(generator, "outer", hidden, NUM_PIXELS, has_time=True)),
-        **dict(_layer(generator, "head", NUM_PIXELS, NUM_CLASSES, has_time=False)),
-    }
-
-
-def _layer(
-    generator: np.random.Generator, name: str, inputs: int, outputs: int, *, has_time: bool
-) -> Iterator[tuple[str, Floats]]:
-    bound = (inputs + has_time) ** -0.5
-    yield f"{name}_weight", generator.uniform(-bound, bound, (inputs, outputs))
-    if has_time:
-        yield f"{name}_time", generator.uniform(-bound, bound, outputs)
-    yield f"{name}_bias", generator.uniform(-bound, bound, outputs)

@@ -11,23 +11,27 @@ Dtype = Literal["float32", "float64"]
 @final
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """The task, the network, the optimiser and the solve, the same in every setting.
+    """The network, the optimiser and the solve, the same in every setting.
 
-    - `steps`: training iterations. `batch`: images per iteration and per prediction. `learning_rate`: of Adam.
-    - `hidden`: width of the vector field's hidden layer.
+    - `steps`: training iterations. `batch`: examples or trajectories per iteration. `learning_rate`: of Adam.
+      `final_learning_rate`: what it decays to exponentially over the `steps`; `None` keeps it constant.
+    - `hidden`: width of the hidden layer of the vector field or drift.
+    - `paths`: how many paths of a stochastic equation a prediction is averaged over.
     - `tolerance`: rtol and atol of the solve, on [0, 1] in time. `first_step`: its first step; both libraries are told,
       since diffrax starts at 0.01 otherwise and would spend its steps on warming up.
-    - `dtype`: of images, weights and state.
+    - `dtype`: of inputs, weights and state.
     - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
       machine that slows down slows all of them.
     - `repetitions`: timed predictions per row, also in turns.
-    - `test_fraction`: share of the images that are held out.
+    - `test_fraction`: share of the examples that are held out.
     """
 
     steps: int = 600
     batch: int = 128
     learning_rate: float = 1e-3
+    final_learning_rate: float | None = None
     hidden: int = 100
+    paths: int = 1
     tolerance: float = 1e-5
     first_step: float = 0.2
     dtype: Dtype = "float32"
@@ -36,17 +40,24 @@ class Hyperparameters:
     test_fraction: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "hidden", "chunk", "repetitions"):
+        for name in ("steps", "batch", "hidden", "paths", "chunk", "repetitions"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}={getattr(self, name)}`: must be at least 1.")
         for name in ("learning_rate", "tolerance", "first_step"):
             if not getattr(self, name) > 0:
                 raise InputError(f"`{name}={getattr(self, name)}`: must be above 0.")
+        if self.final_learning_rate is not None and not 0 < self.final_learning_rate <= self.learning_rate:
+            raise InputError(
+                f"`final_learning_rate={self.final_learning_rate}`: must be above 0 and at most `learning_rate`."
+            )
         if self.dtype not in ("float32", "float64"):
             raise InputError(f'`dtype={self.dtype!r}`: must be "float32" or "float64".')
         if not 0 < self.test_fraction < 1:
             raise InputError(f"`test_fraction={self.test_fraction}`: must be between 0 and 1.")
 
-
-FAST = Hyperparameters(steps=60, chunk=20, repetitions=5)
-"""A schedule to see that everything works; too short to compare anything."""
+    @property
+    def learning_rate_decay(self) -> float:
+        """What the learning rate is multiplied by after each iteration; 1 where it is constant."""
+        if self.final_learning_rate is None:
+            return 1.0
+        return (self.final_learning_rate / self.learning_rate) ** (1 / self.steps)

@@ -1,7 +1,7 @@
-"""The neural ODE in JAX, solved by diffrax's Tsit5 and trained in one compiled loop.
+"""The training loop in JAX, compiled as a whole.
 
-What is compiled depends on the structure of the penalty alone: weights and weight decays are traced, so settings that
-differ in nothing else share one compilation.
+What is compiled depends on the problem and on the structure of the penalty alone: weights and weight decays are traced,
+so settings that differ in nothing else share one compilation.
 """
 
 # Optax and parts of jax and diffrax come without types.
@@ -16,21 +16,18 @@ from typing import Any, NamedTuple, final
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
-from lrnde_benchmarks._data import Digits, Split, initial_weights, test_batches, training_batches
+from lrnde_benchmarks._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Penalty, Setting
+from lrnde_benchmarks._task import AbstractProblem, Data
 from lrnde_benchmarks._trainer import Evaluation
 from lrnde_core import AbstractWeight, Constant, WeightState
-
-Weights = dict[str, Array]
-
-# Room for steps; diffrax reserves checkpoints by it. Solves here take fewer than 20.
-_MAX_STEPS = 256
 
 
 @final
@@ -43,11 +40,11 @@ class _State(NamedTuple):
 
 
 @final
-class _Data(NamedTuple):
-    """`images` `(1797, 64)`, `labels` `(1797,)`, and the indices of each iteration's images, `(steps, batch)`."""
+class _Examples(NamedTuple):
+    """`inputs`, `targets`, and the examples of each iteration, `(steps, batch)`; see `Data`."""
 
-    images: Array
-    labels: Array
+    inputs: Array
+    targets: Array
     batches: Array
 
 
@@ -56,72 +53,49 @@ class _Data(NamedTuple):
 class _Program:
     """All that a compilation of the training loop depends on."""
 
+    method: Method
     penalty: Penalty | None
     weight: AbstractWeight
     learning_rate: float
-    tolerance: float
-    first_step: float
-
-
-def _field(t: Any, y: Array, weights: Weights) -> Array:
-    """Vector field: state `(batch, 64)` per time."""
-    inner = y @ weights["inner_weight"] + (weights["inner_bias"] + t * weights["inner_time"])
-    return jnp.tanh(inner) @ weights["outer_weight"] + (weights["outer_bias"] + t * weights["outer_time"])
-
-
-_TERM = diffrax.ODETerm(_field)
-
-
-def _logits(weights: Weights, y: Array) -> Array:
-    """Class scores of final states, shape `(batch, 10)`."""
-    return y @ weights["head_weight"] + weights["head_bias"]
-
-
-def _solve(solve: Callable[..., Any], weights: Weights, images: Array, program: Any, **kwargs: Any) -> Any:
-    controller = diffrax.PIDController(rtol=program.tolerance, atol=program.tolerance)
-    return solve(
-        _TERM,
-        diffrax.Tsit5(),
-        0.0,
-        1.0,
-        program.first_step,
-        images,
-        weights,
-        stepsize_controller=controller,
-        max_steps=_MAX_STEPS,
-        **kwargs,
-    )
+    learning_rate_decay: float
 
 
 def _optimizer(program: _Program, weight_decay: Any) -> optax.GradientTransformation:
-    return optax.adamw(program.learning_rate, weight_decay=weight_decay)
+    rate = optax.exponential_decay(program.learning_rate, 1, program.learning_rate_decay)
+    return optax.adamw(rate, weight_decay=weight_decay)
+
+
+def _noise(method: Method, key: Array) -> Array | None:
+    """The key of the Brownian path, if there is one."""
+    return jax.random.fold_in(key, 1) if method.problem.is_stochastic else None
 
 
 @functools.cache
 def _training_loop(program: _Program) -> Callable[..., _State]:
     """A compiled function that runs `count` iterations from iteration `start` on."""
+    method, problem = program.method, program.method.problem
     wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
 
-    def loss(weights: Weights, images: Array, labels: Array, penalty_weight: Any, key: Array) -> Any:
+    def loss(weights: Weights, examples: _Examples, batch: Array, penalty_weight: Any, key: Array) -> Any:
+        inputs, noise = examples.inputs[batch], _noise(method, key)
         if wrapped is None:
-            solution, report = _solve(diffrax.diffeqsolve, weights, images, program), None
+            solution, report = solve(diffrax.diffeqsolve, method, weights, inputs, noise), None
         else:
-            solution, report = _solve(wrapped, weights, images, program, key=key)
-        scores = _logits(weights, solution.ys[-1])
-        total = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+            solution, report = solve(wrapped, method, weights, inputs, noise, key=key)
+        outputs = problem.outputs(OPERATIONS, weights, solution.ys)
+        total = problem.loss(OPERATIONS, outputs, examples.targets, batch)
         if report is not None:
             total = total + penalty_weight * report.penalty
         return total, report
 
     @jax.jit
-    def run(state: _State, data: _Data, weight_decay: Any, key: Array, start: Any, count: Any) -> _State:
+    def run(state: _State, examples: _Examples, weight_decay: Any, key: Array, start: Any, count: Any) -> _State:
         optimizer = _optimizer(program, weight_decay)
 
         def iterate(index: Array, state: _State) -> _State:
-            chosen = data.batches[index]
             value = program.weight.value(state.penalty_weight)
             gradient, report = jax.grad(loss, has_aux=True)(
-                state.weights, data.images[chosen], data.labels[chosen], value, jax.random.fold_in(key, index)
+                state.weights, examples, examples.batches[index], value, jax.random.fold_in(key, index)
             )
             updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.weights)
             penalty_weight = state.penalty_weight
@@ -135,46 +109,39 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
     return run
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class _Prediction:
-    """All that a compilation of a prediction depends on."""
-
-    tolerance: float
-    first_step: float
-
-
 @functools.cache
-def _predictor(prediction: _Prediction) -> Callable[[Weights, Array], Array]:
-    """A compiled function from images to class scores, by the bare solver call."""
+def _predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to predictions, by the bare solver call."""
 
     @jax.jit
-    def predict(weights: Weights, images: Array) -> Array:
-        return _logits(weights, _solve(diffrax.diffeqsolve, weights, images, prediction).ys[-1])
+    def predict(weights: Weights, inputs: Array, key: Array) -> Array:
+        solution = solve(diffrax.diffeqsolve, method, weights, inputs, _noise(method, key))
+        return method.problem.outputs(OPERATIONS, weights, solution.ys)
 
     return predict
 
 
 @functools.cache
-def _counter(prediction: _Prediction) -> Callable[[Weights, Array], tuple[Array, Array]]:
-    """A compiled function from images to class scores and evaluations."""
+def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
+    """A compiled function from inputs to predictions and what they cost."""
     wrapped = lrnde.regularize(diffrax.diffeqsolve)
 
     @jax.jit
-    def count(weights: Weights, images: Array) -> tuple[Array, Array]:
-        solution, report = _solve(wrapped, weights, images, prediction, penalize=False)
-        return _logits(weights, solution.ys[-1]), report.nfe
+    def count(weights: Weights, inputs: Array, key: Array) -> tuple[Array, lrnde.Report]:
+        solution, report = solve(wrapped, method, weights, inputs, _noise(method, key), penalize=False)
+        return method.problem.outputs(OPERATIONS, weights, solution.ys), report
 
     return count
 
 
 @functools.cache
-def _stepper(prediction: _Prediction) -> Callable[[Weights, Array], Array]:
-    """A compiled function from images to the end times of the steps, padded with inf."""
+def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to the end times of the steps, padded with inf."""
 
     @jax.jit
-    def steps(weights: Weights, images: Array) -> Array:
-        return _solve(diffrax.diffeqsolve, weights, images, prediction, saveat=diffrax.SaveAt(steps=True)).ts
+    def steps(weights: Weights, inputs: Array, key: Array) -> Array:
+        saveat = diffrax.SaveAt(steps=True)
+        return solve(diffrax.diffeqsolve, method, weights, inputs, _noise(method, key), saveat=saveat).ts
 
     return steps
 
@@ -184,39 +151,42 @@ class JaxTrainer:
     """See `lrnde_benchmarks.Trainer`."""
 
     def __init__(
-        self, hyperparameters: Hyperparameters, setting: Setting, digits: Digits, split: Split, seed: int
+        self, problem: AbstractProblem, hyperparameters: Hyperparameters, setting: Setting, data: Data, seed: int
     ) -> None:
         if hyperparameters.dtype == "float64":
             jax.config.update("jax_enable_x64", True)
         dtype = jnp.dtype(hyperparameters.dtype)
         # The weight of `Constant` lives in its state alone, so one compilation serves them all.
         weight = Constant(0.0) if isinstance(setting.weight, Constant) else setting.weight
+        self._problem = problem
         self._hyperparameters = hyperparameters
         self._program = _Program(
+            self._method(None),
             setting.penalty,
             weight,
             hyperparameters.learning_rate,
-            hyperparameters.tolerance,
-            hyperparameters.first_step,
+            hyperparameters.learning_rate_decay,
         )
         self._weight_decay = jnp.asarray(setting.weight_decay, dtype)
         value, count = setting.weight.init()
         weights = {
-            name: jnp.asarray(value, dtype) for name, value in initial_weights(hyperparameters.hidden, seed).items()
+            name: jnp.asarray(value, dtype) for name, value in problem.initial_weights(hyperparameters, seed).items()
         }
         self._state = _State(
             weights,
             _optimizer(self._program, self._weight_decay).init(weights),
             WeightState(jnp.asarray(value, dtype), jnp.asarray(count, jnp.int32)),
         )
-        self._data = _Data(
-            jnp.asarray(digits.images, dtype),
-            jnp.asarray(digits.labels, jnp.int32),
-            jnp.asarray(training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed), jnp.int32),
+        targets_dtype = dtype if np.issubdtype(data.targets.dtype, np.floating) else jnp.int32
+        self._data = data
+        self._examples = _Examples(
+            jnp.asarray(data.inputs, dtype),
+            jnp.asarray(data.targets, targets_dtype),
+            jnp.asarray(data.train_batches, jnp.int32),
         )
-        self._test_batches = jnp.asarray(test_batches(split.test, hyperparameters.batch), jnp.int32)
-        self._num_test = len(split.test)
+        self._test_batches = jnp.asarray(data.test_batches, jnp.int32)
         self._key = jax.random.key(seed)
+        self._test_key = jax.random.fold_in(self._key, hyperparameters.steps)
         self._num_done = 0
 
     def prepare(self) -> None:
@@ -230,29 +200,40 @@ class JaxTrainer:
         return _clock.now() - begin
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        count = _counter(self._prediction(tolerance))
-        counted = [count(self._state.weights, self._data.images[batch]) for batch in self._test_batches]
-        guesses = jnp.concatenate([scores.argmax(-1) for scores, _ in counted])[: self._num_test]
-        is_right = guesses == self._data.labels[self._test_batches.flatten()[: self._num_test]]
-        return Evaluation(int(is_right.sum()) / self._num_test, sum(int(nfe) for _, nfe in counted) / len(counted))
+        count = _counter(self._method(tolerance))
+        solves = [count(*self._test_arguments(index)) for index in range(len(self._test_batches))]
+        reports = [report for _, report in solves]
+        return Evaluation(
+            self._problem.score([np.asarray(outputs) for outputs, _ in solves], self._data, self._hyperparameters),
+            sum(int(report.nfe) for report in reports) / len(reports),
+            sum(int(report.num_accepted) for report in reports) / len(reports),
+        )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        predict = _predictor(self._prediction(tolerance))
-        images = jax.block_until_ready(self._data.images[self._test_batches[0]])
+        predict = _predictor(self._method(tolerance))
+        arguments = jax.block_until_ready(self._test_arguments(0))
         begin = _clock.now()
-        jax.block_until_ready(predict(self._state.weights, images))
+        jax.block_until_ready(predict(*arguments))
         return _clock.now() - begin
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
-        steps = _stepper(self._prediction(tolerance))
-        times = steps(self._state.weights, self._data.images[self._test_batches[0]])
+        times = _stepper(self._method(tolerance))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
 
     def _run(self, num_steps: int) -> _State:
         run = _training_loop(self._program)
-        state = run(self._state, self._data, self._weight_decay, self._key, self._num_done, num_steps)
+        state = run(self._state, self._examples, self._weight_decay, self._key, self._num_done, num_steps)
         return jax.block_until_ready(state)
 
-    def _prediction(self, tolerance: float | None) -> _Prediction:
+    def _method(self, tolerance: float | None) -> Method:
         hyperparameters = self._hyperparameters
-        return _Prediction(hyperparameters.tolerance if tolerance is None else tolerance, hyperparameters.first_step)
+        return Method(
+            self._problem,
+            hyperparameters.tolerance if tolerance is None else tolerance,
+            hyperparameters.first_step,
+        )
+
+    def _test_arguments(self, index: int) -> tuple[Weights, Array, Array]:
+        """Weights, inputs and key of a prediction solve."""
+        key = jax.random.fold_in(self._test_key, index)
+        return self._state.weights, self._examples.inputs[self._test_batches[index]], key

@@ -23,8 +23,8 @@ _OTHERS = ("#7c3aed", "#a16207", "#0e7490")
 
 
 def write_plots(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write `evaluations.png`, `steps.png` and `accuracy.png` into a folder that exists, and return their paths."""
-    pictures = {"evaluations": _draw_evaluations, "steps": _draw_steps, "accuracy": _draw_accuracy}
+    """Write `evaluations.png`, `steps.png` and `score.png` into a folder that exists, and return their paths."""
+    pictures = {"evaluations": _draw_evaluations, "steps": _draw_steps, "score": _draw_score}
     paths = []
     for name, draw in pictures.items():
         path = folder / f"{name}.png"
@@ -74,24 +74,26 @@ def _draw_steps(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_accuracy(report: Mapping[str, Any]) -> Figure:
-    """Accuracy against evaluations: a small dot per seed, a large one for the mean."""
+def _draw_score(report: Mapping[str, Any]) -> Figure:
+    """Score against evaluations: a small dot per seed, a large one for the mean."""
     figure, panels = _panels(report, height=3.4)
-    percent = [100 * value for row in report["rows"] for value in row["accuracy"]]
-    low, high = min(percent) - 0.5, min(max(percent) + 0.5, 100.0)
+    metric = report["task"]["metric"]
+    scale = 100.0 if metric["comparison"] == "change" else 1.0
+    scores = [scale * value for row in report["rows"] for value in row["score"]]
+    low, high = (min(scores) - 0.5, min(max(scores) + 0.5, 100.0)) if scale > 1 else (0.0, 1.1 * max(scores))
     for axes, (adapter, rows) in zip(panels, _by_adapter(report).items(), strict=True):
         labels: list[tuple[float, float, str, str]] = []
         for row in rows:
             colour = _colour(report, row["setting"])
-            x, y = mean(row["nfe"]), 100 * mean(row["accuracy"])
-            axes.scatter(row["nfe"], 100 * np.asarray(row["accuracy"]), s=14, color=colour, alpha=0.4, linewidth=0)
+            x, y = mean(row["nfe"]), scale * mean(row["score"])
+            axes.scatter(row["nfe"], scale * np.asarray(row["score"]), s=14, color=colour, alpha=0.4, linewidth=0)
             axes.scatter(x, y, s=70, color=colour, edgecolor="white", linewidth=1, zorder=3)
             labels.append((x, y, row["setting"], colour))
         _label(axes, labels, gap=0.07 * (high - low))
         axes.set(ylim=(low, high), xlabel="evaluations per solve")
         axes.set_xlim(0, 1.5 * max(max(row["nfe"]) for row in report["rows"]))
         axes.set_title(adapter, loc="left", fontsize=10, color=_INK, fontweight="bold")
-    panels[0].set_ylabel("accuracy, %")
+    panels[0].set_ylabel(f"{metric['name']}, %" if scale > 1 else metric["name"])
     return figure
 
 

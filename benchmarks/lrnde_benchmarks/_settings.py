@@ -8,19 +8,6 @@ from typing import Any, Literal, final
 import lrnde_core as lrnde
 from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Constant, ExponentialDecay, UnknownNameError
 
-DEFAULT_WEIGHT = 0.3
-"""Weight of the default penalty, found by a sweep at tolerance 1e-5."""
-
-WEIGHT_DECAY = 1.0
-"""Weight decay of the rival row (AdamW, decoupled).
-
-Cross-validated once over five folds on diffrax: 0.1 needs 1.00 of the evaluations at equal accuracy, 1 needs 0.96 at
--0.3 percentage points, 3 needs 0.76 at -1.1 points.
-"""
-
-LOOSER_TOLERANCE = 1e-3
-"""Tolerance of the rival row that solves the unpenalised model less exactly."""
-
 BASELINE = "none"
 
 _NO_WEIGHT = Constant(0.0)
@@ -33,7 +20,7 @@ _DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(lr
 class Penalty:
     """The arguments of `lrnde.regularize`; its own defaults where not given."""
 
-    heuristic: AbstractHeuristic = _DEFAULTS["heuristic"]
+    heuristic: AbstractHeuristic | None = _DEFAULTS["heuristic"]
     sampler: AbstractSampler = _DEFAULTS["sampler"]
     gradient: Literal["local", "full"] = "local"
     num_samples: int = 1
@@ -46,6 +33,23 @@ class Penalty:
             gradient=self.gradient,
             num_samples=self.num_samples,
         )
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Rivals:
+    """What suits a task.
+
+    - `weight`: of the penalty in the row `default`. `curvature_weight`: of `TaylorDerivative(2, at="step")` in
+      the row `taylor_derivative`.
+    - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
+    - `looser_tolerance`: of the row that solves the unpenalised model less exactly.
+    """
+
+    weight: float
+    curvature_weight: float
+    weight_decay: float
+    looser_tolerance: float
 
 
 @final
@@ -76,7 +80,7 @@ class Setting:
         penalty = self.penalty
         return {
             "name": self.name,
-            "heuristic": None if penalty is None else repr(penalty.heuristic),
+            "heuristic": None if penalty is None else repr(penalty.heuristic or "default"),
             "sampler": None if penalty is None else repr(penalty.sampler),
             "gradient": None if penalty is None else penalty.gradient,
             "num_samples": None if penalty is None else penalty.num_samples,
@@ -92,27 +96,29 @@ def _published(preset: Callable[[], Mapping[str, Any]], steps: int) -> Setting:
     return Setting(preset.__name__, Penalty(**preset()), ExponentialDecay(2.5, 1.0, steps))
 
 
-_MAKERS: Mapping[str, Callable[[int, float], Setting]] = {
-    "none": lambda _steps, _weight: Setting(BASELINE),
-    "default": lambda _steps, weight: Setting("default", Penalty(), Constant(weight)),
-    "looser_tolerance": lambda _steps, _weight: Setting(
-        "none, looser tolerance", predict_tolerance=LOOSER_TOLERANCE, trained_as=BASELINE
+_MAKERS: Mapping[str, Callable[[int, Rivals], Setting]] = {
+    "none": lambda _steps, _rivals: Setting(BASELINE),
+    "default": lambda _steps, rivals: Setting("default", Penalty(), Constant(rivals.weight)),
+    "taylor_derivative": lambda _steps, rivals: Setting(
+        "taylor derivative", Penalty(lrnde.TaylorDerivative(2, at="step")), Constant(rivals.curvature_weight)
     ),
-    "weight_decay": lambda _steps, _weight: Setting("weight decay", weight_decay=WEIGHT_DECAY),
-    "lrnde_unbiased": lambda steps, _weight: _published(lrnde.presets.lrnde_unbiased, steps),
-    "lrnde_biased": lambda steps, _weight: _published(lrnde.presets.lrnde_biased, steps),
+    "looser_tolerance": lambda _steps, rivals: Setting(
+        "none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE
+    ),
+    "weight_decay": lambda _steps, rivals: Setting("weight decay", weight_decay=rivals.weight_decay),
+    "lrnde_unbiased": lambda steps, _rivals: _published(lrnde.presets.lrnde_unbiased, steps),
+    "lrnde_biased": lambda steps, _rivals: _published(lrnde.presets.lrnde_biased, steps),
 }
 
 SETTING_NAMES = tuple(_MAKERS)
-DEFAULT_SETTINGS = ("none", "default", "looser_tolerance", "weight_decay")
 
 
-def setting_by_name(name: str, *, steps: int, weight: float = DEFAULT_WEIGHT) -> Setting:
+def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
     """The setting that `--settings` knows by this name, for a training of `steps` iterations.
 
-    `weight` is that of `default`. Raises `UnknownNameError`.
+    Raises `UnknownNameError`.
     """
     if name not in _MAKERS:
         known = ", ".join(f"`{known}`" for known in SETTING_NAMES)
         raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
-    return _MAKERS[name](steps, weight)
+    return _MAKERS[name](steps, rivals)

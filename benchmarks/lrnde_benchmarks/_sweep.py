@@ -24,19 +24,26 @@ from rich.table import Table
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._candidates import DEFAULT_CANDIDATES, parse_candidate
-from lrnde_benchmarks._data import fold_splits, load_digits
 from lrnde_benchmarks._files import write_text
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import BASELINE, Setting
 from lrnde_benchmarks._statistics import Interval, mean, student_interval
+from lrnde_benchmarks._task import Fold, Metric, Task
+from lrnde_benchmarks._tasks import TASKS, task_by_name
 from lrnde_benchmarks._threads import single_threaded
-from lrnde_benchmarks._trainer import TRAINABLE, make_trainer
+from lrnde_benchmarks._trainer import make_trainer
 from lrnde_core import CapabilityError, InputError, LrndeError
+
+# How a comparison is printed, and by what it is multiplied before: changes of shares in percentage points.
+_PATTERNS = {"change": ("{:+.2f}", 100.0), "ratio": ("{:.2f}", 1.0)}
 
 
 @final
 class Cell(NamedTuple):
-    """One training: a setting on one fold of one repetition of the cross-validation."""
+    """One training: a setting on one fold of one repetition of the cross-validation.
+
+    Where a task has no folds, a fold is a seed like any other.
+    """
 
     setting: Setting
     fold: int
@@ -48,6 +55,7 @@ class Cell(NamedTuple):
 class Sweep:
     """What all cells have in common. `folder` is where results are kept."""
 
+    task: Task
     adapter: str
     hyperparameters: Hyperparameters
     num_folds: int
@@ -56,31 +64,32 @@ class Sweep:
     def path(self, cell: Cell) -> Path:
         """File of a cell, named by all that decides its result."""
         setting = {name: value for name, value in cell.setting.describe().items() if name != "name"}
-        key = json.dumps([self.adapter, dataclasses.asdict(self.hyperparameters), self.num_folds, setting])
+        hyperparameters = dataclasses.asdict(self.hyperparameters)
+        key = json.dumps([self.task.name, self.adapter, hyperparameters, self.num_folds, setting])
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]
         return self.folder / f"{digest}-{cell.repeat}-{cell.fold}.jsonl"
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Train the cells that have no file yet."""
-        digits = load_digits()
+        problem = self.task.problem
         for cell in cells:
             path = self.path(cell)
             if path.exists():
                 continue
-            split = fold_splits(digits.labels, self.num_folds, cell.repeat)[cell.fold]
             seed = cell.repeat * self.num_folds + cell.fold
-            trainer = make_trainer(self.adapter, self.hyperparameters, cell.setting, digits, split, seed)
+            data = problem.load(self.hyperparameters, seed, Fold(cell.repeat, cell.fold, self.num_folds))
+            trainer = make_trainer(self.adapter, problem, self.hyperparameters, cell.setting, data, seed)
             trainer.prepare()
             seconds = trainer.train(self.hyperparameters.steps)
             evaluation = trainer.evaluate()
             result = {
                 "setting": cell.setting.describe(),
+                "task": self.task.name,
                 "adapter": self.adapter,
                 "hyperparameters": dataclasses.asdict(self.hyperparameters),
                 "fold": cell.fold,
                 "repeat": cell.repeat,
-                "nfe": evaluation.nfe,
-                "accuracy": evaluation.accuracy,
+                **evaluation._asdict(),
                 "train_seconds": seconds,
             }
             write_text(path, json.dumps(result) + "\n")
@@ -93,6 +102,7 @@ class Sweep:
 
 def summarize(sweep: Sweep, settings: Sequence[Setting], repeats: int) -> list[dict[str, Any]]:
     """A line per setting with at least one finished pair: means, ratios against `none` with intervals."""
+    metric = sweep.task.metric
     places = list(itertools.product(range(repeats), range(sweep.num_folds)))
     lines: list[dict[str, Any]] = []
     for setting in settings:
@@ -109,9 +119,11 @@ def summarize(sweep: Sweep, settings: Sequence[Setting], repeats: int) -> list[d
                 "setting": setting.name,
                 "num_pairs": len(pairs),
                 "nfe": mean([own["nfe"] for own, _ in pairs]),
-                "accuracy": mean([own["accuracy"] for own, _ in pairs]),
+                "score": mean([own["score"] for own, _ in pairs]),
                 "nfe_ratio": student_interval([own["nfe"] / bare["nfe"] for own, bare in pairs]),
-                "accuracy_change": student_interval([own["accuracy"] - bare["accuracy"] for own, bare in pairs]),
+                "score_compared": student_interval(
+                    [metric.compared(own["score"], bare["score"]) for own, bare in pairs]
+                ),
                 "train_ratio": student_interval([own["train_seconds"] / bare["train_seconds"] for own, bare in pairs]),
             }
         )
@@ -123,10 +135,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def sweep(
-    adapter: Annotated[str, typer.Option(help=f"One of {', '.join(TRAINABLE)}.")] = "diffrax",
-    tolerance: Annotated[float, typer.Option(help="rtol and atol.")] = 1e-5,
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "digits",
+    adapter: Annotated[str, typer.Option(help="One that the task has a training loop for.")] = "diffrax",
+    tolerance: Annotated[float | None, typer.Option(help="rtol and atol; the task's own by default.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 600,
+    steps: Annotated[int | None, typer.Option(help="Training steps; the task's own by default.")] = None,
     folds: Annotated[int, typer.Option(help="Folds of the stratified cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(help="Repetitions of it, each with a seed and folds of its own.")] = 2,
     candidates: Annotated[
@@ -137,20 +150,29 @@ def sweep(
     summary_only: Annotated[bool, typer.Option("--summary-only", help="Train nothing; sum up what is there.")] = False,
 ) -> None:
     """Cross-validate candidates of the penalty against training without one."""
-    hyperparameters = Hyperparameters(steps=steps, tolerance=tolerance, dtype=dtype)  # pyright: ignore[reportArgumentType]  # checked there
-    if adapter not in TRAINABLE:
-        raise CapabilityError(f"There is no training loop for `{adapter}`; there is one for {', '.join(TRAINABLE)}.")
+    chosen = task_by_name(task)
+    usual = chosen.hyperparameters
+    hyperparameters = dataclasses.replace(
+        usual,
+        steps=usual.steps if steps is None else steps,
+        tolerance=usual.tolerance if tolerance is None else tolerance,
+        dtype=dtype,  # pyright: ignore[reportArgumentType]  # checked there
+    )
+    if adapter not in chosen.methods:
+        raise CapabilityError(
+            f"There is no training loop for `{task}` on `{adapter}`; there is one for {', '.join(chosen.methods)}."
+        )
     lrnde.get_adapter(adapter)
     if folds < 2 or repeats < 1 or jobs < 1:
         raise InputError("`--folds` must be at least 2, `--repeats` and `--jobs` at least 1.")
     rivals = [setting for text in candidates or DEFAULT_CANDIDATES for setting in parse_candidate(text)]
     settings = [Setting(BASELINE), *{setting.name: setting for setting in rivals}.values()]
-    plan = Sweep(adapter, hyperparameters, folds, out)
+    plan = Sweep(chosen, adapter, hyperparameters, folds, out)
     # Candidates have long names, and a log file can be wider than a terminal.
     console = Console(width=max(Console().width, 120))
     if not summary_only:
         _run(plan, settings, repeats, jobs, console)
-    _print(summarize(plan, settings, repeats), console)
+    _print(summarize(plan, settings, repeats), chosen.metric, console)
 
 
 def main() -> None:
@@ -182,26 +204,24 @@ def _groups(plan: Sweep, settings: Sequence[Setting], repeats: int) -> Iterator[
                 yield unfinished
 
 
-def _print(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
+def _print(lines: Sequence[Mapping[str, Any]], metric: Metric, console: Console) -> None:
     table = Table(title="Paired with `none` on the same fold and seed; 95% intervals", box=box.SIMPLE_HEAD)
     table.add_column("setting", no_wrap=True)
-    for heading in ("pairs", "evals", "ratio", "accuracy", "change, %", "training"):
+    for heading in ("pairs", "evals", "ratio", metric.name, metric.comparison, "training"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         table.add_row(
             line["setting"],
             str(line["num_pairs"]),
             f"{line['nfe']:.1f}",
-            f"{line['nfe_ratio'].mean:.2f}",
-            f"{line['accuracy']:.4f}",
-            _in_percent(line["accuracy_change"]),
+            _spread(line["nfe_ratio"], *_PATTERNS["ratio"]),
+            f"{line['score']:.4f}",
+            _spread(line["score_compared"], *_PATTERNS[metric.comparison]),
             f"{line['train_ratio'].mean:.2f}",
         )
     console.print(table)
 
 
-def _in_percent(interval: Interval) -> str:
-    centre = f"{100 * interval.mean:+.2f}"
-    if interval.low is None or interval.high is None:
-        return centre
-    return f"{centre} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+def _spread(interval: Interval, pattern: str, scale: float) -> str:
+    centre, low, high = (None if bound is None else pattern.format(scale * bound) for bound in interval)
+    return f"{centre}" if low is None else f"{centre} [{low}, {high}]"

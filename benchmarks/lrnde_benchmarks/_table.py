@@ -10,30 +10,18 @@ from rich.text import Text
 
 from lrnde_benchmarks._statistics import mean
 
-_MEASURED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "evaluations": lambda row: f"{mean(row['nfe']):.1f}",
-    "accuracy": lambda row: f"{mean(row['accuracy']):.3f}",
-    "training, s": lambda row: f"{mean(row['train_seconds']):.1f}",
-    "prediction, ms": lambda row: f"{mean(row['predict_ms']):.1f}",
-}
-_COMPARED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "evaluations": lambda row: _interval(row["nfe_ratio"], "{:.2f}"),
-    "accuracy, %": lambda row: _interval(row["accuracy_change"], "{:+.1f}", scale=100.0),
-    "training time": lambda row: _interval(row["train_ratio"], "{:.2f}"),
-    "speed": lambda row: _interval(row["predict_speedup"], "{:.2f}"),
-}
+Columns = Mapping[str, Callable[[Mapping[str, Any]], str]]
 
 
 def render(report: Mapping[str, Any]) -> RenderableType:
     """Two tables, and a line for each setting that was left out. `report` is what `Comparison.report` returns."""
     num_seeds = sorted({len(row["seeds"]) for row in report["rows"]})
     seeds = " to ".join(str(number) for number in num_seeds)
-    parts: list[RenderableType] = [
-        _table(f"Means over {seeds} seed{'s' * (num_seeds != [1])}", _MEASURED, report["rows"])
-    ]
+    metric = report["task"]["metric"]
+    title = f"Means over {seeds} seed{'s' * (num_seeds != [1])}"
+    parts: list[RenderableType] = [_table(title, _measured(metric), report["rows"])]
     if report["ratios"]:
-        title = "Divided by `none` of the same seed (accuracy: minus it); mean and 95% interval"
-        parts.append(_table(title, _COMPARED, report["ratios"]))
+        parts += [_table(_title(metric), _compared(metric), report["ratios"]), _published(report["published"])]
     parts += [
         Text(f"{skip['adapter']}, {skip['setting']}: left out. {skip['reason']}", style="yellow")
         for skip in report["skipped"]
@@ -41,9 +29,51 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _table(
-    title: str, columns: Mapping[str, Callable[[Mapping[str, Any]], str]], rows: Sequence[Mapping[str, Any]]
-) -> Table:
+def _measured(metric: Mapping[str, Any]) -> Columns:
+    pattern = "{:.3f}" if metric["is_higher_better"] else "{:.4f}"
+    return {
+        "evaluations": lambda row: f"{mean(row['nfe']):.1f}",
+        "steps": lambda row: f"{mean(row['num_accepted']):.1f}",
+        metric["name"]: lambda row: pattern.format(mean(row["score"])),
+        "training, s": lambda row: f"{mean(row['train_seconds']):.1f}",
+        "prediction, ms": lambda row: f"{mean(row['predict_ms']):.1f}",
+    }
+
+
+def _compared(metric: Mapping[str, Any]) -> Columns:
+    is_change = metric["comparison"] == "change"
+
+    def score(row: Mapping[str, Any]) -> str:
+        if is_change:
+            return _interval(row["score_change"], "{:+.1f}", scale=100.0)
+        return _interval(row["score_ratio"], "{:.2f}")
+
+    return {
+        "evaluations": lambda row: _interval(row["nfe_ratio"], "{:.2f}"),
+        f"{metric['name']}{', %' * is_change}": score,
+        "training time": lambda row: _interval(row["train_ratio"], "{:.2f}"),
+        "speed": lambda row: _interval(row["predict_speedup"], "{:.2f}"),
+    }
+
+
+def _title(metric: Mapping[str, Any]) -> str:
+    exception = f" ({metric['name']}: minus it)" * (metric["comparison"] == "change")
+    return f"Divided by `none` of the same seed{exception}; mean and 95% interval"
+
+
+def _published(published: Mapping[str, Any]) -> Text:
+    def spread(name: str) -> str:
+        low, high = published[name]
+        return f"{low:g} to {high:g}"
+
+    return Text(
+        f"For reference, on its own experiments: evaluations {spread('nfe_ratio')}, speed {spread('predict_speedup')} "
+        f"({published['source']}).",
+        style="dim",
+    )
+
+
+def _table(title: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 0))
     table.add_column("", no_wrap=True)
     for heading in columns:

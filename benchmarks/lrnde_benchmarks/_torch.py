@@ -1,67 +1,71 @@
-"""The neural ODE in torch, solved by torchdiffeq's `dopri5` and trained by plain backpropagation."""
+"""The training loop in torch, whichever library solves."""
 
-# Torchdiffeq and parts of torch come without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# Parts of torch come without types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Any, final
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, final
 
 import torch
-import torchdiffeq
 from torch import Tensor, nn
 
+import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
-from lrnde_benchmarks._data import Digits, Split, initial_weights, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._step_times import StepTimes
+from lrnde_benchmarks._stochastic import path_seed
+from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks._trainer import Evaluation
 
+OPERATIONS = Operations(torch.addmm, torch.tanh, nn.functional.cross_entropy)
+
 
 @final
-class _Network(nn.Module):
-    """Vector field and head. `forward` is the field: state `(batch, 64)` per time."""
+class Network(nn.Module):
+    """The equation of a problem: `forward` is what torchdiffeq asks for, `f` and `g` what torchsde does."""
 
-    inner_weight: nn.Parameter
-    inner_time: nn.Parameter
-    inner_bias: nn.Parameter
-    outer_weight: nn.Parameter
-    outer_time: nn.Parameter
-    outer_bias: nn.Parameter
-    head_weight: nn.Parameter
-    head_bias: nn.Parameter
+    noise_type: ClassVar[str] = "diagonal"
+    sde_type: ClassVar[str] = "stratonovich"
 
-    def __init__(self, hyperparameters: Hyperparameters, seed: int) -> None:
+    def __init__(self, problem: AbstractProblem, hyperparameters: Hyperparameters, seed: int) -> None:
         super().__init__()
         dtype = getattr(torch, hyperparameters.dtype)
-        for name, value in initial_weights(hyperparameters.hidden, seed).items():
+        self.problem = problem
+        self.first_step = hyperparameters.first_step
+        self.times = torch.tensor(problem.times, dtype=dtype)
+        for name, value in problem.initial_weights(hyperparameters, seed).items():
             self.register_parameter(name, nn.Parameter(torch.as_tensor(value, dtype=dtype)))
+        self.weights = dict(self.named_parameters())
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        inner = torch.addmm(self.inner_bias + t * self.inner_time, y, self.inner_weight)
-        return torch.addmm(self.outer_bias + t * self.outer_time, torch.tanh(inner), self.outer_weight)
+        return self.f(t, y)
 
-    def logits(self, y: Tensor) -> Tensor:
-        """Class scores of final states, shape `(batch, 10)`."""
-        return torch.addmm(self.head_bias, y, self.head_weight)
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.problem.drift(OPERATIONS, self.weights, t, y)
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.problem.diffusion(OPERATIONS, self.weights, t, y)
+
+
+class _Solve(Protocol):
+    def __call__(
+        self, call: Callable[..., Any], network: Network, y0: Tensor, tolerance: float, path: int, **own: Any
+    ) -> Any: ...
 
 
 @final
-class _Watched(nn.Module):
-    """Counts a field's evaluations and notes where the accepted steps end."""
+@dataclasses.dataclass(frozen=True)
+class TorchSolver:
+    """A solver library.
 
-    def __init__(self, field: nn.Module) -> None:
-        super().__init__()
-        self.field = field
-        self.num_calls = 0
-        self.times: list[float] = []
+    - `native`: its solver call. `solve`: makes that call, bare or regularized, along the Brownian path of that number,
+      with what a regularized call takes beside; returns what the call does.
+    """
 
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        self.num_calls += 1
-        return self.field(t, y)
-
-    def callback_accept_step(self, t0: Tensor, y0: Tensor, dt: Tensor) -> None:
-        del y0
-        self.times.append(min(float(t0 + dt), 1.0))
+    native: Callable[..., Any]
+    solve: _Solve
 
 
 @final
@@ -69,30 +73,41 @@ class TorchTrainer:
     """See `lrnde_benchmarks.Trainer`."""
 
     def __init__(
-        self, hyperparameters: Hyperparameters, setting: Setting, digits: Digits, split: Split, seed: int
+        self,
+        solver: TorchSolver,
+        problem: AbstractProblem,
+        hyperparameters: Hyperparameters,
+        setting: Setting,
+        data: Data,
+        seed: int,
     ) -> None:
+        dtype = getattr(torch, hyperparameters.dtype)
+        self._solver = solver
+        self._problem = problem
         self._hyperparameters = hyperparameters
-        self._network = _Network(hyperparameters, seed)
+        self._data = data
+        self._seed = seed
+        self._network = Network(problem, hyperparameters, seed)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=hyperparameters.learning_rate, weight_decay=setting.weight_decay
         )
-        self._solve = None if setting.penalty is None else setting.penalty.wrap(torchdiffeq.odeint)
+        self._learning_rate = torch.optim.lr_scheduler.ExponentialLR(
+            self._optimizer, hyperparameters.learning_rate_decay
+        )
+        self._regularized = None if setting.penalty is None else setting.penalty.wrap(solver.native)
+        self._counted = lrnde.regularize(solver.native)
         self._weight = setting.weight
         self._weight_state = setting.weight.init()
         self._generator = torch.Generator().manual_seed(seed)
-        dtype = getattr(torch, hyperparameters.dtype)
-        self._images = torch.as_tensor(digits.images, dtype=dtype)
-        self._labels = torch.as_tensor(digits.labels)
-        self._interval = torch.tensor([0.0, 1.0], dtype=dtype)
-        self._batches = torch.as_tensor(
-            training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed)
-        )
-        self._test_batches = torch.as_tensor(test_batches(split.test, hyperparameters.batch))
-        self._num_test = len(split.test)
+        targets = torch.as_tensor(data.targets)
+        self._inputs = torch.as_tensor(data.inputs, dtype=dtype)
+        self._targets = targets.to(dtype) if targets.is_floating_point() else targets
+        self._batches = torch.as_tensor(data.train_batches)
+        self._test_batches = torch.as_tensor(data.test_batches)
         self._num_done = 0
 
     def prepare(self) -> None:
-        self._loss(self._batches[0]).backward()
+        self._loss(0).backward()
         self._optimizer.zero_grad()
         self._generator.manual_seed(self._generator.initial_seed())
         self._weight_state = self._weight.init()
@@ -100,55 +115,61 @@ class TorchTrainer:
 
     def train(self, num_steps: int) -> float:
         start = _clock.now()
-        for indices in self._batches[self._num_done : self._num_done + num_steps]:
+        for index in range(self._num_done, self._num_done + num_steps):
             self._optimizer.zero_grad()
-            self._loss(indices).backward()
+            self._loss(index).backward()
             self._optimizer.step()
+            self._learning_rate.step()
         self._num_done += num_steps
         return _clock.now() - start
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        watched = _Watched(self._network)
+        outputs: list[Any] = []
+        reports: list[lrnde.Report] = []
         with torch.inference_mode():
-            guesses = torch.cat([self._predict(watched, batch, tolerance).argmax(-1) for batch in self._test_batches])
-        is_right = guesses == self._labels[self._test_batches.flatten()]
+            for index in range(len(self._test_batches)):
+                ys, report = self._test_solve(self._counted, index, tolerance, penalize=False)
+                outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
+                reports.append(report)
         return Evaluation(
-            int(is_right[: self._num_test].sum()) / self._num_test, watched.num_calls / len(self._test_batches)
+            self._problem.score(outputs, self._data, self._hyperparameters),
+            sum(report.nfe for report in reports) / len(reports),
+            sum(report.num_accepted for report in reports) / len(reports),
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
         start = _clock.now()
         with torch.inference_mode():
-            self._predict(self._network, self._test_batches[0], tolerance)
+            ys = self._test_solve(self._solver.native, 0, tolerance)
+            self._problem.outputs(OPERATIONS, self._network.weights, ys)
         return _clock.now() - start
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
-        watched = _Watched(self._network)
-        with torch.inference_mode():
-            self._predict(watched, self._test_batches[0], tolerance)
-        return watched.times
+        noted = StepTimes()
+        watched = lrnde.regularize(self._solver.native, heuristic=lrnde.ErrorEstimate(), sampler=noted)
+        with torch.no_grad():
+            self._test_solve(watched, 0, tolerance, draw=[0.0])
+        return noted.ends
 
-    def _loss(self, indices: Tensor) -> Tensor:
-        arguments = self._arguments(None)
-        images, labels = self._images[indices], self._labels[indices]
-        if self._solve is None:
-            states: Any = torchdiffeq.odeint(self._network, images, self._interval, **arguments)
-            return nn.functional.cross_entropy(self._network.logits(states[-1]), labels)
-        states, report = self._solve(self._network, images, self._interval, generator=self._generator, **arguments)
-        loss = nn.functional.cross_entropy(self._network.logits(states[-1]), labels)
-        loss = loss + self._weight.value(self._weight_state) * report.penalty
-        self._weight_state = self._weight.update(self._weight_state, report)
+    def _loss(self, index: int) -> Tensor:
+        batch = self._batches[index]
+        path = path_seed(self._seed, is_test=False, index=index)
+        if self._regularized is None:
+            ys, report = self._solve(self._solver.native, batch, None, path), None
+        else:
+            ys, report = self._solve(self._regularized, batch, None, path, generator=self._generator)
+        outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
+        loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch)
+        if report is not None:
+            loss = loss + self._weight.value(self._weight_state) * report.penalty
+            self._weight_state = self._weight.update(self._weight_state, report)
         return loss
 
-    def _predict(self, field: nn.Module, indices: Tensor, tolerance: float | None) -> Tensor:
-        states: Any = torchdiffeq.odeint(field, self._images[indices], self._interval, **self._arguments(tolerance))
-        return self._network.logits(states[-1])
+    def _test_solve(self, call: Callable[..., Any], index: int, tolerance: float | None, **own: Any) -> Any:
+        path = path_seed(self._seed, is_test=True, index=index)
+        return self._solve(call, self._test_batches[index], tolerance, path, **own)
 
-    def _arguments(self, tolerance: float | None) -> dict[str, Any]:
+    def _solve(self, call: Callable[..., Any], batch: Tensor, tolerance: float | None, path: int, **own: Any) -> Any:
+        y0 = self._problem.initial_state(OPERATIONS, self._network.weights, self._inputs[batch])
         tolerance = self._hyperparameters.tolerance if tolerance is None else tolerance
-        return {
-            "rtol": tolerance,
-            "atol": tolerance,
-            "method": "dopri5",
-            "options": {"first_step": self._hyperparameters.first_step},
-        }
+        return self._solver.solve(call, self._network, y0, tolerance, path, **own)

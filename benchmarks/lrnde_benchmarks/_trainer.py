@@ -1,32 +1,24 @@
 """What the comparison needs of a backend."""
 
-import importlib
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol, final
 
-from lrnde_benchmarks._data import Digits, Split
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
-
-_TRAINERS: Mapping[str, str] = {
-    "diffrax": "lrnde_benchmarks._jax:JaxTrainer",
-    "torchdiffeq": "lrnde_benchmarks._torch:TorchTrainer",
-}
-
-TRAINABLE = tuple(_TRAINERS)
-"""Adapters that a training loop was written for."""
+from lrnde_benchmarks._task import AbstractProblem, Data
 
 
 @final
 class Evaluation(NamedTuple):
     """How good and how costly predictions are.
 
-    - `accuracy`: share of the held out images that are classified right.
-    - `nfe`: evaluations of the prediction solve, mean over the batches of held out images.
+    - `score`: in the task's metric.
+    - `nfe`, `num_accepted`: evaluations and accepted steps of a prediction solve, mean over the test batches. For a
+      stochastic equation evaluations are those of the drift plus those of the diffusion.
     """
 
-    accuracy: float
+    score: float
     nfe: float
+    num_accepted: float
 
 
 class Trainer(Protocol):
@@ -41,11 +33,11 @@ class Trainer(Protocol):
         ...
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        """Classify the held out images."""
+        """Predict all test batches."""
         ...
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        """Classify one batch of held out images and return the seconds that took, compiled beforehand."""
+        """Predict the first test batch and return the seconds that took, compiled beforehand."""
         ...
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
@@ -54,11 +46,20 @@ class Trainer(Protocol):
 
 
 def make_trainer(
-    adapter: str, hyperparameters: Hyperparameters, setting: Setting, digits: Digits, split: Split, seed: int
+    adapter: str, problem: AbstractProblem, hyperparameters: Hyperparameters, setting: Setting, data: Data, seed: int
 ) -> Trainer:
-    """A trainer on the backend of an adapter, which it imports. `adapter` is one of `TRAINABLE`.
+    """A trainer on the backend of an adapter, one of the task's `methods`; imports that backend.
 
-    `seed` decides initial weights, batches and the samples of the penalty; the first two are the same on every backend.
+    `seed` decides initial weights, noise and the samples of the penalty; the first are the same on every backend.
     """
-    module, _, name = _TRAINERS[adapter].partition(":")
-    return getattr(importlib.import_module(module), name)(hyperparameters, setting, digits, split, seed)
+    if adapter == "diffrax":
+        from lrnde_benchmarks._jax import JaxTrainer
+
+        return JaxTrainer(problem, hyperparameters, setting, data, seed)
+    from lrnde_benchmarks._torch import TorchTrainer
+
+    if adapter == "torchsde":
+        from lrnde_benchmarks._torchsde import SOLVER
+    else:
+        from lrnde_benchmarks._torchdiffeq import SOLVER
+    return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, final
 from lrnde_benchmarks._cell import Cell, run_cell
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._task import Task
 from lrnde_benchmarks._threads import single_threaded
 from lrnde_core import LrndeError
 
@@ -26,8 +27,9 @@ class ComparisonError(LrndeError, RuntimeError):
 
 @final
 class Plan(NamedTuple):
-    """All `settings` for each of `seeds` on every backend of `adapters`, at most `jobs` backends at a time."""
+    """All `settings` of a task, for each of `seeds` on every one of `adapters`, at most `jobs` backends at a time."""
 
+    task: Task
     adapters: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: tuple[Setting, ...]
@@ -117,4 +119,4 @@ def _run_seed(adapter: str, seed: int, plan: Plan, events: Any) -> None:
     def tell(num_done: int) -> None:
         events.put(Progress(adapter, seed, num_done))
 
-    events.put(run_cell(adapter, seed, plan.hyperparameters, plan.settings, tell))
+    events.put(run_cell(adapter, seed, plan.task.problem, plan.hyperparameters, plan.settings, tell))

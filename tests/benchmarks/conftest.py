@@ -31,7 +31,7 @@ class StubTrainer:
         return float(num_steps)
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        return Evaluation(0.9, 40.0 if tolerance is None else 20.0)
+        return Evaluation(0.9, 40.0, 4.0) if tolerance is None else Evaluation(0.9, 20.0, 2.0)
 
     def predict_once(self, tolerance: float | None = None) -> float:
         self.log.append((self.name, ("predict", tolerance)))
@@ -42,11 +42,12 @@ class StubTrainer:
 
 
 def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str, str] | None = None) -> Cell:
-    """A cell in which a setting's cost is in proportion to its evaluations, and its accuracy one point up per seed."""
+    """A cell in which a setting's cost is in proportion to its evaluations, and its score one point up per seed."""
     measurements = {
         name: Measurement(
             nfe=value,
-            accuracy=0.9 + 0.01 * seed,
+            num_accepted=value / 10,
+            score=0.9 + 0.01 * seed,
             train_seconds=value,
             predict_ms=2 * value,
             curve_steps=(0, 10),

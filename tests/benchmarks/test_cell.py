@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lrnde_benchmarks import _cell
+from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting, setting_by_name
 
@@ -13,7 +14,7 @@ Log = list[tuple[str, Any]]
 Run = Callable[..., _cell.Cell]
 
 HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20, repetitions=4)
-SETTINGS = [setting_by_name(name, steps=50) for name in ("none", "default", "looser_tolerance")]
+SETTINGS = [setting_by_name(name, steps=50, rivals=DIGITS.rivals) for name in ("none", "default", "looser_tolerance")]
 
 
 @pytest.fixture
@@ -24,11 +25,11 @@ def log() -> Log:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., Any]) -> Run:
     def run_with(refusals: dict[str, str] | None = None) -> _cell.Cell:
-        def make(_adapter: str, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
+        def make(_adapter: str, _problem: Any, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
             return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name))
 
         monkeypatch.setattr(_cell, "make_trainer", make)
-        return _cell.run_cell("stub", 0, HYPERPARAMETERS, SETTINGS, lambda _num_done: None)
+        return _cell.run_cell("stub", 0, DIGITS.problem, HYPERPARAMETERS, SETTINGS, lambda _num_done: None)
 
     return run_with
 

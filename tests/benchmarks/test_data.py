@@ -5,7 +5,6 @@ import numpy as np
 from lrnde_benchmarks._data import (
     fold_splits,
     holdout_split,
-    initial_weights,
     load_digits,
     test_batches,
     training_batches,
@@ -61,12 +60,3 @@ def test_a_longer_training_starts_with_the_same_batches() -> None:
 def test_last_test_batch_is_filled_up_from_the_start() -> None:
     batches = batches_of_test(np.arange(5), 3)
     assert batches.tolist() == [[0, 1, 2], [3, 4, 0]]
-
-
-def test_initial_weights_stay_within_the_bound_of_their_layer() -> None:
-    weights = initial_weights(100, seed=0)
-    assert weights["inner_weight"].shape == (64, 100)
-    assert np.abs(weights["inner_weight"]).max() <= 65**-0.5
-    assert np.abs(weights["outer_time"]).max() <= 101**-0.5
-    assert weights["head_weight"].shape == (64, 10)
-    assert "head_time" not in weights

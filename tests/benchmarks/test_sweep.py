@@ -8,6 +8,7 @@ import pytest
 
 from lrnde_benchmarks import _sweep
 from lrnde_benchmarks._candidates import parse_candidate
+from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._sweep import Cell, Sweep, summarize
@@ -18,11 +19,11 @@ NONE = Setting("none")
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any]) -> Sweep:
-    def make(_adapter: str, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
+    def make(_adapter: str, _problem: Any, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
         return stub_trainer(setting.name, log=[])
 
     monkeypatch.setattr(_sweep, "make_trainer", make)
-    return Sweep("stub", Hyperparameters(steps=5), 3, tmp_path)
+    return Sweep(DIGITS, "stub", Hyperparameters(steps=5), 3, tmp_path)
 
 
 def test_finished_cells_are_not_trained_again(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +35,7 @@ def test_finished_cells_are_not_trained_again(sweep: Sweep, monkeypatch: pytest.
 
 def test_another_schedule_does_not_take_over_results(sweep: Sweep, tmp_path: Path) -> None:
     sweep.run([Cell(NONE, 0, 0)])
-    longer = Sweep("stub", Hyperparameters(steps=6), 3, tmp_path)
+    longer = Sweep(DIGITS, "stub", Hyperparameters(steps=6), 3, tmp_path)
     assert sweep.result(Cell(NONE, 0, 0)) is not None
     assert longer.result(Cell(NONE, 0, 0)) is None
 
@@ -44,7 +45,7 @@ def test_only_pairs_that_are_finished_are_summed_up(sweep: Sweep) -> None:
     none, rival = summarize(sweep, [NONE, RIVAL], repeats=1)
     assert (none["num_pairs"], rival["num_pairs"]) == (2, 1)
     assert rival["nfe_ratio"].mean == 1.0
-    assert rival["accuracy_change"].mean == 0.0
+    assert rival["score_compared"].mean == 0.0
 
 
 def test_groups_hold_only_unfinished_cells_of_one_penalty(sweep: Sweep) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import lrnde_core as lrnde
+
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
 
@@ -23,17 +25,20 @@ if __name__ == '__main__':
     main()
 """
 COMMAND = [sys.executable, "-c", PROGRAM, "compare"]
-PATIENCE = 120
+PATIENCE = 240
 
 
 def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
 def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
-    args = ["--fast", "--steps", "5", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
-    result = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    result = run("--fast", "--steps", "5", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy))
     assert result.returncode == 0, result.stderr
     assert "weight decay" in result.stdout
     report = read(out / "report.json")
@@ -44,12 +49,37 @@ def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
     assert [row["setting"] for row in report["rows"]] == settings
     for row in report["rows"]:
         assert row["adapter"] == "torchdiffeq"
-        assert 0 <= row["accuracy"][0] <= 1
+        assert 0 <= row["score"][0] <= 1
         assert row["nfe"][0] > 0
         assert row["train_seconds"][0] > 0
         assert row["predict_ms"][0] > 0
     assert {row["setting"] for row in report["ratios"]} == set(settings[1:])
-    assert {path.name for path in out.iterdir()} == {"report.json", "evaluations.png", "steps.png", "accuracy.png"}
+    assert {path.name for path in out.iterdir()} == {"report.json", "evaluations.png", "steps.png", "score.png"}
+
+
+@pytest.mark.parametrize("adapter", ["torchsde", "diffrax"])
+def test_a_stochastic_task_is_compared(adapter: str, tmp_path: Path) -> None:
+    if adapter not in {info.name for info in lrnde.list_adapters() if info.failure is None}:
+        pytest.skip(f"{adapter} is not installed")
+    args = ["--task", "spiral-sde", "--fast", "--steps", "4", "--settings", "none,default", "--adapters", adapter]
+    result = run(*args, "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "moments error" in result.stdout
+    report = read(tmp_path / "report.json")
+    assert report["task"]["name"] == "spiral-sde"
+    assert [row["setting"] for row in report["rows"]] == ["none", "default"]
+    for row in report["rows"]:
+        # Drift and diffusion are evaluated equally often, 6 times each an attempted step.
+        assert row["nfe"][0] >= 12 * row["num_accepted"][0] > 12
+
+
+def test_what_a_task_can_not_do_is_said(tmp_path: Path) -> None:
+    unknown = run("--task", "spirals", "--out", str(tmp_path))
+    assert unknown.returncode == 2
+    assert "no task `spirals`; known are `digits`, `spiral-sde`, `digits-sde`" in unknown.stderr
+    refused = run("--task", "spiral-sde", "--adapters", "torchdiffeq", "--out", str(tmp_path))
+    assert refused.returncode == 2
+    assert "no training loop for the task `spiral-sde` on the adapter `torchdiffeq`" in refused.stderr
 
 
 def test_interrupting_keeps_the_finished_seeds(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""How diffrax solves the equation of a problem: `Tsit5` without noise, `HalfSolver(Heun())` with it."""
+
+# Parts of jax and diffrax come without types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import diffrax
+import jax.numpy as jnp
+import lineax
+import optax
+from jax import Array
+
+from lrnde_benchmarks._stochastic import SMALLEST_STEP
+from lrnde_benchmarks._task import AbstractProblem, Operations
+
+Weights = dict[str, Array]
+
+OPERATIONS = Operations(
+    lambda bias, y, matrix: y @ matrix + bias,
+    jnp.tanh,
+    lambda logits, labels: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
+)
+
+# Room for steps; diffrax reserves checkpoints by it. Solves here take fewer than 20, with noise fewer than 100.
+_MAX_STEPS = 256
+_MAX_NOISY_STEPS = 1024
+
+
+@final
+class Method(NamedTuple):
+    """`tolerance` is both rtol and atol."""
+
+    problem: AbstractProblem
+    tolerance: float
+    first_step: float
+
+
+def solve(
+    call: Callable[..., Any], method: Method, weights: Weights, inputs: Array, noise: Array | None, **kwargs: Any
+) -> Any:
+    """Make a call of `diffrax.diffeqsolve`, bare or regularized; `noise` is the key of the Brownian path."""
+    problem = method.problem
+    y0 = problem.initial_state(OPERATIONS, weights, inputs)
+    times = jnp.asarray(problem.times, y0.dtype)
+    saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
+    noisy = problem.is_stochastic
+    return call(
+        _terms(problem, y0, noise),
+        diffrax.HalfSolver(diffrax.Heun()) if noisy else diffrax.Tsit5(),
+        0.0,
+        1.0,
+        method.first_step,
+        y0,
+        weights,
+        stepsize_controller=_noisy_controller(method.tolerance) if noisy else _controller(method.tolerance),
+        max_steps=_MAX_NOISY_STEPS if noisy else _MAX_STEPS,
+        **{"saveat": saveat, **kwargs},
+    )
+
+
+def _terms(problem: AbstractProblem, y0: Array, noise: Array | None) -> Any:
+    def drift(t: Any, y: Array, weights: Weights) -> Array:
+        return problem.drift(OPERATIONS, weights, t, y)
+
+    def diffusion(t: Any, y: Array, weights: Weights) -> lineax.DiagonalLinearOperator:
+        return lineax.DiagonalLinearOperator(problem.diffusion(OPERATIONS, weights, t, y))
+
+    if noise is None:
+        return diffrax.ODETerm(drift)
+    shape: Any = y0.shape
+    motion = diffrax.VirtualBrownianTree(0.0, 1.0, SMALLEST_STEP / 4, shape, noise)
+    return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, motion))
+
+
+def _controller(tolerance: float) -> diffrax.PIDController:
+    return diffrax.PIDController(rtol=tolerance, atol=tolerance)
+
+
+def _noisy_controller(tolerance: float) -> diffrax.PIDController:
+    # The coefficients that diffrax's documentation recommends for stochastic equations.
+    return diffrax.PIDController(
+        rtol=tolerance, atol=tolerance, pcoeff=0.1, icoeff=0.3, dcoeff=0.0, dtmin=SMALLEST_STEP
+    )

@@ -1,0 +1,35 @@
+"""Linear layers as named arrays: drawn once in numpy, applied by any array library."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lrnde_benchmarks._data import Floats
+from lrnde_benchmarks._task import Operations
+
+
+def layer(
+    generator: np.random.Generator, name: str, inputs: int, outputs: int, *, has_time: bool = False
+) -> Iterator[tuple[str, Floats]]:
+    """Initial weights of a layer by name, uniform within 1 / sqrt(inputs) as torch draws them.
+
+    `has_time` appends the time to the inputs. The row of the matrix that multiplies it is kept apart, under
+    `..._time`, so that nothing need be concatenated.
+    """
+    bound = (inputs + has_time) ** -0.5
+    yield f"{name}_weight", generator.uniform(-bound, bound, (inputs, outputs))
+    if has_time:
+        yield f"{name}_time", generator.uniform(-bound, bound, outputs)
+    yield f"{name}_bias", generator.uniform(-bound, bound, outputs)
+
+
+def apply(operations: Operations, weights: Mapping[str, Any], name: str, y: Any) -> Any:
+    """A layer without time, of a state of shape `(batch, inputs)`."""
+    return operations.affine(weights[f"{name}_bias"], y, weights[f"{name}_weight"])
+
+
+def apply_with_time(operations: Operations, weights: Mapping[str, Any], name: str, t: Any, y: Any) -> Any:
+    """A layer whose inputs have the time appended."""
+    bias = weights[f"{name}_bias"] + t * weights[f"{name}_time"]
+    return operations.affine(bias, y, weights[f"{name}_weight"])

@@ -1,0 +1,156 @@
+"""What a task is: a differential equation to train, and how good a trained one is."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, final
+
+from lrnde_benchmarks._data import Floats, Indices
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._settings import Rivals
+
+
+@final
+class Operations(NamedTuple):
+    """The functions of an array library that have another name in the next; everything else is arithmetic.
+
+    - `affine(bias, y, matrix)`: `y @ matrix + bias`.
+    - `tanh(y)`: elementwise.
+    - `cross_entropy(logits, labels)`: mean over a batch, of shapes `(batch, classes)` and `(batch,)`.
+    """
+
+    affine: Callable[[Any, Any, Any], Any]
+    tanh: Callable[[Any], Any]
+    cross_entropy: Callable[[Any, Any], Any]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A place in a repeated cross-validation: fold `index` of `count`, of the repetition that `repeat` shuffles."""
+
+    repeat: int
+    index: int
+    count: int
+
+
+@final
+class Data(NamedTuple):
+    """What one seed trains and is tested on.
+
+    - `inputs`: shape `(num_examples, features)`. `targets`: what the loss compares with.
+    - `train_batches`: the examples of each iteration, shape `(steps, batch)`. `test_batches`: those of each prediction
+      solve, shape `(num_solves, rows)`.
+    - `num_tested`: how many examples the test batches hold, without those that fill up the last one.
+    """
+
+    inputs: Floats
+    targets: Any
+    train_batches: Indices
+    test_batches: Indices
+    num_tested: int
+
+
+class AbstractProblem(abc.ABC):
+    r"""An equation $\mathrm{d}y = f(t, y)\,\mathrm{d}t + g(t, y) \circ \mathrm{d}W$ on [0, 1], with its data and loss.
+
+    Diagonal noise, read after Stratonovich. Frozen and hashable. Formulas take the arrays of any library, given its
+    `Operations` and its arrays of `initial_weights`; the state has shape `(batch, channels)`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def is_stochastic(self) -> bool:
+        """Whether there is noise at all; `diffusion` is not asked for otherwise."""
+
+    @property
+    @abc.abstractmethod
+    def times(self) -> Sequence[float]:
+        """When the solution is wanted, from 0 to 1."""
+
+    @abc.abstractmethod
+    def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
+        """The data of one seed; what is held out is decided by the seed, or by a fold where the task has folds."""
+
+    @abc.abstractmethod
+    def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
+        """Initial weights by name, the same for every backend."""
+
+    @abc.abstractmethod
+    def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
+        """The state at time 0, shape `(batch, channels)`, for inputs of shape `(batch, features)`."""
+
+    @abc.abstractmethod
+    def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
+        """f(t, y), of the shape of `y`; the vector field where there is no noise."""
+
+    @abc.abstractmethod
+    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
+        """g(t, y), of the shape of `y`: noise acts on each component by itself."""
+
+    @abc.abstractmethod
+    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
+        """What is predicted, from a solution of shape `(times, batch, channels)`."""
+
+    @abc.abstractmethod
+    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
+        """The loss of an iteration, a scalar; `targets` as loaded, `batch` the examples of this iteration."""
+
+    @abc.abstractmethod
+    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
+        """How good predictions are, in the task's metric, from the outputs of all prediction solves."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What `score` is.
+
+    - `comparison`: with the score of the unpenalised model of the same seed, `"change"` for shares between 0 and 1,
+      `"ratio"` for errors.
+    """
+
+    name: str
+    comparison: Literal["change", "ratio"]
+    is_higher_better: bool
+
+    def compared(self, own: float, bare: float) -> float:
+        return own - bare if self.comparison == "change" else own / bare
+
+
+ACCURACY = Metric("accuracy", "change", is_higher_better=True)
+MOMENTS_ERROR = Metric("moments error", "ratio", is_higher_better=False)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """A problem and how `lrnde compare` runs it.
+
+    - `name`: for `--task`. `title`: completes "Training ...". `data`, `model`: for the report.
+    - `methods`: how each backend solves it, by adapter; there are training loops for these and no others.
+    - `hyperparameters`: the usual ones; `fast`: to see that everything works. `rivals`: what its rows depend on.
+    - `settings`: the rows where none are chosen.
+    """
+
+    name: str
+    title: str
+    data: str
+    model: str
+    problem: AbstractProblem
+    metric: Metric
+    methods: Mapping[str, str]
+    hyperparameters: Hyperparameters
+    fast: Hyperparameters
+    rivals: Rivals
+    settings: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """What was run, for the report."""
+        return {
+            "name": self.name,
+            "data": self.data,
+            "model": self.model,
+            "methods": dict(self.methods),
+            "metric": dataclasses.asdict(self.metric),
+        }
