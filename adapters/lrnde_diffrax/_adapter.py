@@ -19,8 +19,7 @@ from lrnde_core import (
     warn_if_unresolved,
 )
 from lrnde_diffrax._arguments import read_arguments
-from lrnde_diffrax._call import DiffraxCall
-from lrnde_diffrax._facts import method_facts
+from lrnde_diffrax._call import DiffraxCall, read_call
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
 
 # Frames from the warning to the user's call: `_warn_if_unresolved`, `evaluate`, `_penalized`, `__call__`, the user.
@@ -29,14 +28,10 @@ _STACKLEVEL = 5
 
 @final
 class DiffraxAdapter(AbstractAdapter):
-    """Ordinary and smoothly controlled equations with adaptive steps, under any of diffrax's adjoints."""
+    """Ordinary, smoothly controlled and stochastic equations, under any of diffrax's adjoints."""
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
-            Capability.FIXED_STEP_ODE: (
-                "fixed steps have no tolerance to compare their error with; use "
-                "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
-            ),
             Capability.COLLECT: "reports collected under `jax.jit` leak tracers; use the report that the call returns.",
         }
     )
@@ -44,8 +39,7 @@ class DiffraxAdapter(AbstractAdapter):
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
         del solve
-        arguments = read_arguments(native, args, kwargs)
-        return DiffraxCall(arguments, method_facts(arguments))
+        return read_call(read_arguments(native, args, kwargs))
 
     def draw(self, source: Any, num_samples: int) -> Any:
         return draw_uniforms(source, num_samples)

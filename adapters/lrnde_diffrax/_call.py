@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any, final
 
-import diffrax
 import jax
 import jax.numpy as jnp
+import optimistix as optx
 
 from lrnde_core import (
     AbstractCall,
@@ -16,13 +16,20 @@ from lrnde_core import (
     Run,
 )
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._facts import is_doubled, solve_cost
+from lrnde_diffrax._controllers import is_adaptive
+from lrnde_diffrax._facts import method_facts
+from lrnde_diffrax._method import Method, read_method, solve_cost
+from lrnde_diffrax._noise import check_range, label_paths, warn_if_coarse
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._reading import read_counts, read_records, read_start
-from lrnde_diffrax._recorder import RecordingController
-from lrnde_diffrax._solvers import explicit_tableau
+from lrnde_diffrax._recorder import StepRecorder
+from lrnde_diffrax._solvers import has_hidden_state
 from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
+from lrnde_diffrax._terms import is_sde
+
+# Frames from a warning to the user's call: `run`, `_penalized`, `__call__`, the user.
+_STACKLEVEL = 4
 
 
 @final
@@ -31,25 +38,29 @@ class DiffraxCall(AbstractCall):
     """One `diffeqsolve` with its arguments read."""
 
     arguments: Arguments
+    method: Method
     facts: MethodFacts
 
     def run(self, plan: RecordingPlan | None) -> Run:
         arguments = self.arguments
         cost = solve_cost(arguments)
         start = read_start(arguments, cost)
-        is_recordable = isinstance(arguments["stepsize_controller"], diffrax.AbstractAdaptiveStepSizeController)
-        if plan is None and (cost is None or not is_recordable):
+        if plan is None and (cost is None or not is_adaptive(arguments["stepsize_controller"])):
             solution = arguments.call()
             return Run(solution, read_counts(solution.stats, cost, start, None), None)
+        if plan is not None:
+            check_range(arguments)
         recorder = self._recorder(plan, start.is_fresh)
         solution, state, final_time = solve_recorded(arguments, recorder)
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)
+        is_doubled = self.method.advances_by_halves
+        warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=_STACKLEVEL)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
 
-    def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Any) -> RecordingController:
+    def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Any) -> StepRecorder:
         arguments = self.arguments
         dtype = arguments.time_dtype
         t0 = jax.lax.stop_gradient(jnp.asarray(arguments["t0"], dtype))
@@ -58,29 +69,42 @@ class DiffraxCall(AbstractCall):
         if plan is not None:
             assert isinstance(plan.draws, Draw)  # as `check_uniforms` makes it
             draws = plan.draws._replace(uniform=plan.draws.uniform.astype(dtype))
-        return RecordingController(  # pyright: ignore[reportCallIssue] (it takes the base's tolerances for fields)
-            controller=arguments["stepsize_controller"],
+        has_hidden = has_hidden_state(self.method.solver)
+        solver_state = arguments["solver_state"]
+        return StepRecorder(
             sampler=None if plan is None else plan.sampler,
             draws=draws,
             t0=t0,
             duration=None if arguments.has_event else abs(t1 - t0),
             is_start_fresh=is_start_fresh,
+            hidden_start=solver_state[0] if has_hidden and solver_state is not None else None,
             keeps_gradient=plan is not None and plan.keeps_gradient,
+            has_hidden_state=has_hidden,
+            has_noise=is_sde(arguments["terms"]),
         )
 
     def _problem(self) -> DiffraxProblem:
-        arguments = self.arguments
-        solver, controller = arguments["solver"], arguments["stepsize_controller"]
-        doubled = is_doubled(arguments)
-        tableau = explicit_tableau(solver.solver if doubled else solver)
+        arguments, method = self.arguments, self.method
+        controller, terms = arguments["stepsize_controller"], arguments["terms"]
+        rtol, atol, norm = None, None, optx.rms_norm  # as diffrax's controllers have it where the user chose none
+        if is_adaptive(controller):
+            rtol, atol, norm = controller.rtol, controller.atol, controller.norm
         return DiffraxProblem(
-            arguments["terms"],
+            terms,
             arguments["args"],
-            prepare_solver(solver, controller) if tableau is None else None,
-            jax.lax.stop_gradient(controller.rtol),
-            jax.lax.stop_gradient(controller.atol),
-            controller.norm,
+            prepare_solver(method.solver, controller) if method.tableau is None else None,
+            jax.lax.stop_gradient(rtol),
+            jax.lax.stop_gradient(atol),
+            norm,
             jax.tree.structure(arguments.y0),
-            tableau,
-            doubled,
+            method.tableau,
+            method.is_doubled,
+            method.advances_by_halves,
+            label_paths(terms),
         )
+
+
+def read_call(arguments: Arguments) -> DiffraxCall:
+    """The call with its method."""
+    method = read_method(arguments)
+    return DiffraxCall(arguments, method, method_facts(arguments, method))

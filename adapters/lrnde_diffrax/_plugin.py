@@ -15,5 +15,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
             install="lrnde[diffrax]",
             api_version=(1, 0),
+            driver="lrnde_diffrax._driver:DiffraxDriver",
         )
     )

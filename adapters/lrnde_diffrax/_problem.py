@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,23 @@ from lrnde_core import (
     explicit_advance,
     explicit_step,
 )
-from lrnde_diffrax._stepping import take_step
+from lrnde_diffrax._noise import with_fresh_noise
+from lrnde_diffrax._stepping import HiddenState, take_step
+from lrnde_diffrax._terms import drift_terms
+
+
+class StepCarry(NamedTuple):
+    """What a step needs beside time, size and state.
+
+    - `end`: its end. Stages must not lie past it, where a jump of the field may wait, and a Brownian path answers
+      otherwise a rounding away.
+    - `hidden`: of reversible Heun, the leaves of its second state; else `None`.
+    - `seed`: of the fresh noise; `None` where the step takes the path of the solve.
+    """
+
+    end: Any
+    hidden: HiddenState | None
+    seed: Any
 
 
 @final
@@ -27,12 +44,15 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
 
     - `terms`, `args`: as given to `diffeqsolve`; the local gradient reaches what they hold.
     - `solver`: with the tolerances of its root finder filled in.
-    - `rtol`, `atol`, `error_norm`: of the user's controller, the tolerances without gradient.
+    - `rtol`, `atol`, `error_norm`: of the user's controller, the tolerances without gradient; `None` for fixed steps.
     - `structure`: of the state (static).
     - `tableau`: of an explicit method, which is then taken stage by stage (static); `None` for others, whose own `step`
-      is taken. `is_doubled`: whether the error of the explicit method is estimated by step doubling (static).
+      is taken.
+    - `is_doubled`: whether the error is estimated by step doubling (static). `advances_by_halves`: whether the solver
+      then goes on from the two half steps (static).
+    - `noise_labels`: which Brownian paths of `terms` are one and the same (static).
 
-    `carry` is the end of the step: stages must not lie past it, where a jump of the field may wait.
+    `carry` is a `StepCarry`, or `None` for a step of its own making.
     """
 
     terms: Any
@@ -44,28 +64,33 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     structure: Any = eqx.field(static=True)
     tableau: ExplicitTableau | None = eqx.field(static=True)
     is_doubled: bool = eqx.field(static=True)
+    advances_by_halves: bool = eqx.field(static=True)
+    noise_labels: tuple[int, ...] = eqx.field(static=True)
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         if self.tableau is None:
             assert first_stage is None  # restarted steps are refused for these solvers
-            return take_step(self.solver, self.terms, self.args, t, _end(t, h, carry), self._tree(y))
+            is_estimate_missing = self.is_doubled and not self.advances_by_halves
+            solver = diffrax.HalfSolver(self.solver) if is_estimate_missing else self.solver
+            return self._own_step(solver, t, h, y, carry)
         first_increment = None if first_stage is None else tuple(h * leaf for leaf in first_stage)
         take = doubled_step if self.is_doubled else explicit_step
         return take(_Stages(self, carry), self.tableau, t, h, y, first_increment)
 
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
         if self.tableau is None:
-            return take_step(self.solver, self.terms, self.args, t, _end(t, h, carry), self._tree(y)).y1
+            return self._own_step(self.solver, t, h, y, carry).y1
         stages = _Stages(self, carry)
-        if not self.is_doubled:
+        if not self.advances_by_halves:
             return explicit_advance(stages, self.tableau, t, h, y)
         middle = explicit_advance(stages, self.tableau, t, 0.5 * h, y)
         return explicit_advance(stages, self.tableau, t + 0.5 * h, 0.5 * h, middle)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
-        # Its product with one unit of time: also right for a `MultiTerm` of ODE terms, whose field is a tuple.
-        unit = self.terms.contr(jnp.zeros_like(t), jnp.ones_like(t))
-        return tuple(jax.tree.leaves(self.terms.vf_prod(t, self._tree(y), self.args, unit)))
+        # The sum of the products with one unit of time: also right for a `MultiTerm`, whose field is a tuple.
+        unit, state = jnp.ones_like(t), self._tree(y)
+        parts = [jax.tree.leaves(term.vf_prod(t, state, self.args, unit)) for term in drift_terms(self.terms)]
+        return tuple(sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True))
 
     def increment(self, t: Any, end: Any, time: Any, y: Leaves) -> Leaves:
         """The field at `(time, y)` times what the control does from `t` to `end`: h f for an ODE. One evaluation."""
@@ -85,6 +110,14 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     def detach(self, leaves: Leaves) -> Leaves:
         return jax.lax.stop_gradient(leaves)
 
+    def _own_step(self, solver: Any, t: Any, h: Any, y: Leaves, carry: StepCarry) -> StepEstimate:
+        end, terms, hidden = _end(t, h, carry), self.terms, carry.hidden
+        if carry.seed is not None:
+            terms = with_fresh_noise(terms, self.noise_labels, carry.seed, t, end)
+        if hidden is not None:
+            hidden = HiddenState(self._tree(hidden.y), hidden.is_after_jump)
+        return take_step(solver, terms, self.args, t, end, self._tree(y), hidden=hidden)
+
     def _tree(self, leaves: Leaves) -> Any:
         return jax.tree.unflatten(self.structure, leaves)
 
@@ -93,10 +126,10 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
 @dataclasses.dataclass(frozen=True)
 class _Stages(AbstractStages):
     problem: DiffraxProblem
-    limit: Any
+    carry: StepCarry | None
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
-        end = _end(t, h, self.limit)
+        end = _end(t, h, self.carry)
         time = end if abscissa == 1 else t + abscissa * h
         return self.problem.increment(t, end, time, y)
 
@@ -108,7 +141,11 @@ class _Stages(AbstractStages):
         return total
 
 
-def _end(t: Any, h: Any, limit: Any) -> Any:
-    """`t + h`, rounded no further than `limit`."""
+def _end(t: Any, h: Any, carry: StepCarry | None) -> Any:
+    """`t + h`, or the recorded end where that lies before it or a rounding away."""
     end = t + h
-    return end if limit is None else jnp.where(h >= 0, jnp.minimum(end, limit), jnp.maximum(end, limit))
+    if carry is None:
+        return end
+    rounding = 2 * jnp.finfo(t.dtype).eps * jnp.maximum(abs(t), abs(carry.end))
+    is_past = jnp.where(h >= 0, end > carry.end, end < carry.end)
+    return jnp.where(is_past | (abs(end - carry.end) <= rounding), carry.end, end)

@@ -7,38 +7,45 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Counts, DrawnStep, Record
+from lrnde_core import Counts, DrawnStep, Record, noise_seed
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._recorder import RecorderState, RecordingController, kept_states
-from lrnde_diffrax._solvers import StepCost
+from lrnde_diffrax._costs import StepCost
+from lrnde_diffrax._method import SolveCost
+from lrnde_diffrax._problem import StepCarry
+from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
+from lrnde_diffrax._stepping import HiddenState
+
+# A step that stands in for one that was not taken, unless the solve itself is shorter.
+_SPARE_SIZE = 1e-3
 
 # A step in which an event falls on the very start keeps this share of its length: a step of size 0 has no derivative.
 _SMALLEST_SHARE = 1e-6
 
 
 class Start(NamedTuple):
-    """What the start of a solve costs: whether the first attempt evaluates its first stage; evaluations before it."""
+    """How a solve starts: whether its first attempt evaluates the first stage, and whether `solver.init` runs."""
 
     is_fresh: Any
-    evaluations: int
+    is_initialised: bool
 
 
-def read_start(arguments: Arguments, cost: StepCost | None) -> Start:
+def read_start(arguments: Arguments, cost: SolveCost | None) -> Start:
     """The start of a solve, which may resume an earlier one."""
     solver_state = arguments["solver_state"]
     made_jump = False if arguments["made_jump"] is None else arguments["made_jump"]
     if cost is None:
-        return Start(False, 0)
+        return Start(False, False)
+    step = cost.total
     if solver_state is None:
-        return Start(cost.is_start_fresh | made_jump, cost.at_start)
-    if cost.per_fresh and cost.is_start_fresh:
+        return Start(step.is_start_fresh | made_jump, True)
+    if step.per_fresh and step.is_start_fresh:
         # Runge--Kutta solvers that reuse their last stage carry (is it missing?, the stage).
-        return Start(solver_state[0] | made_jump, 0)
-    return Start(made_jump, 0)
+        return Start(solver_state[0] | made_jump, False)
+    return Start(made_jump, False)
 
 
 @eqx.filter_jit
-def read_counts(stats: dict[str, Any], cost: StepCost | None, start: Start, num_fresh: Any) -> Counts:
+def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num_fresh: Any) -> Counts:
     """The counts of a solve as int32 arrays; `nfe` is `None` where `cost` is.
 
     - `num_fresh`: attempts that evaluated their first stage anew; `None` for fixed steps: then at most the first did.
@@ -46,18 +53,22 @@ def read_counts(stats: dict[str, Any], cost: StepCost | None, start: Start, num_
     num_steps, num_accepted, num_rejected = (
         jnp.asarray(stats[name], jnp.int32) for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
     )
-    nfe = None
-    if cost is not None:
-        if num_fresh is None:
-            num_fresh = (num_steps > 0) & start.is_fresh
-        nfe = cost.per_attempt * num_steps + cost.per_fresh * num_fresh + start.evaluations
-        nfe = nfe.astype(jnp.int32)
-    return Counts(nfe, num_steps, num_accepted, num_rejected)
+    if cost is None:
+        return Counts(None, num_steps, num_accepted, num_rejected)
+    if num_fresh is None:
+        num_fresh = (num_steps > 0) & start.is_fresh
+
+    def evaluations(step: StepCost) -> Any:
+        total = step.per_attempt * num_steps + step.per_fresh * num_fresh + step.at_start * start.is_initialised
+        return total.astype(jnp.int32)
+
+    nfe_diffusion = None if cost.diffusion is None else evaluations(cost.diffusion)
+    return Counts(evaluations(cost.total), num_steps, num_accepted, num_rejected, nfe_diffusion)
 
 
 @eqx.filter_jit
 def read_records(
-    recorder: RecordingController, state: RecorderState, result: diffrax.RESULTS, y0: Any, t1: Any, final_time: Any
+    recorder: StepRecorder, state: RecorderState, result: diffrax.RESULTS, y0: Any, t1: Any, final_time: Any
 ) -> tuple[Record, Any]:
     """The kept steps in the user's time as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
@@ -69,8 +80,11 @@ def read_records(
     """
     kept = state.kept
     assert kept is not None
+    assert recorder.sampler is not None
+    assert recorder.draws is not None
     direction = jnp.where(recorder.t0 < t1, 1, -1)
     t0, dtype = recorder.t0 * direction, recorder.t0.dtype
+    last = jnp.asarray(t1, dtype) * direction
     taken = kept.end - kept.start
     size = taken
     if recorder.duration is None:
@@ -78,26 +92,37 @@ def read_records(
         size = jnp.clip(end - kept.start, _SMALLEST_SHARE * taken, taken)
         duration = state.last_end - t0
     else:
-        end = jnp.asarray(t1, dtype) * direction
+        end = last
         duration = recorder.duration
     is_valid = (state.num_accepted > 0) & diffrax.is_okay(result) & jnp.all(taken > 0)
+    # Inside the solve, beyond which a Brownian path can not be asked.
+    spare_end = jnp.minimum(t0 + _SPARE_SIZE, last)
+    spare = spare_end - t0
 
     def safe(value: Any, substitute: Any) -> Any:
         return jnp.where(is_valid, value, jnp.asarray(substitute, value.dtype))
 
-    start, size, taken = safe(kept.start, t0), safe(size, 1e-3), safe(taken, 1e-3)
-    limit = jnp.where(size < taken, start + size, safe(kept.end, t0 + 1e-3))
+    def safe_state(stored: Any) -> Any:
+        return tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(restored(stored, y0)))
+
+    start, size, taken = safe(kept.start, t0), safe(size, spare), safe(taken, spare)
+    hidden = seed = None
+    if kept.hidden is not None:
+        hidden = HiddenState(safe_state(kept.hidden.y), kept.hidden.is_after_jump)
+    if recorder.sampler.increment == "fresh":
+        seed = noise_seed(recorder.draws.bits)
+    limit = jnp.where(size < taken, start + size, safe(kept.end, spare_end))
     record = Record(
         t=direction * start,
         h=direction * size,
-        y=tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(kept_states(kept, y0))),
-        carry=direction * limit,
-        remaining=direction * safe(end - start, 1e-3),
+        y=safe_state(kept.y),
+        carry=StepCarry(direction * limit, hidden, seed),
+        remaining=direction * safe(end - start, _SPARE_SIZE),
         drawn=DrawnStep(
             elapsed=start - t0,
-            size=size,
-            measure=taken,
-            duration=jnp.broadcast_to(safe(duration, 1e-3), size.shape),
+            size=safe(size, _SPARE_SIZE),
+            measure=safe(taken, _SPARE_SIZE),
+            duration=jnp.broadcast_to(safe(duration, _SPARE_SIZE), size.shape),
             num_accepted=jnp.broadcast_to(state.num_accepted, size.shape),
             is_end_known=recorder.duration is not None,
         ),

@@ -1,18 +1,14 @@
-"""Keeping the drawn steps while diffrax solves: a step size controller around the user's own.
-
-A controller sees every attempted step and whether it is accepted, and its state survives rejection, so that nothing
-else of the solve needs to change.
-"""
+"""Keeping the drawn steps while diffrax solves: what is carried from attempt to attempt."""
 
 import dataclasses
 from typing import Any, NamedTuple, final
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from lrnde_core import AbstractSampler, AcceptedStep, Draw
+from lrnde_diffrax._stepping import HiddenState
 
 
 class KeptSteps(NamedTuple):
@@ -20,11 +16,13 @@ class KeptSteps(NamedTuple):
 
     - `start`, `end`: of shape `(num_samples,)`. `y`: the state at `start`, each leaf of shape `(num_samples, *leaf)`;
       as unsigned integers of the same bits, unless the recorder keeps gradients.
+    - `hidden`: the second state of reversible Heun there, likewise; else `None`.
     """
 
     start: Any
     end: Any
     y: Any
+    hidden: HiddenState | None
 
 
 class RecorderState(NamedTuple):
@@ -32,123 +30,148 @@ class RecorderState(NamedTuple):
 
     - `controller_state`: of the user's controller.
     - `num_accepted`: accepted steps so far. `last_end`: where the last of them ended.
+    - `last_size`, `smallest_size`: its size, and the smallest of those before it; `None` without noise.
     - `is_fresh`: whether the next attempt must evaluate its first stage. `num_fresh`: attempts so far that had to.
+    - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
     - `kept`: `None` where nothing is recorded.
     """
 
     controller_state: Any
     num_accepted: Any
     last_end: Any
+    last_size: Any
+    smallest_size: Any
     is_fresh: Any
     num_fresh: Any
+    hidden: Any
     kept: KeptSteps | None
 
 
-@final
-class RecordingController(diffrax.AbstractAdaptiveStepSizeController[RecorderState, Any]):
-    """The user's controller, unchanged, and beside it the steps that a sampler keeps.
+class Attempt(NamedTuple):
+    """One attempted step from `(t0, y0)` to `(t1, y1)`, and what the user's controller said of it.
 
-    - `controller`: the user's. `sampler`, `draws`: what to keep, one step for each draw; `None` to count only.
+    - `y_error`: the solver's error estimate; `None` if it has none.
+    - `is_accepted`: whether the step is kept. `made_jump`: whether the field jumps at its end.
+    """
+
+    t0: Any
+    t1: Any
+    y0: Any
+    y1: Any
+    y_error: Any
+    is_accepted: Any
+    made_jump: Any
+
+
+@final
+class StepRecorder(eqx.Module):
+    """Keeps the steps that a sampler wants, one for each draw.
+
+    - `sampler`, `draws`: what to keep; `None` to count only.
     - `t0`: start of the solve, in the user's time until `wrap` turns it. `duration`: its length, `None` where an event
       decides it.
     - `is_start_fresh`: whether the first attempt evaluates its first stage (not, where a solver state is passed in).
-    - `keeps_gradient`: whether the kept state keeps its gradient.
+    - `hidden_start`: the second state of reversible Heun where a solve is resumed; `None` for the initial state.
+    - `keeps_gradient`: whether the kept state keeps its gradient. `has_hidden_state`: whether the solver is reversible
+      Heun. `has_noise`: whether sizes are of interest.
     """
 
-    controller: diffrax.AbstractAdaptiveStepSizeController[Any, Any]
     sampler: AbstractSampler | None = eqx.field(static=True)
     draws: Draw | None
     t0: Any
     duration: Any
     is_start_fresh: Any
+    hidden_start: Any
     keeps_gradient: bool = eqx.field(static=True)
+    has_hidden_state: bool = eqx.field(static=True)
+    has_noise: bool = eqx.field(static=True)
 
-    @property
-    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.controller.rtol
-
-    @property
-    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.controller.atol
-
-    @property
-    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.controller.norm
-
-    def wrap(self, direction: Any) -> "RecordingController":
-        return dataclasses.replace(self, controller=self.controller.wrap(direction), t0=self.t0 * direction)
-
-    def init(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
-    ) -> tuple[Any, RecorderState]:
-        end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, self.initial_state(controller_state, y0)
+    def wrap(self, direction: Any) -> "StepRecorder":
+        return dataclasses.replace(self, t0=self.t0 * direction)
 
     def initial_state(self, controller_state: Any, y0: Any) -> RecorderState:
-        """The recorder's state before the first attempt; `y0` has the dtypes of the solve."""
-        kept = None
+        """The state before the first attempt; `y0` has the dtypes of the solve."""
+        is_fresh = jnp.asarray(self.is_start_fresh, bool)
+        infinite = jnp.full_like(self.t0, jnp.inf) if self.has_noise else None
+        hidden = kept = None
         if self.draws is not None:
+            if self.has_hidden_state:
+                hidden = self._stored(y0 if self.hidden_start is None else self.hidden_start)
             (num_samples,) = self.draws.bits.shape
             times = jnp.zeros((num_samples,), self.t0.dtype)
-            y0 = y0 if self.keeps_gradient else jax.tree.map(_to_bits, y0)
-            states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), y0)
-            kept = KeptSteps(times, times, states)
+            states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), self._stored(y0))
+            kept_hidden = HiddenState(states, jnp.zeros((num_samples,), bool)) if self.has_hidden_state else None
+            kept = KeptSteps(times, times, states, kept_hidden)
         return RecorderState(
             controller_state,
             num_accepted=jnp.zeros((), jnp.int32),
             last_end=jnp.zeros((), self.t0.dtype),
-            is_fresh=jnp.asarray(self.is_start_fresh, bool),
+            last_size=infinite,
+            smallest_size=infinite,
+            is_fresh=is_fresh,
             num_fresh=jnp.zeros((), jnp.int32),
+            hidden=hidden,
             kept=kept,
         )
 
-    def adapt_step_size(
-        self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1_candidate: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
-        controller_state: RecorderState,
-    ) -> Any:
-        state = controller_state
-        keep_step, next_t0, next_t1, made_jump, inner_state, result = self.controller.adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, state.controller_state
-        )
-        new_state = RecorderState(
-            inner_state,
-            num_accepted=state.num_accepted + jnp.where(keep_step, 1, 0).astype(jnp.int32),
-            last_end=jnp.where(keep_step, jax.lax.stop_gradient(t1), state.last_end),
-            is_fresh=jnp.where(keep_step, made_jump, state.is_fresh),
+    def record(self, state: RecorderState, attempt: Attempt, controller_state: Any) -> RecorderState:
+        """The state after an attempt."""
+        t0, t1 = jax.lax.stop_gradient((attempt.t0, attempt.t1))
+        attempt = attempt._replace(t0=t0, t1=t1)
+        is_accepted = attempt.is_accepted
+        last_size, smallest_size = state.last_size, state.smallest_size
+        if self.has_noise:
+            smallest_size = jnp.where(is_accepted, jnp.minimum(smallest_size, last_size), smallest_size)
+            last_size = jnp.where(is_accepted, t1 - t0, last_size)
+        return RecorderState(
+            controller_state,
+            num_accepted=state.num_accepted + jnp.where(is_accepted, 1, 0).astype(jnp.int32),
+            last_end=jnp.where(is_accepted, t1, state.last_end),
+            last_size=last_size,
+            smallest_size=smallest_size,
+            is_fresh=jnp.where(is_accepted, attempt.made_jump, state.is_fresh),
             num_fresh=state.num_fresh + state.is_fresh.astype(jnp.int32),
-            kept=None if state.kept is None else self._keep(state.kept, keep_step, state.num_accepted, t0, t1, y0),
+            hidden=None if state.hidden is None else self._next_hidden(state.hidden, attempt),
+            kept=None if state.kept is None else self._keep(state, attempt),
         )
-        return keep_step, next_t0, next_t1, made_jump, new_state, result
 
-    def _keep(self, kept: KeptSteps, keep_step: Any, num_accepted: Any, t0: Any, t1: Any, y: Any) -> KeptSteps:
+    def _keep(self, state: RecorderState, attempt: Attempt) -> KeptSteps:
         assert self.sampler is not None
         assert self.draws is not None
-        t0, t1 = jax.lax.stop_gradient((t0, t1))
-        if not self.keeps_gradient:
-            # As integers they have no cotangents, which a loop would otherwise carry through the backward pass.
-            y = jax.tree.map(_to_bits, y)
-        index = (num_accepted + 1).astype(jnp.uint32)
+        assert state.kept is not None
+        kept, (t0, t1) = state.kept, attempt[:2]
+        index = (state.num_accepted + 1).astype(jnp.uint32)
         with jax.numpy_dtype_promotion("standard"):
             step = AcceptedStep(index, elapsed=t0 - self.t0, size=t1 - t0, duration=self.duration)
-            is_kept = self.sampler.keep(self.draws, step) & keep_step
-        return KeptSteps(
-            jnp.where(is_kept, t0, kept.start),
-            jnp.where(is_kept, t1, kept.end),
-            jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), y, kept.y),
-        )
+            is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
+        # Only after a jump does reversible Heun evaluate its first stage anew.
+        hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
+        new = KeptSteps(t0, t1, self._stored(attempt.y0), hidden)
+        return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
+
+    def _next_hidden(self, hidden: Any, attempt: Attempt) -> Any:
+        """The second state at the end of the step.
+
+        Reversible Heun makes it 2 y0 - hidden + k0, and y1 and its error estimate of the increments k0 and k1 such that
+        y1 - error = y0 + k0.
+        """
+
+        def follow(old: Any, y0: Any, y1: Any, error: Any) -> Any:
+            return jnp.where(attempt.is_accepted, y0 + (y1 - error) - old, old)
+
+        like = attempt.y0
+        values = jax.tree.map(follow, restored(hidden, like), like, attempt.y1, attempt.y_error)
+        return self._stored(values)
+
+    def _stored(self, y: Any) -> Any:
+        # As integers they have no cotangents, which a loop would otherwise carry through the backward pass.
+        return y if self.keeps_gradient else jax.tree.map(_to_bits, y)
 
 
-def kept_states(kept: KeptSteps, like: Any) -> Any:
-    """The kept states with the dtypes of `like`."""
+def restored(stored: Any, like: Any) -> Any:
+    """Stored states with the dtypes of `like`."""
     return jax.tree.map(
-        lambda leaf, y: leaf if leaf.dtype == y.dtype else jax.lax.bitcast_convert_type(leaf, y.dtype), kept.y, like
+        lambda leaf, y: leaf if leaf.dtype == y.dtype else jax.lax.bitcast_convert_type(leaf, y.dtype), stored, like
     )
 
 

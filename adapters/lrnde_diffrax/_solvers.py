@@ -1,56 +1,76 @@
-"""What diffrax's solvers are, as far as a local step and the counts need to know."""
+"""What diffrax's solvers are, as far as a local step needs to know."""
 
-import dataclasses
 import functools
-from typing import Any, final
+from typing import Any
 
 import diffrax
-import jax
 
 from lrnde_core import ExplicitTableau
 
 EULER = ExplicitTableau(a=(), b=(1.0,), c=(0.0,), error=None)
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class StepCost:
-    """Vector-field evaluations of a solve: `per_attempt` for each attempted step, and more where stages are not reused.
-
-    - `per_fresh`: more for each attempt whose carried first stage is missing (the first steps) or stale (after a jump).
-    - `at_start`: more at the start of a solve that is given no solver state.
-    - `is_start_fresh`: whether the attempts before the first acceptance count as fresh.
-    """
-
-    per_attempt: int
-    per_fresh: int = 0
-    at_start: int = 0
-    is_start_fresh: bool = True
-
-
-def is_sde(terms: Any) -> bool:
-    """Whether a Brownian path drives the equation."""
-    return any(_is_brownian(leaf) for leaf in jax.tree.leaves(terms, is_leaf=_is_brownian))
-
-
-def is_ode(terms: Any) -> bool:
-    """Whether the vector field of `terms` is dy/dt itself."""
-    if isinstance(terms, diffrax.MultiTerm):
-        return all(is_ode(term) for term in terms.terms)
-    return isinstance(terms, diffrax.ODETerm)
-
-
-def has_memory(solver: Any) -> bool:
-    """Whether the solver carries more from step to step than an evaluation it could repeat."""
-    if type(solver) is diffrax.HalfSolver:
-        return has_memory(solver.solver)
-    return isinstance(solver, diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint)
-
-
 def solver_name(solver: Any) -> str:
     """The solver's class as the user wrote it, such as `HalfSolver(Heun)`."""
     name = type(solver).__name__
     return f"{name}({solver_name(solver.solver)})" if isinstance(solver, diffrax.AbstractWrappedSolver) else name
+
+
+def solver_code(solver: Any) -> str:
+    """The solver as one would write it, such as `diffrax.HalfSolver(diffrax.Heun())`."""
+    inner = solver_code(solver.solver) if isinstance(solver, diffrax.AbstractWrappedSolver) else ""
+    return f"diffrax.{type(solver).__name__}({inner})"
+
+
+def estimates_error(solver: Any) -> bool:
+    """Whether a step of the solver comes with an estimate of its error."""
+    if isinstance(solver, diffrax.AbstractAdaptiveSolver):  # sees through diffrax's wrappers
+        return True
+    if isinstance(solver, diffrax.AbstractWrappedSolver):
+        return estimates_error(solver.solver)
+    # Some stochastic Runge--Kutta solvers have an estimate without being marked as adaptive.
+    return isinstance(solver, diffrax.AbstractSRK) and solver.tableau.b_error is not None
+
+
+def has_hidden_state(solver: Any) -> bool:
+    """Whether the solver carries a second state, the one that the recorder can follow."""
+    return type(solver) is diffrax.ReversibleHeun
+
+
+def has_unknown_memory(solver: Any) -> bool:
+    """Whether the solver carries more from step to step than the recorder can follow or a step can evaluate again."""
+    # Sees through diffrax's wrappers.
+    memory = diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint
+    return isinstance(solver, memory) and not has_hidden_state(solver)
+
+
+def is_doubling(solver: Any) -> bool:
+    """Whether the error is estimated by doing a step whole and in two halves."""
+    return type(solver) is diffrax.HalfSolver
+
+
+def rounding_factor(solver: Any) -> float:
+    """How roundings of the increments add up in the error estimate; see `lrnde_core.StepEstimate`."""
+    if is_doubling(solver):
+        return 2.0
+    if isinstance(solver, diffrax.AbstractWrappedSolver):
+        return rounding_factor(solver.solver)
+    if isinstance(solver, diffrax.AbstractRungeKutta) and isinstance(solver.tableau, diffrax.ButcherTableau):
+        return float(abs(solver.tableau.b_error).sum())
+    if isinstance(solver, diffrax.AbstractSRK) and solver.tableau.b_error is not None:
+        return float(abs(solver.tableau.b_error).sum())
+    return 1.0
+
+
+def adds_terms_apart(solver: Any) -> bool:
+    """Whether the error estimate sums the increments of drift and noise apart, or those of several steps.
+
+    They may cancel in the new state while their roundings in the estimate do not.
+    """
+    if is_doubling(solver) or isinstance(solver, diffrax.AbstractWrappedSolver):
+        return True
+    # These sum whole stages.
+    return not isinstance(solver, diffrax.AbstractRungeKutta | diffrax.ReversibleHeun)
 
 
 def explicit_tableau(solver: Any) -> ExplicitTableau | None:
@@ -60,26 +80,6 @@ def explicit_tableau(solver: Any) -> ExplicitTableau | None:
     if isinstance(solver, diffrax.AbstractWrappedSolver) or not isinstance(solver, diffrax.AbstractERK):
         return None
     return _convert(_ByIdentity(solver.tableau)) if isinstance(solver.tableau, diffrax.ButcherTableau) else None
-
-
-def step_cost(solver: Any, *, is_field_expensive: bool) -> StepCost | None:
-    """The evaluations of a solve with `solver`; `None` where they can not be told.
-
-    - `is_field_expensive`: what diffrax's terms say of themselves; solvers then do not reuse their last stage.
-    """
-    if type(solver) is diffrax.HalfSolver:
-        # Two half steps and a whole one; the second half step reuses the last stage of the first.
-        inner = step_cost(solver.solver, is_field_expensive=is_field_expensive)
-        if inner is None or inner.at_start:
-            return None
-        return StepCost(3 * inner.per_attempt, 2 * inner.per_fresh)
-    if type(solver) is diffrax.ReversibleHeun:
-        return StepCost(1, 1, at_start=1, is_start_fresh=False)
-    tableau = explicit_tableau(solver)
-    if tableau is None:
-        return None
-    reuses_last_stage = tableau is not EULER and solver.tableau.fsal and not is_field_expensive
-    return StepCost(tableau.num_stages - 1, 1) if reuses_last_stage else StepCost(tableau.num_stages)
 
 
 class _ByIdentity:
@@ -104,7 +104,3 @@ def _convert(tableau: _ByIdentity) -> ExplicitTableau:
         c=(0.0, *butcher.c.tolist()),
         error=tuple(butcher.b_error.tolist()),
     )
-
-
-def _is_brownian(value: Any) -> bool:
-    return isinstance(value, diffrax.AbstractBrownianPath)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from lrnde_diffrax._adjoint import copy_saveat, delegate
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._recorder import RecorderState, RecordingController
+from lrnde_diffrax._controllers import recording_controller
+from lrnde_diffrax._recorder import RecorderState, StepRecorder
 
 
-def solve_recorded(arguments: Arguments, recorder: RecordingController) -> tuple[Any, RecorderState, Any]:
+def solve_recorded(arguments: Arguments, recorder: StepRecorder) -> tuple[Any, RecorderState, Any]:
     """The solution as the bare call returns it, the recorder's state, and the final time where an event may decide it.
 
     The final time is `None` where the solve can only end at the end of a step.
@@ -24,7 +25,7 @@ def solve_recorded(arguments: Arguments, recorder: RecordingController) -> tuple
         "saveat": copy_saveat(
             saveat, subs=(saveat.subs, _FINAL_TIME) if adds_final_time else saveat.subs, controller_state=True
         ),
-        "stepsize_controller": recorder,
+        "stepsize_controller": recording_controller(arguments["stepsize_controller"], recorder),
         "adjoint": delegate(arguments["adjoint"]),
     }
     if arguments["controller_state"] is not None:

@@ -1,17 +1,36 @@
-"""One step of any one-step diffrax solver through its own `init` and `step`."""
+"""One step of any diffrax solver through its own `init` and `step`."""
 
-from typing import Any, cast
+import functools
+from typing import Any, NamedTuple, cast
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 
 from lrnde_core import Leaves, StepEstimate, largest_magnitude
+from lrnde_diffrax._solvers import adds_terms_apart, is_doubling, rounding_factor
+from lrnde_diffrax._terms import is_ode, summands, wrap_terms
 
 # What diffrax puts in place of a root finder's tolerances until it knows the controller.
 _FROM_CONTROLLER = cast("Any", diffrax.ImplicitEuler().root_finder).rtol
 _TOLERANCES = ("rtol", "atol", "norm")
+
+_CONTROLLED = (diffrax.ControlTerm, diffrax.UnderdampedLangevinDiffusionTerm)
+
+# Operators that hold a function: what it closes over has no absolute value.
+_OPAQUE = lx.FunctionLinearOperator | lx.JacobianLinearOperator
+
+
+class HiddenState(NamedTuple):
+    """The second state of reversible Heun at the start of a step: `y`, and whether a jump of the field lies before it.
+
+    The field there, which the solver carries too, is evaluated anew, so that its gradient is not lost.
+    """
+
+    y: Any
+    is_after_jump: Any
 
 
 def prepare_solver(solver: Any, controller: Any) -> Any:
@@ -26,25 +45,50 @@ def prepare_solver(solver: Any, controller: Any) -> Any:
         names = [name for name in _TOLERANCES if getattr(solver.root_finder, name) is _FROM_CONTROLLER]
         values = [jax.lax.stop_gradient(getattr(controller, n)) if n != "norm" else controller.norm for n in names]
         solver = eqx.tree_at(lambda s: [getattr(s.root_finder, name) for name in names], solver, values)
-    if isinstance(solver, diffrax.AbstractRungeKutta) and solver.scan_kind is None:
-        # As diffrax's own `DirectAdjoint` does: the default can not be differentiated forward.
-        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda x: x is None)
+    # The default of either can not be differentiated forward.
+    kinds = {diffrax.AbstractRungeKutta: "bounded", diffrax.AbstractSRK: "lax"}
+    for cls, kind in kinds.items():
+        if isinstance(solver, cls) and solver.scan_kind is None:
+            solver = eqx.tree_at(lambda s: s.scan_kind, solver, kind, is_leaf=lambda x: x is None)
     return solver
 
 
-def take_step(solver: Any, terms: Any, args: Any, t: Any, end: Any, y: Any) -> StepEstimate:
-    """One step from `(t, y)` to `end`, with a fresh solver state.
+def evaluates_magnitude(solver: Any, terms: Any) -> bool:
+    """Whether `take_step` evaluates all terms once more, for the rounding floor."""
+    return adds_terms_apart(solver) and not is_ode(terms)
 
-    Where the stages can not be seen, the change over the step stands for their magnitude.
+
+def take_step(
+    solver: Any, terms: Any, args: Any, t: Any, end: Any, y: Any, *, hidden: HiddenState | None = None
+) -> StepEstimate:
+    """One step from `(t, y)` to `end` in the user's time, as the solver takes it in a solve.
+
+    - `hidden`: of reversible Heun, which goes on from it; other solvers start afresh.
+
+    The magnitude is that of the stages, where the error estimate is a sum of these. Where it sums drift and noise or
+    several steps apart, it is that of these parts. Where neither can be told, the change over the step stands for it.
     """
-    state = solver.init(terms, t, end, y, args)
+    magnitude = None
+    if evaluates_magnitude(solver, terms):
+        magnitude = _sum_of_parts(terms, args, t, end, y, is_halved=is_doubling(solver))
+    direction = jnp.where(end >= t, 1, -1)
+    terms, t, end = wrap_terms(terms, direction), t * direction, end * direction
+    if hidden is None:
+        state = solver.init(terms, t, end, y, args)
+    else:
+        y_hat = jax.tree.map(lambda new, old: jnp.where(hidden.is_after_jump, new, old), y, hidden.y)
+        state = hidden.y, terms.vf(t, y_hat, args)
     y1, error, dense_info, _, _ = solver.step(terms, t, end, y, args, state, made_jump=False)
     y_leaves, y1_leaves = _leaves(y), _leaves(y1)
-    if "k" in dense_info:
+    error_leaves = None if error is None else _leaves(error)
+    if magnitude is None and "k" in dense_info:
         magnitude = _stage_magnitude(dense_info["k"], y)
-    else:
+    elif magnitude is None:
         magnitude = tuple(abs(new - old) for new, old in zip(y1_leaves, y_leaves, strict=True))
-    return StepEstimate(y1_leaves, None if error is None else _leaves(error), magnitude, None)
+        if error_leaves is not None:
+            # Exactly the larger of its two stages for reversible Heun.
+            magnitude = tuple(change + abs(part) for change, part in zip(magnitude, error_leaves, strict=True))
+    return StepEstimate(y1_leaves, error_leaves, magnitude, None, rounding_factor(solver))
 
 
 def _stage_magnitude(stages: Any, y: Any) -> Leaves:
@@ -52,6 +96,41 @@ def _stage_magnitude(stages: Any, y: Any) -> Leaves:
     is_single = jax.tree.structure(stages) == jax.tree.structure(y)
     trees = [stages] if is_single else list(stages)
     return largest_magnitude([tuple(jnp.max(abs(leaf), axis=0) for leaf in _leaves(tree)) for tree in trees])
+
+
+def _sum_of_parts(terms: Any, args: Any, t: Any, end: Any, y: Any, *, is_halved: bool) -> Leaves:
+    """The sum over terms of abs(vector field) abs(control) at the start of the step: one evaluation of each term.
+
+    The controls of the two halves are added up without sign, since those of noise may cancel. Those of a Brownian tree
+    are differences of its values, which the compiler may round otherwise from place to place; so these count too.
+    """
+    lower, upper = jnp.minimum(t, end), jnp.maximum(t, end)
+    times = jnp.stack([lower, lower + 0.5 * (upper - lower), upper] if is_halved else [lower, upper])
+    total = tuple(jnp.zeros_like(leaf) for leaf in _leaves(y))
+    for term in summands(terms):
+        # One request in the compiled program: a Brownian tree is dear to compile.
+        controls = jax.vmap(term.contr)(times[:-1], times[1:])
+        path = term.control if isinstance(term, _CONTROLLED) else None
+        if is_halved and isinstance(path, diffrax.VirtualBrownianTree):
+            value = path.evaluate(lower)
+            controls = jax.tree.map(lambda two, one: jnp.concatenate([two, one[None]]), controls, value)
+        field = term.vf(t, y, args)
+        parts = jax.vmap(functools.partial(_absolute_product, term, field))(controls)
+        total = tuple(a + jnp.sum(b, axis=0) for a, b in zip(total, _leaves(parts), strict=True))
+    return total
+
+
+def _absolute_product(term: Any, field: Any, control: Any) -> Any:
+    """abs(field) abs(control) where both are known to be made of numbers, else abs(field control)."""
+    is_known = isinstance(term, diffrax.ODETerm | diffrax.ControlTerm)
+    nodes = jax.tree.leaves(field, is_leaf=lambda node: isinstance(node, _OPAQUE))
+    if is_known and not any(isinstance(node, _OPAQUE) for node in nodes):
+        field, control = jax.tree.map(_absolute, (field, control))
+    return jax.tree.map(abs, term.prod(field, control))
+
+
+def _absolute(leaf: Any) -> Any:
+    return abs(leaf) if eqx.is_inexact_array(leaf) else leaf
 
 
 def _leaves(tree: Any) -> Leaves:

@@ -1,0 +1,139 @@
+"""What a `diffeqsolve` call can not serve, with the reason and what would work instead."""
+
+import diffrax
+import jax
+
+from lrnde_core import Capability
+from lrnde_diffrax._adjoint import can_differentiate_states
+from lrnde_diffrax._arguments import Arguments
+from lrnde_diffrax._controllers import is_adaptive
+from lrnde_diffrax._method import Method
+from lrnde_diffrax._solvers import estimates_error, has_unknown_memory, solver_code, solver_name
+from lrnde_diffrax._terms import brownian_paths, drift_terms, is_ode, is_sde
+
+_STEP_HEURISTICS = (Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE)
+_HEURISTICS = (*_STEP_HEURISTICS, Capability.POINT_HEURISTICS)
+
+
+def unsupported(arguments: Arguments, method: Method, *, has_stiffness_pair: bool) -> list[tuple[Capability, str]]:
+    """Every refusal, in the order in which it should be read."""
+    # Later entries for one capability would win, so each is refused once, for the first reason that holds.
+    reasons: dict[Capability, str] = {}
+    everything = _refuse_everything(arguments)
+    if everything is not None:
+        reasons |= dict.fromkeys(_HEURISTICS, everything)
+    name = solver_name(method.solver)
+    if has_unknown_memory(method.solver):
+        memory = (
+            f"`{name}` carries more than the state from step to step, so a step of it taken alone is not the solver's "
+            "own; use a one-step method such as `diffrax.Tsit5()` or `diffrax.Heun()`, or a heuristic of a point at "
+            'the start of the step, such as `TaylorDerivative(2, at="step")`.'
+        )
+        for capability in (*_STEP_HEURISTICS, Capability.POINT_INSIDE_STEP):
+            reasons.setdefault(capability, memory)
+    refuse_equation = _refuse_of_sde if is_sde(arguments["terms"]) else _refuse_of_ode
+    for capability, reason in refuse_equation(arguments, method).items():
+        reasons.setdefault(capability, reason)
+    if not has_stiffness_pair:
+        reasons.setdefault(
+            Capability.STIFFNESS_ESTIMATE,
+            f"`{name}` has no two stages at the end of its step to compare; use `diffrax.Tsit5()`, "
+            "`diffrax.Dopri5()` or `diffrax.Dopri8()`, or `ErrorEstimate()`.",
+        )
+    if not is_adaptive(arguments["stepsize_controller"]):
+        reasons.setdefault(
+            Capability.RESTARTED_STEP,
+            'fixed steps have no tolerance to choose a step by; use `local_start="step"`.',
+        )
+    adjoint = arguments["adjoint"]
+    if not can_differentiate_states(adjoint):
+        reasons[Capability.FULL_GRADIENT] = (
+            f"the gradient of the states inside the solve is lost under `{type(adjoint).__name__}` (silently 0); use "
+            '`diffrax.RecursiveCheckpointAdjoint()` or `diffrax.DirectAdjoint()`, or `gradient="local"`.'
+        )
+    return list(reasons.items())
+
+
+def _refuse_of_ode(arguments: Arguments, method: Method) -> dict[Capability, str]:
+    terms = arguments["terms"]
+    reasons = {
+        Capability.FRESH_INCREMENT: (
+            "no `diffrax.AbstractBrownianPath` drives the equation, so there is no increment to draw; use "
+            '`increment="path"`.'
+        )
+    }
+    if not is_ode(terms):
+        control = (
+            f"the vector field of a `{type(terms).__name__}` is not dy/dt; pass `term.to_ode()` in its place where the "
+            "control is differentiable, or use a heuristic of a step such as `ErrorEstimate()`."
+        )
+        reasons[Capability.POINT_HEURISTICS] = control
+        reasons[Capability.RESTARTED_STEP] = control
+    elif method.tableau is None:
+        reasons[Capability.RESTARTED_STEP] = (
+            f'`{solver_name(method.solver)}` can not be given its first stage; use `local_start="step"` or an explicit '
+            "method such as `diffrax.Tsit5()`."
+        )
+    return reasons
+
+
+def _refuse_of_sde(arguments: Arguments, method: Method) -> dict[Capability, str]:
+    terms = arguments["terms"]
+    reasons = {
+        Capability.STIFFNESS_ESTIMATE: (
+            "two stages of a stochastic step differ by their noise, so their quotient estimates no stiffness; use "
+            "`ErrorEstimate()`."
+        ),
+        Capability.POINT_INSIDE_STEP: (
+            "inside a step of a stochastic equation the state is not known; use the start of the step, "
+            '`TaylorDerivative(2, at="step")`.'
+        ),
+        Capability.RESTARTED_STEP: (
+            "an automatic first step is not defined for a stochastic equation; use a sampler with "
+            '`local_start="step"`, and with `increment="fresh"` for a step along new noise.'
+        ),
+    }
+    if not drift_terms(terms):
+        reasons[Capability.POINT_HEURISTICS] = (
+            "no `diffrax.ODETerm` says what the drift is, or a further term without noise adds to it; use a "
+            "`diffrax.MultiTerm(diffrax.ODETerm(...), diffrax.ControlTerm(...))`, or a heuristic of a step such as "
+            "`ErrorEstimate()`."
+        )
+    is_unsafe = any(isinstance(path, diffrax.UnsafeBrownianPath) for path in brownian_paths(terms))
+    if is_unsafe and method.is_doubled:
+        reasons[Capability.ERROR_ESTIMATE] = (
+            "step doubling asks the path at the middle of the step, where an `UnsafeBrownianPath` knows nothing of its "
+            "increment over the whole step; use a `diffrax.VirtualBrownianTree`."
+        )
+    return reasons
+
+
+def _refuse_everything(arguments: Arguments) -> str | None:
+    solver, terms, controller = arguments["solver"], arguments["terms"], arguments["stepsize_controller"]
+    name = solver_name(solver)
+    if arguments.is_complex:
+        return "complex states are not supported; split the state into its real and imaginary parts."
+    if not jax.tree.leaves(arguments.y0):
+        return "the state holds no arrays."
+    if is_adaptive(controller) and not estimates_error(solver):
+        return _refuse_without_estimate(arguments)
+    if not isinstance(terms, diffrax.AbstractTerm):
+        if is_sde(terms):
+            return "the terms are not one term; pass `diffrax.MultiTerm(drift, diffusion)` in place of a tuple of them."
+        return f"`{name}` solves several coupled terms; use a solver of a single term, such as `diffrax.Tsit5()`."
+    return None
+
+
+def _refuse_without_estimate(arguments: Arguments) -> str:
+    solver = arguments["solver"]
+    doubled = f"`diffrax.HalfSolver({solver_code(solver)})`"
+    if not is_sde(arguments["terms"]):
+        alternatives = f"an adaptive solver such as `diffrax.Tsit5()` or {doubled}"
+    elif type(solver) is diffrax.Euler:
+        alternatives = "`diffrax.HalfSolver(diffrax.ItoMilstein())`, which converges to the same (Ito) solution"
+    else:
+        alternatives = f"{doubled}, or a solver with an estimate of its own such as `diffrax.SPaRK()`"
+    return (
+        f"`{solver_name(solver)}` does not estimate its error; use {alternatives}, with "
+        "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
+    )

@@ -1,0 +1,173 @@
+"""Solves with fixed steps: their steps are recorded, and their errors estimated by step doubling where need be."""
+
+import dataclasses
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+import pytest
+
+import lrnde_core as lrnde
+from tests.adapters.diffrax import sde_problems as problems
+
+RTOL, ATOL = 1e-3, 1e-4
+ERROR = lrnde.ErrorEstimate(rtol=RTOL, atol=ATOL)
+SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=ERROR, num_samples=20)
+DRAWS = (np.arange(20) + 0.5) / 20
+TIMES = [0.0, 0.05, 0.2, 0.3, 0.6, 1.0]
+
+
+def _ratio(y: Any, y1: Any, error: Any) -> Any:
+    return problems.error_ratio(np.asarray(y), np.asarray(y1), np.asarray(error), RTOL, ATOL)
+
+
+def _sampled(solution: Any, report: Any) -> list[Any]:
+    """For each sample its index, and of its step: start, end, state, and the error ratio that was reported."""
+    ts, ys = np.asarray(solution.ts), np.asarray(solution.ys)
+    index = np.argmin(abs(np.asarray(report.sample.t)[:, None] - ts[:-1]), axis=1)
+    np.testing.assert_allclose(report.sample.h, np.diff(ts)[index], rtol=1e-12)
+    assert len(set(index)) > 3
+    ratios = np.asarray(report.sample.error_ratio)
+    return [(k, ts[i], ts[i + 1], ys[i], ratios[k]) for k, i in enumerate(index)]
+
+
+@pytest.mark.parametrize(
+    ("controller", "span", "dt0"),
+    [
+        (diffrax.ConstantStepSize(), (0.0, 1.0), 0.2),
+        (diffrax.ConstantStepSize(), (1.0, 0.0), -0.2),
+        (diffrax.StepTo(np.asarray(TIMES)), (0.0, 1.0), None),
+    ],
+    ids=["constant", "backward", "step_to"],
+)
+def test_euler_is_doubled(term, y0, shift, assert_same, controller, span, dt0):
+    saveat = diffrax.SaveAt(t0=True, steps=True)
+    options = {"stepsize_controller": controller, "saveat": saveat, "max_steps": 5}
+    arguments = (term, diffrax.Euler(), *span, dt0, y0, shift)
+    solution, report = SOLVE(*arguments, draw=DRAWS, **options)
+    assert_same(solution, diffrax.diffeqsolve(*arguments, **options))
+    weight, shift = np.asarray(term.vector_field.weight), np.asarray(shift)
+
+    def euler(t: float, t1: float, y: np.ndarray) -> np.ndarray:
+        return y + (t1 - t) * (np.tanh(weight @ y + t) + shift)
+
+    for _, t, t1, y, ratio in _sampled(solution, report):
+        middle = t + 0.5 * (t1 - t)
+        halves = euler(middle, t1, euler(t, middle, y))
+        np.testing.assert_allclose(ratio, _ratio(y, halves, halves - euler(t, t1, y)), rtol=1e-9)
+    assert report.nfe == report.num_steps == 5
+    assert report.nfe_extra == 20 * 2
+
+
+def test_embedded_error_is_used_where_there_is_one(term, y0, shift):
+    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), "max_steps": 5}
+    solution, report = SOLVE(term, diffrax.Bosh3(), 0.0, 1.0, 0.2, y0, shift, draw=DRAWS, **options)
+    solver = diffrax.Bosh3()
+
+    @jax.jit
+    def step(t: Any, t1: Any, y: Any) -> Any:
+        return solver.step(term, t, t1, y, shift, solver.init(term, t, t1, y, shift), made_jump=False)[:2]
+
+    for _, t, t1, y, ratio in _sampled(solution, report):
+        y1, error = step(t, t1, y)
+        np.testing.assert_allclose(ratio, _ratio(y, y1, error), rtol=1e-9)
+    assert report.nfe == 1 + 3 * report.num_steps
+
+
+def test_implicit_solver_with_tolerances_of_its_own(y0):
+    term = diffrax.ODETerm(lambda t, y, args: args * y)
+    solver = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(1e-12, 1e-12, optx.rms_norm))
+    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), "max_steps": 5}
+
+    def run(rate):
+        solution, report = SOLVE(term, solver, 0.0, 1.0, 0.2, y0, rate, draw=DRAWS, **options)
+        return report.penalty, (solution, report)
+
+    (_, (solution, report)), gradient = jax.value_and_grad(run, has_aux=True)(-1.5)
+    for _, t, t1, y, ratio in _sampled(solution, report):
+        h = t1 - t
+        y1 = y / (1 + 1.5 * h)
+        np.testing.assert_allclose(ratio, _ratio(y, y1, 0.75 * h * (y - y1)), rtol=1e-6)
+    assert report.nfe is None
+    assert gradient < 0  # stiffer is dearer
+
+
+@pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.EulerHeun()], ids=["euler", "euler_heun"])
+def test_stochastic_steps_are_doubled_along_the_path(solver):
+    equation = problems.terms("diagonal")
+    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), "max_steps": 5}
+    arguments = (equation, solver, 0.0, 1.0, 0.2, jnp.asarray(problems.Y0), 0.8)
+    solution, report = SOLVE(*arguments, draw=DRAWS, **options)
+
+    @jax.jit
+    def step(t: Any, t1: Any, y: Any) -> Any:
+        return solver.step(equation, t, t1, y, 0.8, None, made_jump=False)[0]
+
+    for _, t, t1, y, ratio in _sampled(solution, report):
+        middle = t + 0.5 * (t1 - t)
+        halves = step(middle, t1, step(t, middle, y))
+        np.testing.assert_allclose(ratio, _ratio(y, halves, halves - step(t, t1, y)), rtol=1e-8)
+    assert report.nfe_diffusion < report.nfe
+    assert report.num_rejected == 0
+
+
+def test_error_order_of_doubling():
+    # Predicted steps are the error ratio to the power 1 / p: p = 2 for Euler, and 1 with noise.
+    cases = [
+        (diffrax.ODETerm(problems.drift), diffrax.Euler(), 2.0),
+        (problems.terms("diagonal"), diffrax.Euler(), 1.0),
+    ]
+    cases += [(problems.terms("diagonal"), diffrax.SlowRK(), 2.0)]
+    predicted = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.PredictedSteps(rtol=RTOL, atol=ATOL))
+    for equation, solver, order in cases:
+        _, report = predicted(equation, solver, 0.0, 1.0, 0.2, jnp.asarray(problems.Y0), 0.8, draw=[0.3])
+        expected = report.sample.weight[0] * report.sample.error_ratio[0] ** (1 / order)
+        np.testing.assert_allclose(report.penalty, expected, rtol=1e-12)
+
+
+def test_unsafe_path_serves_solvers_with_an_estimate_of_their_own():
+    path = diffrax.UnsafeBrownianPath((2,), jax.random.key(0))
+    equation = problems.terms("diagonal", path)
+    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), "max_steps": 5, "adjoint": diffrax.ForwardMode()}
+    arguments = (equation, diffrax.Heun(), 0.0, 1.0, 0.2, jnp.asarray(problems.Y0), 0.8)
+    solution, report = SOLVE(*arguments, draw=DRAWS, **options)
+
+    @jax.jit
+    def step(t: Any, t1: Any, y: Any) -> Any:
+        return diffrax.Heun().step(equation, t, t1, y, 0.8, None, made_jump=False)[:2]
+
+    for _, t, t1, y, ratio in _sampled(solution, report):
+        y1, error = step(t, t1, y)
+        np.testing.assert_allclose(ratio, _ratio(y, y1, error), rtol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [False, True], ids=["ode", "sde"])
+def test_heuristics_of_a_point_need_no_tolerances(noise):
+    equation = problems.terms("diagonal") if noise else diffrax.ODETerm(problems.drift)
+    regularized = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.TaylorDerivative(2, at="step"))
+    arguments = (equation, diffrax.Euler(), 0.0, 1.0, 0.2, jnp.asarray(problems.Y0), 0.8)
+    _, report = regularized(*arguments, draw=[0.0])
+    # At t = 0 the second derivative of sin(3 t) - a y along the drift is 3 + a^2 y.
+    np.testing.assert_allclose(report.penalty, np.mean((3 + 0.8**2 * problems.Y0) ** 2), rtol=1e-12)
+    assert report.nfe_extra == 2
+
+
+def test_restarts_and_missing_tolerances_are_refused(term, y0, shift):
+    arguments = (term, diffrax.Tsit5(), 0.0, 1.0, 0.2, y0, shift)
+    with pytest.raises(lrnde.CapabilityError, match=r"`Tsit5` takes fixed steps.*ErrorEstimate\(rtol=1e-3"):
+        dataclasses.replace(SOLVE, heuristic=lrnde.ErrorEstimate())(*arguments, draw=DRAWS)
+    with pytest.raises(lrnde.CapabilityError, match=r'no tolerance to choose a step by.*local_start="step"'):
+        dataclasses.replace(SOLVE, sampler=lrnde.UniformTime(local_start="sample"))(*arguments, draw=DRAWS)
+
+
+def test_leapfrog_serves_heuristics_of_the_start_of_a_step(y0):
+    term = diffrax.ODETerm(lambda t, y, args: -y)
+    arguments = (term, diffrax.LeapfrogMidpoint(), 0.0, 1.0, 0.1, y0)
+    _, report = lrnde.regularize(diffrax.diffeqsolve)(*arguments, draw=[0.0])
+    np.testing.assert_allclose(report.penalty, np.mean(np.asarray(y0) ** 2), rtol=1e-12)
+    for heuristic in (ERROR, lrnde.TaylorDerivative(2)):
+        with pytest.raises(lrnde.CapabilityError, match=r'carries more than the state.*at="step"'):
+            lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic)(*arguments, draw=[0.0])
