@@ -15,5 +15,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("torch>=2.4", "torchdiffeq>=0.2.5"),
             install="lrnde[torchdiffeq]",
             api_version=(1, 0),
+            driver="lrnde_torchdiffeq._driver:TorchdiffeqDriver",
         )
     )

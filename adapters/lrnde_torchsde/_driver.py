@@ -1,0 +1,95 @@
+"""How the conformance suite drives torchsde."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+import torch
+import torchsde
+
+from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
+
+
+@final
+class TorchsdeDriver(AbstractDriver):
+    """`sdeint`, and `sdeint_adjoint` as the other adjoint, of equations with diagonal and additive noise."""
+
+    adapter: ClassVar[str] = "torchsde"
+    methods: ClassVar[tuple[Method, ...]] = (
+        Method("milstein-ito", "milstein-ito", native="milstein", calculus="ito", noise="diagonal"),
+        Method("heun", "heun-stratonovich", calculus="stratonovich", noise="diagonal"),
+        Method("euler", "euler-maruyama", "fixed", calculus="ito", noise="additive"),
+        Method("midpoint", "midpoint-stratonovich", calculus="stratonovich", noise="diagonal"),
+        Method("euler_heun", "euler-heun", calculus="stratonovich", noise="diagonal"),
+        Method("reversible_heun", None, "fixed", calculus="stratonovich", noise="additive"),
+    )
+    adjoints: ClassVar[tuple[str, ...]] = ("direct", "adjoint")
+    refuses_full_gradient: ClassVar[bool] = True
+    bridges_fixed_steps: ClassVar[bool] = True
+
+    @property
+    def backend(self) -> TorchBackend:
+        return TorchBackend(self.device)
+
+    def native(self, task: Task) -> Callable[..., Any]:
+        return torchsde.sdeint_adjoint if task.adjoint == "adjoint" else torchsde.sdeint
+
+    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        return solve(
+            _Equation(task),
+            task.y0,
+            task.ts,
+            bm=_Path(task),
+            method=task.method.argument,
+            dt=task.first_step,
+            adaptive=task.method.is_adaptive,
+            rtol=task.rtol,
+            atol=task.atol,
+            **extra,
+        )
+
+    def states(self, result: Any) -> torch.Tensor:
+        return result
+
+
+class _Equation(torch.nn.Module):
+    """The task's equation as torchsde takes it."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        assert task.method.calculus is not None
+        assert task.method.noise is not None
+        self.sde_type: str = task.method.calculus
+        self.noise_type: str = task.method.noise
+        self.drift = task.field
+        self.diffusion = task.diffusion
+
+    def f(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+        return self.drift(t, y)
+
+    def g(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+        diffusion = self.diffusion(t, y)
+        # Additive noise is a matrix for each state in torchsde.
+        return diffusion if self.noise_type == "diagonal" else torch.diag_embed(diffusion)
+
+
+class _Path(torchsde.BaseBrownian):
+    """The task's path as a Brownian motion."""
+
+    levy_area_approximation: Any = "none"
+    shape: Any = ()
+    dtype: Any = torch.float64
+    device: Any = torch.device("cpu")
+
+    def __init__(self, task: Task) -> None:
+        self._path = task.path
+        self.shape = task.y0.shape
+        self.dtype = task.y0.dtype
+        self.device = task.y0.device
+
+    def __call__(self, ta: Any, tb: Any = None, return_U: bool = False, return_A: bool = False) -> torch.Tensor:  # noqa: N803
+        del return_U, return_A
+        start, end = (torch.as_tensor(t, dtype=self.dtype, device=self.device) for t in (ta, tb))
+        return self._path(end) - self._path(start)
+
+    def __repr__(self) -> str:
+        return "_Path()"

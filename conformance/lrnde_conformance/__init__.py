@@ -1,0 +1,73 @@
+"""The conformance suite: whether an adapter keeps the laws of docs/protocol.md.
+
+    verdict = run_checks("torchdiffeq")
+
+The author of an adapter writes an `AbstractDriver`, which turns the suite's problems into calls of the solver.
+Importing this package imports numpy and no other array library; `TorchBackend` and `JaxBackend` are imported when
+first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lrnde_conformance._backend import AbstractBackend
+from lrnde_conformance._check import Check, CheckSkipped, ConformanceFailure
+from lrnde_conformance._checks import ALL as CHECKS
+from lrnde_conformance._driver import AbstractDriver, Method, Task
+from lrnde_conformance._results import CheckResult, Outcome, Verdict
+from lrnde_conformance._runner import run_check, run_checks
+from lrnde_conformance._schemes import SCHEMES
+from lrnde_conformance._sde_schemes import SDE_SCHEMES
+from lrnde_conformance._subject import Subject
+
+if TYPE_CHECKING:
+    from lrnde_conformance._doors import check_adapter, parametrize_with_checks
+    from lrnde_conformance._jax_backend import JaxBackend
+    from lrnde_conformance._numpy_backend import NumpyBackend
+    from lrnde_conformance._reference import ReferenceAdapter, ReferenceDriver
+    from lrnde_conformance._torch_backend import TorchBackend
+
+__all__ = [
+    "CHECKS",
+    "SCHEMES",
+    "SDE_SCHEMES",
+    "AbstractBackend",
+    "AbstractDriver",
+    "Check",
+    "CheckResult",
+    "CheckSkipped",
+    "ConformanceFailure",
+    "JaxBackend",
+    "Method",
+    "NumpyBackend",
+    "Outcome",
+    "ReferenceAdapter",
+    "ReferenceDriver",
+    "Subject",
+    "Task",
+    "TorchBackend",
+    "Verdict",
+    "check_adapter",
+    "parametrize_with_checks",
+    "run_check",
+    "run_checks",
+]
+
+_LAZY = {
+    "JaxBackend": "_jax_backend",
+    "NumpyBackend": "_numpy_backend",
+    "ReferenceAdapter": "_reference",
+    "ReferenceDriver": "_reference",
+    "TorchBackend": "_torch_backend",
+    "check_adapter": "_doors",
+    "parametrize_with_checks": "_doors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a backend when it is first asked for."""
+    if name not in _LAZY:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,51 @@
+"""The checks, by what they are about; `ALL` holds each of them."""
+
+from lrnde_conformance._check import Check
+from lrnde_conformance._checks import (
+    _adjoint,
+    _counts,
+    _directions,
+    _gradient,
+    _identity,
+    _interface,
+    _memory,
+    _no_trace,
+    _penalty,
+    _poison,
+    _reduction,
+    _refusal,
+    _silence,
+    _step_sampling,
+    _time_sampling,
+    _transforms,
+    _vectors,
+    _zero_error,
+)
+
+_MODULES = (
+    _interface,
+    _identity,
+    _silence,
+    _penalty,
+    _gradient,
+    _adjoint,
+    _vectors,
+    _time_sampling,
+    _step_sampling,
+    _zero_error,
+    _poison,
+    _counts,
+    _no_trace,
+    _directions,
+    _transforms,
+    _refusal,
+    _memory,
+    _reduction,
+)
+
+ALL: tuple[Check, ...] = tuple(
+    value for module in _MODULES for value in vars(module).values() if isinstance(value, Check)
+)
+"""Each check once; those of the interface first."""
+
+__all__ = ["ALL"]

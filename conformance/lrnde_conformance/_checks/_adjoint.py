@@ -1,0 +1,66 @@
+"""Law 5: the local gradient is the same under every adjoint."""
+
+import numpy as np
+
+from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._checks._cases import costs
+from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+_ONLY = "only"
+
+
+def _adjoint_cases(subject: Subject) -> list[str]:
+    others = subject.driver.adjoints[1:]
+    if subject.is_lean:
+        return []
+    return list(others) or [_ONLY]
+
+
+@check(
+    "adjoint.local-gradient",
+    law=5,
+    needs=[Capability.LOCAL_GRADIENT, Capability.UNIFORM_TIME, Capability.FLOAT64],
+    cases=_adjoint_cases,
+    hint="take the local step outside of the solve, so that no adjoint sees it",
+)
+def adjoint_local_gradient(subject: Subject, case: str) -> None:
+    """Penalty and gradient are those under the default adjoint, and the gradient is not 0."""
+    if case == _ONLY:
+        msg = "the driver names no second adjoint: there is but one way to differentiate a solve"
+        raise CheckSkipped(msg)
+    method = subject.main_method
+    cost = "error" if "error" in costs(subject, method) else "taylor-at-step"
+    experiment = trajectory(subject, method, cost).but(draws=(0.6,))
+    default = subject.measure(experiment.but(adjoint=subject.driver.adjoints[0]))
+    other = subject.measure(experiment.but(adjoint=case))
+    cause = (
+        "the penalty is part of what the adjoint differentiates, or the adjoint finds the parameters in the field and "
+        "the local step uses another object"
+    )
+    hint = "evaluate the local step with the user's own field, after the solve"
+    assert_close(
+        f"The penalty under `{case}`", other.penalty, default.penalty, rtol=1e-10, atol=0.0, cause=cause, hint=hint
+    )
+    scale = max(float(np.max(np.abs(value))) for value in default.gradient.values())
+    for name, expected in default.gradient.items():
+        got = other.gradient[name]
+        if np.any(expected != 0) and not np.any(got != 0):
+            raise ConformanceFailure(
+                f"Under `{case}` the gradient of the penalty with respect to `{name}` is silently 0.",
+                got="0 everywhere",
+                expected=f"up to {np.max(np.abs(expected)):.6g}, as under `{subject.driver.adjoints[0]}`",
+                cause=cause,
+                hint=hint,
+            )
+        assert_close(
+            f"The gradient with respect to `{name}` under `{case}`",
+            got,
+            expected,
+            rtol=0.0,
+            atol=1e-9 * scale,
+            cause=cause,
+            hint=hint,
+        )

@@ -1,0 +1,77 @@
+"""Law 1: the native result, and the gradient of the task, are those of the bare call to the last bit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lrnde_conformance._backend import Differentiated
+from lrnde_conformance._check import check
+from lrnde_conformance._checks._cases import few_method_cases, method_cases, of_method_case
+from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._subject import Subject
+
+_CAUSE = (
+    "the recorder changes what the solver computes: an added output time, a state or time that is converted, another "
+    "dtype, an option left out, or a native call with other arguments"
+)
+
+
+@check(
+    "identity.solution",
+    law=1,
+    cases=lambda subject: method_cases(subject)[:1] if subject.backend.is_compiled else method_cases(subject),
+    hint="run the native function with the user's own arguments and watch it from outside",
+)
+def identity_solution(subject: Subject, case: str) -> None:
+    """The states that a penalised call returns are those of the bare call, bit for bit, at several output times."""
+    experiment = trajectory(subject, of_method_case(subject, case), subject.main_cost)
+    bare = subject.backend.to_numpy(subject.driver.states(subject.solve_bare(experiment)))
+    result, _ = subject.solve(experiment)
+    states = subject.backend.to_numpy(subject.driver.states(result))
+    _assert_same(subject, f"The solution with `{case}`", states, bare)
+
+
+@check(
+    "identity.gradient",
+    law=1,
+    cases=few_method_cases,
+    hint="let the adjoint see the call that it would see without you",
+)
+def identity_gradient(subject: Subject, case: str) -> None:
+    """The gradient of a loss of the solution is that of the bare call, bit for bit, and so is the solution then."""
+    experiment = trajectory(subject, of_method_case(subject, case), subject.main_cost)
+    bare, wrapped = (_differentiated(subject, experiment, is_bare=is_bare) for is_bare in (True, False))
+    to_numpy = subject.backend.to_numpy
+    _assert_same(
+        subject, f"The solution with `{case}` when differentiated", to_numpy(wrapped.extra), to_numpy(bare.extra)
+    )
+    for name, expected in bare.gradient.items():
+        what = f"The task's gradient with respect to `{name}` with `{case}`"
+        _assert_same(subject, what, wrapped.gradient[name], expected)
+
+
+def _differentiated(subject: Subject, experiment: Experiment, *, is_bare: bool) -> Differentiated:
+    """The gradient of the sum of squares of the solution, and the solution."""
+
+    def loss(variables: Mapping[str, Any], _: Mapping[str, Any]) -> tuple[Any, Any]:
+        parameters = {name: value for name, value in variables.items() if name != "y0"}
+        given = {"parameters": parameters, "y0": variables["y0"]}
+        result = subject.solve_bare(experiment, **given) if is_bare else subject.solve(experiment, **given)[0]
+        states = subject.driver.states(result)
+        return subject.backend.sum_of_squares(states), states
+
+    problem = experiment.problem
+    key = ("task", is_bare, experiment)
+    return subject.backend.differentiate(key, loss, {**problem.parameters, "y0": problem.y0}, {}, experiment.dtype)
+
+
+def _assert_same(subject: Subject, what: str, got: np.ndarray, expected: np.ndarray) -> None:
+    hint = "compare the calls of the field, one by one, of the bare and of the regularized call"
+    if subject.backend.device == "cpu":
+        assert_equal(what, got, expected, cause=_CAUSE, hint=hint)
+    else:
+        # A compiler may fuse otherwise there.
+        assert_close(what, got, expected, rtol=1e-12, atol=1e-14, cause=_CAUSE, hint=hint)

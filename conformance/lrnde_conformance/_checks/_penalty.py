@@ -1,0 +1,111 @@
+"""Law 3: the penalty is what an independent implementation of the published scheme computes."""
+
+import numpy as np
+
+from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._cases import cost_cases, of_cost_case, unless_lean
+from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._subject import Subject
+from lrnde_conformance._trace import trace
+from lrnde_core import Capability, UniformStep, UniformTime
+
+_CAUSE = (
+    "a wrong tableau, error weights or order; h or a scale dropped or applied twice; other tolerances than the call's; "
+    "the state before a rejected attempt; or a first stage that is not at the start of the step"
+)
+
+
+@check(
+    "penalty.oracle",
+    law=3,
+    needs=[Capability.UNIFORM_TIME, Capability.FLOAT64],
+    cases=cost_cases,
+    hint="compare one step by hand: print t, h, y and the stages of your local problem's `step`",
+)
+def penalty_oracle(subject: Subject, case: str) -> None:
+    """At every step of a solve the penalty equals weight times the cost that the published scheme gives in numpy."""
+    method, cost = of_cost_case(subject, case)
+    found = trace(subject, trajectory(subject, method, cost))
+    assert found.oracle is not None
+    for number, (point, measured) in enumerate(zip(found.points, found.measurements, strict=True), start=1):
+        expected = float(found.oracle.cost(cost, point)) * found.duration / abs(point.h)
+        is_resolved = cost not in ("error", "predicted") or found.oracle.error_ratio(point) >= 1e-3
+        assert_close(
+            f"The penalty ({cost}) of step {number}, from t={point.t:.6g} of size h={point.h:.6g},",
+            measured.penalty,
+            expected,
+            rtol=1e-8 if is_resolved else 0.0,
+            atol=0.0 if is_resolved else 1e-8,
+            cause=_CAUSE,
+            hint=f"`{method.scheme}` as the suite has it is `lrnde_conformance.SCHEMES[{method.scheme!r}]`",
+        )
+
+
+@check(
+    "penalty.mean",
+    law=3,
+    cases=unless_lean(),
+    needs=[Capability.UNIFORM_TIME, Capability.FLOAT64],
+    hint="average in `evaluate` over the samples, after weighting each",
+)
+def penalty_mean(subject: Subject, _: str) -> None:
+    """With several samples the penalty is the mean of the penalties with one sample each, and every sample is told."""
+    experiment = trajectory(subject, subject.main_method)
+    draws = (0.83, 0.05, 0.41)
+    together = subject.measure(experiment.but(draws=draws))
+    apart = [subject.measure(experiment.but(draws=(draw,))) for draw in draws]
+    assert_close(
+        "The penalty with three samples",
+        together.penalty,
+        np.mean([one.penalty for one in apart]),
+        rtol=1e-9,
+        atol=0.0,
+        cause="the sum, the last or the first sample is returned in place of the mean",
+        hint="`evaluate` returns the mean over `penalty(problem, draw, record)` of all records",
+    )
+    for name in ("t", "h", "weight"):
+        assert_close(
+            f"`report.sample.{name}`",
+            getattr(together, name),
+            np.concatenate([getattr(one, name) for one in apart]),
+            rtol=1e-9,
+            atol=0.0,
+            cause="samples are stacked in another order than the draws, or not stacked",
+            hint="stack the `sample` of each term along a first axis, in the order of the draws",
+        )
+
+
+@check(
+    "penalty.paper-weight",
+    law=3,
+    cases=unless_lean(),
+    needs=[Capability.UNIFORM_TIME, Capability.FLOAT64],
+    hint="take the weight from `LocalPenalty`, which asks the sampler",
+)
+def penalty_paper_weight(subject: Subject, _: str) -> None:
+    """With `weighting="paper"` the weight is 1, and the penalty the bare cost of the same step."""
+    experiment = trajectory(subject, subject.main_method)
+    samplers = [(UniformTime(), UniformTime(weighting="paper")), (UniformStep(), UniformStep(weighting="paper"))]
+    for sampler, plain in samplers[: 1 if subject.backend.is_compiled else 2]:
+        if not all(subject.supports(need) for need in sampler.needs):
+            continue
+        weighted = subject.measure(experiment.but(sampler=sampler))
+        bare = subject.measure(experiment.but(sampler=plain))
+        if bare.weight[0] != 1:
+            raise ConformanceFailure(
+                f"`{plain}` weights a sample with something else than 1.",
+                got=bare.weight[0],
+                expected=1.0,
+                cause="the adapter weights on its own",
+                hint="return what `penalty(problem, draw, record)` returns, unweighted",
+            )
+        assert_close(
+            f"The penalty with `{plain}`",
+            bare.penalty * weighted.weight[0],
+            weighted.penalty,
+            rtol=1e-9,
+            atol=0.0,
+            cause="the weight is applied twice or not at all",
+            hint="return what `penalty(problem, draw, record)` returns, unweighted",
+        )

@@ -1,0 +1,173 @@
+"""Law 10: a solve that took no step, failed, or ends in a local step that is not finite never poisons training."""
+
+from typing import Any
+
+import numpy as np
+
+from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._cases import of_method_case, unless_lean
+from lrnde_conformance._checks._compare import assert_equal
+from lrnde_conformance._designs import single_step_times, trajectory
+from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._problems import exploding, oscillator
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability, LrndeError
+
+_NEEDS = (Capability.UNIFORM_TIME,)
+
+
+def _cases(subject: Subject) -> list[str]:
+    """One method of each kind."""
+    methods = subject.main_methods if subject.backend.is_compiled else subject.methods
+    if subject.is_lean:
+        return []
+    return [method.name for method in methods if not method.is_implicit]
+
+
+@check(
+    "poison.not-a-number",
+    law=10,
+    needs=_NEEDS,
+    cases=_cases,
+    hint="let the solver's own error through; where it returns a result, return penalty 0 without a graph",
+)
+def poison_not_a_number(subject: Subject, case: str) -> None:
+    """A field that is not a number ends as in the bare call: in the same error, or with penalty 0 and gradient 0."""
+    method = of_method_case(subject, case)
+    problem = subject.remember(("exploding", method.noise), lambda: exploding(method, batch=subject.batch))
+    experiment = Experiment(method, problem, (0.0, 0.25, 0.5), 1e-3, 1e-3, 0.25, subject.main_cost)
+    _assert_as_bare(subject, experiment, "A solve of a field that is not a number")
+
+
+@check(
+    "poison.no-step",
+    law=10,
+    needs=_NEEDS,
+    cases=_cases,
+    hint="`Recording(..., is_valid=False)` where no step was accepted, with a record of size 0",
+)
+def poison_no_step(subject: Subject, case: str) -> None:
+    """A solve with t0 = t1 ends as in the bare call: in the same error, or with penalty 0 and gradient 0."""
+    experiment = trajectory(subject, of_method_case(subject, case), subject.main_cost).but(ts=(0.4, 0.4, 0.4))
+    _assert_as_bare(subject, experiment, "A solve with t0 = t1")
+
+
+@check(
+    "poison.overflow",
+    law=10,
+    cases=unless_lean(),
+    needs=[*_NEEDS, Capability.POINT_HEURISTICS, Capability.ADAPTIVE_ODE],
+    hint="where the penalty is not finite, return a 0 that has no graph: masking afterwards leaves 0 times infinity",
+)
+def poison_overflow(subject: Subject, _: str) -> None:
+    """Where the solve succeeds and the cost overflows, penalty and gradient are exactly 0 rather than not a number."""
+    method = subject.main_method
+    size = 1e200 if subject.main_dtype == "float64" else 1e25
+    problem = subject.remember("overflow", lambda: _large(oscillator(batch=subject.batch), size))
+    experiment = Experiment(
+        method,
+        problem,
+        single_step_times(subject, 0.0, 0.1),
+        1e-2,
+        1e-2,
+        0.1,
+        "taylor-at-step",
+        dtype=subject.main_dtype,
+    )
+    _assert_silent(subject.measure(experiment), "A solve whose second derivative overflows when squared")
+
+
+@check(
+    "poison.recovery",
+    law=10,
+    needs=_NEEDS,
+    cases=unless_lean(),
+    hint="restore what you changed in a `finally`, and keep no state between calls",
+)
+def poison_recovery(subject: Subject, _: str) -> None:
+    """After a solve that failed, the next one is what it was before."""
+    method = subject.main_method
+    experiment = trajectory(subject, method, subject.main_cost)
+    problem = subject.remember(("exploding", method.noise), lambda: exploding(method, batch=subject.batch))
+    failing = Experiment(method, problem, (0.0, 0.25, 0.5), 1e-3, 1e-3, 0.25, subject.main_cost)
+    before = _outcome(subject, experiment, is_bare=False)
+    _outcome(subject, failing, is_bare=False)
+    after = _outcome(subject, experiment, is_bare=False)
+    assert_equal(
+        "The solution after a failed solve",
+        after[0],
+        before[0],
+        cause="the recorder of the failed solve is still in place, or state is kept between calls",
+        hint="make a new recorder for each call",
+    )
+    if not isinstance(before[0], str):
+        _assert_same_report(before[1], after[1])
+
+
+def _assert_same_report(before: Measurement, after: Measurement) -> None:
+    for name in ("penalty", "nfe", "nfe_extra", "num_steps"):
+        assert_equal(
+            f"`report.{name}` after a failed solve",
+            getattr(after, name),
+            getattr(before, name),
+            cause="counters or recordings live longer than a call",
+            hint="make a new recorder for each call",
+        )
+
+
+def _assert_as_bare(subject: Subject, experiment: Experiment, what: str) -> None:
+    bare, _ = _outcome(subject, experiment, is_bare=True)
+    got, report = _outcome(subject, experiment, is_bare=False)
+    if isinstance(bare, str) or isinstance(got, str):
+        assert_equal(
+            f"How it ends: {what[0].lower()}{what[1:]}",
+            got if isinstance(got, str) else "returns a result",
+            bare if isinstance(bare, str) else "returns a result",
+            cause="an error of the library is wrapped or swallowed, or the adapter raises one of its own",
+            hint="let what the solver raises, and what it returns, through as it is",
+        )
+        return
+    assert_equal(
+        f"The solution: {what[0].lower()}{what[1:]}",
+        np.isnan(got).tolist(),
+        np.isnan(bare).tolist(),
+        cause="the native result is changed",
+        hint="return the native result as it is",
+    )
+    assert report is not None
+    _assert_silent(report, what)
+    # Not eagerly but differentiated: the gradient too.
+    _assert_silent(subject.measure(experiment), what)
+
+
+def _assert_silent(measured: Measurement, what: str) -> None:
+    largest = max((float(np.max(np.abs(value))) for value in measured.gradient.values()), default=0.0)
+    if measured.penalty != 0 or largest != 0:
+        raise ConformanceFailure(
+            f"{what} has a penalty or a gradient.",
+            got=f"penalty {measured.penalty}, largest gradient {largest}",
+            expected="exactly 0 for both",
+            tolerance="none",
+            cause="the value is masked after it was computed, so that 0 times infinity reaches the parameters",
+            hint="return a 0 without a graph where the recording is not valid or the local step not finite",
+        )
+
+
+def _outcome(subject: Subject, experiment: Experiment, *, is_bare: bool) -> tuple[Any, Any]:
+    """The states and the measured report of an eager solve; the type of what it raised, and `None`."""
+    try:
+        if is_bare:
+            states, report = subject.driver.states(subject.solve_bare(experiment)), None
+        else:
+            result, report = subject.solve(experiment)
+            states = subject.driver.states(result)
+        states = subject.backend.to_numpy(states)
+    except LrndeError:
+        raise
+    except Exception as error:  # what the library raises is compared
+        return f"raises {type(error).__name__}", None
+    return states, None if report is None else subject.read(states, report, {})
+
+
+def _large(problem: Any, size: float) -> Any:
+    return problem.moved(y0=size * problem.y0, push=0.0 * problem.parameters["push"])

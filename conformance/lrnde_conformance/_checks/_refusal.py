@@ -1,0 +1,206 @@
+"""Law 14: what is declared unsupported is refused before the solve, with the reason and what would work."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lrnde_core as lrnde
+from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._driver import Method
+from lrnde_conformance._experiment import COSTS, Experiment
+from lrnde_conformance._schemes import SCHEMES
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability, CapabilityError
+
+_RESTARTED = {"sampler": lrnde.UniformTime(weighting="paper", local_start="sample"), "heuristic": COSTS["error"]}
+
+# Arguments of `regularize` that ask for a capability.
+_SETTINGS: dict[Capability, dict[str, Any]] = {
+    Capability.ERROR_ESTIMATE: {"heuristic": lrnde.ErrorEstimate(rtol=1e-3, atol=1e-3)},
+    Capability.STIFFNESS_ESTIMATE: {"heuristic": lrnde.StiffnessEstimate()},
+    Capability.POINT_HEURISTICS: {"heuristic": lrnde.TaylorDerivative(2, at="step")},
+    Capability.POINT_INSIDE_STEP: {"heuristic": lrnde.TaylorDerivative(2)},
+    Capability.UNIFORM_TIME: {"sampler": lrnde.UniformTime()},
+    Capability.UNIFORM_STEP: {"sampler": lrnde.UniformStep()},
+    Capability.RESTARTED_STEP: _RESTARTED,
+    Capability.LOCAL_GRADIENT: {"gradient": "local"},
+    Capability.FULL_GRADIENT: {"gradient": "full"},
+    Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
+    Capability.FRESH_INCREMENT: {"sampler": lrnde.UniformTime(increment="fresh")},
+}
+_CALLS = (Capability.COLLECT, Capability.TREE_STATE, Capability.REVERSE_TIME)
+
+
+def _unsupported(subject: Subject) -> list[str]:
+    """What nothing in a call can ask for has nothing to refuse."""
+    askable = (*_SETTINGS, *_CALLS)
+    return [capability.name for capability, _ in subject.capabilities.unsupported if capability in askable]
+
+
+@check(
+    "refusal.capability",
+    law=14,
+    cases=lambda subject: _unsupported(subject) or [""],
+    hint="declare it in `Capabilities`, and refuse in `bind` what only shows in the arguments of a call",
+)
+def refusal_capability(subject: Subject, case: str) -> None:
+    """A capability that is declared unsupported is refused with `CapabilityError` and the declared reason."""
+    if not case:
+        msg = "nothing that a call can ask for is declared unsupported"
+        raise CheckSkipped(msg)
+    capability = Capability[case]
+    reason = subject.capabilities.reason_against(capability)
+    assert reason is not None
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    if capability in _SETTINGS:
+        settings = {**experiment.regularization, **_SETTINGS[capability]}
+        _assert_refused(lambda: _solve(subject, experiment, settings), reason, capability.value)
+        return
+    native = {
+        Capability.COLLECT: lambda: _collected(subject, experiment),
+        Capability.TREE_STATE: lambda: subject.solve(experiment.but(is_split=True)),
+        Capability.REVERSE_TIME: lambda: subject.solve(experiment.but(ts=(1.0, 0.5, 0.0))),
+    }[capability]
+    bare = {
+        Capability.COLLECT: None,
+        Capability.TREE_STATE: lambda: subject.solve_bare(experiment.but(is_split=True)),
+        Capability.REVERSE_TIME: lambda: subject.solve_bare(experiment.but(ts=(1.0, 0.5, 0.0))),
+    }[capability]
+    _assert_refused(native, reason, capability.value, bare=bare)
+
+
+def _method_cases(subject: Subject) -> list[str]:
+    return [f"{m.name}-{what}" for m in subject.methods for what in _asked_of(subject, m)] or [""]
+
+
+@check(
+    "refusal.method",
+    law=14,
+    cases=_method_cases,
+    hint="put it into `MethodFacts.unsupported` with the reason and what would work instead",
+)
+def refusal_method(subject: Subject, case: str) -> None:
+    """What a method can not serve is refused before the solve: nothing is evaluated."""
+    if not case:
+        msg = "no method of the driver lacks anything that another of them has"
+        raise CheckSkipped(msg)
+    name, _, what = case.rpartition("-")
+    method = next(each for each in subject.driver.methods if each.name == name)
+    experiment = trajectory(subject, method, subject.main_cost)
+    settings = {**experiment.regularization, **_METHOD_REQUESTS[what]}
+    if what == "full":
+        experiment = experiment.but(adjoint=subject.driver.adjoints[-1])
+    _assert_refused(lambda: _solve(subject, experiment, settings), None, f"{what} with `{name}`")
+
+
+@check(
+    "refusal.draw",
+    law=14,
+    needs=[Capability.UNIFORM_TIME],
+    hint="check the shape in `check_draw`, and values where they are concrete",
+)
+def refusal_draw(subject: Subject, _: str) -> None:
+    """Draws of a wrong shape or outside [0, 1) are refused, and a `penalize` that is no bool."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    wrong: list[dict[str, Any]] = [
+        {"draw": subject.backend.array([0.1, 0.2], experiment.dtype)},
+        {"draw": subject.backend.array([1.0], experiment.dtype)},
+        {"draw": subject.backend.array([-0.1], experiment.dtype)},
+        {"penalize": 0},
+    ]
+    for extra in wrong:
+        try:
+            subject.solve(experiment, extra=extra)
+        except lrnde.LrndeError:
+            continue
+        raise ConformanceFailure(
+            "A wrong argument of a regularized call is accepted.",
+            got=f"a result for {extra}",
+            expected="`InputError` or `InputTypeError` before the solve",
+            cause="`check_draw` does not look at what it is given",
+            hint="refuse shapes other than (num_samples,), and values outside [0, 1)",
+        )
+
+
+def _asked_of(subject: Subject, method: Method) -> list[str]:
+    """What a method of this kind must refuse."""
+    asked: list[str] = []
+    supports = subject.supports
+    scheme = SCHEMES.get(method.scheme or "")
+    if supports(Capability.STIFFNESS_ESTIMATE) and (method.is_stochastic or (scheme and not scheme.has_pair)):
+        asked.append("stiffness")
+    if supports(Capability.POINT_INSIDE_STEP) and method.is_stochastic:
+        asked.append("inside")
+    if supports(Capability.RESTARTED_STEP) and (method.is_stochastic or not method.is_adaptive):
+        asked.append("restarted")
+    if not method.is_adaptive and supports(Capability.ERROR_ESTIMATE):
+        asked.append("tolerances")
+    has_continuous_adjoint = subject.driver.refuses_full_gradient
+    if supports(Capability.FULL_GRADIENT) and has_continuous_adjoint and method is subject.main_method:
+        asked.append("full")
+    return asked
+
+
+_METHOD_REQUESTS: dict[str, dict[str, Any]] = {
+    "stiffness": {"heuristic": lrnde.StiffnessEstimate()},
+    "inside": {"heuristic": lrnde.TaylorDerivative(2)},
+    "restarted": _RESTARTED,
+    "tolerances": {"heuristic": lrnde.ErrorEstimate()},
+    "full": {"gradient": "full"},
+}
+
+
+def _solve(subject: Subject, experiment: Experiment, settings: dict[str, Any]) -> Any:
+    task = subject.task(experiment)
+    draws = subject.backend.array([0.37] * settings.get("num_samples", 1), experiment.dtype)
+    return subject.driver.call(subject.regularized(subject.driver.native(task), **settings), task, draw=draws)
+
+
+def _collected(subject: Subject, experiment: Experiment) -> Any:
+    with lrnde.collect():
+        return subject.solve(experiment)
+
+
+def _assert_refused(
+    ask: Callable[[], Any],
+    reason: str | None,
+    what: str,
+    *,
+    bare: Callable[[], Any] | None = None,
+) -> None:
+    hint = "raise `CapabilityError` in `bind`, or declare it in `Capabilities` or `MethodFacts.unsupported`"
+    try:
+        ask()
+    except CapabilityError as error:
+        if reason is None or reason in str(error):
+            if len(str(error)) >= 40:
+                return
+            reason = "a sentence with the reason and what would work instead"
+        raise ConformanceFailure(
+            f"The refusal of {what} does not say why.", got=str(error), expected=f"with the reason: {reason}", hint=hint
+        ) from error
+    except Exception as error:  # what the library itself refuses is refused by it
+        if bare is not None and _raises_same(bare, error):
+            return
+        raise ConformanceFailure(
+            f"{what[0].upper()}{what[1:]} is declared unsupported, and asking for it ends in another error.",
+            got=f"{type(error).__name__}: {error}",
+            expected="CapabilityError with the reason and what would work",
+            cause="it is refused nowhere, and fails somewhere inside",
+            hint=hint,
+        ) from error
+    raise ConformanceFailure(
+        f"{what[0].upper()}{what[1:]} can not be served, and is not refused.",
+        got="a result",
+        expected="CapabilityError with the reason and what would work",
+        cause="the declaration is not checked, or it works and should be declared supported",
+        hint=hint,
+    )
+
+
+def _raises_same(bare: Callable[[], Any], error: Exception) -> bool:
+    try:
+        bare()
+    except Exception as own:  # of the library
+        return type(own) is type(error)
+    return False

@@ -1,0 +1,54 @@
+"""Law 2: `penalize=False` costs nothing."""
+
+from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._cases import few_method_cases, of_method_case
+from lrnde_conformance._checks._compare import assert_equal
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._subject import Subject
+
+
+@check(
+    "silence.penalize-false",
+    law=2,
+    cases=few_method_cases,
+    hint="`run(None)` runs the native solve and nothing else; `zero_penalty` makes a 0 without a graph",
+)
+def silence_penalize_false(subject: Subject, case: str) -> None:
+    """`penalize=False` evaluates what the bare call evaluates, draws nothing, and reports a penalty of exactly 0."""
+    experiment = trajectory(subject, of_method_case(subject, case))
+    bare, bare_result = subject.count(experiment, is_bare=True)
+    before = subject.backend.global_state()
+    counter, (result, report) = subject.count(experiment, is_bare=False, extra={"penalize": False})
+    if subject.backend.global_state() != before:
+        raise ConformanceFailure(
+            "`penalize=False` advances a global random state.",
+            got="another state after the call",
+            expected="the state before the call",
+            cause="uniforms are drawn before it is known whether they are needed",
+            hint="draw in `draw` alone, which the core calls only for a penalised solve",
+        )
+    if counter.total != bare.total:
+        raise ConformanceFailure(
+            f"`penalize=False` with `{case}` evaluates the field more or less often than the bare call.",
+            got=f"{counter.total} evaluations",
+            expected=f"{bare.total}, as in the bare call",
+            cause="the local step, or a probe of the field, is evaluated although nothing is penalised",
+            hint="evaluate the field in `evaluate` alone",
+        )
+    to_numpy, states = subject.backend.to_numpy, subject.driver.states
+    assert_equal(
+        f"The solution with `{case}` and `penalize=False`",
+        to_numpy(states(result)),
+        to_numpy(states(bare_result)),
+        cause="`run(None)` solves otherwise than the bare call",
+        hint="run the native function with the user's own arguments",
+    )
+    measured = subject.read(subject.driver.states(result), report, {})
+    if measured.penalty != 0 or report.sample is not None or measured.nfe_extra != 0:
+        raise ConformanceFailure(
+            f"The report of `penalize=False` with `{case}` is not that of a solve without a penalty.",
+            got=f"penalty={measured.penalty}, nfe_extra={measured.nfe_extra}, sample={report.sample}",
+            expected="penalty=0, nfe_extra=0, sample=None",
+            cause="`zero_penalty` is not 0",
+            hint="return 0 in the dtype and on the device of the state",
+        )

@@ -1,0 +1,136 @@
+"""Law 13, continued: under `jit` and `vmap` where declared, from several threads, and collected deep inside a model."""
+
+import concurrent.futures
+from typing import Any
+
+import numpy as np
+
+import lrnde_core as lrnde
+from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+
+@check(
+    "transform.jit",
+    law=13,
+    tier="optional",
+    needs=[Capability.JIT, Capability.UNIFORM_TIME],
+    hint="no Python branch on a traced value, no conversion of one to a number",
+)
+def transform_jit(subject: Subject, _: str) -> None:
+    """Under just-in-time compilation penalty, solution and counts are those of the eager call."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    compiled = subject.measure(experiment)
+    result, report = subject.solve(experiment)
+    eager = subject.read(subject.driver.states(result), report, {})
+    if not subject.backend.is_compiled:
+        msg = f"the suite can not compile calls of {subject.backend.name}"
+        raise CheckSkipped(msg)
+    cause, hint = "a value is read while it is traced", "run the call under jit and compare its report"
+    assert_close("The penalty under jit", compiled.penalty, eager.penalty, rtol=1e-10, atol=0.0, cause=cause, hint=hint)
+    assert_close(
+        "The solution under jit", compiled.states, eager.states, rtol=1e-10, atol=1e-12, cause=cause, hint=hint
+    )
+    for name in ("nfe", "nfe_extra", "num_steps"):
+        got, expected = getattr(compiled, name), getattr(eager, name)
+        assert_equal(f"`report.{name}` under jit", got, expected, cause=cause, hint=hint)
+
+
+@check(
+    "transform.vmap",
+    law=13,
+    tier="optional",
+    needs=[Capability.VMAP, Capability.UNIFORM_TIME],
+    hint="keep one record for each element of the batch: choose with `where`, not with a Python `if`",
+)
+def transform_vmap(subject: Subject, _: str) -> None:
+    """Under vectorisation each element has the penalty, the sample and the counts that it has alone."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    scales = (0.2, 1.0, 3.0)
+    starts = np.stack([scale * experiment.problem.y0 for scale in scales])
+
+    def solve(y0: Any) -> Any:
+        result, report = subject.solve(experiment, y0=y0)
+        return subject.driver.states(result), report
+
+    together = subject.backend.vectorized(solve, subject.backend.array(starts, experiment.dtype))
+    if together is None:
+        msg = f"the suite can not vectorise calls of {subject.backend.name}"
+        raise CheckSkipped(msg)
+    states, report = together
+    to_numpy = subject.backend.to_numpy
+    for place, scale in enumerate(scales):
+        alone = subject.measure(experiment.but(problem=experiment.problem.moved(y0=scale * experiment.problem.y0)))
+        cause = "records or counts are shared by the batch, or the kept step is chosen by the first element"
+        hint = "compare the sample of each element with that of a solve of it alone"
+        for what, got, expected in (
+            ("solution", to_numpy(states)[place], alone.states),
+            ("penalty", to_numpy(report.penalty)[place], alone.penalty),
+            ("sampled time", to_numpy(report.sample.t)[place], alone.t),
+            ("number of steps", to_numpy(report.num_steps)[place], alone.num_steps),
+        ):
+            assert_close(
+                f"The {what} of element {place} under vmap",
+                got,
+                expected,
+                rtol=1e-8,
+                atol=1e-10,
+                cause=cause,
+                hint=hint,
+            )
+
+
+@check(
+    "transform.threads",
+    law=13,
+    hint="keep what a call records in an object of that call, not in the module or the adapter",
+)
+def transform_threads(subject: Subject, _: str) -> None:
+    """Calls from several threads at once return what they return one after the other."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    draws = [(0.5 + number) / 8 for number in range(8)]
+
+    def solve(draw: float) -> Any:
+        with subject.backend.in_thread():
+            result, report = subject.solve(experiment.but(draws=(draw,)))
+            return subject.read(subject.driver.states(result), report, {})
+
+    serial = [solve(draw) for draw in draws]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(solve, draws))
+    for draw, one, other in zip(draws, serial, parallel, strict=True):
+        for name in ("penalty", "nfe", "nfe_extra", "num_accepted"):
+            assert_equal(
+                f"`report.{name}` for draw={draw} from a thread",
+                getattr(other, name),
+                getattr(one, name),
+                cause="calls share a recorder, a counter or a patched function",
+                hint="make a new recorder for each call, and change nothing global",
+            )
+
+
+@check(
+    "transform.collect",
+    law=13,
+    tier="optional",
+    needs=[Capability.COLLECT, Capability.UNIFORM_TIME],
+    hint="the core collects; declare it unsupported where reports must not outlive a trace",
+)
+def transform_collect(subject: Subject, _: str) -> None:
+    """Within `lrnde_core.collect()` the call returns the bare result, and the report is collected."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    with lrnde.collect() as reports:
+        result = subject.solve(experiment)
+    direct, report = subject.solve(experiment)
+    to_numpy, states = subject.backend.to_numpy, subject.driver.states
+    if len(reports) != 1:
+        raise ConformanceFailure("`collect` did not gather one report.", got=len(reports), expected=1)
+    hint = "return from `run` what the native call returned"
+    assert_equal(
+        "The collected call's result", to_numpy(states(result)), to_numpy(states(direct)), cause=hint, hint=hint
+    )
+    penalties = [float(to_numpy(each.penalty)) for each in (reports[0], report)]
+    assert_equal("The collected penalty", penalties[0], penalties[1], cause=hint, hint=hint)

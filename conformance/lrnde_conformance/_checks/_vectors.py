@@ -1,0 +1,82 @@
+"""Law 6: agreement with every other backend, by stored float64 values that all of them are held to."""
+
+import importlib.resources
+import json
+from typing import Any
+
+import numpy as np
+
+from lrnde_conformance._check import CheckSkipped, check
+from lrnde_conformance._checks._cases import costs, has_oracle, of_cost_case
+from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._designs import single_step_times
+from lrnde_conformance._driver import Method
+from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._problems import ADDITIVE, DIAGONAL, NETWORK, Problem
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+_FORMULAS = {None: NETWORK, "diagonal": DIAGONAL, "additive": ADDITIVE}
+
+
+def _cases(subject: Subject) -> list[str]:
+    cases: list[str] = []
+    for method in subject.methods:
+        stored = vectors(method) if has_oracle(subject, method) else None
+        if stored is not None:
+            cases += [
+                f"{method.name}-{cost}" for cost in costs(subject, method) if cost in stored["batches"]["1"]["costs"]
+            ]
+    return cases or [""]
+
+
+@check(
+    "agreement.vectors",
+    law=6,
+    needs=[Capability.UNIFORM_TIME, Capability.LOCAL_GRADIENT, Capability.FLOAT64],
+    cases=_cases,
+    hint="the values stand in lrnde_conformance/vectors, computed with 120 digits by conformance/make_vectors.py",
+)
+def agreement_vectors(subject: Subject, case: str) -> None:
+    """Penalty and gradient for a stored (t, h, y), parameters and path are the values that every backend gives."""
+    if not case:
+        msg = "the driver names no scheme that vectors are stored for"
+        raise CheckSkipped(msg)
+    method, cost = of_cost_case(subject, case)
+    stored = vectors(method)
+    assert stored is not None
+    values = stored["batches"][str(subject.batch)]
+    problem = subject.remember(("vectors", method.scheme), lambda: _problem(method, values))
+    expected = values["costs"][cost]
+    t, h = stored["t"], stored["h"]
+    tolerance = values["tolerance"]
+    experiment = Experiment(
+        method, problem, single_step_times(subject, t, h), tolerance, tolerance, h, cost, draws=(stored["draw"],)
+    )
+    measured = subject.measure(experiment)
+    cause = "see law 3 where the penalty is off, and law 4 where the gradient is"
+    hint = "check `penalty.oracle` and `gradient.finite-differences` of the same method first"
+    what = f"The penalty ({cost}) with `{method.name}`"
+    assert_close(what, measured.penalty, expected["penalty"], rtol=1e-8, atol=0.0, cause=cause, hint=hint)
+    gradient = {name: np.array(value) for name, value in expected["gradient"].items()}
+    scale = max(float(np.max(np.abs(value))) for value in gradient.values())
+    for name, value in gradient.items():
+        what = f"The gradient of the penalty ({cost}) with `{method.name}` with respect to `{name}`"
+        assert_close(what, measured.gradient[name], value, rtol=0.0, atol=1e-8 * scale, cause=cause, hint=hint)
+
+
+def vectors(method: Method) -> Any:
+    """The stored values of a method's scheme; `None` where there are none."""
+    if method.scheme is None:
+        return None
+    file = importlib.resources.files("lrnde_conformance").joinpath("vectors", f"{method.scheme}.json")
+    if not file.is_file():
+        return None
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return stored if stored["noise"] == method.noise else None
+
+
+def _problem(method: Method, values: Any) -> Problem:
+    parameters = {name: np.array(value) for name, value in values["parameters"].items()}
+    path = (np.array(values["amplitude"]), np.array(values["frequency"])) if method.is_stochastic else (None, None)
+    return Problem(_FORMULAS[method.noise], parameters, np.array(values["y0"]), *path)

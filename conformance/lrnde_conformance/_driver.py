@@ -1,0 +1,132 @@
+"""What the author of an adapter writes for the suite: how a problem of the suite becomes a call of the solver."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+if TYPE_CHECKING:
+    from lrnde_conformance._backend import AbstractBackend
+
+Calculus = Literal["ito", "stratonovich"]
+Noise = Literal["additive", "diagonal"]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One method of the solver that the suite is to try; a few that differ in kind are enough. Hashable.
+
+    - `name`: in reports and in `-k`. `native`: as the native call takes it; `None` where that is `name`.
+    - `scheme`: name of the published scheme in the suite's own table (`lrnde_conformance.SCHEMES`), so that its steps
+      can be computed independently; `None` if it is not there. Its penalty is then checked for its gradient and its
+      sampling, but not for its value.
+    - `kind`: whether the solver chooses its steps (`"adaptive"`) or the user does (`"fixed"`).
+    - `calculus`, `noise`: of a stochastic equation; `None` for ordinary ones.
+    - `is_implicit`: whether a step solves an equation.
+    """
+
+    name: str
+    scheme: str | None
+    kind: Literal["adaptive", "fixed"] = "adaptive"
+    native: Any = None
+    calculus: Calculus | None = None
+    noise: Noise | None = None
+    is_implicit: bool = False
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether it solves stochastic equations."""
+        return self.calculus is not None
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the solver chooses its steps."""
+        return self.kind == "adaptive"
+
+    @property
+    def argument(self) -> Any:
+        """What the native call takes."""
+        return self.name if self.native is None else self.native
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """One solve that the suite asks for. Arrays are those of the driver's backend, on its device.
+
+    - `method`: with which. `adjoint`: one of the driver's `adjoints`; `None` for the first of them, or the default.
+    - `field`: dy/dt. torch: an `nn.Module` with `parameters`, called `field(t, y)`. JAX: a function
+      `field(t, y, parameters)`, always the same object for the same problem. numpy: a function `field(t, y)`.
+    - `diffusion`: of a stochastic equation, called like `field`, elementwise factor of the noise with the shape of the
+      state (also for additive noise, where it does not depend on the state); else `None`.
+    - `path`: of a stochastic equation, the Brownian path that must drive it: `path(t)` of the shape of the state.
+    - `parameters`: what `field` and `diffusion` depend on, by name; to be passed as `args` in JAX.
+    - `y0`: shape `(batch, size)`; a tuple of such arrays where states of several arrays are asked for.
+    - `ts`: output times, shape `(times,)`, increasing, or decreasing to solve backward; the first is that of `y0`.
+    - `rtol`, `atol`: tolerances of an adaptive solve. `first_step`: its first step size; for a method of kind `"fixed"`
+      the step size. Without sign.
+    - `dtype`: `"float32"` or `"float64"`.
+    """
+
+    method: Method
+    adjoint: str | None
+    field: Any
+    diffusion: Any
+    path: Any
+    parameters: Any
+    y0: Any
+    ts: Any
+    rtol: Any
+    atol: Any
+    first_step: Any
+    dtype: str
+
+
+class AbstractDriver(abc.ABC):
+    """Turns the suite's tasks into native calls. Written by the author of an adapter, in about thirty lines.
+
+    - `adapter`: the name under which the adapter is registered. `plugin`: its plugin module, where it need not be
+      installed: the suite registers it.
+    - `methods`: those to try, the most important one first. `adjoints`: names that `native` or `call` understands, the
+      default first; empty if there is but one way to differentiate a solve.
+    - `shares_steps`: whether all states of a batch take the same steps.
+    - `bridges_fixed_steps`: whether the adapter halves fixed steps of a stochastic equation along a bridge of its own,
+      rather than along the task's path (protocol.md, "Halves of a fixed step").
+    - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so can not serve `gradient="full"`.
+    - `expected_failures`: id of a check (with or without its case) to the reason why it fails. Strict: when the check
+      passes, that is a fault too.
+    """
+
+    adapter: ClassVar[str]
+    plugin: ClassVar[Any] = None
+    methods: ClassVar[tuple[Method, ...]]
+    adjoints: ClassVar[tuple[str, ...]] = ()
+    shares_steps: ClassVar[bool] = True
+    bridges_fixed_steps: ClassVar[bool] = False
+    refuses_full_gradient: ClassVar[bool] = False
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    @final
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    @property
+    @abc.abstractmethod
+    def backend(self) -> "AbstractBackend":
+        """`TorchBackend(self.device)`, `JaxBackend(self.device)` or `NumpyBackend()`: whose arrays the solver takes."""
+
+    @abc.abstractmethod
+    def native(self, task: Task) -> Callable[..., Any]:
+        """The solver's function for this task, such as `torchdiffeq.odeint`: what a user would regularize."""
+
+    @abc.abstractmethod
+    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        """Call `solve` for this task and return what it returns.
+
+        `solve` has the signature of `native(task)`; `extra` holds arguments that regularizing adds, to be passed on.
+        """
+
+    @abc.abstractmethod
+    def states(self, result: Any) -> Any:
+        """The states at `task.ts` in the result, shape `(times, batch, size)`; a tuple where the state is one."""

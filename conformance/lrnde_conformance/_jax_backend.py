@@ -1,0 +1,160 @@
+"""JAX, as the suite uses it: few programs, each compiled once."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation
+from lrnde_conformance._problems import Formula, Function
+
+
+@final
+class JaxBackend(AbstractBackend):
+    """JAX on a CPU or a GPU, with 64 bits enabled during a check. Fields are functions `field(t, y, parameters)`."""
+
+    name: ClassVar[str] = "jax"
+    random_states_are_global: ClassVar[bool] = False
+    is_compiled: ClassVar[bool] = True
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self._programs: dict[Any, Any] = {}
+
+    def array(self, values: Any, dtype: str) -> jax.Array:
+        return values if isinstance(values, jax.Array) else jnp.asarray(np.asarray(values), dtype)
+
+    def number(self, value: float, dtype: str) -> jax.Array:
+        return self.array(value, dtype)
+
+    def to_numpy(self, value: Any) -> np.ndarray:
+        if isinstance(value, tuple):
+            return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
+        return np.asarray(value)
+
+    def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
+        del parameters
+        diffusion = None if formula.diffusion is None else _native(formula.diffusion, is_split)
+        return Equation(_native(formula.drift, is_split), diffusion)
+
+    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
+        # A pytree, so that arrays in it are arguments of a program.
+        return jax.tree_util.Partial(_sine, amplitude, frequency)
+
+    def counted(self, formula: Formula, counter: Counter) -> Formula:
+        diffusion = formula.diffusion
+
+        def count_drift() -> None:
+            counter.num_drift += 1
+
+        def count_diffusion() -> None:
+            counter.num_diffusion += 1
+
+        def counted_drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+            jax.debug.callback(count_drift)
+            return formula.drift(xp, t, y, p)
+
+        def counted_diffusion(xp: Any, t: Any, y: Any, p: Any) -> Any:
+            assert diffusion is not None
+            jax.debug.callback(count_diffusion)
+            return diffusion(xp, t, y, p)
+
+        return Formula(f"counted {formula.name}", counted_drift, None if diffusion is None else counted_diffusion)
+
+    def sum_of_squares(self, states: Any) -> Any:
+        return (states * states).sum()
+
+    def differentiate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Differentiated:
+        if key not in self._programs:
+            self._programs[key] = jax.jit(jax.value_and_grad(function, has_aux=True))
+        (value, extra), gradient = self._programs[key](self._arrays(variables, dtype), self._arrays(constants, dtype))
+        return Differentiated(value, {name: np.asarray(part) for name, part in gradient.items()}, extra)
+
+    def evaluate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Any:
+        # The program with the gradient is compiled anyway, sooner or later.
+        done = self.differentiate(key, function, variables, constants, dtype)
+        return done.value, done.extra
+
+    def wait(self) -> None:
+        jax.effects_barrier()
+
+    def random_source(self, seed: int) -> jax.Array:
+        return jax.random.key(seed)
+
+    def seed_global(self, seed: int) -> None:
+        np.random.seed(seed)
+
+    def global_state(self) -> tuple[bytes, ...]:
+        name, keys, *rest = np.random.get_state()
+        return (str(name).encode(), np.asarray(keys).tobytes(), str(rest).encode())
+
+    def documented_draw(self) -> None:
+        pass
+
+    def field_with_state(self, formula: Formula) -> None:
+        del formula
+
+    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
+        return jax.jit(jax.vmap(function))(arrays)
+
+    def held_bytes(self, function: Callable[[], Any]) -> None:
+        del function
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Generator[None]:
+        with jax.enable_x64(True), jax.default_device(self._jax_device()):
+            yield
+
+    @contextlib.contextmanager
+    def preserved(self) -> Generator[None]:
+        state = np.random.get_state()
+        try:
+            with jax.enable_x64(True), jax.default_device(self._jax_device()):
+                yield
+        finally:
+            jax.effects_barrier()
+            np.random.set_state(state)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"jax": jax.__version__}
+
+    def _jax_device(self) -> Any:
+        return jax.devices("cpu" if self.device == "cpu" else "gpu")[0]
+
+    def _arrays(self, values: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+        return {name: self.array(value, dtype) for name, value in values.items()}
+
+
+def _sine(amplitude: Any, frequency: Any, t: Any) -> Any:
+    return amplitude * jnp.sin(frequency * t)
+
+
+@functools.lru_cache(maxsize=64)
+def _native(function: Function, is_split: bool) -> Callable[[Any, Any, Any], Any]:
+    """One object for each function: JAX compiles anew for each."""
+
+    def field(t: Any, y: Any, parameters: Any) -> Any:
+        if not is_split:
+            return function(jnp, t, y, parameters)
+        result = function(jnp, t, jnp.concatenate(y, axis=-1), parameters)
+        return tuple(jnp.split(result, result.shape[-1], axis=-1))
+
+    return field

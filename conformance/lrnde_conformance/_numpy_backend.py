@@ -1,0 +1,157 @@
+"""numpy, as the suite uses it, with derivatives by the reference adapter's `Dual`s."""
+
+import contextlib
+import dataclasses
+import gc
+import tracemalloc
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
+from lrnde_conformance._counting import counted_in_python
+from lrnde_conformance._problems import Formula, Function
+from lrnde_conformance._reference import _namespace
+from lrnde_conformance._reference._dual import Dual, plain
+
+
+@final
+class NumpyBackend(AbstractBackend):
+    """numpy on the CPU. Parameters and states may be `Dual`s; a solver that only adds and multiplies does not mind."""
+
+    name: ClassVar[str] = "numpy"
+    random_states_are_global: ClassVar[bool] = True
+    is_compiled: ClassVar[bool] = False
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return values if isinstance(values, Dual) else np.asarray(values, dtype)
+
+    def number(self, value: float, dtype: str) -> float:
+        del dtype
+        return value
+
+    def to_numpy(self, value: Any) -> np.ndarray:
+        if isinstance(value, tuple):
+            return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
+        return np.stack([plain(part) for part in value]) if isinstance(value, list) else np.asarray(plain(value))
+
+    def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
+        def native(function: Function) -> Callable[[Any, Any], Any]:
+            return lambda t, y: _call(function, t, y, parameters, is_split)
+
+        return Equation(native(formula.drift), None if formula.diffusion is None else native(formula.diffusion))
+
+    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
+        return lambda t: amplitude * np.sin(frequency * t)
+
+    def counted(self, formula: Formula, counter: Counter) -> Formula:
+        return counted_in_python(formula, counter)
+
+    def sum_of_squares(self, states: Any) -> Any:
+        return sum((state * state).sum() for state in states)
+
+    def differentiate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Differentiated:
+        del key
+        directions = np.eye(sum(value.size for value in variables.values()), dtype=dtype)
+        duals: dict[str, Dual] = {}
+        start = 0
+        for name, value in variables.items():
+            tangent = directions[:, start : start + value.size].reshape(len(directions), *value.shape)
+            duals[name] = Dual(value.astype(dtype), tangent)
+            start += value.size
+        value, extra = function(duals, self._constants(constants, dtype))
+        tangent = value.tangent if isinstance(value, Dual) else None
+        flat = np.zeros(len(directions)) if tangent is None else tangent
+        gradient: dict[str, np.ndarray] = {}
+        for name, variable in variables.items():
+            gradient[name], flat = flat[: variable.size].reshape(variable.shape), flat[variable.size :]
+        return Differentiated(value, gradient, extra)
+
+    def evaluate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Any:
+        del key
+        arrays = {name: value.astype(dtype) for name, value in variables.items()}
+        return function(arrays, self._constants(constants, dtype))
+
+    def wait(self) -> None:
+        pass
+
+    def random_source(self, seed: int) -> np.random.Generator:
+        return np.random.default_rng(seed)
+
+    def seed_global(self, seed: int) -> None:
+        np.random.seed(seed)
+
+    def global_state(self) -> tuple[bytes, ...]:
+        return global_numpy_state()
+
+    def documented_draw(self) -> None:
+        pass
+
+    def field_with_state(self, formula: Formula) -> FieldWithState:
+        def noisy(xp: Any, t: Any, y: Any, p: Any) -> Any:
+            noise = float(np.random.normal())
+            return formula.drift(xp, t, y, p) * (1.0 + 0.1 * noise)
+
+        return FieldWithState(dataclasses.replace(formula, drift=noisy), tuple)
+
+    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
+        del function, arrays
+
+    def held_bytes(self, function: Callable[[], Any]) -> int:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            result = function()
+            del result
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Generator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def preserved(self) -> Generator[None]:
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"numpy": np.__version__}
+
+    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+        return {name: value.astype(dtype) if np.ndim(value) else value for name, value in constants.items()}
+
+
+def _call(function: Function, t: Any, y: Any, parameters: Mapping[str, Any], is_split: bool) -> Any:
+    if not is_split:
+        return function(_namespace, t, y, parameters)
+    result = function(_namespace, t, _namespace.concat(y), parameters)
+    return tuple(result[:, i : i + 1] for i in range(result.shape[1]))
+
+
+def global_numpy_state() -> tuple[bytes, ...]:
+    """numpy's global random state, to be compared."""
+    name, keys, *rest = np.random.get_state()
+    return (str(name).encode(), np.asarray(keys).tobytes(), str(rest).encode())

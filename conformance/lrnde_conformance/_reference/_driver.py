@@ -1,0 +1,49 @@
+"""How the suite drives its own reference solver."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+from lrnde_conformance._driver import AbstractDriver, Method, Task
+from lrnde_conformance._numpy_backend import NumpyBackend
+from lrnde_conformance._reference import _plugin
+from lrnde_conformance._reference._solver import integrate
+
+
+@final
+class ReferenceDriver(AbstractDriver):
+    """`integrate` with all of its methods."""
+
+    adapter: ClassVar[str] = "reference"
+    plugin: ClassVar[Any] = _plugin
+    methods: ClassVar[tuple[Method, ...]] = (
+        Method("dopri5", "dopri5"),
+        Method("bosh3", "bosh3"),
+        Method("rk4", "rk4", "fixed"),
+        Method("euler_heun", "euler-heun", calculus="stratonovich", noise="diagonal"),
+        Method("euler_maruyama", "euler-maruyama", "fixed", calculus="ito", noise="additive"),
+    )
+
+    @property
+    def backend(self) -> NumpyBackend:
+        return NumpyBackend()
+
+    def native(self, task: Task) -> Callable[..., Any]:
+        del task
+        return integrate
+
+    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        noise = {} if task.diffusion is None else {"diffusion": task.diffusion, "path": task.path}
+        return solve(
+            task.field,
+            task.y0,
+            task.ts,
+            method=task.method.name,
+            rtol=task.rtol,
+            atol=task.atol,
+            first_step=task.first_step,
+            **noise,
+            **extra,
+        )
+
+    def states(self, result: Any) -> Any:
+        return result

@@ -1,0 +1,225 @@
+"""Numbers with derivatives: forward-mode autodiff in numpy, as far as the reference adapter needs it."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+
+Value = Any
+"""A numpy array, a number, or a `Dual` of a lower level."""
+
+
+@final
+class Dual:
+    """An array and its derivatives along some directions.
+
+    - `value`: of any shape S. `tangent`: of shape `(directions, *S)`; `None` where it is 0.
+    - `level`: which differentiation it belongs to. Both parts may be duals of lower levels, so that derivatives can be
+      differentiated again.
+    """
+
+    __array_ufunc__ = None  # numpy leaves mixed arithmetic to this class
+    __slots__ = ("level", "tangent", "value")
+
+    def __init__(self, value: Value, tangent: Value = None, level: int = 0) -> None:
+        self.value = value
+        self.tangent = tangent
+        self.level = level
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return np.shape(self.value) if not isinstance(self.value, Dual) else self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the value."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the value."""
+        return self.value.dtype
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        del api_version
+        from lrnde_conformance._reference import _namespace
+
+        return _namespace
+
+    def __repr__(self) -> str:
+        return f"Dual({self.value!r}, {self.tangent!r})"
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(plain(self))
+
+    def __add__(self, other: Any) -> Any:
+        return _binary(self, other, lambda a, b: a + b, lambda *_: (1.0, 1.0))
+
+    def __sub__(self, other: Any) -> Any:
+        return _binary(self, other, lambda a, b: a - b, lambda *_: (1.0, -1.0))
+
+    def __rsub__(self, other: Any) -> Any:
+        return _binary(other, self, lambda a, b: a - b, lambda *_: (1.0, -1.0))
+
+    def __mul__(self, other: Any) -> Any:
+        return _binary(self, other, lambda a, b: a * b, lambda a, b: (b, a))
+
+    def __truediv__(self, other: Any) -> Any:
+        return _binary(self, other, lambda a, b: a / b, lambda a, b: (1.0 / b, -a / (b * b)))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _binary(other, self, lambda a, b: a / b, lambda a, b: (1.0 / b, -a / (b * b)))
+
+    def __pow__(self, exponent: float) -> Any:
+        return unary(self, lambda a: a**exponent, lambda a, _: exponent * a ** (exponent - 1.0))
+
+    def __neg__(self) -> Any:
+        return unary(self, lambda a: -a, lambda *_: -1.0)
+
+    def __abs__(self) -> Any:
+        return unary(self, abs, lambda a, _: np.sign(plain(a)))
+
+    def __matmul__(self, other: Any) -> Any:
+        return _matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _matmul(other, self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __lt__(self, other: Any) -> Any:
+        return plain(self) < plain(other)
+
+    def __le__(self, other: Any) -> Any:
+        return plain(self) <= plain(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return plain(self) > plain(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return plain(self) >= plain(other)
+
+    def __eq__(self, other: object) -> Any:
+        return plain(self) == plain(other)
+
+    def __ne__(self, other: object) -> Any:
+        return plain(self) != plain(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __getitem__(self, key: Any) -> "Dual":
+        keys = key if isinstance(key, tuple) else (key,)
+        return self.each(lambda value: value[key], lambda tangent: tangent[(slice(None), *keys)])
+
+    def sum(self) -> "Dual":
+        """The sum over all elements."""
+        num_axes = self.ndim
+        return self.each(_sum_all, lambda tangent: _sum_last(tangent, num_axes))
+
+    def reshape(self, shape: tuple[int, ...]) -> "Dual":
+        """The same elements in another shape."""
+        return self.each(
+            lambda value: value.reshape(shape), lambda tangent: tangent.reshape((tangent.shape[0], *shape))
+        )
+
+    def each(self, of_value: Callable[[Any], Any], of_tangent: Callable[[Any], Any]) -> "Dual":
+        """A linear function of value and tangent."""
+        return Dual(of_value(self.value), None if self.tangent is None else of_tangent(self.tangent), self.level)
+
+
+def plain(x: Any) -> Any:
+    """The numpy value, whatever derivatives it carries."""
+    while isinstance(x, Dual):
+        x = x.value
+    return x
+
+
+def detach(x: Any) -> Dual:
+    """The value without derivatives."""
+    return Dual(plain(x))
+
+
+def unary(x: Any, function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Any:
+    """`function` of one argument; `slope(value, result)` is its derivative, elementwise."""
+    assert isinstance(x, Dual)
+    result = function(x.value)
+    tangent = None if x.tangent is None else x.tangent * slope(x.value, result)
+    return Dual(result, tangent, x.level)
+
+
+def parts(x: Any, level: int) -> tuple[Any, Any]:
+    """Value and tangent as a differentiation of this level sees them."""
+    return (x.value, x.tangent) if isinstance(x, Dual) and x.level == level else (x, None)
+
+
+def level_of(*arguments: Any) -> int:
+    """The highest level of several arguments; one of them must be a `Dual`."""
+    return max(x.level for x in arguments if isinstance(x, Dual))
+
+
+def aligned(tangent: Any, num_axes: int) -> Any:
+    """A tangent with as many axes after the first as the result has, so that it broadcasts."""
+    missing = num_axes - (np.ndim(tangent) if not isinstance(tangent, Dual) else tangent.ndim) + 1
+    if tangent is None or missing <= 0:
+        return tangent
+    shape = tangent.shape
+    return tangent.reshape((shape[0], *(1,) * missing, *shape[1:]))
+
+
+def add_tangents(one: Any, other: Any) -> Any:
+    """The sum of two tangents, either of which may be 0 (`None`)."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def _ndim(x: Any) -> int:
+    return x.ndim if isinstance(x, Dual) else np.ndim(x)
+
+
+def _binary(a: Any, b: Any, function: Callable[[Any, Any], Any], slopes: Callable[[Any, Any], tuple[Any, Any]]) -> Any:
+    level = level_of(a, b)
+    (a, a_tangent), (b, b_tangent) = parts(a, level), parts(b, level)
+    result = function(a, b)
+    if a_tangent is None and b_tangent is None:
+        return Dual(result, None, level)
+    num_axes = _ndim(result)
+    by_a, by_b = slopes(a, b)
+    left = None if a_tangent is None else aligned(a_tangent, num_axes) * by_a
+    right = None if b_tangent is None else aligned(b_tangent, num_axes) * by_b
+    tangent = add_tangents(left, right)
+    return Dual(result, _broadcast(tangent, result), level)
+
+
+def _broadcast(tangent: Any, result: Any) -> Any:
+    """Give a tangent the full shape of its value: reductions count elements."""
+    shape = (tangent.shape[0], *(result.shape if isinstance(result, Dual) else np.shape(result)))
+    if tangent.shape == shape:
+        return tangent
+    return tangent + np.zeros(shape, plain(tangent).dtype)
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    level = level_of(a, b)
+    (a, a_tangent), (b, b_tangent) = parts(a, level), parts(b, level)
+    result = a @ b
+    num_axes = _ndim(result)
+    left = None if a_tangent is None else aligned(a_tangent, num_axes) @ b
+    right = None if b_tangent is None else a @ aligned(b_tangent, num_axes)
+    return Dual(result, add_tangents(left, right), level)
+
+
+def _sum_all(x: Any) -> Any:
+    return x.sum()
+
+
+def _sum_last(x: Any, num_axes: int) -> Any:
+    """The sum over the last axes."""
+    if isinstance(x, Dual):
+        return x.each(lambda v: _sum_last(v, num_axes), lambda t: _sum_last(t, num_axes))
+    return x.sum(axis=tuple(range(x.ndim - num_axes, x.ndim))) if num_axes else x

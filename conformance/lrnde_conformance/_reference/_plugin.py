@@ -1,0 +1,20 @@
+"""Declares the reference adapter. Not installed: the suite registers it when it is asked for."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    register(
+        AdapterSpec(
+            name="reference",
+            target="lrnde_conformance._reference._adapter:ReferenceAdapter",
+            solves=("lrnde_conformance._reference._solver:integrate",),
+            requires=("numpy>=1.26",),
+            install="numpy",
+            api_version=(1, 0),
+            driver="lrnde_conformance._reference._driver:ReferenceDriver",
+        )
+    )

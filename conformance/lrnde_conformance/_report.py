@@ -1,0 +1,251 @@
+"""A report: the verdicts of a run, what could not be checked, and their JSON form (docs/conformance-report.md)."""
+
+import dataclasses
+import datetime
+import json
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, final
+
+from lrnde_conformance._results import CheckResult, Outcome, Tier, Verdict
+from lrnde_conformance._text import clean
+from lrnde_core import InputError
+
+SCHEMA = 1
+"""Of the JSON report. It goes up when a key is removed or changes its meaning; new keys may come without."""
+
+LAWS = {
+    1: "Identity",
+    2: "Silence",
+    3: "Penalty",
+    4: "Gradient",
+    5: "Adjoints",
+    6: "Agreement",
+    7: "Time sampling",
+    8: "Step sampling",
+    9: "Zero error",
+    10: "No poison",
+    11: "Counts",
+    12: "No trace",
+    13: "Direction and shape",
+    14: "Refusal",
+}
+"""The laws of docs/protocol.md by number."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Unchecked:
+    """An adapter that has no verdict.
+
+    - `name`: what was asked for. `reason`: why; of a broken plugin with its distribution, version and cause.
+    - `is_usage`: whether the request was at fault rather than the adapter: `-k` with an unknown word, say.
+    """
+
+    name: str
+    reason: str
+    is_usage: bool
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a run of the suite found on all adapters that it was asked for.
+
+    - `is_complete`: `False` where it was interrupted, in the last of the verdicts.
+    - `created`: when, in UTC.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    unchecked: tuple[Unchecked, ...] = ()
+    is_complete: bool = True
+    created: datetime.datetime = dataclasses.field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    )
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every adapter was checked and nothing failed, 2 for bad usage or where nothing was run, else 1."""
+        if any(unchecked.is_usage for unchecked in self.unchecked):
+            return 2
+        if not self.is_complete or self.unchecked or any(has_fault(verdict) for verdict in self.verdicts):
+            return 1
+        return 0 if self.verdicts and all(has_run(verdict) for verdict in self.verdicts) else 2
+
+    def was_interrupted(self, verdict: Verdict) -> bool:
+        """Whether this verdict is the one that the run was interrupted in."""
+        return not self.is_complete and verdict is self.verdicts[-1]
+
+    @property
+    def laws(self) -> list[int]:
+        """The numbers of the laws that any result is about, sorted."""
+        return sorted({result.law for verdict in self.verdicts for result in verdict.results})
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One law of one adapter: its results, and how they ended."""
+
+    results: tuple[CheckResult, ...]
+
+    def count(self, *outcomes: Outcome) -> int:
+        return sum(result.outcome in outcomes for result in self.results)
+
+    @property
+    def num_run(self) -> int:
+        return len(self.results) - self.count(Outcome.SKIPPED)
+
+    @property
+    def status(self) -> str:
+        """`fault`, `expected`, `passed`, `skipped` where nothing applied, or `absent` where nothing was selected."""
+        if self.count(Outcome.FAILED, Outcome.UNEXPECTED_PASS):
+            return "fault"
+        if self.count(Outcome.EXPECTED_FAILURE):
+            return "expected"
+        if self.num_run:
+            return "passed"
+        return "skipped" if self.results else "absent"
+
+    @property
+    def text(self) -> str:
+        """Such as `11/12`, or a word where nothing ran."""
+        if self.num_run:
+            return f"{self.count(Outcome.PASSED)}/{self.num_run}"
+        return "skipped" if self.results else "not run"
+
+
+def cell(verdict: Verdict, law: int) -> Cell:
+    """The results of one law."""
+    return Cell(tuple(result for result in verdict.results if result.law == law))
+
+
+def law_title(law: int) -> str:
+    """Such as `4 Gradient`; what comes before any law is the interface."""
+    return f"{law} {LAWS[law]}" if law in LAWS else "Interface"
+
+
+def has_fault(verdict: Verdict) -> bool:
+    """Whether a check failed."""
+    return any(result.outcome.is_fault for result in verdict.results)
+
+
+def has_run(verdict: Verdict) -> bool:
+    """Whether any check applied."""
+    return any(result.outcome is not Outcome.SKIPPED for result in verdict.results)
+
+
+def headline(report: Report, verdict: Verdict) -> str:
+    """The verdict in a few words."""
+    if has_fault(verdict):
+        return "does not conform"
+    if report.was_interrupted(verdict):
+        return "interrupted"
+    if verdict.conforms:
+        return "conforms"
+    if not has_run(verdict):
+        return "nothing was run"
+    num_expected = verdict.count("core", Outcome.EXPECTED_FAILURE)
+    if num_expected:
+        return f"{num_expected} core {'failure is' if num_expected == 1 else 'failures are'} expected"
+    return "nothing failed"
+
+
+def status(report: Report, verdict: Verdict) -> str:
+    """Of the whole verdict, in the words of `Cell.status`."""
+    if has_fault(verdict) or report.was_interrupted(verdict):
+        return "fault"
+    if verdict.conforms:
+        return "passed"
+    return "expected" if has_run(verdict) else "skipped"
+
+
+def summary(verdict: Verdict) -> str:
+    """Such as `core 24/24, optional 9/11, 1 expected failure`; what does not apply is not counted."""
+    tiers: tuple[Tier, ...] = ("core", "optional")
+    parts = [
+        f"{tier} {verdict.count(tier, Outcome.PASSED)}/{num_run}"
+        for tier in tiers
+        if (num_run := verdict.count(tier, *(set(Outcome) - {Outcome.SKIPPED})))
+    ]
+    for outcome, one, several in (
+        (Outcome.EXPECTED_FAILURE, "expected failure", "expected failures"),
+        (Outcome.UNEXPECTED_PASS, "unexpected pass", "unexpected passes"),
+    ):
+        number = sum(verdict.count(tier, outcome) for tier in tiers)
+        if number:
+            parts.append(f"{number} {one if number == 1 else several}")
+    return ", ".join(parts) or "no check was run"
+
+
+def as_json(report: Report) -> str:
+    """The JSON report."""
+    value = {
+        "schema": SCHEMA,
+        "created": report.created.isoformat(),
+        "complete": report.is_complete,
+        "exit_code": report.exit_code,
+        "adapters": [_verdict_value(report, verdict) for verdict in report.verdicts],
+        "unchecked": [
+            {"name": each.name, "reason": each.reason, "bad_usage": each.is_usage} for each in report.unchecked
+        ],
+    }
+    return json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str, option: str) -> None:
+    """Write a report. Raises `InputError` naming the `option` where the file can not be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"`{option} {path}` can not be written: {error.strerror}. Choose another file.") from error
+
+
+def _verdict_value(report: Report, verdict: Verdict) -> dict[str, Any]:
+    tiers: tuple[Tier, ...] = ("core", "optional")
+    return {
+        "name": verdict.adapter,
+        "origin": verdict.origin,
+        "versions": verdict.versions,
+        "device": verdict.device,
+        "selection": verdict.selection,
+        "complete": verdict.is_complete,
+        "conforms": verdict.conforms,
+        "verdict": headline(report, verdict),
+        "summary": summary(verdict),
+        "counts": {tier: {outcome.value: verdict.count(tier, outcome) for outcome in Outcome} for tier in tiers},
+        "capabilities": verdict.capabilities,
+        "checks": [_result_value(result) for result in verdict.results],
+        "trained": verdict.trained,
+    }
+
+
+def _result_value(result: CheckResult) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "check": result.check,
+        "case": result.case,
+        "law": result.law,
+        "tier": result.tier,
+        "status": result.outcome.value,
+        "reason": result.reason,
+        "details": result.details,
+        "seconds": round(result.seconds, 4),
+    }
+
+
+def _plain(value: object) -> Any:
+    """`value` in what JSON has: text cleaned, other numbers as float, those that are not finite as null."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {clean(key): _plain(item) for key, item in items}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in cast("Iterable[object]", value)]
+    return clean(value)

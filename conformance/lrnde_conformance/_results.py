@@ -1,0 +1,91 @@
+"""What a run of the suite found: one result a check and case, and the verdict over all of them."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, final
+
+Tier = Literal["core", "optional"]
+
+
+@final
+class Outcome(enum.Enum):
+    """How a check ended. The value is the word that reports use."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    EXPECTED_FAILURE = "expected failure"
+    UNEXPECTED_PASS = "unexpected pass"
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the adapter does not conform: a failure, or a failure that was expected and did not come."""
+        return self in (Outcome.FAILED, Outcome.UNEXPECTED_PASS)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """One check of one adapter on one case.
+
+    - `adapter`: its name. `check`: stable id, such as `gradient.finite-differences`. `case`: what it ran on, such as
+      `dopri5-float64`; empty if there is but one.
+    - `law`: number of the law in docs/protocol.md. `tier`: of the check.
+    - `reason`: why it was skipped, was expected to fail, or what went wrong, in a sentence.
+    - `details`: of a failure: `got`, `expected`, `tolerance`, `seed`, `likely cause`, `next step`, where they apply.
+    - `seconds`: wall time.
+    """
+
+    adapter: str
+    check: str
+    case: str
+    law: int
+    tier: Tier
+    outcome: Outcome
+    reason: str
+    details: Mapping[str, str]
+    seconds: float
+
+    @property
+    def id(self) -> str:
+        """`check` and `case`, joined by a hyphen: what `-k` selects by, and what expected failures name."""
+        return f"{self.check}-{self.case}" if self.case else self.check
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """All results of one adapter.
+
+    - `adapter`: its name. `origin`: distribution and version it came from. `versions`: of core, suite, solver, backend
+      and Python. `device`: that it ran on.
+    - `capabilities`: capability to reason against, `None` where supported.
+    - `selection`: what was asked for (tier, `-k`, `--fast`, dtype), as text.
+    - `trained`: the trained task's step sizes before and after, as the reports plot them; empty if it did not run.
+    """
+
+    adapter: str
+    origin: str
+    versions: Mapping[str, str]
+    device: str
+    capabilities: Mapping[str, str | None]
+    selection: Mapping[str, str]
+    results: Sequence[CheckResult]
+    trained: Mapping[str, Any]
+    is_complete: bool
+
+    def count(self, tier: Tier, *outcomes: Outcome) -> int:
+        """How many results of a tier ended in one of these ways."""
+        return sum(result.tier == tier and result.outcome in outcomes for result in self.results)
+
+    @property
+    def conforms(self) -> bool:
+        """Whether every core check passed, none failed, and the run covered the whole core tier to its end."""
+        core = [result for result in self.results if result.tier == "core"]
+        return (
+            self.is_complete
+            and any(result.outcome is Outcome.PASSED for result in core)
+            and not any(result.outcome.is_fault for result in self.results)
+            and not any(result.outcome is Outcome.EXPECTED_FAILURE for result in core)
+        )

@@ -1,0 +1,136 @@
+"""Running the checks on one adapter."""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import lrnde_core as lrnde
+from lrnde_conformance._check import Check, CheckSkipped, ConformanceFailure
+from lrnde_conformance._checks import ALL
+from lrnde_conformance._checks._interface import CONTRACT
+from lrnde_conformance._drivers import driver_class
+from lrnde_conformance._installed import library_versions, origin
+from lrnde_conformance._results import CheckResult, Outcome, Verdict
+from lrnde_conformance._selection import Selection, check_expected_failures, select_cases
+from lrnde_conformance._subject import Subject
+
+
+def run_checks(
+    adapter: Any,
+    *,
+    tier: Literal["core", "optional", "all"] = "all",
+    select: str = "",
+    device: str = "cpu",
+    dtype: str | None = None,
+    is_fast: bool = False,
+    on_result: Callable[[CheckResult], None] | None = None,
+) -> Verdict:
+    """Run the checks on one adapter; never raises for what an adapter does wrong.
+
+    - `adapter`: its registered name, its class, its driver's class, or `"package.module:Class"` of either.
+    - `tier`: `"core"`, `"optional"` or `"all"`. `select`: only results whose id contains it; several separated by
+      ` or `. `device`: `"cpu"` or `"cuda"`. `dtype`: `"float32"` or `"float64"` to try only that one.
+    - `is_fast`: fewer methods, and nothing that trains.
+    - `on_result`: is told each result as soon as it is there.
+
+    The contract is checked first, whatever is selected; where it fails nothing else runs, and the verdict is not
+    complete.
+
+    Raises `InputError` for an empty selection and for expected failures that are unknown or have no reason,
+    `AdapterNotFoundError` or `PluginError` where there is no such adapter, or it can not be loaded.
+    """
+    selection = Selection(tier, select, device, dtype, is_fast)
+    subject = Subject(driver_class(adapter)(device), dtype=dtype, is_fast=is_fast)
+    results: list[CheckResult] = []
+
+    def add(result: CheckResult) -> None:
+        results.append(result)
+        if on_result is not None:
+            on_result(result)
+
+    contract = next(each for each in ALL if each.id == CONTRACT)
+    found = run_check(subject, contract, "")
+    if found.outcome is Outcome.FAILED:
+        add(found)
+        return _verdict(subject, selection, results, is_complete=False)
+    with subject.backend.preserved():
+        cases = select_cases(subject, ALL, selection)
+        check_expected_failures(subject, ALL)
+    for each, case in cases:
+        add(found if each is contract else run_check(subject, each, case))
+    return _verdict(subject, selection, results, is_complete=selection.is_everything)
+
+
+def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
+    """Run one check on one case. Everything global is restored, and no exception gets out."""
+    start = time.perf_counter()
+    outcome, reason, details = Outcome.PASSED, "", dict[str, str]()
+    missing = _missing(subject, check)
+    if missing is not None:
+        outcome, reason = Outcome.SKIPPED, missing
+    else:
+        try:
+            with subject.backend.preserved():
+                check.run(subject, case)
+        except CheckSkipped as skipped:
+            outcome, reason = Outcome.SKIPPED, str(skipped)
+        except ConformanceFailure as failure:
+            outcome, reason, details = Outcome.FAILED, failure.message, dict(failure.details)
+            details.setdefault("next step", check.hint)
+        except Exception as error:  # whatever an adapter raises is a finding about it
+            outcome, reason = Outcome.FAILED, f"{type(error).__name__}: {error}"
+            details = {"likely cause": _origin_of(error), "next step": check.hint}
+    expected = subject.driver.expected_failures
+    name = f"{check.id}-{case}" if case else check.id
+    why = expected.get(name, expected.get(check.id))
+    if why is not None and outcome is Outcome.FAILED:
+        outcome, reason = Outcome.EXPECTED_FAILURE, f"{why} (found: {reason})"
+    elif why is not None and outcome is Outcome.PASSED:
+        outcome, reason = Outcome.UNEXPECTED_PASS, f"expected to fail ({why}), but passed: remove it from the driver"
+    seconds = time.perf_counter() - start
+    return CheckResult(subject.name, check.id, case, check.law, check.tier, outcome, reason, details, seconds)
+
+
+def _missing(subject: Subject, check: Check) -> str | None:
+    """Why a check does not apply to the adapter, or `None`."""
+    dtypes = {"float32": lrnde.Capability.FLOAT32, "float64": lrnde.Capability.FLOAT64}
+    for need in sorted(check.needs, key=lambda need: need.name):
+        reason = subject.capabilities.reason_against(need)
+        if reason is not None:
+            return f"declared unsupported: {need.value}: {reason}"
+        if subject.dtype is not None and need in dtypes.values() and need is not dtypes[subject.dtype]:
+            return f"needs {need.value}, and only {subject.dtype} was asked for"
+    return None
+
+
+def _origin_of(error: BaseException) -> str:
+    """Where an exception came from: the innermost frame outside of the suite."""
+    places: list[str] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if "lrnde_conformance" not in code.co_filename:
+            places.append(f"{code.co_filename}:{traceback.tb_lineno}, in {code.co_qualname}")
+        traceback = traceback.tb_next
+    return f"raised at {places[-1]}" if places else "raised by the suite itself"
+
+
+def _verdict(subject: Subject, selection: Selection, results: Sequence[CheckResult], *, is_complete: bool) -> Verdict:
+    return Verdict(
+        adapter=subject.name,
+        origin=origin(subject.name),
+        versions=_versions(subject),
+        device=selection.device,
+        capabilities={c.name: subject.capabilities.reason_against(c) for c in lrnde.Capability},
+        selection=selection.as_text(),
+        results=tuple(results),
+        trained=dict(subject.trained),
+        is_complete=is_complete,
+    )
+
+
+def _versions(subject: Subject) -> Mapping[str, str]:
+    versions = {"python": platform.python_version(), "lrnde": importlib.metadata.version("lrnde")}
+    return {**versions, **library_versions(subject.spec), **subject.backend.versions()}

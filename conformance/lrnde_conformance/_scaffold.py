@@ -1,0 +1,106 @@
+"""The skeleton of an adapter for a solver that nobody has connected yet: `lrnde new-adapter`."""
+
+import importlib.resources
+import importlib.util
+import keyword
+import re
+import string
+from collections.abc import Mapping
+from pathlib import Path
+
+import lrnde_core as lrnde
+from lrnde_core import InputError
+
+_FOLDERS = {"tests": ("test_conformance.py",), ".": ("README.md", "pyproject.toml")}
+"""Where files go that do not belong to the package."""
+
+_BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "torch": ("TorchBackend(self.device)", ("torch>=2.4",)),
+    "jax": ("JaxBackend(self.device)", ("jax>=0.4.38", "equinox>=0.11.10")),
+    "numpy": ("NumpyBackend()", ("numpy>=1.26",)),
+}
+"""The suite's backend, as a driver makes it, and what it and the helpers of lrnde for it require."""
+
+
+def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None, parent: Path = Path()) -> Path:
+    """Write the skeleton of an adapter into a new folder and return the folder, `parent / "lrnde-NAME"`.
+
+    - `name`: of the solver library, as Python imports it and as pip installs it. The adapter gets the same name.
+    - `backend`: whose arrays the solver takes: `"torch"`, `"jax"` or `"numpy"`.
+    - `solve`: the call to be claimed, `"package.module:function"`; `"NAME:solve"` by default.
+
+    Raises `InputError` for a name that can not be one or is taken, an unknown backend, a call of another form, and a
+    folder that exists or can not be written.
+    """
+    _check_name(name)
+    if backend not in _BACKENDS:
+        raise InputError(f"`--backend {backend}`: must be one of {', '.join(_BACKENDS)}.")
+    solve = f"{name}:solve" if solve is None else solve
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", solve):
+        raise InputError(f'`--solve {solve}`: must be of the form "package.module:function".')
+    folder = parent / f"lrnde-{name.replace('_', '-')}"
+    values = _values(name, backend, solve, folder.name)
+    try:
+        folder.mkdir(parents=True)
+        for path, text in _files(backend, values).items():
+            target = folder / path
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    except FileExistsError as error:
+        raise InputError(f"`{folder}` exists already. Remove it, or choose another place with `--parent`.") from error
+    except OSError as error:
+        raise InputError(f"`{folder}` can not be written: {error.strerror}.") from error
+    return folder
+
+
+def _check_name(name: str) -> None:
+    if not _is_name(name):
+        suggestion = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        hint = f" Did you mean `{suggestion}`?" if _is_name(suggestion) else ""
+        raise InputError(
+            f"`{name}` can not be the name of an adapter; it must be a Python name in lower case, as the solver's "
+            f"library is imported.{hint}"
+        )
+    if importlib.util.find_spec(f"lrnde_{name}") is not None:
+        raise InputError(f"The package `lrnde_{name}` exists already. Choose another name.")
+    try:
+        lrnde.REGISTRY.spec(name)
+    except lrnde.AdapterNotFoundError:
+        return
+    raise InputError(
+        f"There is an adapter `{name}` already. Choose another name; `lrnde adapters` lists those that are."
+    )
+
+
+def _is_name(name: str) -> bool:
+    return bool(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)) and not keyword.iskeyword(name)
+
+
+def _values(name: str, backend: str, solve: str, distribution: str) -> dict[str, str]:
+    """What the templates ask for."""
+    made, requirements = _BACKENDS[backend]
+    quoted = [f'"{requirement}"' for requirement in (() if name == backend else (name,)) + requirements]
+    imported = sorted(["AbstractBackend", "AbstractDriver", "Method", "Task", made.partition("(")[0]])
+    return {
+        "name": name,
+        "title": "".join(part.capitalize() for part in name.split("_")),
+        "package": f"lrnde_{name}",
+        "distribution": distribution,
+        "solve": solve,
+        "backend": made,
+        "driver_imports": ", ".join(imported),
+        "requires": ", ".join(quoted) + ("," if len(quoted) == 1 else ""),
+        "dependencies": ", ".join(['"lrnde"', *quoted]),
+        "api_version": ", ".join(map(str, lrnde.ADAPTER_API)),
+    }
+
+
+def _files(backend: str, values: Mapping[str, str]) -> dict[Path, str]:
+    """The text of each file by its path in the folder."""
+    files: dict[Path, str] = {}
+    for kind in ("common", backend):
+        for template in (importlib.resources.files("lrnde_conformance") / "scaffold" / kind).iterdir():
+            file = template.name.removesuffix(".template")
+            place = next((place for place, names in _FOLDERS.items() if file in names), values["package"])
+            files[Path(place) / file] = string.Template(template.read_text(encoding="utf-8")).substitute(values)
+    return files

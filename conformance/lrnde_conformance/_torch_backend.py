@@ -1,0 +1,189 @@
+"""torch, as the suite uses it."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+
+from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
+from lrnde_conformance._counting import counted_in_python
+from lrnde_conformance._problems import Formula, Function
+
+
+@final
+class TorchBackend(AbstractBackend):
+    """torch on a CPU or a CUDA device. Fields are modules whose parameters are the task's."""
+
+    name: ClassVar[str] = "torch"
+    random_states_are_global: ClassVar[bool] = True
+    is_compiled: ClassVar[bool] = False
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def array(self, values: Any, dtype: str) -> torch.Tensor:
+        if isinstance(values, torch.Tensor):
+            return values
+        return torch.tensor(np.asarray(values), dtype=getattr(torch, dtype), device=self.device)
+
+    def number(self, value: float, dtype: str) -> float:
+        del dtype
+        return value
+
+    def to_numpy(self, value: Any) -> np.ndarray:
+        if isinstance(value, tuple):
+            return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
+        return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+    def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
+        field = _Field(formula.drift, parameters, is_split)
+        # The parameters belong to the drift, so that they are counted once.
+        diffusion = None if formula.diffusion is None else _Field(formula.diffusion, parameters, is_split)
+        return Equation(field, diffusion)
+
+    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
+        return lambda t: amplitude * torch.sin(frequency * t)
+
+    def counted(self, formula: Formula, counter: Counter) -> Formula:
+        return counted_in_python(formula, counter)
+
+    def sum_of_squares(self, states: Any) -> Any:
+        return (states * states).sum()
+
+    def differentiate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Differentiated:
+        del key
+        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
+        value, extra = function(tensors, self._constants(constants, dtype))
+        if not value.requires_grad:
+            return Differentiated(value, {name: np.zeros(array.shape) for name, array in variables.items()}, extra)
+        gradients = torch.autograd.grad(value, list(tensors.values()), allow_unused=True, materialize_grads=True)
+        named = zip(tensors, gradients, strict=True)
+        return Differentiated(value.detach(), {name: self.to_numpy(gradient) for name, gradient in named}, extra)
+
+    def evaluate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Any:
+        del key
+        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
+        return function(tensors, self._constants(constants, dtype))
+
+    def wait(self) -> None:
+        torch.cuda.synchronize() if self.device == "cuda" else None
+
+    def random_source(self, seed: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    def seed_global(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def global_state(self) -> tuple[bytes, ...]:
+        states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ())]
+        return tuple(state.numpy().tobytes() for state in states)
+
+    def documented_draw(self) -> torch.Tensor:
+        return torch.rand(1, device="cpu")
+
+    def field_with_state(self, formula: Formula) -> FieldWithState:
+        norm = torch.nn.BatchNorm1d(2).to(self.device)
+        norm.register_buffer("calls", torch.zeros((), device=self.device))
+        return FieldWithState(
+            dataclasses.replace(formula, drift=_StatefulDrift(formula.drift, norm)), lambda: _buffers(norm)
+        )
+
+    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
+        del function, arrays
+
+    def held_bytes(self, function: Callable[[], Any]) -> int:
+        seen: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            result = function()
+        del result
+        return sum(seen.values())
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Generator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def preserved(self) -> Generator[None]:
+        dtype, threads, is_grad_enabled = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+        numpy_state = np.random.get_state()
+        with torch.random.fork_rng():
+            try:
+                # Small problems are faster without threads; `--fast` runs several adapters beside each other.
+                torch.set_num_threads(1)
+                torch.set_grad_enabled(True)
+                yield
+            finally:
+                torch.set_default_dtype(dtype)
+                torch.set_num_threads(threads)
+                torch.set_grad_enabled(is_grad_enabled)
+                np.random.set_state(numpy_state)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"torch": torch.__version__}
+
+    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+        is_array = {name: isinstance(value, np.ndarray) and value.ndim > 0 for name, value in constants.items()}
+        return {name: self.array(v, dtype) if is_array[name] else v for name, v in constants.items()}
+
+
+class _Field(torch.nn.Module):
+    """`function` with parameters, on a tensor, or on a tuple of its columns."""
+
+    def __init__(self, function: Function, parameters: Mapping[str, torch.Tensor], is_split: bool) -> None:
+        super().__init__()
+        self._function = function
+        self._is_split = is_split
+        self._names = tuple(parameters)
+        for name, value in parameters.items():
+            self.register_parameter(name, value) if isinstance(value, torch.nn.Parameter) else setattr(
+                self, name, value
+            )
+
+    def forward(self, t: Any, y: Any) -> Any:
+        parameters = {name: getattr(self, name) for name in self._names}
+        if not self._is_split:
+            return self._function(torch, t, y, parameters)
+        result = self._function(torch, t, torch.cat(y, dim=-1), parameters)
+        return tuple(torch.split(result, 1, dim=-1))
+
+
+class _StatefulDrift(torch.nn.Module):
+    """A drift with dropout, running statistics and a counter in a buffer."""
+
+    def __init__(self, drift: Function, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self._drift = drift
+        self.norm = norm
+        self.dropout = torch.nn.Dropout(0.2)
+
+    def forward(self, xp: Any, t: Any, y: Any, p: Any) -> Any:
+        self.norm.get_buffer("calls").add_(1)
+        normed = self.norm(y.to(torch.float32)).to(y.dtype)
+        return self.dropout(self._drift(xp, t, y, p)) + 0.01 * normed
+
+
+def _buffers(module: torch.nn.Module) -> dict[str, list[float]]:
+    return {name: buffer.reshape(-1).tolist() for name, buffer in module.named_buffers()}

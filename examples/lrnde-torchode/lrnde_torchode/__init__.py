@@ -1,0 +1,1 @@
+"""An lrnde adapter for torchode, whose samples have step sizes of their own."""

@@ -1,0 +1,63 @@
+"""The adapter of torchode."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import torch
+from lrnde_core import (
+    SDE_CAPABILITIES,
+    AbstractAdapter,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    Draw,
+    LocalPenalty,
+    Recording,
+    Sample,
+)
+from lrnde_torch import check_uniforms, draw_uniforms
+
+from lrnde_torchode._arguments import NO_TREE_STATE, read_call
+from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._evaluate import evaluate_samples
+
+
+@final
+class TorchodeAdapter(AbstractAdapter):
+    """Ordinary differential equations by `torchode.solve_ivp` and by `solve` of torchode's adjoints."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities.declare(
+        {
+            Capability.IMPLICIT_ODE: "torchode has no implicit method. Use diffrax.",
+            Capability.CONTROLLED_ODE: "torchode has no controlled equations. Write the control into the field.",
+            Capability.EVENTS: "torchode has no events. Use torchdiffeq or diffrax.",
+            **dict.fromkeys(SDE_CAPABILITIES, "torchode has no stochastic equations. Use torchsde or diffrax."),
+            Capability.BATCHED_SAMPLES: "a local step is evaluated for the whole batch at once already, and a field "
+            "may expect just that batch. Leave `batched` out.",
+            Capability.JIT: "the recorder is Python, which TorchScript does not compile. Regularize the eager solver.",
+            Capability.VMAP: "torchode's loop asks for values. Its batch already has steps of its own: put the samples "
+            "there.",
+            Capability.TREE_STATE: NO_TREE_STATE,
+        }
+    )
+    random_argument: ClassVar[str] = "generator"
+
+    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
+        del solve  # `native` itself says whether it is the function or a method of an adjoint
+        return read_call(native, args, kwargs)
+
+    def draw(self, source: Any, num_samples: int) -> list[float]:
+        return draw_uniforms(source, num_samples)
+
+    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
+        return check_uniforms(draw, num_samples)
+
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
+    ) -> tuple[torch.Tensor, Sample]:
+        del is_batched  # refused above
+        return evaluate_samples(penalty, recording, draws)
+
+    def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
+        assert isinstance(call, TorchodeCall)
+        return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)

@@ -1,0 +1,91 @@
+"""The arguments of a native call, by name."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torchode
+from lrnde_core import CapabilityError, InputTypeError
+from torchode.interface import METHODS
+
+from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._methods import method_facts
+
+NO_TREE_STATE = "torchode takes a state of shape (batch, features). Concatenate along the features."
+
+# The submodule of each adjoint that solves forward; `AutoDiffAdjoint` does so itself.
+_FORWARD_LOOPS = {torchode.BacksolveAdjoint: "forward_adjoint", torchode.JointBacksolveAdjoint: "forward_loop"}
+
+
+def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
+    """Read the arguments of `solve_ivp`, or of the method `solve` of an adjoint.
+
+    What torchode itself refuses is left to it.
+    """
+    adjoint = getattr(native, "__self__", None)
+    if isinstance(adjoint, torchode.AutoDiffAdjoint | torchode.BacksolveAdjoint | torchode.JointBacksolveAdjoint):
+        return _read_adjoint(adjoint, native, args, kwargs)
+    given = inspect.signature(torchode.solve_ivp).bind(*args, **kwargs).arguments
+    method = given.get("method", "tsit5")
+    if method in METHODS:
+        method = METHODS[method](term=None)
+    controller = given.get("controller")
+    if controller is None:
+        # The default that `solve_ivp` documents.
+        controller = torchode.PIDController(atol=1e-7, rtol=1e-7, pcoeff=0.2, icoeff=0.5, dcoeff=0.0)
+    y0 = _checked(given["y0"])
+    return TorchodeCall(
+        solve=functools.partial(native, *args, **kwargs),
+        solve_with=lambda recorder: native(*args, **{**kwargs, "controller": recorder}),
+        y0=y0,
+        step_method=method,
+        controller=controller,
+        facts=method_facts(method, controller, y0.dtype, is_backsolve=False),
+    )
+
+
+def _read_adjoint(
+    adjoint: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> TorchodeCall:
+    loop_name = _FORWARD_LOOPS.get(type(adjoint))
+    loop = adjoint if loop_name is None else getattr(adjoint, loop_name)
+    y0 = _checked(inspect.signature(native).bind(*args, **kwargs).arguments["problem"].y0)
+
+    def solve_with(recorder: Any) -> Any:
+        recorded = torchode.AutoDiffAdjoint(
+            loop.step_method,
+            recorder,
+            max_steps=loop.max_steps,
+            backprop_through_step_size_control=loop.backprop_through_step_size_control,
+        )
+        return _with_loop(adjoint, loop_name, recorded).solve(*args, **kwargs)
+
+    return TorchodeCall(
+        solve=functools.partial(native, *args, **kwargs),
+        solve_with=solve_with,
+        y0=y0,
+        step_method=loop.step_method,
+        controller=loop.step_size_controller,
+        facts=method_facts(loop.step_method, loop.step_size_controller, y0.dtype, is_backsolve=loop_name is not None),
+    )
+
+
+def _with_loop(adjoint: Any, loop_name: str | None, loop: Any) -> Any:
+    """The same adjoint with another loop for its forward solve; the user's stays as it is."""
+    if loop_name is None:
+        return loop
+    twin = copy.copy(adjoint)
+    # A copied module shares the dictionary of its submodules.
+    twin.__dict__["_modules"] = {**adjoint.__dict__["_modules"], loop_name: loop}
+    return twin
+
+
+def _checked(y0: Any) -> torch.Tensor:
+    if isinstance(y0, torch.Tensor):
+        return y0
+    if isinstance(y0, tuple | list):
+        raise CapabilityError(f"`y0` is a `{type(y0).__name__}`. {NO_TREE_STATE}")
+    raise InputTypeError(f"`y0` must be a tensor of shape (batch, features), not `{type(y0).__name__}`.")

@@ -1,0 +1,79 @@
+"""One native call of torchode: its solve, and its kept steps as the core takes them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from lrnde_core import AbstractCall, Counts, DrawnStep, MethodFacts, Record, Recording, RecordingPlan, Run
+from torchode.step_size_controllers import rms_norm
+
+from lrnde_torchode import _methods
+from lrnde_torchode._problem import SampleProblem
+from lrnde_torchode._recorder import KeptStep, Recorder
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class TorchodeCall(AbstractCall):
+    """A call of `solve_ivp`, or of `solve` of an adjoint.
+
+    - `solve()`: the call as the user wrote it. `solve_with(controller)`: the same with another controller.
+    - `y0`, `step_method`, `controller`: as the call names them, defaults filled in.
+    """
+
+    solve: Callable[[], Any]
+    solve_with: Callable[[Any], Any]
+    y0: torch.Tensor
+    step_method: Any
+    controller: Any
+    facts: MethodFacts
+
+    def run(self, plan: RecordingPlan | None) -> Run:
+        if plan is None:
+            solution = self.solve()
+            return Run(solution, _counts(solution), None)
+        recorder = Recorder(self.controller, plan)
+        try:
+            solution = self.solve_with(recorder)
+        finally:
+            recorder.close()
+        # One failed sample ends the solve of all.
+        is_valid = bool((solution.status == 0).all() & (recorder.num_drawable > 0).any())
+        records = [_record(recorder, kept) for kept in recorder.kept]
+        return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
+
+    def _problem(self, recorder: Recorder) -> SampleProblem:
+        tableau = _methods.tableau_of(self.step_method)
+        assert tableau is not None  # refused before the solve
+        has_tolerances = _methods.has_tolerances(self.controller)
+        norm: Any = self.controller.norm if has_tolerances else rms_norm
+        return SampleProblem(
+            term=self.step_method.term if recorder.term is None else recorder.term,
+            args=recorder.args,
+            problem=recorder.problem,
+            tableau=tableau,
+            rtol=self.controller.rtol.item() if has_tolerances else None,
+            atol=self.controller.atol.item() if has_tolerances else None,
+            batch_norm=norm,
+        )
+
+
+def _record(recorder: Recorder, kept: KeptStep) -> Record:
+    # torchode clips its last step to the end of the solve, so that sizes are as taken.
+    size, duration = kept.h.double().abs(), (recorder.problem.t_end - recorder.problem.t_start).detach()
+    return Record(
+        t=kept.t,
+        h=kept.h,
+        y=(kept.y,),
+        carry=None,
+        remaining=recorder.problem.t_end.detach() - kept.t,
+        drawn=DrawnStep(kept.elapsed, size, size, duration.double().abs(), recorder.num_drawable, is_end_known=True),
+    )
+
+
+def _counts(solution: Any) -> Counts:
+    """Evaluations are of the whole batch, hence one number; steps are of each sample, of shape `(batch,)`."""
+    steps, accepted = solution.stats["n_steps"], solution.stats["n_accepted"]
+    evaluations = solution.stats.get("n_f_evals")  # missing if the user's term keeps no statistics
+    return Counts(None if evaluations is None else int(evaluations[0]), steps, accepted, steps - accepted)

@@ -1,0 +1,83 @@
+"""What is known about a method of torchode before it runs."""
+
+import functools
+from typing import Any
+
+import torch
+import torchode
+from lrnde_core import Capability, ExplicitTableau, MethodFacts
+from torchode.single_step_methods.runge_kutta import ButcherTableau, ExplicitRungeKutta
+
+_EULER = ExplicitTableau((), (1.0,), (0.0,), None)
+
+
+def tableau_of(step_method: Any) -> ExplicitTableau | None:
+    """The coefficients of a step method; `None` if it is not an explicit Runge--Kutta method."""
+    if isinstance(step_method, torchode.Euler):
+        return _EULER
+    return _read(step_method.tableau) if isinstance(step_method, ExplicitRungeKutta) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _read(published: ButcherTableau) -> ExplicitTableau | None:
+    rows: list[list[float]] = published.a.tolist()
+    if published.c[0] != 0 or any(weight != 0 for stage, row in enumerate(rows) for weight in row[stage:]):
+        return None
+    return ExplicitTableau(
+        a=tuple(tuple(row[:stage]) for stage, row in enumerate(rows[1:], start=1)),
+        b=tuple(published.b.tolist()),
+        c=tuple(published.c.tolist()),
+        error=tuple(published.b_err.tolist()),
+    )
+
+
+def has_tolerances(controller: Any) -> bool:
+    """Whether the controller compares errors with tolerances that it names `rtol` and `atol`."""
+    return isinstance(controller, torchode.IntegralController | torchode.PIDController)
+
+
+def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_backsolve: bool) -> MethodFacts:
+    """The facts of one call, and what it can not serve."""
+    name, tableau = type(step_method).__name__, tableau_of(step_method)
+    if tableau is None or not dtype.is_floating_point:
+        unserved = _unserved(step_method, dtype)
+        return MethodFacts(name, 1, 1.0, None, None, None, needs_tolerances=False, unsupported=unserved)
+    is_doubled = tableau.error is None
+    needs_tolerances = is_doubled or not has_tolerances(controller)
+    unsupported: dict[Capability, str] = {}
+    if not tableau.has_stiffness_pair:
+        unsupported[Capability.STIFFNESS_ESTIMATE] = (
+            f"`{name}` has no two stages at the end of its step. Use Tsit5 or Dopri5, or `ErrorEstimate`."
+        )
+    if needs_tolerances:
+        unsupported[Capability.RESTARTED_STEP] = (
+            'these steps have no tolerance to choose a step by. Use `local_start="step"`.'
+        )
+    if is_backsolve:
+        unsupported[Capability.FULL_GRADIENT] = (
+            'backsolve adjoints do not differentiate through the steps. Use `AutoDiffAdjoint`, or `gradient="local"`.'
+        )
+    order = step_method.convergence_order()
+    return MethodFacts(
+        name=name,
+        order=order,
+        error_order=float(order + is_doubled),
+        stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
+        evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
+        evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
+        needs_tolerances=needs_tolerances,
+        unsupported=tuple(unsupported.items()),
+    )
+
+
+def _unserved(step_method: Any, dtype: torch.dtype) -> tuple[tuple[Capability, str], ...]:
+    if isinstance(step_method, str):
+        return ()  # not the name of a method: torchode says so itself
+    if not dtype.is_floating_point:
+        reason = f"the state has dtype {dtype}; it must be real floating point. Split or convert it."
+    else:
+        reason = (
+            f"`{type(step_method).__name__}` is not an explicit Runge--Kutta method, so that one step of it can not be "
+            "repeated alone. Use Tsit5, Dopri5, Heun or Euler."
+        )
+    return ((Capability.LOCAL_GRADIENT, reason), (Capability.FULL_GRADIENT, reason))

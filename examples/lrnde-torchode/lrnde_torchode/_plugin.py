@@ -1,0 +1,21 @@
+"""Declares the adapter. Imports nothing but the core, so that listing adapters imports no solver."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    """Register the adapter for torchode."""
+    register(
+        AdapterSpec(
+            name="torchode",
+            target="lrnde_torchode._adapter:TorchodeAdapter",
+            solves=("torchode:solve_ivp",),
+            requires=("torch>=2.4", "torchode>=1.0.1,<2"),
+            install="lrnde-torchode",
+            api_version=(1, 0),
+            driver="lrnde_torchode._driver:TorchodeDriver",
+        )
+    )

@@ -1,0 +1,187 @@
+"""The reference adapter with a fault: a wrapper whose every answer can be changed."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import lrnde_core as lrnde
+from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, Subject, run_check
+from lrnde_conformance._reference import ReferenceDriver, integrate
+from lrnde_core import AbstractAdapter, AbstractCall, AdapterSpec, Run, hookimpl
+
+Change = Callable[..., Any]
+
+
+def _same(value: Any, *_: Any) -> Any:
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What differs from the reference adapter. Each is a function of the true value, unless said otherwise.
+
+    - Of a bound call: `facts`; of its penalised run: `plan`, `result`, `counts`, `record` (and the call), `problem`;
+      `before_run` is called, `after_run` is given the run and the call, `silent` likewise for a run without penalty;
+      `error` turns what the solver raises into what the mutant raises.
+    - Of the evaluation: `value` (penalty, then `LocalPenalty`, `Recording` and draws), `sample`, `zero`.
+    - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
+    - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
+    - Of registration and driver: `is_claimed` (a value), `methods`, `adjoints` (a value), `call` (in its place).
+    """
+
+    facts: Change = _same
+    plan: Change = _same
+    result: Change = _same
+    counts: Change = _same
+    record: Change = _same
+    problem: Change = _same
+    before_run: Callable[[], Any] = lambda: None
+    after_run: Change = _same
+    silent: Change = _same
+    error: Change = _same
+    value: Change = _same
+    sample: Change = _same
+    zero: Change = _same
+    draw: Change = lambda own, _: own()
+    check_draw: Change | None = None
+    capabilities: Change = _same
+    random_argument: Any = "rng"
+    is_equal: bool = True
+    is_claimed: bool = True
+    methods: Change = _same
+    adjoints: tuple[str, ...] = ()
+    call: Change | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A fault, the id of the check that is for it, and the case that shows it."""
+
+    name: str
+    check: str
+    faults: Faults
+    case: str = ""
+
+
+class _Call(AbstractCall):
+    def __init__(self, call: Any, faults: Faults) -> None:
+        self._call = call
+        self._faults = faults
+        self.facts = faults.facts(call.facts)
+
+    def run(self, plan: Any) -> Run:
+        faults = self._faults
+        if plan is None:
+            return faults.silent(self._call.run(None), self._call)
+        faults.before_run()
+        try:
+            run = self._call.run(faults.plan(plan))
+        except Exception as error:
+            raise faults.error(error) from error
+        assert run.recording is not None
+        records = [faults.record(record, self._call) for record in run.recording.records]
+        recording = run.recording._replace(records=records, problem=faults.problem(run.recording.problem))
+        return faults.after_run(Run(faults.result(run.result), faults.counts(run.counts), recording), self._call)
+
+
+def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
+    true = ReferenceAdapter()
+
+    class MutantAdapter(AbstractAdapter):
+        capabilities = faults.capabilities(true.capabilities)
+        random_argument = faults.random_argument
+
+        def bind(self, solve: str, native: Any, args: Any, kwargs: Any) -> AbstractCall:
+            return _Call(true.bind(solve, native, args, kwargs), faults)
+
+        def draw(self, source: Any, num_samples: int) -> Any:
+            return faults.draw(lambda: true.draw(source, num_samples), num_samples)
+
+        def check_draw(self, draw: Any, num_samples: int) -> Any:
+            if faults.check_draw is not None:
+                return faults.check_draw(draw, num_samples)
+            return true.check_draw(draw, num_samples)
+
+        def evaluate(self, penalty: Any, recording: Any, draws: Any, *, is_batched: bool) -> Any:
+            value, sample = true.evaluate(penalty, recording, draws, is_batched=is_batched)
+            return faults.value(value, penalty, recording, draws), faults.sample(sample)
+
+        def zero_penalty(self, call: Any) -> Any:
+            return faults.zero(true.zero_penalty(call._call))
+
+        def __eq__(self, other: object) -> bool:
+            return super().__eq__(other) if faults.is_equal else self is other
+
+        __hash__ = AbstractAdapter.__hash__
+
+    MutantAdapter.__name__ = MutantAdapter.__qualname__ = f"{name}_adapter"
+    return MutantAdapter
+
+
+def driver(mutant: Mutant) -> type[AbstractDriver]:
+    """The driver of a mutant, whose adapter registers itself under the mutant's name when it is first driven."""
+    name, faults = mutant.name.replace("-", "_"), mutant.faults
+    module = sys.modules[__name__]
+    adapter = _adapter(name, faults)
+    adapter.__module__ = __name__
+    setattr(module, adapter.__name__, adapter)
+
+    def solve(*args: Any, **kwargs: Any) -> Any:
+        return integrate(*args, **kwargs)
+
+    solve.__name__ = solve.__qualname__ = f"{name}_solve"
+    setattr(module, solve.__name__, solve)
+    claimed = solve.__name__ if faults.is_claimed else "nothing"
+
+    class Plugin:
+        @hookimpl
+        def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
+            target, solves = f"{__name__}:{adapter.__name__}", (f"{__name__}:{claimed}",)
+            register(AdapterSpec(mutant.name, target, solves, ("numpy>=1.26",), "numpy", (1, 0)))
+
+    true = ReferenceDriver()
+
+    class MutantDriver(AbstractDriver):
+        plugin = Plugin()
+        methods = faults.methods(true.methods)
+        adjoints = faults.adjoints
+
+        @property
+        def backend(self) -> Any:
+            return true.backend
+
+        def native(self, task: Any) -> Any:
+            del task
+            return solve
+
+        def call(self, solve: Any, task: Any, **extra: Any) -> Any:
+            return (faults.call or true.call)(solve, task, **extra)
+
+        def states(self, result: Any) -> Any:
+            return true.states(result)
+
+    MutantDriver.adapter = mutant.name
+    return MutantDriver
+
+
+def subject(mutant: Mutant) -> Subject:
+    """The mutant under test."""
+    kind = driver(mutant)
+    if mutant.name not in _registered():
+        lrnde.register(kind.plugin, origin="a mutant")
+    return Subject(kind())
+
+
+def is_caught(under_test: Subject, check: Check, case: str) -> bool:
+    """Whether a check of a mutant fails on a case."""
+    return run_check(under_test, check, case).outcome is Outcome.FAILED
+
+
+def _registered() -> list[str]:
+    lrnde.REGISTRY.claimable()
+    return list(lrnde.REGISTRY._specs)
+
+
+nothing: Any = None
+"""What the spec of a mutant that claims no solver names."""

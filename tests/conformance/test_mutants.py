@@ -1,0 +1,63 @@
+"""Each check of the suite catches the mutant that is made for it, and passes on the reference adapter."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import lrnde_core as lrnde
+from lrnde_conformance import CHECKS, Outcome, ReferenceDriver, Subject, run_check, run_checks
+from tests.conformance.mutant_adapter import Mutant, subject
+from tests.conformance.mutants import MUTANTS, WITHOUT_MUTANT
+
+_BY_ID = {check.id: check for check in CHECKS}
+
+
+@pytest.fixture(autouse=True)
+def _forget_registrations() -> Iterator[None]:
+    """Mutants must not be found by other tests."""
+    lrnde.REGISTRY.claimable()
+    specs, adapters = dict(lrnde.REGISTRY._specs), dict(lrnde.REGISTRY._adapters)
+    yield
+    for known, before in ((lrnde.REGISTRY._specs, specs), (lrnde.REGISTRY._adapters, adapters)):
+        for name in known.keys() - before.keys():
+            del known[name]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Subject:
+    if "reference" not in [spec.name for spec, _ in lrnde.REGISTRY._specs.values()]:
+        lrnde.register(ReferenceDriver.plugin)
+    return Subject(ReferenceDriver())
+
+
+def test_every_check_has_a_mutant_or_a_reason() -> None:
+    with_mutant = {mutant.check for mutant in MUTANTS}
+    assert with_mutant <= _BY_ID.keys()
+    assert _BY_ID.keys() - with_mutant == WITHOUT_MUTANT.keys()
+    assert all(reason.strip() for reason in WITHOUT_MUTANT.values())
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_is_caught_where_the_reference_passes(mutant: Mutant, reference: Subject) -> None:
+    check = _BY_ID[mutant.check]
+    result = run_check(subject(mutant), check, mutant.case)
+    assert result.outcome is Outcome.FAILED, result
+    assert result.reason
+    assert result.details["next step"]
+    # Not by accident: the suite says what was found, or what was raised and where.
+    assert {"got", "likely cause"} & result.details.keys()
+    if mutant.case in check.cases(reference):
+        unmutated = run_check(reference, check, mutant.case)
+        # What only the mutant declares is skipped with the declared reason.
+        declared = tuple(dict(reference.capabilities.unsupported).values())
+        is_declared = unmutated.outcome is Outcome.SKIPPED and unmutated.reason.endswith(declared)
+        assert unmutated.outcome is Outcome.PASSED or is_declared, unmutated
+
+
+def test_a_broken_contract_ends_the_run() -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.check == "interface.contract")
+    under_test = subject(mutant)
+    verdict = run_checks(type(under_test.driver))
+    assert [result.outcome for result in verdict.results] == [Outcome.FAILED]
+    assert not verdict.is_complete
+    assert not verdict.conforms

@@ -1,0 +1,169 @@
+"""The reference adapter keeps every law that it declares, and the suite's own oracles are right."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lrnde_conformance import CHECKS, SCHEMES, AbstractDriver, Outcome, ReferenceDriver, run_checks
+from lrnde_conformance._checks._step_sampling import chosen_index
+from lrnde_conformance._driver import Method
+from lrnde_conformance._oracle import StepPoint, complex_step_gradient, oracle
+from lrnde_conformance._problems import NETWORK, network
+from lrnde_conformance._reference import _namespace
+from lrnde_conformance._reference._dual import Dual
+from lrnde_core import AcceptedStep, Draw, InputError, UniformStep
+
+ORDERS = {name: scheme.order for name, scheme in SCHEMES.items()}
+
+
+def test_reference_adapter_passes_all_that_it_declares() -> None:
+    verdict = run_checks(ReferenceDriver, is_fast=True)
+    assert [result for result in verdict.results if result.outcome is Outcome.FAILED] == []
+    skipped = [result for result in verdict.results if result.outcome is Outcome.SKIPPED]
+    assert all(result.reason for result in skipped)
+    assert len(skipped) < 0.1 * len(verdict.results)
+    # Checks that train are left out, so the core tier is not covered.
+    assert not verdict.is_complete
+
+
+def test_every_law_has_a_check() -> None:
+    assert {check.law for check in CHECKS} == set(range(15))
+    assert len({check.id for check in CHECKS}) == len(CHECKS)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_step_of_each_scheme_has_its_order(name: str) -> None:
+    # y' = -y + t, y(0) = 1 has y = 2 exp(-t) + t - 1.
+    scheme = SCHEMES[name]
+
+    def error(h: float) -> float:
+        return abs(float(scheme.step(lambda t, y: t - y, 0.0, h, 1.0)) - (2 * np.exp(-h) + h - 1))
+
+    measured = np.log2(error(0.4) / error(0.2))
+    assert measured == pytest.approx(scheme.order + 1, abs=0.6)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_weights_of_each_scheme_add_up(name: str) -> None:
+    scheme = SCHEMES[name]
+    assert float(sum(scheme.solution)) == pytest.approx(1, abs=1e-14)
+    assert scheme.error is None or float(sum(scheme.error)) == pytest.approx(0, abs=1e-14)
+
+
+@pytest.mark.parametrize(("name", "interval"), [("dopri5", 3.307), ("tsit5", 3.507)])
+def test_stability_intervals_are_those_of_the_protocol(name: str, interval: float) -> None:
+    assert SCHEMES[name].stability_interval == pytest.approx(interval, abs=5e-4)
+
+
+def test_second_derivative_of_the_network_is_that_of_its_trajectory() -> None:
+    problem, step = network(), 1e-5
+    p, y, t = problem.parameters, problem.y0, 0.3
+    velocity = NETWORK.drift(np, t, y, p)
+    up, down = (NETWORK.drift(np, t + s * step, y + s * step * velocity, p) for s in (1, -1))
+    assert NETWORK.second_derivative is not None
+    np.testing.assert_allclose(NETWORK.second_derivative(np, t, y, p), (up - down) / (2 * step), rtol=1e-8)
+
+
+def test_complex_step_is_exact_to_rounding() -> None:
+    gradient = complex_step_gradient(lambda v: np.sum(np.sin(v["x"]) ** 2), {"x": np.array([[0.3, -1.2]])})
+    np.testing.assert_allclose(gradient["x"], np.sin(2 * np.array([[0.3, -1.2]])), rtol=1e-15)
+
+
+def test_oracle_error_ratio_is_proportional_to_the_tolerance() -> None:
+    method, point = Method("dopri5", "dopri5"), StepPoint(0.0, 0.3, network().y0)
+    loose, tight = (oracle(network(), method, tolerance, tolerance) for tolerance in (1e-2, 1e-4))
+    assert loose is not None
+    assert tight is not None
+    assert tight.error_ratio(point) == pytest.approx(100 * loose.error_ratio(point))
+
+
+def test_chosen_index_is_that_of_the_core() -> None:
+    rng = np.random.default_rng(0)
+    for uniform in rng.uniform(size=50).tolist():
+        draw, kept = Draw(uniform, int(uniform * 2**24)), 0
+        for index in range(1, 40):
+            if UniformStep().keep(draw, AcceptedStep(index, 0.0, 0.1, 1.0)):
+                kept = index
+        assert chosen_index(uniform, 39) == kept
+
+
+@pytest.mark.parametrize("name", ["tanh", "sin", "cos", "log", "sqrt"])
+def test_derivatives_of_duals(name: str) -> None:
+    function: Any = getattr(_namespace, name)
+    x, step = np.array([0.4, 1.3]), 1e-6
+    first = function(Dual(x, np.eye(2)))
+    expected = (function(x + step) - function(x - step)) / (2 * step)
+    np.testing.assert_allclose(np.diag(first.tangent), expected, rtol=1e-8)
+    # Differentiated twice: a dual of duals.
+    second = function(Dual(Dual(x, np.eye(2)), Dual(np.ones((1, 2)), None), level=1)).tangent
+    slopes = [function(Dual(x + s * step, np.ones((1, 2)))).tangent[0] for s in (1, -1)]
+    np.testing.assert_allclose(
+        np.diag(second.tangent.reshape(2, 2)), (slopes[0] - slopes[1]) / (2 * step), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_suite_imports_no_backend() -> None:
+    code = "import sys, lrnde_conformance; print([m for m in ('torch', 'jax', 'pytest') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def _driver(**members: Any) -> type[AbstractDriver]:
+    true = ReferenceDriver()
+    kept = {name: getattr(ReferenceDriver, name) for name in ("adapter", "plugin", "methods", "backend")}
+    calls = {
+        "native": lambda _, task: true.native(task),
+        "call": lambda _, solve, task, **extra: true.call(solve, task, **extra),
+        "states": lambda _, result: true.states(result),
+    }
+    return type("Driver", (AbstractDriver,), {**kept, **calls, **members})
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"),
+    [
+        ({"penalty.orakel": "a reason"}, "no such check"),
+        ({"penalty.oracle-dopri5-error": "  "}, "without a reason"),
+    ],
+)
+def test_expected_failures_are_checked(failures: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_checks(_driver(expected_failures=failures), select="interface.capabilities")
+
+
+def test_expected_failure_that_passes_is_a_fault() -> None:
+    verdict = run_checks(
+        _driver(expected_failures={"interface.capabilities": "it is broken"}), select="interface.capabilities"
+    )
+    assert [result.outcome for result in verdict.results] == [Outcome.UNEXPECTED_PASS]
+    assert not verdict.conforms
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"select": "no-such-check"}, "No check matches"),
+        ({"tier": "some"}, "tier"),
+        ({"device": "tpu"}, "device"),
+        ({"dtype": "float16"}, "dtype"),
+    ],
+)
+def test_selections_that_make_no_sense_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_checks(ReferenceDriver, **settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_unknown_adapters_are_refused() -> None:
+    with pytest.raises(InputError, match="can not be imported"):
+        run_checks("no_such_module:Driver")
+    with pytest.raises(InputError, match="neither the name"):
+        run_checks(int)
+
+
+def test_float32_alone_skips_what_needs_float64() -> None:
+    verdict = run_checks(ReferenceDriver, dtype="float32", is_fast=True)
+    assert [result for result in verdict.results if result.outcome is Outcome.FAILED] == []
+    assert any("only float32 was asked for" in result.reason for result in verdict.results)

@@ -1,0 +1,269 @@
+"""`lrnde new-adapter`: the skeleton is clean, registers, and is told by the suite what to do next."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrnde_conformance import _scaffold
+from lrnde_core import _cli
+
+_ROOT = Path(__file__).parents[2]
+_BACKENDS = ("torch", "jax", "numpy")
+
+# A solver whose batch shares its steps: Heun's method with Euler's embedded.
+_SOLVER = """
+import torch
+
+
+def integrate(field, y0, ts, *, rtol=1e-4, atol=1e-4, first_step=0.1, on_step=None):
+    start, end = ts[0].item(), ts[-1].item()
+    t, y, h, outputs = start, y0, abs(first_step) if end > start else -abs(first_step), [y0]
+    num_steps = num_accepted = 0
+    while len(outputs) < len(ts):
+        h = h if abs(h) < abs(end - t) else end - t
+        time = torch.tensor(t, dtype=y0.dtype, device=y0.device)
+        first = field(time, y)
+        second = field(time + h, y + h * first)
+        y1, error = y + h * (first + second) / 2, h * (second - first) / 2
+        ratio = (error / (atol + rtol * torch.maximum(abs(y), abs(y1)))).detach().square().mean().sqrt().item()
+        if not ratio < float("inf"):
+            raise RuntimeError("the solve diverged")
+        num_steps += 1
+        if ratio <= 1:
+            num_accepted += 1
+            if on_step is not None:
+                on_step(t, h, y)
+            t1 = end if h == end - t else t + h
+            while len(outputs) < len(ts) and abs(ts[len(outputs)].item() - start) <= abs(t1 - start):
+                outputs.append(y + (y1 - y) * ((ts[len(outputs)].item() - t) / h))
+            t, y = t1, y1
+        h *= min(5.0, max(0.2, 0.9 * max(ratio, 1e-10) ** -0.5))
+    return torch.stack(outputs), num_steps, num_accepted
+"""
+
+_NAMES = "AbstractCall, AcceptedStep, Capability, Counts, DrawnStep, ExplicitTableau, MethodFacts, Record, Recording"
+
+_DRIVER = """
+    def native(self, task: Task) -> Callable[..., Any]:
+        import toy
+
+        return toy.integrate
+
+    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        tolerances = {"rtol": task.rtol, "atol": task.atol}
+        return solve(task.field, task.y0, task.ts, first_step=task.first_step, **tolerances, **extra)
+
+    def states(self, result: Any) -> Any:
+        return result[0]
+"""
+
+_RUN = """
+    def run(self, plan: RecordingPlan | None) -> Run:
+        if plan is None:
+            result = self.native(*self.args, **self.kwargs)
+            return Run(result, _counts(result), None)
+        ts, y0, field = self.given["ts"], self.given["y0"], self.given["field"]
+        start, end = ts[0].item(), ts[-1].item()
+        duration, num_accepted, kept = abs(end - start), 0, [(start, 0.0, y0.detach())] * len(plan.draws)
+
+        def on_step(t, h, y):
+            nonlocal num_accepted
+            num_accepted += 1
+            for sample, draw in enumerate(plan.draws):
+                if plan.sampler.keep(draw, AcceptedStep(num_accepted, abs(t - start), abs(h), duration)):
+                    kept[sample] = (t, h, y if plan.keeps_gradient else y.detach())
+
+        result = self.native(*self.args, **self.kwargs, on_step=on_step)
+        problem = ExplicitProblem(
+            field=field,
+            user_field=field,
+            tableau=_HEUN,
+            rtol=self.given["rtol"],
+            atol=self.given["atol"],
+            error_norm=lambda error: error.square().mean().sqrt(),
+            dtype=y0.dtype,
+            device=y0.device,
+            starts_after_t0=False,
+            ends_before_t1=False,
+        )
+        records = [
+            Record(
+                t, h, (y,), None, end - t,
+                DrawnStep(abs(t - start), abs(h), abs(h), duration, num_accepted, is_end_known=True),
+            )
+            for t, h, y in kept
+        ]
+        return Run(result, _counts(result), Recording(problem, records, num_accepted > 0))
+
+
+_HEUN = ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), (-0.5, 0.5))
+_NO_PAIR = ((Capability.STIFFNESS_ESTIMATE, "Heun's method has no pair of stages. Use `ErrorEstimate`."),)
+_FACTS = MethodFacts("heun", 2, 2.0, None, 2, 2, needs_tolerances=False, unsupported=_NO_PAIR)
+
+
+def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToyCall:
+    bound = inspect.signature(native).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return ToyCall(native, args, kwargs, bound.arguments["y0"], bound.arguments, _FACTS)
+
+
+def _counts(result: Any) -> Counts:
+    _, num_steps, num_accepted = result
+    return Counts(2 * num_steps, num_steps, num_accepted, num_steps - num_accepted)
+"""
+
+
+def _run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+    paths = [*path, _ROOT, _ROOT / "conformance", *filter(None, [os.environ.get("PYTHONPATH")])]
+    # The other adapters would be loaded too, with their libraries.
+    others = "diffrax,torchdiffeq,torchsde,torchode"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "LRNDE_BLOCK_PLUGINS": others}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+
+
+def _lrnde(*args: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return _run("-c", "from lrnde_core._cli import main; main()", *args, path=path)
+
+
+def _install(tmp_path: Path, code: str) -> None:
+    """What pip would leave of the library `toy`, and beside the editable package `lrnde-toy`."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "toy.py").write_text(code)
+    for folder, name, entry_points in (
+        (library, "toy", ""),
+        (tmp_path / "lrnde-toy", "lrnde-toy", "[lrnde.adapters]\ntoy = lrnde_toy._plugin\n"),
+    ):
+        info = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text(entry_points)
+
+
+def _replace(file: Path, start: str, end: str, code: str) -> None:
+    """Put `code` in place of what lies from the line that begins with `start` to that which begins with `end`."""
+    lines = file.read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if line.startswith(start))
+    last = next((i for i, line in enumerate(lines) if i > first and end and line.startswith(end)), len(lines))
+    file.write_text("".join([*lines[:first], code, *lines[last:]]))
+
+
+def _edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text, f"{old!r} is not in {file.name}"
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
+    for backend, name in itertools.product(_BACKENDS, ("toy", "a_longer_solver_name", "numpy")):
+        _scaffold.write_adapter(name, backend=backend, parent=tmp_path / backend)
+    for command in (("check",), ("format", "--check")):
+        done = _run("-m", "ruff", *command, "--no-cache", str(tmp_path))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("backend", _BACKENDS)
+def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, backend: str) -> None:
+    done = _lrnde("new-adapter", "toy", "--backend", backend, "--solve", "toy:integrate", "--parent", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    folder, library = tmp_path / "lrnde-toy", tmp_path / "library"
+    assert f"Written: {folder}" in done.stdout
+    _install(tmp_path, "def integrate(field, y0, ts):\n    raise RuntimeError\n")
+    listing = tmp_path / "adapters.json"
+    done = _lrnde("adapters", "toy", "--json", str(listing), path=(folder, library))
+    assert done.returncode == 0, done.stderr
+    (info,) = json.loads(listing.read_text())
+    assert info["usable"], info["reason"]
+    assert info["solves"] == ["toy:integrate"]
+    # Nothing is written yet, so the driver comes first.
+    code = (
+        "import sys\nfrom lrnde_conformance import run_checks\n"
+        "verdict = run_checks('toy', select='interface')\n"
+        "for result in verdict.results: print(result.check, result.outcome.value, result.reason)"
+    )
+    done = _run("-c", code, path=(folder, library))
+    assert done.returncode == 0, done.stderr
+    assert "interface.contract failed" in done.stdout
+    assert "ToyDriver.native" in done.stdout
+    assert "The guide to adapters, section" in done.stdout
+    # What it says next, once the driver is there.
+    _replace(folder / "lrnde_toy" / "_driver.py", "    def native", "", _DRIVER)
+    done = _run("-c", code, path=(folder, library))
+    assert "`read_call`: find field, initial state, times" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("My-Solver",), "Did you mean `my_solver`?"),
+        (("class",), "can not be the name of an adapter"),
+        (("torch",), "The package `lrnde_torch` exists already"),
+        (("torchdiffeq",), "The package `lrnde_torchdiffeq` exists already"),
+        (("toy", "--backend", "mxnet"), "must be one of torch, jax, numpy"),
+        (("toy", "--solve", "integrate"), 'must be of the form "package.module:function"'),
+    ],
+)
+def test_bad_usage_is_worded_and_exits_with_2(
+    args: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lrnde", "new-adapter", *args, "--parent", str(tmp_path)])
+    with pytest.raises(SystemExit) as exit_info:
+        _cli.main()
+    assert exit_info.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "lrnde-toy"
+    folder.mkdir()
+    (folder / "work.py").write_text("mine")
+    done = _lrnde("new-adapter", "toy", "--parent", str(tmp_path))
+    assert done.returncode == 2
+    assert "exists already. Remove it, or choose another place with `--parent`" in " ".join(done.stderr.split())
+    assert [path.name for path in folder.iterdir()] == ["work.py"]
+
+
+def test_a_finished_skeleton_conforms(tmp_path: Path) -> None:
+    # What the guide says about solvers whose batch shares its steps: nothing else has to be written.
+    folder = _scaffold.write_adapter("toy", solve="toy:integrate", parent=tmp_path)
+    _install(tmp_path, _SOLVER)
+    package = folder / "lrnde_toy"
+    _replace(package / "_driver.py", "    def native", "", _DRIVER)
+    _edit(package / "_driver.py", 'Method("dopri5", scheme="dopri5")', 'Method("heun", scheme="heun-euler")')
+    _replace(package / "_call.py", "    def run", "", _RUN)
+    _edit(package / "_call.py", "    y0: Any\n", "    y0: Any\n    given: Any\n")
+    _edit(package / "_call.py", "import dataclasses\n", "import dataclasses\nimport inspect\n")
+    _edit(
+        package / "_call.py",
+        "from lrnde_core import",
+        "from lrnde_torch import ExplicitProblem\nfrom lrnde_core import",
+    )
+    _edit(package / "_call.py", "AbstractCall, Counts, MethodFacts", _NAMES)
+    _edit(
+        package / "_adapter.py",
+        "{\n            Cap",
+        '{\n            Capability.FIXED_STEP_ODE: "none.",\n            Cap',
+    )
+    code = (
+        "import sys\nfrom lrnde_conformance import run_checks\n"
+        "verdict = run_checks('toy', is_fast=True, select='interface or identity or penalty or gradient or counts')\n"
+        "faults = [f'{r.id}: {r.reason}' for r in verdict.results if r.outcome.is_fault]\n"
+        "print(len(verdict.results), faults)"
+    )
+    done = _run("-c", code, path=(folder, tmp_path / "library"))
+    assert done.returncode == 0, done.stderr
+    number, _, faults = done.stdout.strip().partition(" ")
+    assert faults == "[]"
+    assert int(number) > 20
