@@ -78,7 +78,8 @@ class RegularizedSolve:
         return result
 
     def _penalized(self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any) -> tuple[Any, Report]:
-        heuristic = _heuristic(self, is_stochastic=call.facts.is_stochastic)
+        facts = call.facts
+        heuristic = _heuristic(self, has_noise_and_tolerance=facts.is_stochastic and not facts.needs_tolerances)
         _check_method(self, heuristic, call)
         uniforms = adapter.draw(source, self.num_samples) if draw is None else draw
         draws = adapter.check_draw(uniforms, self.num_samples)
@@ -172,7 +173,8 @@ def regularize(
     - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, or a `functools.partial` of
       it. Found by identity; a jitted or otherwise wrapped callable is refused.
     - `heuristic`: what is penalised, a value or the name of one. By default what measured best at equal accuracy
-      (docs/design.md): `TaylorDerivative(2, at="step")` for ordinary equations, `ErrorEstimate()` for stochastic ones.
+      (docs/design.md): `ErrorEstimate()` for stochastic equations with adaptive steps, else
+      `TaylorDerivative(2, at="step")`.
       `sampler`: where, likewise.
     - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so
       any adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is
@@ -274,10 +276,11 @@ def _describe(solve: Callable[..., Any]) -> str:
     return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
 
 
-def _heuristic(regularized: RegularizedSolve, *, is_stochastic: bool) -> AbstractHeuristic:
+def _heuristic(regularized: RegularizedSolve, *, has_noise_and_tolerance: bool) -> AbstractHeuristic:
     if regularized.heuristic is not None:
         return regularized.heuristic
-    return DEFAULT_SDE_HEURISTIC if is_stochastic else DEFAULT_HEURISTIC
+    # Where steps are fixed there is no tolerance to measure an error by.
+    return DEFAULT_SDE_HEURISTIC if has_noise_and_tolerance else DEFAULT_HEURISTIC
 
 
 def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[Capability]:
@@ -291,7 +294,7 @@ def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[C
 def _check_adapter(regularized: RegularizedSolve) -> None:
     capabilities = REGISTRY.get_adapter(regularized.adapter_name).capabilities
     solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(capabilities.supported)
-    heuristic = _heuristic(regularized, is_stochastic=not solves_odes)
+    heuristic = _heuristic(regularized, has_noise_and_tolerance=not solves_odes)
     for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
         _refuse(regularized.adapter_name, capabilities.reason_against(need), need.value)
     if regularized.gradient == "full" and regularized.sampler.local_start == "sample":

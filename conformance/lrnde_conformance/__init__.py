@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lrnde_conformance._doors import check_adapter, parametrize_with_checks
     from lrnde_conformance._jax_backend import JaxBackend
     from lrnde_conformance._numpy_backend import NumpyBackend
-    from lrnde_conformance._reference import ReferenceAdapter, ReferenceDriver
+    from lrnde_conformance._reference._adapter import ReferenceAdapter
+    from lrnde_conformance._reference._driver import ReferenceDriver
     from lrnde_conformance._torch_backend import TorchBackend
 
 __all__ = [
@@ -55,8 +56,8 @@ __all__ = [
 _LAZY = {
     "JaxBackend": "_jax_backend",
     "NumpyBackend": "_numpy_backend",
-    "ReferenceAdapter": "_reference",
-    "ReferenceDriver": "_reference",
+    "ReferenceAdapter": "_reference._adapter",
+    "ReferenceDriver": "_reference._driver",
     "TorchBackend": "_torch_backend",
     "check_adapter": "_doors",
     "parametrize_with_checks": "_doors",

@@ -16,6 +16,8 @@ from lrnde_conformance._schemes import SCHEMES, Scheme
 from lrnde_conformance._sde_schemes import SDE_SCHEMES, SDEScheme
 
 _IMAGINARY_STEP = 1e-30
+_TOLERANCE = 1e-8
+_RESOLVED = 1e-3
 
 HEURISTICS = ("error", "predicted", "stiffness", "taylor", "taylor-at-step")
 """Names of the costs that `cost` knows."""
@@ -80,6 +82,18 @@ class Oracle:
         second_derivative = self.problem.formula.second_derivative
         assert second_derivative is not None
         return size * np.mean(second_derivative(np, t, y, self.problem.parameters) ** 2)
+
+    def tolerance(self, heuristic: str, point: StepPoint) -> float:
+        """How far a cost may be off by law 3: relative 1e-8 where E >= 1e-3, else what 1e-8 in E makes of it."""
+        value = float(self.cost(heuristic, point))
+        if heuristic not in ("error", "predicted"):
+            return _TOLERANCE * abs(value)
+        ratio = float(self.error_ratio(point))
+        if ratio >= _RESOLVED:
+            return _TOLERANCE * value
+        if heuristic == "error":
+            return _TOLERANCE * abs(point.h)
+        return (ratio + _TOLERANCE) ** (1 / self.error_order) - value
 
     def gradient(self, heuristic: str, point: StepPoint) -> dict[str, np.ndarray]:
         """The derivative of the cost by each parameter, at fixed (t, h, y)."""

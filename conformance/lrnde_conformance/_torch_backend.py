@@ -99,11 +99,8 @@ class TorchBackend(AbstractBackend):
         return torch.rand(1, device="cpu")
 
     def field_with_state(self, formula: Formula) -> FieldWithState:
-        norm = torch.nn.BatchNorm1d(2).to(self.device)
-        norm.register_buffer("calls", torch.zeros((), device=self.device))
-        return FieldWithState(
-            dataclasses.replace(formula, drift=_StatefulDrift(formula.drift, norm)), lambda: _buffers(norm)
-        )
+        drift = _StatefulDrift(formula.drift).to(self.device)
+        return FieldWithState(dataclasses.replace(formula, drift=drift), lambda: _buffers(drift))
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
@@ -171,18 +168,20 @@ class _Field(torch.nn.Module):
 
 
 class _StatefulDrift(torch.nn.Module):
-    """A drift with dropout, running statistics and a counter in a buffer."""
+    """A drift with dropout, a running mean and a counter in a buffer, in training mode."""
 
-    def __init__(self, drift: Function, norm: torch.nn.Module) -> None:
+    def __init__(self, drift: Function) -> None:
         super().__init__()
         self._drift = drift
-        self.norm = norm
-        self.dropout = torch.nn.Dropout(0.2)
+        self._dropout = torch.nn.Dropout(0.2)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, xp: Any, t: Any, y: Any, p: Any) -> Any:
-        self.norm.get_buffer("calls").add_(1)
-        normed = self.norm(y.to(torch.float32)).to(y.dtype)
-        return self.dropout(self._drift(xp, t, y, p)) + 0.01 * normed
+        mean = self.get_buffer("mean")
+        mean.mul_(0.9).add_(0.1 * y.detach().mean().to(mean.dtype))
+        self.get_buffer("calls").add_(1)
+        return self._dropout(self._drift(xp, t, y, p)) + 0.01 * (y - mean.to(y.dtype))
 
 
 def _buffers(module: torch.nn.Module) -> dict[str, list[float]]:

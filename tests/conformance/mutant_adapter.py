@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, Subject, run_check
-from lrnde_conformance._reference import ReferenceDriver, integrate
+from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
+from lrnde_conformance._reference._solver import integrate
 from lrnde_core import AbstractAdapter, AbstractCall, AdapterSpec, Run, hookimpl
 
 Change = Callable[..., Any]

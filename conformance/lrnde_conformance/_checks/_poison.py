@@ -18,9 +18,9 @@ _NEEDS = (Capability.UNIFORM_TIME,)
 
 def _cases(subject: Subject) -> list[str]:
     """One method of each kind."""
-    methods = subject.main_methods if subject.backend.is_compiled else subject.methods
     if subject.is_lean:
         return []
+    methods = (subject.main_method,) if subject.backend.is_compiled else subject.methods
     return [method.name for method in methods if not method.is_implicit]
 
 
