@@ -11,13 +11,14 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 	--disable-pip-version-check --quiet --quiet
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
 
-.PHONY: help demo test tests lint format types docs clean
+.PHONY: help demo test tests lint format types conformance docs clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 2 minutes; ARGS=... is passed on)"
 	@echo "make test    all tests, lint and types"
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
 	@echo "make types   pyright                make format  format and sort imports"
+	@echo "make conformance   every adapter against the laws of the protocol (some minutes; ARGS=--fast is quicker)"
 	@echo "make docs    the documentation      make clean   remove all that these commands made"
 
 demo: $(STAMP)
@@ -39,6 +40,9 @@ format: $(STAMP)
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
 
+conformance: $(STAMP)
+	@$(BIN)/lrnde conformance $(ARGS)
+
 docs: $(STAMP)
 	@$(PIP) install --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
@@ -52,4 +56,4 @@ $(STAMP):
 
 clean:
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
-	@find lrnde_core adapters benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
+	@find lrnde_core adapters benchmarks conformance examples tests -name __pycache__ -prune -exec rm -rf {} +
