@@ -4,6 +4,7 @@ Needs a Chromium or Chrome (`apt-get install chromium`); test_reports.py tests t
 """
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def page(browser: Browser, tmp_path: Path) -> Browser:
     return browser
 
 
+def _wait_for(page: Browser, condition: str) -> None:
+    """Wait until a condition of the page holds, at most five seconds: a loaded machine is slow to tell it of events."""
+    deadline = time.monotonic() + 5
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.02)
+
+
 def _is_open(page: Browser, selector: str) -> bool:
     return page.evaluate(f"document.querySelector('{selector}').open")
 
@@ -99,10 +108,13 @@ def test_faults_are_open_and_the_rest_is_folded(page: Browser) -> None:
 
 def test_a_cell_of_the_matrix_opens_its_reasons(page: Browser) -> None:
     page.evaluate("document.querySelector('a[href=\"#adapter-0-law-13\"]').click()")
-    page.press("Tab")  # waits for the navigation; the focus goes from the summary to the first check inside
+    # The page opens it and moves the focus to its summary once it is told of the navigation.
+    _wait_for(page, "document.activeElement.closest('#adapter-0-law-13') !== null")
     assert _is_open(page, "#adapter-0-law-13")
+    page.press("Tab")
+    _wait_for(page, "document.activeElement.matches('#adapter-0-law-13 details summary')")
     page.press("Enter")
-    assert "It has no compiler" in page.evaluate("document.body.innerText")
+    _wait_for(page, "document.body.innerText.includes('It has no compiler')")
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Browser) -> None:
