@@ -7,6 +7,7 @@ from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._problem import ExplicitProblem
 from lrnde_torch._random import check_uniforms, draw_uniforms
+from lrnde_torch._resolution import warn_if_torch_unresolved
 
 __all__ = [
     "ExplicitProblem",
@@ -17,4 +18,5 @@ __all__ = [
     "draw_uniforms",
     "evaluate_samples",
     "no_side_effects",
+    "warn_if_torch_unresolved",
 ]

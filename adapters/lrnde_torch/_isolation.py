@@ -17,8 +17,8 @@ def no_side_effects(field: Any, device: torch.device) -> Generator[None]:
     """Within the block, random states and the buffers of the module behind `field` are copies that are dropped.
 
     So the numbers that dropout draws and BatchNorm's running statistics are afterwards what the bare call leaves. The
-    module is `field` itself, or the one that `field` is a method or a `functools.partial` of; the buffers of modules
-    that a plain function closes over can not be seen.
+    module is `field` itself, or the one that `field` is a method or a `functools.partial` of, or those that an object
+    of another kind has for attributes; the buffers of modules that a plain function closes over can not be seen.
     """
     is_cpu = device.type == "cpu"
     devices = [] if is_cpu else [device]
@@ -31,7 +31,12 @@ def _module_of(field: Any) -> torch.nn.Module | None:
     while isinstance(field, functools.partial):
         field = field.func
     field = getattr(field, "__self__", field)
-    return field if isinstance(field, torch.nn.Module) else None
+    attributes: dict[str, Any] = getattr(field, "__dict__", {})
+    # A module that never called `torch.nn.Module.__init__` has no buffers of its own, but may have modules.
+    if isinstance(field, torch.nn.Module) and "_buffers" in attributes:
+        return field
+    modules = [value for value in attributes.values() if isinstance(value, torch.nn.Module)]
+    return torch.nn.ModuleList(modules) if modules else None
 
 
 @contextlib.contextmanager

@@ -15,9 +15,15 @@ from lrnde_core import (
     LocalPenalty,
     Recording,
     Sample,
-    warn_if_unresolved,
 )
-from lrnde_torch import ExplicitProblem, check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+from lrnde_torch import (
+    ExplicitProblem,
+    check_uniforms,
+    draw_uniforms,
+    evaluate_samples,
+    no_side_effects,
+    warn_if_torch_unresolved,
+)
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
 
 
@@ -54,7 +60,8 @@ class TorchdiffeqAdapter(AbstractAdapter):
         problem = recording.problem
         assert isinstance(problem, ExplicitProblem)
         if (None, None) in penalty.heuristic.tolerances:
-            _warn_if_unresolved(problem)
+            # The line of the user's call, through the two methods of `RegularizedSolve`.
+            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, stacklevel=4)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
         with no_side_effects(problem.user_field, problem.device):
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
@@ -62,10 +69,3 @@ class TorchdiffeqAdapter(AbstractAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchdiffeqCall)
         return call.zero
-
-
-def _warn_if_unresolved(problem: ExplicitProblem) -> None:
-    if isinstance(problem.rtol, int | float) and isinstance(problem.atol, int | float):
-        name = str(problem.dtype).removeprefix("torch.")
-        # The line of the user's call, through `evaluate` and the two methods of `RegularizedSolve`.
-        warn_if_unresolved(problem.rtol, problem.atol, torch.finfo(problem.dtype).eps, name, stacklevel=5)

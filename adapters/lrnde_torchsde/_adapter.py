@@ -15,9 +15,8 @@ from lrnde_core import (
     MethodFacts,
     Recording,
     Sample,
-    warn_if_unresolved,
 )
-from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects, warn_if_torch_unresolved
 from lrnde_torchsde._arguments import Arguments, read_arguments
 from lrnde_torchsde._call import TorchsdeCall
 from lrnde_torchsde._methods import method_facts
@@ -72,9 +71,10 @@ class TorchsdeAdapter(AbstractAdapter):
         problem = recording.problem
         assert isinstance(problem, SDEProblem)
         if (None, None) in penalty.heuristic.tolerances:
-            _warn_if_unresolved(problem)
+            # The line of the user's call, through the two methods of `RegularizedSolve`.
+            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, stacklevel=4)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(_module_of(problem.equation), problem.device):
+        with no_side_effects(problem.equation, problem.device):
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
@@ -96,19 +96,3 @@ def _facts(arguments: Arguments) -> MethodFacts:
         is_drift_joint=arguments.is_drift_joint,
         unsupported=unsupported,
     )
-
-
-def _module_of(equation: Any) -> torch.nn.Module:
-    """The equation, or what modules it has as attributes: torchsde's equations need not be modules themselves."""
-    attributes: dict[str, Any] = getattr(equation, "__dict__", {})
-    # torchsde also takes modules that never called `torch.nn.Module.__init__`, as one of its own tests does.
-    if isinstance(equation, torch.nn.Module) and "_buffers" in attributes:
-        return equation
-    return torch.nn.ModuleList([value for value in attributes.values() if isinstance(value, torch.nn.Module)])
-
-
-def _warn_if_unresolved(problem: SDEProblem) -> None:
-    if isinstance(problem.rtol, int | float) and isinstance(problem.atol, int | float):
-        name = str(problem.dtype).removeprefix("torch.")
-        # The line of the user's call, through `evaluate` and the two methods of `RegularizedSolve`.
-        warn_if_unresolved(problem.rtol, problem.atol, torch.finfo(problem.dtype).eps, name, stacklevel=5)

@@ -196,3 +196,18 @@ def test_field_that_calls_autograd_itself(heuristic: Any, solve: Any) -> None:
     report.penalty.backward()
     assert field.energy.weight.grad is not None
     assert field.energy.weight.grad.abs().max() > 0
+
+
+def test_buffers_of_modules_that_a_plain_object_has_are_what_the_bare_call_leaves() -> None:
+    class Field:
+        def __init__(self) -> None:
+            self.body = torch.nn.BatchNorm1d(3)
+
+        def __call__(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.body(y) * t
+
+    bare, penalised = Field(), Field()
+    odeint(bare, _Y0, _TIMES, **_SETTINGS)
+    lrnde.regularize(odeint)(penalised, _Y0, _TIMES, draw=[0.3], **_SETTINGS)
+    for name, buffer in bare.body.named_buffers():
+        assert torch.equal(penalised.body.get_buffer(name), buffer), name

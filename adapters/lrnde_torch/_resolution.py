@@ -1,0 +1,17 @@
+"""Warning about tolerances that the state's dtype can not resolve."""
+
+from typing import Any
+
+import torch
+
+from lrnde_core import warn_if_unresolved
+
+
+def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype, stacklevel: int) -> None:
+    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; says nothing where a tolerance is a tensor or missing.
+
+    - `stacklevel`: as in `warnings.warn`, counted from the caller of this function.
+    """
+    if isinstance(rtol, int | float) and isinstance(atol, int | float):
+        name = str(dtype).removeprefix("torch.")
+        warn_if_unresolved(rtol, atol, torch.finfo(dtype).eps, name, stacklevel=stacklevel + 1)
