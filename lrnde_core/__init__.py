@@ -33,31 +33,33 @@ from lrnde_core._errors import (
     UnknownNameError,
     UnknownPresetError,
 )
+from lrnde_core._explicit import (
+    AbstractStages,
+    doubled_step,
+    explicit_advance,
+    explicit_step,
+    largest_magnitude,
+    read_stages,
+)
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
     Evaluations,
     PredictedSteps,
     StiffnessEstimate,
-    TaylorDerivative,
     WeightedSum,
 )
 from lrnde_core._hookspecs import AdapterSpec, hookimpl
 from lrnde_core._local import (
     AbstractLocalProblem,
-    AbstractStages,
     Leaves,
     LocalState,
     StepEstimate,
-    doubled_step,
-    explicit_advance,
-    explicit_step,
-    largest_magnitude,
     mean_square,
-    read_stages,
     root_mean_square,
 )
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
+from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
@@ -78,6 +80,7 @@ __all__ = [
     "AbstractCall",
     "AbstractHeuristic",
     "AbstractLocalProblem",
+    "AbstractPointHeuristic",
     "AbstractSampler",
     "AbstractStages",
     "AbstractWeight",
@@ -98,6 +101,8 @@ __all__ = [
     "ExponentialDecay",
     "InputError",
     "InputTypeError",
+    "JacobianNorm",
+    "KineticEnergy",
     "Leaves",
     "LocalPenalty",
     "LocalState",

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 from lrnde_core._capabilities import Capabilities, Capability
+from lrnde_core._errors import CapabilityError
 from lrnde_core._local import AbstractLocalProblem, Leaves, StepEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._report import Sample
@@ -40,6 +41,8 @@ class MethodFacts:
     - `evaluations_per_point`: evaluations behind one of the vector field at a point: 2 where the drift of a stochastic
       equation is only to be had together with its diffusion.
     - `is_stochastic`: whether the equation is a stochastic one.
+    - `has_taylor_mode`: whether a derivative of any order along the solution takes one evaluation behind it, rather
+      than one for each order.
     """
 
     name: str
@@ -52,6 +55,7 @@ class MethodFacts:
     unsupported: tuple[tuple[Capability, str], ...]
     evaluations_per_point: int = 1
     is_stochastic: bool = False
+    has_taylor_mode: bool = False
 
 
 class Counts(NamedTuple):
@@ -95,12 +99,15 @@ class Recording(NamedTuple):
     - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
     - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
     - `num_reused`: how many of the records bring their own `estimate`.
+    - `probes`: the user's own, for every sample, as `AbstractCall.check_probes` returned them; `None` where there are
+      none. Set by the core.
     """
 
     problem: AbstractLocalProblem
     records: Any
     is_valid: Any
     num_reused: int = 0
+    probes: Leaves | None = None
 
 
 class Run(NamedTuple):
@@ -133,6 +140,18 @@ class AbstractCall(abc.ABC):
         With `plan=None` nothing is recorded. Errors of the library come through unchanged.
         """
 
+    def check_probes(self, probes: Any) -> Leaves:
+        """The user's `probes` as leaves like those of a recorded state, without gradient; before the solve.
+
+        Raises `InputError` unless they are a tree of arrays with the structure, shapes and dtypes of the state, and
+        `CapabilityError` where the adapter does not override it.
+        """
+        del probes
+        raise CapabilityError(
+            f"This adapter's `{type(self).__name__}` takes no `probes=`. Leave them out: each sample then has a probe "
+            "of its own, decided by its draw."
+        )
+
 
 class AbstractAdapter(abc.ABC):
     """Connects one solver library. Stateless: two instances of one class are equal, and hash alike."""
@@ -164,7 +183,7 @@ class AbstractAdapter(abc.ABC):
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
     ) -> tuple[Any, Sample]:
-        """The mean over samples of `penalty(problem, draw, record)`, and the samples stacked.
+        """The mean over samples of `penalty(problem, draw, record, recording.probes)`, and the samples stacked.
 
         0 with gradient exactly 0 where the recording is not valid or the local step is not finite.
         """

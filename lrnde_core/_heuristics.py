@@ -1,4 +1,4 @@
-"""What the penalty penalises: cost heuristics of one local step, or of one point.
+"""What the penalty penalises: cost heuristics of one local step. Those of a point are in `_point_heuristics.py`.
 
 A heuristic turns a `LocalState` into the cost of that step, such that the sum over all steps of the solve means
 something (its docstring says what). Heuristics add and scale: `ErrorEstimate() + 0.1 * StiffnessEstimate()` shares one
@@ -8,13 +8,13 @@ sampled step and is itself a heuristic.
 import abc
 import dataclasses
 import math
-from typing import Any, Literal, final
+from typing import Any, final
 
 from array_api_compat import array_namespace
 
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import InputError, InputTypeError
-from lrnde_core._local import LocalState, mean_square
+from lrnde_core._local import LocalState
 from lrnde_core._samplers import Weighting
 
 Tolerances = tuple[float | None, float | None]
@@ -59,11 +59,19 @@ class AbstractHeuristic(abc.ABC):
 @final
 @dataclasses.dataclass(frozen=True)
 class Evaluations:
-    """What a heuristic costs: a local step, a step to the sampled point, and vector-field evaluations at that point."""
+    """What a heuristic costs.
+
+    - `step`: a local step. `step_to_point`: a step to the sampled point.
+    - `at_point`: vector-field evaluations at a point. `derivatives`: the orders of the derivatives along the solution
+      that are taken at a point, of which the adapter knows what they cost.
+    - `probe`: a random direction, `LocalState.probe`.
+    """
 
     step: bool = False
     step_to_point: bool = False
     at_point: int = 0
+    derivatives: tuple[int, ...] = ()
+    probe: bool = False
 
 
 @final
@@ -84,6 +92,8 @@ class WeightedSum(AbstractHeuristic):
             step=any(part.step for part in parts),
             step_to_point=any(part.step_to_point for part in parts),
             at_point=sum(part.at_point for part in parts),
+            derivatives=tuple(order for part in parts for order in part.derivatives),
+            probe=any(part.probe for part in parts),
         )
 
     @property
@@ -202,54 +212,6 @@ class StiffnessEstimate(AbstractHeuristic):
 
     def cost(self, local: LocalState) -> Any:
         return local.stiffness if self.weighting == "paper" else abs(local.h) * local.stiffness
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class TaylorDerivative(AbstractHeuristic):
-    r"""The mean square of a derivative of the trajectory, $|h| \cdot \mathrm{mean}((\mathrm{d}^K y/\mathrm{d}t^K)^2)$.
-
-    Summed over steps, the integral over time that TayNODE penalises. The mean is over all elements of the state, the
-    batch included; there is no factor 1/2 and no factorial.
-
-    - `order`: K, at least 2.
-    - `at`: `"time"` evaluates at the sampled time, in the state reached by one step from the start of the recorded one
-      (unbiased). `"step"` evaluates at the start of the step and saves that step: a left Riemann sum, off by 5 to 15%
-      with 4 to 7 steps.
-
-    Source: Kelly et al., NeurIPS 2020, equation (1), in the convention of its code; sampled at one time here.
-    """
-
-    order: int = 2
-    at: Literal["time", "step"] = "time"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.order, bool) or not isinstance(self.order, int):
-            raise InputTypeError(f"`TaylorDerivative(order={self.order!r})`: `order` must be an integer, at least 2.")
-        if self.order < 2:
-            raise InputError(
-                f"`TaylorDerivative(order={self.order})`: `order` must be at least 2; the first derivative is the "
-                "vector field itself."
-            )
-        if self.at not in ("time", "step"):
-            raise InputError(f'`TaylorDerivative(at={self.at!r})`: `at` must be "time" or "step".')
-
-    @property
-    def needs(self) -> frozenset[Capability]:
-        inside = (Capability.POINT_INSIDE_STEP,) if self.at == "time" else ()
-        return frozenset({Capability.POINT_HEURISTICS, *inside})
-
-    @property
-    def evaluations(self) -> Evaluations:
-        return Evaluations(step_to_point=self.at == "time", at_point=self.order)
-
-    @property
-    def tolerances(self) -> tuple[Tolerances, ...]:
-        return ()
-
-    def cost(self, local: LocalState) -> Any:
-        t, y = local.sampled_point if self.at == "time" else (local.t, local.y)
-        return abs(local.h) * mean_square(local.total_derivative(self.order, t, y))
 
 
 def _weighted_terms(heuristic: AbstractHeuristic) -> tuple[tuple[float, AbstractHeuristic], ...]:

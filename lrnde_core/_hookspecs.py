@@ -27,7 +27,9 @@ class AdapterSpec:
 
     - `name`: what the user calls it, for example `torchdiffeq`.
     - `target`: `"package.module:Class"` of the `AbstractAdapter`, imported on first use.
-    - `solves`: `"package.module:function"` of each solver call it claims, by identity; the first is its default.
+    - `solves`: of each solver call it claims, by identity, `"package.module:function"`, or
+      `"package.module:Class.method"` where the solver is an object of that class or of one that inherits the method;
+      the first is its default.
     - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
     - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.

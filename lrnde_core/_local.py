@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, final
 
 from array_api_compat import array_namespace
 
-from lrnde_core._tableau import ExplicitTableau
+from lrnde_core._errors import CapabilityError
+from lrnde_core._probes import Probe, random_probe
 
 Leaves = tuple[Any, ...]
 
@@ -74,6 +75,35 @@ class AbstractLocalProblem(abc.ABC):
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         """The derivative of `function(t, y)` in the direction `(dt, dy)`, itself differentiable."""
 
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        r"""$e^T \partial_y f$ for the `cotangent` e and `function(t, y)`, itself differentiable: one call of it.
+
+        Raises `CapabilityError` where the adapter does not override it.
+        """
+        del function, t, y, cotangent
+        raise CapabilityError(
+            f"`{type(self).__name__}` has no derivative in reverse (`vjp`). Use one in forward mode, "
+            '`JacobianNorm(mode="jvp")`, or a heuristic of the step such as `ErrorEstimate()`.'
+        )
+
+    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+        r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$, differentiable.
+
+        K evaluations here, each further derivative being one more directional derivative along (1, f); one where the
+        adapter overrides it and its `MethodFacts` say so.
+        """
+        velocity = self.vector_field(t, y)
+        if order == 1:
+            return velocity
+        return self.jvp(functools.partial(self.total_derivative, order - 1), t, y, 1.0, velocity)
+
+    def probe(self, kind: Probe, seed: Any, y: Leaves) -> Leaves:
+        r"""A random direction e with $\mathbb{E}\,e e^T = 1$ like the state `y`, decided by `seed`; without gradient.
+
+        The same on every backend for the same seed (32 bits, unsigned), and no random state is touched.
+        """
+        return random_probe(kind, seed, y)
+
     @abc.abstractmethod
     def norm(self, leaves: Leaves) -> Any:
         """The user's own error norm of a state-shaped tuple; a scalar."""
@@ -81,89 +111,6 @@ class AbstractLocalProblem(abc.ABC):
     @abc.abstractmethod
     def detach(self, leaves: Leaves) -> Leaves:
         """The same values without gradient."""
-
-
-class AbstractStages(abc.ABC):
-    """The two backend operations of an explicit Runge--Kutta step, for `explicit_step`."""
-
-    @abc.abstractmethod
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
-        """h f(t + abscissa h, y): one evaluation of the vector field."""
-
-    @abc.abstractmethod
-    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-        """y + sum_j weights[j] increments[j], leaf by leaf; zero weights are skipped."""
-
-
-def explicit_step(
-    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
-) -> StepEstimate:
-    """Take one step of an explicit Runge--Kutta method: `num_stages` evaluations, one fewer with `first_increment`."""
-    increments = [stages.increment(t, h, 0.0, y) if first_increment is None else first_increment]
-    stage_states = [y]
-    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
-        stage_states.append(stages.combine(y, row, increments))
-        increments.append(stages.increment(t, h, abscissa, stage_states[-1]))
-    return read_stages(stages, tableau, y, increments, stage_states)
-
-
-def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
-    """The solution of `explicit_step` alone: one evaluation fewer where the last stage only serves the error."""
-    increments = [stages.increment(t, h, 0.0, y)]
-    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
-        state = stages.combine(y, row, increments)
-        if tableau.is_last_stage_solution and len(increments) == tableau.num_stages - 1:
-            return state
-        increments.append(stages.increment(t, h, abscissa, state))
-    return stages.combine(y, tableau.b, increments)
-
-
-def doubled_step(
-    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
-) -> StepEstimate:
-    """Take a step whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
-
-    The solution is that of the halves, as in every library that doubles steps.
-
-    Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, without
-    extrapolation.
-    """
-    first = stages.increment(t, h, 0.0, y) if first_increment is None else first_increment
-    whole = explicit_step(stages, tableau, t, h, y, first)
-    middle = explicit_step(stages, tableau, t, 0.5 * h, y, tuple(0.5 * leaf for leaf in first))
-    end = explicit_step(stages, tableau, t + 0.5 * h, 0.5 * h, middle.y1, None)
-    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None, 2.0)
-
-
-def read_stages(
-    stages: AbstractStages,
-    tableau: ExplicitTableau,
-    y: Leaves,
-    increments: list[Leaves],
-    stage_states: list[Leaves],
-) -> StepEstimate:
-    """Read solution, error estimate, magnitude and stiffness pair off the stages of an explicit Runge--Kutta step."""
-    y1 = stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
-    error, rounding_factor = None, 1.0
-    if tableau.error is not None:
-        rounding_factor = sum(abs(weight) for weight in tableau.error)
-        xp = array_namespace(*y)
-        error = stages.combine(tuple(xp.zeros_like(leaf) for leaf in y), tableau.error, increments)
-    stage_difference = None
-    if tableau.has_stiffness_pair:
-        stage_difference = (
-            _subtract(increments[-1], increments[-2]),
-            _subtract(stage_states[-1], stage_states[-2]),
-        )
-    return StepEstimate(y1, error, largest_magnitude(increments), stage_difference, rounding_factor)
-
-
-def largest_magnitude(increments: list[Leaves]) -> Leaves:
-    """The elementwise maximum of abs over several state-shaped tuples."""
-    xp = array_namespace(*increments[0])
-    return tuple(
-        functools.reduce(xp.maximum, (xp.abs(leaf) for leaf in leaves)) for leaves in zip(*increments, strict=True)
-    )
 
 
 @final
@@ -176,6 +123,7 @@ class LocalState:
     - `stability_interval`: the method's real stability interval, dimensionless.
     - `first_stage`: dy/dt at the start where it must not be evaluated again. `estimate`: the step itself where the
       solver's own stages are at hand.
+    - `probe_seed`: decides the sample's probe, 32 bits, unsigned. `probes`: the user's own in its place.
     """
 
     def __init__(
@@ -191,6 +139,8 @@ class LocalState:
         stability_interval: float | None,
         first_stage: Leaves | None = None,
         estimate: StepEstimate | None = None,
+        probe_seed: Any = 0,
+        probes: Leaves | None = None,
     ) -> None:
         self._problem = problem
         self.t = t
@@ -202,6 +152,8 @@ class LocalState:
         self._stability_interval = stability_interval
         self._first_stage = first_stage
         self._known_estimate = estimate
+        self._probe_seed = probe_seed
+        self._probes = probes
         self._error_ratios: dict[tuple[float | None, float | None], Any] = {}
 
     @functools.cached_property
@@ -293,20 +245,27 @@ class LocalState:
         size = self.h * self._fraction
         return self.t + size, self._problem.advance(self.t, size, self.y, carry=self._carry)
 
+    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+        """dy/dt at `(t, y)`."""
+        return self._problem.vector_field(t, y)
+
     def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
-        r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the trajectory through `(t, y)`, `order` $= K \ge 1$: K evaluations.
+        r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$."""
+        return self._problem.total_derivative(order, t, y)
 
-        Each further derivative is one more directional derivative along (1, f).
-        """
-        problem = self._problem
+    def jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
+        r"""$\partial_y f \, e$ at `(t, y)` for a `probe` e of the shapes of the state."""
+        return self._problem.jvp(self._problem.vector_field, t, y, 0.0, probe)
 
-        def derivative(order: int, t: Any, y: Leaves) -> Leaves:
-            if order == 1:
-                return problem.vector_field(t, y)
-            velocity = problem.vector_field(t, y)
-            return problem.jvp(functools.partial(derivative, order - 1), t, y, 1.0, velocity)
+    def transposed_jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
+        r"""$e^T \partial_y f$ likewise."""
+        return self._problem.vjp(self._problem.vector_field, t, y, probe)
 
-        return derivative(order, t, y)
+    def probe(self, kind: Probe) -> Leaves:
+        """The sample's random direction, the same however often it is asked for: the user's own if there is one."""
+        if self._probes is not None:
+            return self._probes
+        return self._problem.probe(kind, self._probe_seed, self.y)
 
 
 def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: Any, order: int) -> tuple[Any, Leaves]:

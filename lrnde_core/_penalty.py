@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from lrnde_core._capabilities import Capability
 from lrnde_core._heuristics import AbstractHeuristic
-from lrnde_core._local import AbstractLocalProblem, LocalState, initial_step
+from lrnde_core._local import AbstractLocalProblem, Leaves, LocalState, initial_step
 from lrnde_core._numbers import clip
 from lrnde_core._report import Sample
+from lrnde_core._reservoir import probe_seed
 from lrnde_core._samplers import AbstractSampler, Draw
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ class LocalPenalty:
     sampler: AbstractSampler
     method: "MethodFacts"
 
-    def __call__(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> PenaltyTerm:
-        """The weighted cost at one kept step. Elementwise in nothing: one draw, one record."""
-        local = self._restarted(problem, draw, record) if self._is_restarted else self._as_taken(problem, draw, record)
+    def __call__(
+        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None = None
+    ) -> PenaltyTerm:
+        """The weighted cost at one kept step. Elementwise in nothing: one draw, one record.
+
+        - `probes`: of `Recording`.
+        """
+        locate = self._restarted if self._is_restarted else self._as_taken
+        local = locate(problem, draw, record, probes)
         weight = self.sampler.weight(record.drawn)
         needs = self.heuristic.needs
         tolerances = self.heuristic.tolerances
@@ -55,7 +62,8 @@ class LocalPenalty:
         step, advance = method.evaluations_per_step, method.evaluations_per_advance
         if step is None or advance is None:
             return None
-        at_point = needed.at_point * method.evaluations_per_point
+        derivatives = sum(1 if method.has_taylor_mode else order for order in needed.derivatives)
+        at_point = (needed.at_point + derivatives) * method.evaluations_per_point
         if not self._is_restarted:
             per_sample = needed.step * step + needed.step_to_point * advance + at_point
             return num_samples * per_sample - num_reused * needed.step * step
@@ -66,7 +74,9 @@ class LocalPenalty:
     def _is_restarted(self) -> bool:
         return self.sampler.local_start == "sample"
 
-    def _as_taken(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> LocalState:
+    def _as_taken(
+        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None
+    ) -> LocalState:
         fraction = clip(self.sampler.locate(draw, record.drawn), 0.0, 1.0)
         return LocalState(
             problem,
@@ -78,14 +88,18 @@ class LocalPenalty:
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
             estimate=record.estimate,
+            probe_seed=probe_seed(draw.bits),
+            probes=probes,
         )
 
-    def _restarted(self, problem: AbstractLocalProblem, draw: Draw, record: "Record") -> LocalState:
+    def _restarted(
+        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None
+    ) -> LocalState:
         # The reference code's local problem: it starts at the sampled time, with an automatic step and a constant first
         # stage; state, time and step size carry no gradient.
         t, y, remaining = record.t, record.y, record.remaining
         if self.sampler.is_sample_inside_step:
-            t, y = self._as_taken(problem, draw, record).sampled_point
+            t, y = self._as_taken(problem, draw, record, None).sampled_point
             remaining = record.remaining - (t - record.t)
             y = problem.detach(y)
         h, velocity = initial_step(problem, t, y, remaining, self.method.order)
@@ -99,4 +113,6 @@ class LocalPenalty:
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
             first_stage=velocity,
+            probe_seed=probe_seed(draw.bits),
+            probes=probes,
         )

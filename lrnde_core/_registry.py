@@ -8,10 +8,8 @@ is kept with its cause and raised when that adapter is asked for; the other plug
 import dataclasses
 import difflib
 import functools
-import importlib
 import importlib.metadata
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lrnde_core import _hookspecs
 from lrnde_core._adapter import ADAPTER_API, AbstractAdapter
 from lrnde_core._capabilities import Capabilities
+from lrnde_core._claims import import_path, is_named, is_path, is_unbound
 from lrnde_core._errors import (
     AdapterNotFoundError,
     InputError,
@@ -139,23 +138,30 @@ class Registry:
                     ) from failure.cause
             raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
 
-    def spec(self, name: str) -> AdapterSpec:
-        """The spec of a registered adapter. Raises `AdapterNotFoundError` for an unknown name."""
+    def specs(self) -> list[AdapterSpec]:
+        """The specs of all registered adapters, usable or not; loads none of them."""
         with self._lock:
             self._discover()
-            if name not in self._specs:
-                raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
-            return self._specs[name][0]
+            return [spec for spec, _ in self._specs.values()]
+
+    def spec(self, name: str) -> AdapterSpec:
+        """The spec of a registered adapter. Raises `AdapterNotFoundError` for an unknown name."""
+        return self._registration(name)[0]
+
+    def origin(self, name: str) -> str:
+        """Distribution and version of a registered adapter. Raises `AdapterNotFoundError` for an unknown name."""
+        return self._registration(name)[1]
 
     def claims(self, solve: Any) -> list[tuple[str, str]]:
-        """The adapters that claim this callable, as pairs of adapter name and solve (`"module:function"`).
+        """The adapters that claim this callable, as pairs of adapter name and path, as `AdapterSpec.solves` has it.
 
         By identity, in modules that are imported already: a solver the user holds has been imported.
         """
-        with self._lock:
-            self._discover()
-            specs = [spec for spec, _ in self._specs.values()]
-        return [(spec.name, path) for spec in specs for path in spec.solves if resolve_imported(path) is solve]
+        return [(spec.name, path) for spec in self.specs() for path in spec.solves if is_named(solve, path)]
+
+    def claims_bound(self, solve: Any) -> bool:
+        """Whether an adapter claims the method that this is, but with the object that it is a method of."""
+        return any(is_unbound(solve, path) for path in self.claimable())
 
     def heuristic(self, name: str) -> AbstractHeuristic:
         """A heuristic by name. Raises `UnknownNameError`."""
@@ -171,9 +177,14 @@ class Registry:
 
     def claimable(self) -> list[str]:
         """All solver calls that some adapter claims, sorted."""
+        return sorted(path for spec in self.specs() for path in spec.solves)
+
+    def _registration(self, name: str) -> tuple[AdapterSpec, str]:
         with self._lock:
             self._discover()
-            return sorted(path for spec, _ in self._specs.values() for path in spec.solves)
+            if name not in self._specs:
+                raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
+            return self._specs[name]
 
     def _discover(self) -> None:
         if self._is_discovered:
@@ -246,7 +257,7 @@ class Registry:
         failure = _find_failure(spec, origin)
         if failure is None:
             try:
-                adapter = _import_path(spec.target)()
+                adapter = import_path(spec.target)()
                 if not isinstance(adapter, AbstractAdapter):
                     raise InputTypeError(
                         f"`{spec.target}` makes a `{type(adapter).__name__}`, not an `AbstractAdapter`."
@@ -286,22 +297,6 @@ class Registry:
         )
 
 
-def resolve_imported(path: str) -> Any:
-    """The object at `"module:name"` if its module is imported already, else `None`."""
-    module, _, name = path.partition(":")
-    return getattr(sys.modules.get(module), name, None)
-
-
-def import_solve(path: str) -> Any:
-    """The object at `"module:name"`, importing the module."""
-    return _import_path(path)
-
-
-def _import_path(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def _entry_points() -> Iterator[importlib.metadata.EntryPoint]:
     # Sorted, so that which of two plugins is refused as a duplicate does not depend on the file system.
     yield from sorted(
@@ -324,7 +319,7 @@ def _check_spec(spec: object) -> None:
     if not isinstance(spec, AdapterSpec):
         raise InputTypeError(f"`register` was given a `{type(spec).__name__}`; it needs an `AdapterSpec`.")
     for path in (spec.target, *spec.solves):
-        if path.count(":") != 1:
+        if not is_path(path):
             raise InputError(f'`{path}` in the spec of `{spec.name}` is not of the form "package.module:name".')
     if not spec.solves:
         raise InputError(f"the spec of `{spec.name}` claims no solver call; `solves` needs at least one.")

@@ -8,11 +8,14 @@ from typing import Any, Literal, final
 
 from lrnde_core._adapter import AbstractAdapter, AbstractCall, Counts, RecordingPlan
 from lrnde_core._capabilities import Capability
+from lrnde_core._claims import import_path, resolve_imported, split_method
 from lrnde_core._collect import active_reports
 from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError, PluginError
-from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, TaylorDerivative
+from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
+from lrnde_core._local import Leaves
 from lrnde_core._penalty import LocalPenalty
-from lrnde_core._registry import REGISTRY, import_solve, resolve_imported
+from lrnde_core._point_heuristics import TaylorDerivative
+from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample
 from lrnde_core._samplers import AbstractSampler, UniformTime
 
@@ -29,7 +32,7 @@ class RegularizedSolve:
     """A native solver call that also returns a penalty. Made by `regularize`.
 
     A frozen value: hashable, equal by value, picklable, deep-copyable. Arguments bound by `functools.partial` compare
-    by identity unless they are plain numbers or strings.
+    by identity unless they are plain numbers or strings, and so does the object whose method is regularized.
     """
 
     solve: Callable[..., Any]
@@ -43,7 +46,7 @@ class RegularizedSolve:
     num_samples: int
     batched: bool
 
-    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, probes: Any = None, **kwargs: Any) -> Any:
         """Solve as the native call does, and return `(native result, Report)`.
 
         Takes the arguments of the native call, and:
@@ -51,6 +54,8 @@ class RegularizedSolve:
         - `penalize`: `False` runs the bare solve, with penalty 0 and no extra evaluation. Static under `jit`.
         - `draw`: uniforms in [0, 1) of shape `(num_samples,)` in place of random ones, so that several backends can be
           given the same sample.
+        - `probes`: the random direction of every sample, for `JacobianNorm`: a tree like the state, with its shapes and
+          dtypes. By default each sample has its own, decided by its draw, the same on every backend.
         - the ecosystem's random source: `key=` in JAX (required unless `draw` or `penalize=False` is given),
           `generator=` in torch. Without either, torch draws `torch.rand(num_samples)` once from the global CPU
           generator.
@@ -68,7 +73,7 @@ class RegularizedSolve:
         reports = self._reports_to_collect(adapter)
         call = adapter.bind(self.solve_name, self.solve, (*self.bound_args, *args), kwargs)
         if penalize:
-            result, report = self._penalized(adapter, call, source, draw)
+            result, report = self._penalized(adapter, call, source, draw, probes)
         else:
             result, counts, _ = call.run(None)
             report = _report(adapter.zero_penalty(call), 0, counts, None)
@@ -77,15 +82,19 @@ class RegularizedSolve:
         reports.append(report)
         return result
 
-    def _penalized(self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any) -> tuple[Any, Report]:
+    def _penalized(
+        self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any, probes: Any
+    ) -> tuple[Any, Report]:
         facts = call.facts
         heuristic = _heuristic(self, has_noise_and_tolerance=facts.is_stochastic and not facts.needs_tolerances)
         _check_method(self, heuristic, call)
+        checked_probes = None if probes is None else _check_probes(probes, heuristic, call)
         uniforms = adapter.draw(source, self.num_samples) if draw is None else draw
         draws = adapter.check_draw(uniforms, self.num_samples)
         plan = RecordingPlan(self.sampler, draws, keeps_gradient=self.gradient == "full")
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
+        recording = recording._replace(probes=checked_probes)
         penalty = LocalPenalty(heuristic, self.sampler, call.facts)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
         evaluations = penalty.num_evaluations(self.num_samples, recording.num_reused)
@@ -104,6 +113,7 @@ class RegularizedSolve:
         own = [
             inspect.Parameter("penalize", inspect.Parameter.KEYWORD_ONLY, default=True),
             inspect.Parameter("draw", inspect.Parameter.KEYWORD_ONLY, default=None),
+            inspect.Parameter("probes", inspect.Parameter.KEYWORD_ONLY, default=None),
             inspect.Parameter(
                 REGISTRY.get_adapter(self.adapter_name).random_argument, inspect.Parameter.KEYWORD_ONLY, default=None
             ),
@@ -131,7 +141,7 @@ class RegularizedSolve:
             return NotImplemented
         return (
             self._key() == other._key()
-            and self.solve is other.solve
+            and _is_same(self.solve, other.solve)
             and len(self.bound_args) == len(other.bound_args)
             and all(map(_is_same, self.bound_args, other.bound_args))
             and self.bound_kwargs.keys() == other.bound_kwargs.keys()
@@ -155,7 +165,7 @@ def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None)
 
 
 def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> RegularizedSolve:
-    return RegularizedSolve(solve=import_solve(fields["solve_name"]) if solve is None else solve, **fields)
+    return RegularizedSolve(solve=import_path(fields["solve_name"]) if solve is None else solve, **fields)
 
 
 def regularize(
@@ -170,8 +180,9 @@ def regularize(
 ) -> RegularizedSolve:
     """Wrap a native solver call so that it also returns the penalty of one sampled local step.
 
-    - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, or a `functools.partial` of
-      it. Found by identity; a jitted or otherwise wrapped callable is refused.
+    - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, the method of a solver that
+      is an object, or a `functools.partial` of one. Found by identity; a jitted or otherwise wrapped callable is
+      refused.
     - `heuristic`: what is penalised, a value or the name of one. By default what measured best at equal accuracy
       (docs/design.md): `ErrorEstimate()` for stochastic equations with adaptive steps, else
       `TaylorDerivative(2, at="step")`.
@@ -249,15 +260,20 @@ def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str,
         if function and function not in by_function:
             raise InputError(f"`adapter={asserted!r}`: `{name}` has no `{function}`; it has {sorted(by_function)}.")
         return name, by_function[function] if function else (claimed or list(spec.solves))[0]
-    if len(claims) == 1:
+    claiming = list(dict.fromkeys(name for name, _ in claims))
+    if len(claiming) == 1:
         return claims[0]
     if claims:
-        names = " and ".join(f"`{name}`" for name, _ in claims)
+        names = " and ".join(f"`{name}`" for name in claiming)
         raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
     if _wraps_claimed(solve):
         raise AdapterNotFoundError(
             f"No adapter claims this `{type(solve).__name__}`, a wrapper around {_describe(solve)}: regularize the "
             "inner call, and wrap or jit the function that calls it."
+        )
+    if REGISTRY.claims_bound(solve):
+        raise AdapterNotFoundError(
+            f"{_describe(solve)} is a method without its object: regularize that of the object, such as `solver.solve`."
         )
     raise AdapterNotFoundError(
         f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
@@ -323,11 +339,23 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
         )
 
 
+def _check_probes(probes: Any, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
+    if not heuristic.evaluations.probe:
+        raise InputError(
+            f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use `JacobianNorm()`."
+        )
+    return call.check_probes(probes)
+
+
 def _refuse(where: str, reason: str | None, what: str) -> None:
     if reason is not None:
         raise CapabilityError(f"`{where}` does not support {what}: {reason}")
 
 
 def _is_same(left: Any, right: Any) -> bool:
+    left_method, right_method = split_method(left), split_method(right)
+    if left_method is not None and right_method is not None:
+        # A method is made anew each time it is asked for.
+        return left_method[0] is right_method[0] and left_method[1] is right_method[1]
     plain = (bool, int, float, complex, str, bytes, type(None))
     return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)

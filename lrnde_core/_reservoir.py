@@ -15,20 +15,21 @@ from array_api_compat import array_namespace
 _MASK = 0xFFFFFFFF
 _FRACTION_SALT = 0x9E3779B9
 _NOISE_SALT = 0x85EBCA6B
+_PROBE_SALT = 0xC2B2AE35
 
 
 def mix32(x: Any) -> Any:
     """Hash an unsigned 32-bit integer (the `lowbias32` finalizer of C. Wellons, 2018, public domain)."""
     x = x ^ (x >> 16)
-    x = (x * _like(x, 0x7FEB352D)) & _like(x, _MASK)
+    x = (x * like(x, 0x7FEB352D)) & like(x, _MASK)
     x = x ^ (x >> 15)
-    x = (x * _like(x, 0x846CA68B)) & _like(x, _MASK)
+    x = (x * like(x, 0x846CA68B)) & like(x, _MASK)
     return x ^ (x >> 16)
 
 
 def keep_uniformly(bits: Any, index: Any) -> Any:
     """Whether accepted step `index` (1, 2, ...) replaces the one kept so far; in the end all are equally likely."""
-    return (index == 1) | (mix32(bits ^ mix32(index)) < _like(index, _MASK) // index)
+    return (index == 1) | (mix32(bits ^ mix32(index)) < like(index, _MASK) // index)
 
 
 def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
@@ -41,7 +42,7 @@ def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
 
 def fraction(bits: Any) -> Any:
     """A position in [0, 1) inside the kept step, independent of which step was kept."""
-    return mix32(bits ^ _like(bits, _FRACTION_SALT)) * 2.0**-32
+    return mix32(bits ^ like(bits, _FRACTION_SALT)) * 2.0**-32
 
 
 def noise_seed(bits: Any) -> Any:
@@ -49,9 +50,16 @@ def noise_seed(bits: Any) -> Any:
 
     Independent of which step was kept and where in it the sample lies; the same on every backend.
     """
-    return mix32(bits ^ _like(bits, _NOISE_SALT))
+    return mix32(bits ^ like(bits, _NOISE_SALT))
 
 
-def _like(x: Any, constant: int) -> Any:
-    # Array libraries refuse Python integers beyond 31 bits beside an unsigned 32-bit array.
-    return constant if isinstance(x, int) else array_namespace(x).asarray(constant, dtype=x.dtype)
+def probe_seed(bits: Any) -> Any:
+    """A seed for the probe of a sample, like `noise_seed` and independent of it."""
+    return mix32(bits ^ like(bits, _PROBE_SALT))
+
+
+def like(x: Any, constant: int) -> Any:
+    """The constant to be used beside `x`: JAX refuses Python integers of more than 31 bits beside 32-bit arrays."""
+    if isinstance(x, int) or x.dtype.itemsize > 4:
+        return constant
+    return array_namespace(x).asarray(constant, dtype=x.dtype)

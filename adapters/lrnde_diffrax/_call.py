@@ -10,6 +10,7 @@ import optimistix as optx
 from lrnde_core import (
     AbstractCall,
     Draw,
+    Leaves,
     MethodFacts,
     Recording,
     RecordingPlan,
@@ -27,6 +28,7 @@ from lrnde_diffrax._solvers import has_hidden_state
 from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
 from lrnde_diffrax._terms import is_sde
+from lrnde_jax import check_probes
 
 # Frames from a warning to the user's call: `run`, `_penalized`, `__call__`, the user.
 _STACKLEVEL = 4
@@ -59,6 +61,9 @@ class DiffraxCall(AbstractCall):
         warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=_STACKLEVEL)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
+
+    def check_probes(self, probes: Any) -> Leaves:
+        return check_probes(probes, self.arguments.y0)
 
     def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Any) -> StepRecorder:
         arguments = self.arguments

@@ -22,6 +22,7 @@ from lrnde_core import (
 from lrnde_diffrax._noise import with_fresh_noise
 from lrnde_diffrax._stepping import HiddenState, take_step
 from lrnde_diffrax._terms import drift_terms
+from lrnde_jax import solution_derivative
 
 
 class StepCarry(NamedTuple):
@@ -103,6 +104,13 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         _, derivative = jax.jvp(function, (t, y), (jnp.asarray(dt, t.dtype), dy))
         return derivative
+
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        _, pull_back = jax.vjp(lambda state: function(t, state), y)
+        return pull_back(cotangent)[0]
+
+    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+        return solution_derivative(self.vector_field, order, t, y)
 
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(self._tree(leaves))

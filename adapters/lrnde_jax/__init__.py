@@ -1,6 +1,15 @@
-"""What the JAX adapters share: random draws, the guarded evaluation of the penalty."""
+"""What the JAX adapters share: random draws, derivatives along a solution, the guarded evaluation of the penalty."""
 
 from lrnde_jax._evaluate import evaluate_samples, real_dtype
+from lrnde_jax._probes import check_probes
 from lrnde_jax._random import check_uniforms, draw_uniforms
+from lrnde_jax._taylor import solution_derivative
 
-__all__ = ["check_uniforms", "draw_uniforms", "evaluate_samples", "real_dtype"]
+__all__ = [
+    "check_probes",
+    "check_uniforms",
+    "draw_uniforms",
+    "evaluate_samples",
+    "real_dtype",
+    "solution_derivative",
+]

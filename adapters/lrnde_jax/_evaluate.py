@@ -24,7 +24,7 @@ def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -
 
     def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
         dtype = real_dtype(record.y)
-        cost, sample = penalty(recording.problem, draw, record)
+        cost, sample = penalty(recording.problem, draw, record, recording.probes)
         entries = [None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample]
         return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
 

@@ -1,22 +1,29 @@
 """What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
-from lrnde_torch._derivative import derivative_by_two_backwards
+from lrnde_torch._derivative import derivative_by_two_backwards, directional_derivative, transposed_product
 from lrnde_torch._evaluate import evaluate_samples
+from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
+from lrnde_torch._own_steps import OwnStepsProblem
 from lrnde_torch._problem import ExplicitProblem
-from lrnde_torch._random import check_uniforms, draw_uniforms
+from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 from lrnde_torch._resolution import warn_if_torch_unresolved
 
 __all__ = [
     "ExplicitProblem",
+    "OwnStepsProblem",
     "WeightHolder",
+    "check_probes",
     "check_uniforms",
     "collect",
     "derivative_by_two_backwards",
+    "directional_derivative",
     "draw_uniforms",
+    "evaluate_own_steps",
     "evaluate_samples",
     "no_side_effects",
+    "transposed_product",
     "warn_if_torch_unresolved",
 ]

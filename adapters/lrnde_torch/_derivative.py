@@ -1,6 +1,7 @@
-"""The derivative of a function of time and state in a direction."""
+"""Derivatives of a function of time and state: in a direction, and of a product with a cotangent."""
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -14,10 +15,28 @@ Function = Callable[[Tensor, Tensor], Tensor]
 # All that PyTorch says about a derivative that it does not have is in the message.
 _MISSING_DERIVATIVE = ("not implemented", "setup_context", "forward AD")
 _ADVICE = (
-    "The field uses an operation whose derivative PyTorch can not differentiate again, which `TaylorDerivative` needs. "
-    "Use a heuristic that only evaluates the field, such as `PredictedSteps()` or `ErrorEstimate()`, or another "
-    "implementation of that operation."
+    "The field uses an operation whose derivative PyTorch can not differentiate again, which a penalty on derivatives "
+    "(`TaylorDerivative`, `JacobianNorm`) needs. Use a heuristic that only evaluates the field, such as "
+    "`PredictedSteps()` or `ErrorEstimate()`, or another implementation of that operation."
 )
+
+# Forward-mode autodiff leaves inference mode within, where there is still no backward pass.
+_IS_WITHIN_FORWARD: contextvars.ContextVar[bool] = contextvars.ContextVar("is_within_forward", default=False)
+
+
+def directional_derivative(
+    function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor, *, is_vectorized: bool = False
+) -> Tensor:
+    r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: by two backward passes wherever there are any.
+
+    - `is_vectorized`: whether it runs under `torch.func.vmap`, where it must be by forward-mode autodiff, as in
+      inference mode.
+
+    Raises `CapabilityError` where PyTorch has no second derivative of an operation in `function`.
+    """
+    has_no_backward = is_vectorized or torch.is_inference_mode_enabled() or _IS_WITHIN_FORWARD.get()
+    differentiate = _derivative_forward if has_no_backward else derivative_by_two_backwards
+    return differentiate(function, t, y, dt, dy)
 
 
 def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
@@ -30,31 +49,64 @@ def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: fl
     Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
     with torch.enable_grad(), _explain_missing_derivative():
-        t, y = _as_input(t), _as_input(y)
+        t, y = t if dt == 0 else _as_input(t), _as_input(y)
         value = function(t, y)
         if not value.requires_grad:
             return torch.zeros_like(value)
         cotangent = torch.zeros_like(value).requires_grad_()
+        inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (dt, dy))
         # `None` where the function does not depend on the input.
-        derivatives: Any = torch.autograd.grad(value, (t, y), cotangent, create_graph=True, allow_unused=True)
+        derivatives: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
         parts = [
             (derivative * direction).sum()
-            for derivative, direction in zip(derivatives, (dt, dy), strict=True)
+            for derivative, direction in zip(derivatives, directions, strict=True)
             if derivative is not None and derivative.requires_grad
         ]
         if not parts:
             return torch.zeros_like(value)
         total = torch.stack(parts).sum()
-        _check_graph(total, (t, y))
+        _check_graph(total, inputs)
         result = torch.autograd.grad(total, cotangent, create_graph=True, materialize_grads=True)[0]
     return result if torch.is_grad_enabled() else result.detach()
 
 
-def derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
+def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
-    with _explain_missing_derivative():
-        derivative: Tensor = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
+    token = _IS_WITHIN_FORWARD.set(True)
+    try:
+        with _explain_missing_derivative():
+            derivative: Tensor = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
+    finally:
+        _IS_WITHIN_FORWARD.reset(token)
     return derivative
+
+
+def transposed_product(
+    function: Function, t: Tensor, y: Tensor, cotangent: Tensor, *, is_vectorized: bool = False
+) -> Tensor:
+    r"""$v^T \partial_y f$ for the `cotangent` v, differentiable again: one evaluation of `function`, one backward pass.
+
+    - `is_vectorized`: whether it runs under `torch.func.vmap`.
+
+    Raises `CapabilityError` where an operation in `function` says that its derivative can not be differentiated again.
+    """
+    if is_vectorized or torch.is_inference_mode_enabled():
+        with _explain_missing_derivative():
+            pull_back = torch.func.vjp(lambda state: function(t, state), y)[1]
+            return pull_back(cotangent)[0]
+    is_differentiated = torch.is_grad_enabled()
+    with torch.enable_grad(), _explain_missing_derivative():
+        y = _as_input(y)
+        value = function(t, y)
+        if not value.requires_grad:
+            return torch.zeros_like(y)
+        # Only of a cotangent that asks for its gradient do operations that are `once_differentiable` leave a mark.
+        cotangent = cotangent.detach().requires_grad_()
+        (product,) = torch.autograd.grad(
+            value, y, cotangent, create_graph=is_differentiated, materialize_grads=True, allow_unused=True
+        )
+        _check_graph(product, (y,))
+    return product
 
 
 def _as_input(tensor: Tensor) -> Tensor:
@@ -64,13 +116,13 @@ def _as_input(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
-def _check_graph(total: Tensor, inputs: tuple[Tensor, ...]) -> None:
+def _check_graph(result: Tensor, inputs: tuple[Tensor, ...]) -> None:
     """Refuse a graph with an operation that is `once_differentiable`: its part would be left out without a word.
 
-    PyTorch marks it by a node that raises when it is reached, but no path to the cotangent leads through that node.
+    PyTorch marks it by a node that raises when it is reached, but no path to what is differentiated leads through it.
     """
     seen = {node.grad_fn for node in inputs}
-    waiting = [total.grad_fn]
+    waiting = [result.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:

@@ -28,7 +28,7 @@ def evaluate_samples(
         value = value if torch.isfinite(value) else zero
     else:
         pairs = zip(draws, records, strict=True)
-        terms = _stack([penalty(recording.problem, draw, record) for draw, record in pairs], zero)
+        terms = _stack([penalty(recording.problem, draw, record, recording.probes) for draw, record in pairs], zero)
         value = terms.cost.mean().to(zero.dtype)
     entries = [None if entry is None else entry.detach() for entry in terms.sample]
     return value, Sample(*(None if entry is None else torch.nan_to_num(entry, 0.0, 0.0, 0.0) for entry in entries))
@@ -48,7 +48,7 @@ def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequen
 
     def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
         record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
-        cost, sample = penalty(problem, Draw(uniform, bits), record)
+        cost, sample = penalty(problem, Draw(uniform, bits), record, recording.probes)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         computed[:] = entries
         return cost, *(torch.as_tensor(entry, dtype=y.dtype, device=y.device) for entry in entries.values())

@@ -16,7 +16,7 @@ from lrnde_core import (
     explicit_advance,
     explicit_step,
 )
-from lrnde_torch._derivative import derivative_by_two_backwards, derivative_forward
+from lrnde_torch._derivative import directional_derivative, transposed_product
 
 Tensor = torch.Tensor
 
@@ -77,9 +77,17 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
         return (self.field(self._time(t), y[0]),)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        has_no_backward = self.is_vectorized or torch.is_inference_mode_enabled()
-        differentiate = derivative_forward if has_no_backward else derivative_by_two_backwards
-        return (differentiate(lambda time, state: function(time, (state,))[0], self._time(t), y[0], dt, dy[0]),)
+        def on_tensors(time: Tensor, state: Tensor) -> Tensor:
+            return function(time, (state,))[0]
+
+        is_vectorized = self.is_vectorized
+        return (directional_derivative(on_tensors, self._time(t), y[0], dt, dy[0], is_vectorized=is_vectorized),)
+
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        def on_tensors(time: Tensor, state: Tensor) -> Tensor:
+            return function(time, (state,))[0]
+
+        return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0], is_vectorized=self.is_vectorized),)
 
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(leaves[0])

@@ -1,4 +1,4 @@
-"""The random draws of the torch adapters."""
+"""The random draws of the torch adapters, and the user's own random numbers in their place."""
 
 import math
 from typing import Any
@@ -36,3 +36,28 @@ def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:
         if not 0 <= value < 1:
             raise InputError(f"`draw` holds {value!r}; uniforms must be at least 0 and below 1.")
     return [Draw(value, math.floor(value * 2**24)) for value in values]
+
+
+def check_probes(probes: Any, y0: Any) -> Any:
+    """The user's probes without gradient, a tensor or a tuple of tensors as the initial state `y0` is.
+
+    Raises `InputError` unless structure, shapes, dtypes and devices are those of `y0`.
+    """
+    given, expected = (value if isinstance(value, tuple) else (value,) for value in (probes, y0))
+    is_tuple = isinstance(y0, tuple)
+    if isinstance(probes, tuple) is not is_tuple or len(given) != len(expected):
+        like = f"a tuple of {len(expected)} tensors" if is_tuple else "a tensor"
+        found = f"a tuple of {len(given)}" if isinstance(probes, tuple) else f"a `{type(probes).__name__}`"
+        raise InputError(f"`probes` must be {like} like the state, not {found}.")
+    for place, (probe, tensor) in enumerate(zip(given, expected, strict=True)):
+        name = f"`probes[{place}]`" if is_tuple else "`probes`"
+        if not isinstance(probe, torch.Tensor):
+            raise InputError(f"{name} must be a tensor like the state, not a `{type(probe).__name__}`.")
+        if (probe.shape, probe.dtype, probe.device) != (tensor.shape, tensor.dtype, tensor.device):
+            raise InputError(f"{name} is {_describe(probe)}; it must be {_describe(tensor)}, like the state.")
+    detached = tuple(probe.detach() for probe in given)
+    return detached if is_tuple else detached[0]
+
+
+def _describe(tensor: torch.Tensor) -> str:
+    return f"of shape {tuple(tensor.shape)} and dtype {tensor.dtype} on {tensor.device}"

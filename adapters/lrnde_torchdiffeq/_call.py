@@ -12,6 +12,7 @@ from lrnde_core import (
     AbstractCall,
     Counts,
     DrawnStep,
+    Leaves,
     MethodFacts,
     Record,
     Recording,
@@ -20,7 +21,7 @@ from lrnde_core import (
     StepEstimate,
     read_stages,
 )
-from lrnde_torch import ExplicitProblem
+from lrnde_torch import ExplicitProblem, check_probes
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
 from lrnde_torchdiffeq._facts import method_facts
@@ -56,6 +57,10 @@ class TorchdiffeqCall(AbstractCall):
         records = [self._record(problem, kept, recorder, end, plan.keeps_gradient) for kept in recorder.kept]
         num_reused = sum(record.estimate is not None for record in records)
         return Run(result, counts, Recording(problem, records, recorder.num_drawable > 0, num_reused))
+
+    def check_probes(self, probes: Any) -> Leaves:
+        layout = self.asked.layout
+        return (layout.flatten(check_probes(probes, self.asked.y0)).to(layout.dtype),)
 
     @property
     def zero(self) -> torch.Tensor:

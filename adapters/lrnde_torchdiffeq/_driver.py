@@ -11,7 +11,7 @@ from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
 
 @final
 class TorchdiffeqDriver(AbstractDriver):
-    """`odeint`, and `odeint_adjoint` as the other adjoint."""
+    """`odeint`, and `odeint_adjoint` as the other adjoint; `odeint_event` where an event ends the solve."""
 
     adapter: ClassVar[str] = "torchdiffeq"
     methods: ClassVar[tuple[Method, ...]] = (
@@ -23,6 +23,11 @@ class TorchdiffeqDriver(AbstractDriver):
         Method("midpoint", "midpoint", "fixed"),
         Method("dopri8", None),
     )
+    refused: ClassVar[tuple[Method, ...]] = (
+        Method("explicit_adams", None, "fixed"),
+        Method("implicit_adams", None, "fixed", is_implicit=True),
+        Method("scipy_solver", None, is_implicit=True),
+    )
     adjoints: ClassVar[tuple[str, ...]] = ("direct", "adjoint")
     refuses_full_gradient: ClassVar[bool] = True
 
@@ -31,14 +36,19 @@ class TorchdiffeqDriver(AbstractDriver):
         return TorchBackend(self.device)
 
     def native(self, task: Task) -> Callable[..., Any]:
+        if task.event is not None:
+            return torchdiffeq.odeint_event
         return torchdiffeq.odeint_adjoint if task.adjoint == "adjoint" else torchdiffeq.odeint
 
     def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
         step = "first_step" if task.method.is_adaptive else "step_size"
+        times: Any = task.ts
+        if task.event is not None:
+            times, extra = task.ts[0], {"event_fn": task.event, "reverse_time": bool(task.ts[-1] < task.ts[0]), **extra}
         return solve(
             task.field,
             task.y0,
-            task.ts,
+            times,
             rtol=task.rtol,
             atol=task.atol,
             method=task.method.name,
@@ -47,4 +57,6 @@ class TorchdiffeqDriver(AbstractDriver):
         )
 
     def states(self, result: Any) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        return result
+        # With an event the time comes first.
+        is_ended = isinstance(result, tuple) and isinstance(result[0], torch.Tensor) and result[0].ndim == 0
+        return result[1] if is_ended else result

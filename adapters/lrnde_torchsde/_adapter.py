@@ -12,12 +12,11 @@ from lrnde_core import (
     Capability,
     Draw,
     LocalPenalty,
-    MethodFacts,
     Recording,
     Sample,
 )
 from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects, warn_if_torch_unresolved
-from lrnde_torchsde._arguments import Arguments, read_arguments
+from lrnde_torchsde._arguments import read_arguments
 from lrnde_torchsde._call import TorchsdeCall
 from lrnde_torchsde._methods import method_facts
 from lrnde_torchsde._problem import SDEProblem
@@ -57,7 +56,16 @@ class TorchsdeAdapter(AbstractAdapter):
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
         arguments = read_arguments(solve, native, args, kwargs)
-        return TorchsdeCall(arguments, _facts(arguments))
+        facts = method_facts(
+            arguments.method,
+            arguments.noise,
+            functions=arguments.functions,
+            is_gradient_free=arguments.is_gradient_free,
+            is_adaptive=arguments.is_adaptive,
+            is_adjoint=arguments.is_adjoint,
+            is_drift_joint=arguments.is_drift_joint,
+        )
+        return TorchsdeCall(arguments, facts)
 
     def draw(self, source: Any, num_samples: int) -> list[float]:
         return draw_uniforms(source, num_samples)
@@ -80,19 +88,3 @@ class TorchsdeAdapter(AbstractAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchsdeCall)
         return call.zero
-
-
-def _facts(arguments: Arguments) -> MethodFacts:
-    unsupported: dict[Capability, str] = {}
-    if arguments.is_adjoint:
-        unsupported[Capability.FULL_GRADIENT] = (
-            'an adjoint solve does not differentiate through its steps. Use `sdeint`, or `gradient="local"`.'
-        )
-    return method_facts(
-        arguments.method,
-        arguments.noise,
-        is_gradient_free=bool(arguments.options.get("grad_free")),
-        is_adaptive=arguments.is_adaptive,
-        is_drift_joint=arguments.is_drift_joint,
-        unsupported=unsupported,
-    )

@@ -9,10 +9,12 @@ import torch
 
 from lrnde_core import (
     AbstractCall,
+    CapabilityError,
     Counts,
     Draw,
     DrawnStep,
     InputError,
+    Leaves,
     MethodFacts,
     Record,
     Recording,
@@ -21,9 +23,11 @@ from lrnde_core import (
     Run,
     noise_seed,
 )
+from lrnde_torch import check_probes
 from lrnde_torchsde._arguments import Arguments
 from lrnde_torchsde._brownian import Halved, coverage, resolution
-from lrnde_torchsde._equation import ObservedEquation
+from lrnde_torchsde._equation import CountedEquation
+from lrnde_torchsde._methods import differentiates_diffusion
 from lrnde_torchsde._problem import SDECarry, SDEProblem
 from lrnde_torchsde._recorder import KeptStep, Recorder, own_error_ratio
 from lrnde_torchsde._solving import watched
@@ -70,7 +74,15 @@ class TorchsdeCall(AbstractCall):
         records = [
             self._no_record() if kept is None else self._record(draw, kept, recorder, plan) for draw, kept in pairs
         ]
-        return Run(result, counts, Recording(self._problem(recorder, records), records, recorder.num_accepted > 0))
+        return Run(result, counts, Recording(self._problem(recorder), records, recorder.num_accepted > 0))
+
+    def check_probes(self, probes: Any) -> Leaves:
+        if self.arguments["logqp"]:
+            raise CapabilityError(
+                "`probes=` are not supported with `logqp=True`, under which the state has one more channel than `y0`. "
+                "Leave them out: each sample then has a probe of its own, decided by its draw."
+            )
+        return (check_probes(probes, self.arguments["y0"]),)
 
     @property
     def zero(self) -> torch.Tensor:
@@ -82,28 +94,29 @@ class TorchsdeCall(AbstractCall):
         arguments = self.arguments
         given = dict(arguments.given)
         equation = given["sde"]
-        given["sde"] = ObservedEquation(equation, given["names"], recorder.evaluations.observe)
+        given["sde"] = CountedEquation(equation, given["names"], recorder.evaluations)
         if arguments.is_adjoint and given["adjoint_params"] is None and isinstance(equation, torch.nn.Module):
             # The stand-in is no module; the parameters stay those that torchsde would have found.
             given["adjoint_params"] = tuple(equation.parameters())
         return watched(arguments.native, recorder.attach)(**given)
 
-    def _problem(self, recorder: Recorder, records: Sequence[Record]) -> SDEProblem:
+    def _problem(self, recorder: Recorder) -> SDEProblem:
         arguments, y0 = self.arguments, self.arguments["y0"]
-        carry = records[0].carry
+        kept = recorder.kept[0]
         return SDEProblem(
             equation=arguments["sde"],
-            names=arguments["names"],
-            logqp=bool(arguments["logqp"]),
-            options=arguments.options,
-            solver_class=recorder.solver_class,
-            motion=recorder.motion,
+            solver=recorder.solver,
+            prepared=recorder.solver.sde._base_sde,
+            noise_shape=tuple(recorder.motion.shape),
+            differentiates_diffusion=differentiates_diffusion(
+                arguments.method, arguments.noise, is_gradient_free=arguments.is_gradient_free
+            ),
             rtol=arguments["rtol"] if arguments.is_adaptive else None,
             atol=arguments["atol"] if arguments.is_adaptive else None,
             dtype=y0.dtype,
             device=y0.device,
-            # The middle of a step is a floating-point time even where the user gave integers.
-            time=self.zero if carry is None else carry.middle,
+            # The end of a step is a floating-point time even where the user gave integers.
+            time=self.zero if kept is None else kept.substeps[0].t1,
         )
 
     def _no_record(self) -> Record:
@@ -113,36 +126,44 @@ class TorchsdeCall(AbstractCall):
 
     def _record(self, draw: Draw, kept: KeptStep, recorder: Recorder, plan: RecordingPlan) -> Record:
         substeps, arguments = kept.substeps, self.arguments
-        first = substeps[0]
+        first, is_adaptive = substeps[0], arguments.is_adaptive
         start, size = first.increment.start, kept.size
         seed = noise_seed(draw.bits)
         if plan.sampler.increment == "fresh":
             increments = Halved.fresh(recorder.motion, first.increment, seed)
-        elif arguments.is_adaptive:
+        elif is_adaptive:
             increments = Halved(*(substep.increment for substep in substeps))
         else:
             increments = Halved.bridged(recorder.motion, first.increment, seed)
         y, hidden = first.y0, first.memory[-1] if first.memory else first.y0
         if not plan.keeps_gradient:
             y, hidden = y.detach(), hidden.detach()
+        t0, t1 = _on_cpu(first.t0, start), _on_cpu(first.t1, first.increment.end)
         duration = arguments.end - arguments.start
         return Record(
             t=start,
             h=size,
             y=(y,),
             carry=SDECarry(
-                t0=first.t0,
-                middle=substeps[1].t1 if arguments.is_adaptive else 0.5 * (first.t0 + first.t1),
-                t1=first.t1,
+                t0=t0,
+                middle=_on_cpu(substeps[1].t1, substeps[1].increment.end) if is_adaptive else 0.5 * (t0 + t1),
+                t1=t1,
                 hidden=hidden,
                 increments=increments,
             ),
             remaining=arguments.end - start,
             drawn=DrawnStep(kept.elapsed, size, size, duration, recorder.num_accepted, is_end_known=True),
             solver_error_ratio=(
-                own_error_ratio(substeps, arguments["rtol"], arguments["atol"]) if arguments.is_adaptive else None
+                own_error_ratio(first.y1, substeps[-1].y1, arguments["rtol"], arguments["atol"])
+                if is_adaptive
+                else None
             ),
         )
+
+
+def _on_cpu(time: torch.Tensor, value: float) -> torch.Tensor:
+    """`time`, whose value the motion has been asked with: reading it again would wait for an accelerator again."""
+    return time if time.device.type == "cpu" else torch.tensor(value, dtype=time.dtype)
 
 
 def _check_coverage(arguments: Arguments) -> None:

@@ -11,7 +11,7 @@ from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
 
 @final
 class TorchsdeDriver(AbstractDriver):
-    """`sdeint`, and `sdeint_adjoint` as the other adjoint, of equations with diagonal and additive noise."""
+    """`sdeint`, and `sdeint_adjoint` as the other adjoint."""
 
     adapter: ClassVar[str] = "torchsde"
     methods: ClassVar[tuple[Method, ...]] = (
@@ -21,10 +21,15 @@ class TorchsdeDriver(AbstractDriver):
         Method("midpoint", "midpoint-stratonovich", calculus="stratonovich", noise="diagonal"),
         Method("euler_heun", "euler-heun", calculus="stratonovich", noise="diagonal"),
         Method("reversible_heun", None, "fixed", calculus="stratonovich", noise="additive"),
+        Method("general", "heun-stratonovich", native="heun", calculus="stratonovich", noise="general"),
+        # Of space-time Levy areas, and of Levy areas.
+        Method("srk", "sra1", calculus="ito", noise="additive"),
+        Method("log_ode", "log-ode", calculus="stratonovich", noise="general"),
     )
     adjoints: ClassVar[tuple[str, ...]] = ("direct", "adjoint")
     refuses_full_gradient: ClassVar[bool] = True
     bridges_fixed_steps: ClassVar[bool] = True
+    has_smallest_step: ClassVar[bool] = True
 
     @property
     def backend(self) -> TorchBackend:
@@ -34,6 +39,8 @@ class TorchsdeDriver(AbstractDriver):
         return torchsde.sdeint_adjoint if task.adjoint == "adjoint" else torchsde.sdeint
 
     def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        if task.smallest_step is not None:
+            extra = {"dt_min": task.smallest_step, **extra}
         return solve(
             _Equation(task),
             task.y0,
@@ -69,27 +76,31 @@ class _Equation(torch.nn.Module):
     def g(self, t: Any, y: torch.Tensor) -> torch.Tensor:
         diffusion = self.diffusion(t, y)
         # Additive noise is a matrix for each state in torchsde.
-        return diffusion if self.noise_type == "diagonal" else torch.diag_embed(diffusion)
+        return torch.diag_embed(diffusion) if self.noise_type == "additive" else diffusion
 
 
 class _Path(torchsde.BaseBrownian):
     """The task's path as a Brownian motion."""
 
-    levy_area_approximation: Any = "none"
+    levy_area_approximation: Any = "foster"
     shape: Any = ()
     dtype: Any = torch.float64
     device: Any = torch.device("cpu")
 
     def __init__(self, task: Task) -> None:
         self._path = task.path
-        self.shape = task.y0.shape
+        self.shape = task.path.amplitude.shape
         self.dtype = task.y0.dtype
         self.device = task.y0.device
 
-    def __call__(self, ta: Any, tb: Any = None, return_U: bool = False, return_A: bool = False) -> torch.Tensor:  # noqa: N803
-        del return_U, return_A
+    def __call__(self, ta: Any, tb: Any = None, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
         start, end = (torch.as_tensor(t, dtype=self.dtype, device=self.device) for t in (ta, tb))
-        return self._path(end) - self._path(start)
+        parts = [self._path(end) - self._path(start)]
+        if return_U:
+            parts.append(self._path.area(start, end))
+        if return_A:
+            parts.append(self._path.levy_area(start, end))
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
     def __repr__(self) -> str:
         return "_Path()"

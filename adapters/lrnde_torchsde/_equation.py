@@ -1,30 +1,22 @@
-"""The user's equation as torchsde's solvers see it, with an observer of its evaluations."""
+"""The user's equation as torchsde's solvers see it, with its evaluations counted."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, final
 
 import torch
-from torchsde._core.base_sde import RenameMethodsSDE, SDELogqp
 
 Tensor = torch.Tensor
 
-
-@final
-class Evaluation(NamedTuple):
-    """What one call returned: drift, diffusion, and the product of the diffusion with a vector; `None` for the rest."""
-
-    drift: Tensor | None = None
-    diffusion: Tensor | None = None
-    product: Tensor | None = None
-
+# Drift, diffusion, or the product of the diffusion with a vector.
+Part = Literal["drift", "diffusion", "product"]
 
 # Names under which torchsde takes drift, diffusion and combinations of them, and what each returns.
-_FUNCTIONS: Mapping[str, Callable[[Any], Evaluation]] = {
-    "f": lambda result: Evaluation(drift=result),
-    "g": lambda result: Evaluation(diffusion=result),
-    "g_prod": lambda result: Evaluation(product=result),
-    "f_and_g": lambda result: Evaluation(drift=result[0], diffusion=result[1]),
-    "f_and_g_prod": lambda result: Evaluation(drift=result[0], product=result[1]),
+FUNCTIONS: Mapping[str, tuple[Part, ...]] = {
+    "f": ("drift",),
+    "g": ("diffusion",),
+    "g_prod": ("product",),
+    "f_and_g": ("drift", "diffusion"),
+    "f_and_g_prod": ("drift", "product"),
 }
 
 # The keys of torchsde's argument `names`, and which function each renames.
@@ -36,36 +28,53 @@ _KEYS: Mapping[str, str] = {
 }
 
 
-@final
-class ObservedEquation:
-    """Stands in for an equation and shows an observer what it evaluates. All else is passed through.
+def spelling(names: Mapping[str, str] | None) -> dict[str, str]:
+    """The name in the user's equation of each of `FUNCTIONS`; `names` as torchsde takes it."""
+    renamed = {_KEYS[key]: name for key, name in (names or {}).items() if key in _KEYS}
+    return {function: renamed.get(function, function) for function in FUNCTIONS}
 
-    - `names`: as torchsde takes it; only functions under their renamed names are observed.
+
+@final
+class EvaluationCount:
+    """Evaluations of drift and diffusion, until it is closed.
+
+    It refers to nothing of the solve: torchsde's equations refer to themselves, and with the graph of an adjoint solve
+    they live on, so whatever they reach lives as long.
     """
 
-    def __init__(self, equation: Any, names: Mapping[str, str] | None, observe: Callable[[Evaluation], None]) -> None:
-        renamed = {_KEYS[key]: name for key, name in (names or {}).items() if key in _KEYS}
+    def __init__(self) -> None:
+        self.num_drift = 0
+        self.num_diffusion = 0
+        self.is_open = True
+
+    def counted(self, function: Callable[..., Any], parts: tuple[Part, ...]) -> Callable[..., Any]:
+        """`function`, which returns `parts`, such that its calls count."""
+        num_drift = int("drift" in parts)
+        num_diffusion = len(parts) - num_drift
+
+        def counted(*args: Any) -> Any:
+            result = function(*args)
+            if self.is_open:
+                self.num_drift += num_drift
+                self.num_diffusion += num_diffusion
+            return result
+
+        return counted
+
+
+@final
+class CountedEquation:
+    """Stands in for an equation and counts its evaluations. All else is passed through.
+
+    - `names`: as torchsde takes it; only functions under their renamed names are counted.
+    """
+
+    def __init__(self, equation: Any, names: Mapping[str, str] | None, count: EvaluationCount) -> None:
         self._equation = equation
-        self._observe = observe
-        self._observed = {renamed.get(function, function): read for function, read in _FUNCTIONS.items()}
+        self._count = count
+        self._parts = {name: FUNCTIONS[function] for function, name in spelling(names).items()}
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._equation, name)
-        read = self._observed.get(name)
-        if read is None:
-            return value
-
-        def observed(*args: Any) -> Any:
-            result = value(*args)
-            self._observe(read(result))
-            return result
-
-        return observed
-
-
-def prepare(equation: Any, names: Mapping[str, str] | None, *, logqp: bool) -> Any:
-    """The equation that torchsde solves: under its own names, and with the log ratio as one more channel."""
-    if names:
-        functions = {key: name for key, name in names.items() if key in _KEYS or key == "prior_drift"}
-        equation = RenameMethodsSDE(equation, **functions)
-    return SDELogqp(equation) if logqp else equation
+        parts = self._parts.get(name)
+        return value if parts is None else self._count.counted(value, parts)

@@ -1,6 +1,7 @@
 """What torchsde's methods are: their orders, and what one step of them evaluates."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, final
 
 from lrnde_core import Capability, MethodFacts
@@ -8,18 +9,19 @@ from lrnde_core import Capability, MethodFacts
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "scalar", "general"]
 
+_NO_FULL_GRADIENT = 'an adjoint solve does not differentiate through its steps. Use `sdeint`, or `gradient="local"`.'
+
+
+# Where a step starts: the whole step and the first half start alike. Other points differ from step to step.
+_START = "start"
+
 
 @final
-class Calls(NamedTuple):
-    """Evaluations of drift and diffusion: `joint`, of both in one call, `drift` and `diffusion` alone."""
+class Call(NamedTuple):
+    """What a method asks of torchsde's view of an equation: one of its functions, at a named point of the step."""
 
-    joint: int
-    drift: int
-    diffusion: int
-
-    def total(self, *, is_drift_joint: bool) -> int:
-        """Drift plus diffusion evaluations; `is_drift_joint` where the drift is only to be had with the diffusion."""
-        return 2 * self.joint + (1 + is_drift_joint) * self.drift + self.diffusion
+    function: str
+    point: str
 
 
 def default_method(calculus: Calculus, noise: Noise) -> str:
@@ -46,41 +48,105 @@ def strong_order(method: str, noise: Noise) -> float:
             return 0.5 if noise == "general" else 1.0
 
 
-def calls_per_step(method: str, noise: Noise, *, is_gradient_free: bool) -> Calls | None:
-    """What one step evaluates; `None` for a method that torchsde does not know.
+def calls_of_a_step(method: str, noise: Noise, *, is_gradient_free: bool) -> list[Call] | None:
+    """What one step asks for; `None` for a method that torchsde does not know.
 
     - `is_gradient_free`: the option `grad_free` of Milstein's method.
     """
+    at_start, at_second = Call("f_and_g_prod", _START), Call("f_and_g_prod", "second")
     match method:
-        case "euler" | "reversible_heun":
-            return Calls(1, 0, 0)
+        case "euler":
+            return [at_start]
+        case "reversible_heun":
+            return [Call("f_and_g", "second")]
         case "euler_heun":
-            return Calls(1, 0, 1)
+            return [at_start, Call("g_prod", "second")]
         case "heun" | "midpoint":
-            return Calls(2, 0, 0)
+            return [at_start, at_second]
         case "log_ode":
             # The Levy area term, with the derivative of the diffusion.
-            return Calls(2, 0, 1 if noise == "general" else 0)
+            return [at_start, at_second, *([Call("g", "second")] if noise == "general" else [])]
+        case "milstein" if noise == "additive":
+            return [Call("f", _START), Call("g_prod", _START)]
+        case "milstein" if is_gradient_free:
+            return [Call("f_and_g", _START), Call("g", "shifted")]
         case "milstein":
-            return Calls(1, 0, 1) if is_gradient_free and noise != "additive" else Calls(0, 1, 1)
+            return [Call("f", _START), Call("g", _START)]
+        case "srk" if noise == "additive":
+            # Both diffusions of a step are at its first state, one at its end.
+            diffusions = [Call("g_prod", "end"), Call("g_prod", "end"), Call("g_prod", _START)]
+            return [Call("f", _START), Call("f", "second"), *diffusions]
         case "srk":
-            return Calls(0, 3, 3) if noise == "additive" else Calls(0, 10, 10)
+            # Each stage takes the earlier ones anew.
+            drifts, diffusions = ([_START, *(f"{kind} {stage}" for stage in (2, 3, 4))] for kind in ("drift", "noise"))
+            again = [Call("g", point) for point in diffusions[:3]]
+            return [*(Call("f", point) for point in drifts), *again, *(Call("g_prod", point) for point in diffusions)]
         case _:
             return None
 
 
+def differentiates_diffusion(method: str, noise: Noise, *, is_gradient_free: bool) -> bool:
+    """Whether a step takes a derivative of the diffusion by the state."""
+    match method:
+        case "milstein":
+            return noise != "additive" and not is_gradient_free
+        case "log_ode":
+            return noise == "general"
+        case _:
+            return False
+
+
+def evaluations_per_step(calls: Sequence[Call], functions: frozenset[str], *, is_drift_joint: bool) -> int:
+    """Drift plus diffusion evaluations of a step whole and in halves, with `shared_evaluations`.
+
+    - `calls`: of one step. `functions`: what the equation offers of f, g, g_prod, f_and_g and f_and_g_prod.
+    - `is_drift_joint`: whether the drift is only to be had with the diffusion.
+    """
+    costs = {"f": 1 + is_drift_joint, "g": 1, "g_prod": 1, "f_and_g": 2, "f_and_g_prod": 2}
+    known: set[Call] = set()
+    total = 0
+    for substep in ("whole", "first half", "second half"):
+        for call in calls:
+            is_shared = call.point == _START and substep != "second half"
+            point = _START if is_shared else f"{call.point} of {substep}"
+            for function in _asked(call.function, functions):
+                if Call(function, point) in known:
+                    continue
+                total += costs[function]
+                if not function.endswith("prod"):
+                    known.update(Call(part, point) for part in (function, *function.split("_and_")))
+    return total
+
+
+def _asked(function: str, functions: frozenset[str]) -> tuple[str, ...]:
+    """Which of an equation's own functions torchsde takes for `function`."""
+    if function in functions or function in ("f", "g"):
+        return (function,)
+    match function:
+        case "g_prod":
+            return ("g",)
+        case "f_and_g_prod" if {"f", "g_prod"} <= functions:
+            return ("f", "g_prod")
+        case "f_and_g_prod":
+            return _asked("f_and_g", functions)
+        case _:
+            return ("f", "g")
+
+
+@functools.cache
 def method_facts(
     method: str,
     noise: Noise,
     *,
+    functions: frozenset[str],
     is_gradient_free: bool,
     is_adaptive: bool,
+    is_adjoint: bool,
     is_drift_joint: bool,
-    unsupported: Mapping[Capability, str],
 ) -> MethodFacts:
     """The facts of a method. A local step is one whole step and two halves, whether the solve is adaptive or not."""
-    calls = calls_per_step(method, noise, is_gradient_free=is_gradient_free)
-    count = None if calls is None else calls.total(is_drift_joint=is_drift_joint)
+    calls = calls_of_a_step(method, noise, is_gradient_free=is_gradient_free)
+    count = None if calls is None else evaluations_per_step(calls, functions, is_drift_joint=is_drift_joint)
     # Reversible Heun carries drift and diffusion into a step; a local step evaluates them anew.
     at_start = 2 if method == "reversible_heun" else 0
     order = strong_order(method, noise)
@@ -89,10 +155,10 @@ def method_facts(
         order=max(1, int(order)),
         error_order=order + 0.5,
         stability_interval=None,
-        evaluations_per_step=None if count is None else 3 * count + at_start,
-        evaluations_per_advance=None if count is None else 2 * count + at_start,
+        evaluations_per_step=None if count is None else count + at_start,
+        evaluations_per_advance=0,  # points inside a step are refused
         evaluations_per_point=1 + is_drift_joint,
         needs_tolerances=not is_adaptive,
-        unsupported=tuple(unsupported.items()),
+        unsupported=((Capability.FULL_GRADIENT, _NO_FULL_GRADIENT),) if is_adjoint else (),
         is_stochastic=True,
     )

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, final
 import torch
 
 from lrnde_core import AcceptedStep, RecordingPlan
-from lrnde_torchsde._brownian import Increment, ObservedMotion
-from lrnde_torchsde._equation import Evaluation
+from lrnde_torchsde._brownian import Answer, Increment, ObservedMotion
+from lrnde_torchsde._equation import EvaluationCount
 
 Tensor = torch.Tensor
 
@@ -29,12 +29,16 @@ class Substep(NamedTuple):
       Heun drift, diffusion and a second state; `()` for other methods.
     """
 
+    increment: Increment
     t0: Tensor
     t1: Tensor
     y0: Tensor
     memory: tuple[Tensor, ...]
-    increment: Increment
     y1: Tensor
+
+
+# The fields of a `Substep` while the solver runs. Making named tuples would take most of the time that recording takes.
+_Raw = tuple[Answer, Tensor, Tensor, Tensor, tuple[Tensor, ...], Tensor]
 
 
 @final
@@ -42,32 +46,12 @@ class KeptStep(NamedTuple):
     """An accepted step: time since the start of the solve, and its substeps (three if adaptive, else one)."""
 
     elapsed: float
-    substeps: tuple[Substep, ...]
+    substeps: Sequence[Substep]
 
     @property
     def size(self) -> float:
         whole = self.substeps[0].increment
         return whole.end - whole.start
-
-
-@final
-class EvaluationCount:
-    """Evaluations of drift and diffusion, until it is closed.
-
-    It refers to nothing of the solve: torchsde's equations refer to themselves, and with the graph of an adjoint solve
-    they live on, so whatever they reach lives as long.
-    """
-
-    def __init__(self) -> None:
-        self.num_drift = 0
-        self.num_diffusion = 0
-        self.is_open = True
-
-    def observe(self, evaluation: Evaluation) -> None:
-        """Take note of an evaluation of the user's equation."""
-        if self.is_open:
-            self.num_drift += evaluation.drift is not None
-            self.num_diffusion += evaluation.diffusion is not None or evaluation.product is not None
 
 
 @final
@@ -78,8 +62,8 @@ class Recorder:
       error ratio above 1.
     - `smallest`: the shortest interval over which an accepted step asked the Brownian motion, but for the last step,
       which may be cut to any size.
-    - `kept`: the kept step of each draw; `None` where the solve took no step.
-    - `solver_class`, `motion`: of the solve, once its solver exists.
+    - `kept`: the kept step of each draw, once the solve has succeeded; `None` where it took no step.
+    - `solver`, `motion`: of the solve, once its solver exists.
     """
 
     def __init__(self, plan: RecordingPlan | None, start: float, end: float, *, is_adaptive: bool) -> None:
@@ -87,15 +71,16 @@ class Recorder:
         self._start = start
         self._end = end
         self._num_substeps = 3 if is_adaptive else 1
-        self._increments: list[Increment] = []
-        self._substeps: list[Substep] = []
-        self._pending: tuple[Substep, ...] | None = None
-        self._solver: Any = None
+        # Of the latest attempt, which has yet to be accepted or rejected once they are complete.
+        self._substeps: list[_Raw] = []
+        # Time since the start and attempt of each draw's step.
+        self._kept: list[tuple[float, list[_Raw]] | None] = []
         self._step: Any = None
         self._own_step: Any = None
+        self._observed: Any = None
         self._tolerances: tuple[Any, Any] = (None, None)
         self._largest_forced = 0.0
-        self.solver_class: Any = None
+        self.solver: Any = None
         self.motion: Any = None
         self.evaluations = EvaluationCount()
         self.num_steps = 0
@@ -105,84 +90,89 @@ class Recorder:
         self.kept: list[KeptStep | None] = []
         if plan is not None:
             assert isinstance(plan.draws, Sequence)
-            self.kept = [None] * len(plan.draws)
+            self._kept = [None] * len(plan.draws)
 
     def attach(self, solver: Any) -> None:
         """Watch a solver that is about to integrate."""
-        self.solver_class = type(solver)
+        self.solver = solver
         # The user's, or the one that torchsde made.
         self.motion = solver.bm
         self._tolerances = solver.rtol, solver.atol
         self._largest_forced = _LARGEST_FORCED * float(solver.dt_min)
-        self._solver = solver
         # Stochastic Runge--Kutta methods choose their step as an attribute of the solver.
         self._own_step = vars(solver).get("step")
         self._step = solver.step
-        solver.bm = ObservedMotion(solver.bm, self._increments.append)
+        self._observed = solver.bm = ObservedMotion(solver.bm)
         solver.step = self._observed_step
 
     def finish(self) -> None:
         """End of a forward solve that succeeded: its last attempt was accepted."""
-        self._settle(is_accepted=True)
+        if self._substeps:
+            self._settle(is_accepted=True)
+        for kept in self._kept:
+            self.kept.append(None if kept is None else _named(*kept))
 
     def detach(self) -> None:
         """End of any forward solve; what an adjoint evaluates in its backward pass is not counted.
 
-        Solver and recorder let go of each other: as a circle they would keep the states, and with them the graph of
-        the whole solve, until the garbage collector comes.
+        The solver lets go of the recorder: as a circle they would keep the states, and with them the graph of the whole
+        solve, until the garbage collector comes.
         """
         self.evaluations.is_open = False
-        self._pending = None
-        solver, self._solver, self._step = self._solver, None, None
-        if solver is None:
+        self._substeps, self._kept = [], []
+        self._step = self._observed = None
+        if self.solver is None:
             return
-        solver.bm = self.motion
+        self.solver.bm = self.motion
         if self._own_step is None:
-            del solver.step
+            del self.solver.step
         else:
-            solver.step, self._own_step = self._own_step, None
+            self.solver.step, self._own_step = self._own_step, None
 
     def _observed_step(self, t0: Tensor, t1: Tensor, y0: Tensor, memory: tuple[Tensor, ...]) -> Any:
-        if not self._substeps:
-            # The time of an accepted step is handed on as the very same tensor.
-            self._settle(is_accepted=self._pending is not None and t0 is self._pending[0].t1)
-        self._increments.clear()
-        y1, next_memory = self._step(t0, t1, y0, memory)
-        self._substeps.append(Substep(t0, t1, y0, memory, self._increments[-1], y1))
         if len(self._substeps) == self._num_substeps:
-            self._pending = tuple(self._substeps)
-            self._substeps = []
-            self.num_steps += 1
+            _, _, end, _, _, _ = self._substeps[0]
+            # The time of an accepted step is handed on as the very same tensor.
+            self._settle(is_accepted=t0 is end)
+        y1, next_memory = self._step(t0, t1, y0, memory)
+        self._substeps.append((self._observed.latest, t0, t1, y0, memory, y1))
         return y1, next_memory
 
     def _settle(self, *, is_accepted: bool) -> None:
-        """The attempt that was pending has been accepted or rejected."""
-        attempt, self._pending = self._pending, None
-        if attempt is None or not is_accepted:
+        """The attempt that is complete has been accepted or rejected."""
+        attempt, self._substeps = self._substeps, []
+        self.num_steps += 1
+        if not is_accepted:
             return
         self.num_accepted += 1
-        whole, shortest = attempt[0].increment, attempt[-1].increment
-        size = whole.end - whole.start
-        if len(attempt) > 1 and size <= self._largest_forced:
-            self.num_forced += bool(own_error_ratio(attempt, *self._tolerances) > 1)
-        if whole.end < self._end:
-            self.smallest = min(self.smallest, shortest.end - shortest.start)
+        (start, end, _, _, _), _, _, _, _, whole = attempt[0]
+        (middle, _, _, _, _), _, _, _, _, halved = attempt[-1]
+        size = end - start
+        if size <= self._largest_forced and len(attempt) > 1:
+            self.num_forced += bool(own_error_ratio(whole, halved, *self._tolerances) > 1)
+        if end < self._end:
+            # Of the last substep: the second half of an adaptive step.
+            self.smallest = min(self.smallest, end - middle)
         if self._plan is None:
             return
-        elapsed = whole.start - self._start
+        elapsed = start - self._start
         step = AcceptedStep(self.num_accepted, elapsed, size, self._end - self._start)
         for sample, draw in enumerate(self._plan.draws):
             if self._plan.sampler.keep(draw, step):
-                self.kept[sample] = KeptStep(elapsed, attempt)
+                self._kept[sample] = (elapsed, attempt)
 
 
-def own_error_ratio(attempt: Sequence[Substep], rtol: Any, atol: Any) -> Tensor:
-    """What torchsde compares with 1, to the last bit.
+def _named(elapsed: float, attempt: Sequence[_Raw]) -> KeptStep:
+    substeps = [Substep(Increment(*answer), t0, t1, y0, memory, y1) for answer, t0, t1, y0, memory, y1 in attempt]
+    return KeptStep(elapsed, substeps)
+
+
+def own_error_ratio(whole: Tensor, halved: Tensor, rtol: Any, atol: Any) -> Tensor:
+    """What torchsde compares with 1, to the last bit, of the states after a whole step and two halves.
 
     Its scale is by the larger of whole and halved step, and neither scale nor ratio is below 1e-7. No gradient.
     """
     with torch.no_grad():
-        whole, halved = attempt[0].y1, attempt[-1].y1
         scale = (rtol * torch.maximum(whole.abs(), halved.abs()) + atol).clamp_min(1e-7)
         scaled = (whole - halved) / scale
         return (scaled.square().sum() / scaled.numel()).sqrt().clamp_min(1e-7)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
+from lrnde_conformance._paths import Crossing, SmoothPath
 from lrnde_conformance._problems import Formula
 
 Array = Any
@@ -62,11 +63,13 @@ class AbstractBackend(abc.ABC):
     - `name`: of the library. `device`: `"cpu"` or `"cuda"`.
     - `random_states_are_global`: whether the library has random states that code may advance unseen.
     - `is_compiled`: whether each new program is compiled, so that a few must do.
+    - `is_narrow`: whether float32 is all that is asked for; set by the `Subject`.
     """
 
     name: ClassVar[str]
     random_states_are_global: ClassVar[bool]
     is_compiled: ClassVar[bool]
+    is_narrow: bool = False
     device: str
 
     @abc.abstractmethod
@@ -89,8 +92,13 @@ class AbstractBackend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
-        """`t -> amplitude * sin(frequency * t)`, of arrays of the library."""
+    def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
+        """The path of these arrays of the library."""
+
+    @final
+    def event(self, time: Any) -> Crossing:
+        """The event at this time."""
+        return Crossing(time)
 
     @abc.abstractmethod
     def counted(self, formula: Formula, counter: Counter) -> Formula:
@@ -124,6 +132,10 @@ class AbstractBackend(abc.ABC):
         dtype: str,
     ) -> Any:
         """`function(variables, constants)` without gradient."""
+
+    def as_a_user(self) -> contextlib.AbstractContextManager[None]:
+        """Within the block programs are compiled as a user's would be, rather than in a hurry."""
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def wait(self) -> None:

@@ -6,29 +6,34 @@ from lrnde_conformance._check import ConformanceFailure
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment
 from lrnde_conformance._oracle import StepPoint, oracle
-from lrnde_conformance._problems import Problem, network, stochastic
+from lrnde_conformance._problems import Problem, of_method
 from lrnde_conformance._subject import Subject
 
 STEP = 0.2
 _END = 1.0
 _NUM_STEPS = 8
+_SMALLEST_TOLERANCE = {"float32": 1e-4, "float64": 0.0}
 
 
 def main_problem(subject: Subject, method: Method) -> Problem:
-    """The network, with noise where the method needs some; one object for each subject and noise."""
-    return subject.remember(
-        ("problem", method.noise),
-        lambda: stochastic(method, batch=subject.batch) if method.is_stochastic else network(batch=subject.batch),
-    )
+    """The network, with noise or control where the method needs some; one object for each subject and kind."""
+    key = ("problem", method.noise, method.control)
+    return subject.remember(key, lambda: of_method(method, batch=subject.batch))
 
 
 def one_step(
     subject: Subject, method: Method, cost: str = "error", *, h: float = STEP, start: float = 0.0
 ) -> Experiment:
     """A solve of one accepted step of size `h` with an error ratio near 0.3; its sample has weight 1."""
-    problem = main_problem(subject, method)
-    tolerance = subject.remember(("tolerance", method, h, start), lambda: _unit_error(subject, method, h, start) / 0.3)
-    return Experiment(method, problem, single_step_times(subject, start, h), tolerance, tolerance, h, cost)
+    return Experiment(
+        method,
+        main_problem(subject, method),
+        single_step_times(subject, start, h),
+        *_tolerances(subject, method, h, start, 0.3),
+        first_step=h,
+        cost=cost,
+        dtype=subject.main_dtype,
+    )
 
 
 def single_step_times(subject: Subject, start: float, h: float) -> tuple[float, ...]:
@@ -41,10 +46,25 @@ def single_step_times(subject: Subject, start: float, h: float) -> tuple[float, 
 
 def trajectory(subject: Subject, method: Method, cost: str = "error") -> Experiment:
     """A solve of about eight steps, with an output time in the middle, which may be replaced."""
-    problem, h = main_problem(subject, method), _END / _NUM_STEPS
-    tolerance = subject.remember(("tolerance", method, h, 0.0), lambda: _unit_error(subject, method, h, 0.0) / 0.5)
-    first_step = 0.8 * h if method.is_adaptive else h
-    return Experiment(method, problem, (0.0, 0.5 * _END, _END), tolerance, tolerance, first_step, cost)
+    h = _END / _NUM_STEPS
+    # Tolerances of fixed steps decide nothing, and are part of a program: those of a single step serve as well.
+    design = (h, 0.0, 0.5) if method.is_adaptive else (STEP, 0.0, 0.3)
+    return Experiment(
+        method,
+        main_problem(subject, method),
+        (0.0, 0.5 * _END, _END),
+        *_tolerances(subject, method, *design),
+        first_step=0.8 * h if method.is_adaptive else h,
+        cost=cost,
+        dtype=subject.main_dtype,
+    )
+
+
+def _tolerances(subject: Subject, method: Method, h: float, start: float, ratio: float) -> tuple[float, float]:
+    """Those at which a step of size `h` has this error ratio, as far as the dtype resolves them."""
+    error = subject.remember(("unit error", method, h, start), lambda: _unit_error(subject, method, h, start))
+    tolerance = max(error / ratio, _SMALLEST_TOLERANCE[subject.main_dtype])
+    return tolerance, tolerance
 
 
 def _unit_error(subject: Subject, method: Method, h: float, start: float) -> float:
@@ -53,8 +73,11 @@ def _unit_error(subject: Subject, method: Method, h: float, start: float) -> flo
     reference = oracle(problem, method, 1.0, 1.0)
     if reference is not None:
         return float(reference.error_ratio(StepPoint(start, h, problem.y0)))
-    probe = Experiment(method, problem, single_step_times(subject, start, h), 1.0, 1.0, h)
-    found = subject.measure(probe, with_gradient=False).error_ratio
+    probe = Experiment(method, problem, single_step_times(subject, start, h), 1.0, 1.0, h, dtype=subject.main_dtype)
+    found = subject.measure(probe).error_ratio
+    if found is not None and found[0] == 0 and subject.main_dtype == "float32":
+        # Mere rounding, and the smallest tolerance is above it.
+        return 0.0
     if found is None or not np.isfinite(found[0]) or found[0] <= 0:
         raise ConformanceFailure(
             "The error ratio of a single step of the network can not be had.",

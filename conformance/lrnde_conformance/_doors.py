@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lrnde_conformance._check import ConformanceFailure
 from lrnde_conformance._items import PlannedCheck, plan_each
 from lrnde_conformance._loading import run_selected
+from lrnde_conformance._report import law_reference
 from lrnde_conformance._results import CheckResult, Verdict
 from lrnde_conformance._selection import Selection
 from lrnde_core import InputError, InputTypeError
@@ -86,7 +87,7 @@ def _failure(result: CheckResult) -> ConformanceFailure:
     """A result as the exception that it was."""
     details = result.details
     return ConformanceFailure(
-        f"`{result.id}` of `{result.adapter}` (law {result.law}): {result.reason}",
+        f"`{result.id}` of `{result.adapter}` ({law_reference(result.law)}): {result.reason}",
         got=details.get("got"),
         expected=details.get("expected"),
         tolerance=details.get("tolerance"),

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from lrnde_conformance._backend import AbstractBackend
 
 Calculus = Literal["ito", "stratonovich"]
-Noise = Literal["additive", "diagonal"]
+Noise = Literal["additive", "diagonal", "general"]
+Control = Literal["increment", "derivative"]
 
 
 @final
@@ -24,6 +25,8 @@ class Method:
     - `kind`: whether the solver chooses its steps (`"adaptive"`) or the user does (`"fixed"`).
     - `calculus`, `noise`: of a stochastic equation; `None` for ordinary ones.
     - `is_implicit`: whether a step solves an equation.
+    - `control`: of a controlled equation dy = f dt + g dX with a smooth control X, what the stages of a step see of it:
+      its increment over the step, `"increment"`, or its derivative at their times, `"derivative"`; else `None`.
     """
 
     name: str
@@ -33,11 +36,17 @@ class Method:
     calculus: Calculus | None = None
     noise: Noise | None = None
     is_implicit: bool = False
+    control: Control | None = None
 
     @property
     def is_stochastic(self) -> bool:
         """Whether it solves stochastic equations."""
         return self.calculus is not None
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether a path drives its equation: noise, or a control."""
+        return self.is_stochastic or self.control is not None
 
     @property
     def is_adaptive(self) -> bool:
@@ -58,15 +67,22 @@ class Task:
     - `method`: with which. `adjoint`: one of the driver's `adjoints`; `None` for the first of them, or the default.
     - `field`: dy/dt. torch: an `nn.Module` with `parameters`, called `field(t, y)`. JAX: a function
       `field(t, y, parameters)`, always the same object for the same problem. numpy: a function `field(t, y)`.
-    - `diffusion`: of a stochastic equation, called like `field`, elementwise factor of the noise with the shape of the
-      state (also for additive noise, where it does not depend on the state); else `None`.
-    - `path`: of a stochastic equation, the Brownian path that must drive it: `path(t)` of the shape of the state.
+    - `diffusion`: of a stochastic or controlled equation, called like `field`: the elementwise factor of noise or
+      control, with the shape of the state (also for additive noise, where it does not depend on the state); for general
+      noise a matrix for each state, shape `(batch, size, channels)`; else `None`.
+    - `path`: of a stochastic or controlled equation, the path that must drive it: `path(t)` of the shape of the state,
+      for general noise `(batch, channels)`; also `path.derivative(t)`, and the Levy areas `path.area(start, end)` and
+      `path.levy_area(start, end)`.
     - `parameters`: what `field` and `diffusion` depend on, by name; to be passed as `args` in JAX.
     - `y0`: shape `(batch, size)`; a tuple of such arrays where states of several arrays are asked for.
     - `ts`: output times, shape `(times,)`, increasing, or decreasing to solve backward; the first is that of `y0`.
     - `rtol`, `atol`: tolerances of an adaptive solve. `first_step`: its first step size; for a method of kind `"fixed"`
       the step size. Without sign.
     - `dtype`: `"float32"` or `"float64"`.
+    - `event`: where not `None`, the solve ends where `event(t, y)`, a scalar, changes its sign (declared by
+      `Capability.EVENTS`). `ts` are then the start and a time after that, and `states` those at the start and the end.
+    - `smallest_step`: where not `None`, the size below which a step is accepted whatever its error is; only for drivers
+      with `has_smallest_step`.
     """
 
     method: Method
@@ -81,6 +97,8 @@ class Task:
     atol: Any
     first_step: Any
     dtype: str
+    event: Any = None
+    smallest_step: Any = None
 
 
 class AbstractDriver(abc.ABC):
@@ -93,6 +111,10 @@ class AbstractDriver(abc.ABC):
     - `shares_steps`: whether all states of a batch take the same steps.
     - `bridges_fixed_steps`: whether the adapter halves fixed steps of a stochastic equation along a bridge of its own,
       rather than along the task's path (protocol.md, "Halves of a fixed step").
+    - `has_smallest_step`: whether the first adaptive method takes `task.smallest_step`, and `report.num_forced` counts
+      the steps that it forces.
+    - `refused`: methods of the solver that the adapter does not serve, and so must refuse; for those of solvers with
+      memory, say.
     - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so can not serve `gradient="full"`.
     - `expected_failures`: id of a check (with or without its case) to the reason why it fails. Strict: when the check
       passes, that is a fault too.
@@ -104,6 +126,8 @@ class AbstractDriver(abc.ABC):
     adjoints: ClassVar[tuple[str, ...]] = ()
     shares_steps: ClassVar[bool] = True
     bridges_fixed_steps: ClassVar[bool] = False
+    has_smallest_step: ClassVar[bool] = False
+    refused: ClassVar[tuple[Method, ...]] = ()
     refuses_full_gradient: ClassVar[bool] = False
     expected_failures: ClassVar[Mapping[str, str]] = {}
 

@@ -29,6 +29,8 @@ class Experiment:
     - `ts`: output times. `rtol`, `atol`, `first_step`: as of `Task`. `cost`: name of the heuristic, one of `COSTS`.
     - `sampler`, `gradient`: as of `lrnde_core.regularize`. `draws`: one uniform for each sample.
     - `is_split`: whether the state is a tuple of one array per column.
+    - `is_batched`: as of `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as of
+      `Task`.
     """
 
     method: Method
@@ -44,6 +46,9 @@ class Experiment:
     adjoint: str | None = None
     dtype: str = "float64"
     is_split: bool = False
+    is_batched: bool = False
+    event_at: float | None = None
+    smallest_step: float | None = None
 
     @property
     def heuristic(self) -> lrnde.AbstractHeuristic:
@@ -61,25 +66,46 @@ class Experiment:
             "sampler": self.sampler,
             "gradient": self.gradient,
             "num_samples": len(self.draws),
+            "batched": self.is_batched,
         }
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What a compiled program of it depends on; the rest are its arguments."""
         # Tolerances of a fixed step are the heuristic's, and so part of the program.
+        penalty = (self.heuristic, self.sampler, len(self.draws), self.gradient, self.is_batched)
+        return (*self.bare_key, *penalty)
+
+    @property
+    def bare_key(self) -> tuple[Any, ...]:
+        """What a compiled program of the bare solve depends on."""
         return (
             self.method,
             self.problem.formula,
             self.problem.y0.shape,
             len(self.ts),
-            self.heuristic,
-            self.sampler,
-            len(self.draws),
-            self.gradient,
             self.adjoint,
             self.dtype,
             self.is_split,
+            self.event_at is None,
+            self.smallest_step is None,
         )
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The arguments of a compiled program of it, but for parameters and initial state."""
+        constants: dict[str, Any] = {
+            "ts": np.array(self.ts),
+            "draws": np.array(self.draws),
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "first_step": self.first_step,
+        }
+        problem = self.problem
+        if problem.amplitude is not None:
+            constants |= {"amplitude": problem.amplitude, "frequency": problem.frequency}
+        chosen = {"event_at": self.event_at, "smallest_step": self.smallest_step}
+        return constants | {name: value for name, value in chosen.items() if value is not None}
 
     def but(self, **changes: Any) -> "Experiment":
         """The same but for some fields."""
@@ -94,7 +120,7 @@ class Measurement:
     - `states`: at the output times, shape `(times, batch, size)`. `penalty`: a scalar; `penalty_dtype`: its dtype.
     - `gradient`: of the penalty, by name of parameter; `y0` is one of them. Empty where it was not asked for.
     - `nfe` ... `num_forced`: of the report. `t` ... `solver_error_ratio`: of its sample, shape `(num_samples,)`.
-    - `shapes`: of the arrays of penalty and sample, by name, as the report has them.
+    - `shapes`: of the arrays of penalty and sample, by name, as the report has them. `has_sample`: whether it has one.
     """
 
     states: np.ndarray
@@ -109,6 +135,7 @@ class Measurement:
     num_rejected: int | None
     num_forced: int | None
     shapes: Mapping[str, tuple[int, ...]]
+    has_sample: bool
     t: np.ndarray
     h: np.ndarray
     weight: np.ndarray

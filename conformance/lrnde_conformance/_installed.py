@@ -10,14 +10,13 @@ import lrnde_core as lrnde
 
 def specs() -> list[lrnde.AdapterSpec]:
     """The specs of all registered adapters."""
-    lrnde.REGISTRY.claimable()  # discovers
-    return [spec for spec, _ in lrnde.REGISTRY._specs.values()]  # pyright: ignore[reportPrivateUsage]
+    return lrnde.REGISTRY.specs()
 
 
 def origin(name: str) -> str:
     """Distribution and version of a registered adapter."""
     # `list_adapters` says so too, but loads every library to do it.
-    return lrnde.REGISTRY._specs[name][1]  # pyright: ignore[reportPrivateUsage]
+    return lrnde.REGISTRY.origin(name)
 
 
 def library_versions(spec: lrnde.AdapterSpec) -> Mapping[str, str]:

@@ -10,12 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation
+from lrnde_conformance._paths import Crossing, SmoothPath
 from lrnde_conformance._problems import Formula, Function
+
+# Pytrees, so that arrays in them are arguments of a program.
+jax.tree_util.register_dataclass(SmoothPath, data_fields=["amplitude", "frequency"], meta_fields=["xp"])
+jax.tree_util.register_dataclass(Crossing, data_fields=["time"], meta_fields=[])
 
 
 @final
 class JaxBackend(AbstractBackend):
-    """JAX on a CPU or a GPU, with 64 bits enabled during a check. Fields are functions `field(t, y, parameters)`."""
+    """JAX on a CPU or a GPU, with 64 bits unless all is float32. Fields are functions `field(t, y, parameters)`."""
 
     name: ClassVar[str] = "jax"
     random_states_are_global: ClassVar[bool] = False
@@ -24,6 +29,7 @@ class JaxBackend(AbstractBackend):
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
         self._programs: dict[Any, Any] = {}
+        self._is_hurried = True
 
     def array(self, values: Any, dtype: str) -> jax.Array:
         return values if isinstance(values, jax.Array) else jnp.asarray(np.asarray(values), dtype)
@@ -41,9 +47,8 @@ class JaxBackend(AbstractBackend):
         diffusion = None if formula.diffusion is None else _native(formula.diffusion, is_split)
         return Equation(_native(formula.drift, is_split), diffusion)
 
-    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
-        # A pytree, so that arrays in it are arguments of a program.
-        return jax.tree_util.Partial(_sine, amplitude, frequency)
+    def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
+        return SmoothPath(jnp, amplitude, frequency)
 
     def counted(self, formula: Formula, counter: Counter) -> Formula:
         diffusion = formula.diffusion
@@ -77,7 +82,7 @@ class JaxBackend(AbstractBackend):
         dtype: str,
     ) -> Differentiated:
         if key not in self._programs:
-            self._programs[key] = jax.jit(jax.value_and_grad(function, has_aux=True))
+            self._programs[key] = self._compiled(jax.value_and_grad(function, has_aux=True))
         (value, extra), gradient = self._programs[key](self._arrays(variables, dtype), self._arrays(constants, dtype))
         return Differentiated(value, {name: np.asarray(part) for name, part in gradient.items()}, extra)
 
@@ -89,9 +94,25 @@ class JaxBackend(AbstractBackend):
         constants: Mapping[str, Any],
         dtype: str,
     ) -> Any:
-        # The program with the gradient is compiled anyway, sooner or later.
-        done = self.differentiate(key, function, variables, constants, dtype)
-        return done.value, done.extra
+        if key in self._programs:
+            done = self.differentiate(key, function, variables, constants, dtype)
+            return done.value, done.extra
+        key = ("forward", key)
+        if key not in self._programs:
+            self._programs[key] = self._compiled(function)
+        return self._programs[key](self._arrays(variables, dtype), self._arrays(constants, dtype))
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        is_hurried = self._is_hurried and self.device == "cpu"
+        return jax.jit(function, compiler_options=_hurried_options() if is_hurried else None)
+
+    @contextlib.contextmanager
+    def as_a_user(self) -> Generator[None]:
+        is_hurried, self._is_hurried = self._is_hurried, False
+        try:
+            yield
+        finally:
+            self._is_hurried = is_hurried
 
     def wait(self) -> None:
         jax.effects_barrier()
@@ -113,21 +134,21 @@ class JaxBackend(AbstractBackend):
         del formula
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
-        return jax.jit(jax.vmap(function))(arrays)
+        return self._compiled(jax.vmap(function))(arrays)
 
     def held_bytes(self, function: Callable[[], Any]) -> None:
         del function
 
     @contextlib.contextmanager
     def in_thread(self) -> Generator[None]:
-        with jax.enable_x64(True), jax.default_device(self._jax_device()):
+        with jax.enable_x64(not self.is_narrow), jax.default_device(self._jax_device()):
             yield
 
     @contextlib.contextmanager
     def preserved(self) -> Generator[None]:
         state = np.random.get_state()
         try:
-            with jax.enable_x64(True), jax.default_device(self._jax_device()):
+            with jax.enable_x64(not self.is_narrow), jax.default_device(self._jax_device()):
                 yield
         finally:
             jax.effects_barrier()
@@ -143,8 +164,19 @@ class JaxBackend(AbstractBackend):
         return {name: self.array(value, dtype) for name, value in values.items()}
 
 
-def _sine(amplitude: Any, frequency: Any, t: Any) -> Any:
-    return amplitude * jnp.sin(frequency * t)
+@functools.cache
+def _hurried_options() -> dict[str, Any] | None:
+    """Options with which XLA compiles for a CPU in a third of the time; `None` where a version does not know them."""
+    options = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_use_fusion_emitters": False,
+    }
+    try:
+        jax.jit(lambda: 0, compiler_options=options)()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from lrnde_conformance._report import Report, law_title
+from lrnde_conformance._report import LAWS, Report, law_title
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._text import clean, one_line
 
@@ -75,5 +75,7 @@ def _add_error(suite: ET.Element, classname: str, message: str, text: str) -> No
 
 def failure_text(result: CheckResult) -> str:
     """What went wrong, in full: the reason, then a line for each detail, the law the last."""
-    details = {**result.details, "law": f"{law_title(result.law)}, in docs/protocol.md"}
+    title = law_title(result.law)
+    where = {"law": f"{title}, in docs/protocol.md"} if result.law in LAWS else {"part of the suite": title}
+    details = {**result.details, **where}
     return "\n".join([clean(result.reason), *(f"{clean(name)}: {clean(value)}" for name, value in details.items())])

@@ -11,6 +11,7 @@ import numpy as np
 
 from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
 from lrnde_conformance._counting import counted_in_python
+from lrnde_conformance._paths import SmoothPath
 from lrnde_conformance._problems import Formula, Function
 from lrnde_conformance._reference import _namespace
 from lrnde_conformance._reference._dual import Dual, plain
@@ -45,8 +46,8 @@ class NumpyBackend(AbstractBackend):
 
         return Equation(native(formula.drift), None if formula.diffusion is None else native(formula.diffusion))
 
-    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
-        return lambda t: amplitude * np.sin(frequency * t)
+    def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
+        return SmoothPath(np, amplitude, frequency)
 
     def counted(self, formula: Formula, counter: Counter) -> Formula:
         return counted_in_python(formula, counter)
@@ -133,7 +134,9 @@ class NumpyBackend(AbstractBackend):
     def preserved(self) -> Generator[None]:
         state = np.random.get_state()
         try:
-            yield
+            # Checks look for what is not finite themselves.
+            with np.errstate(all="ignore"):
+                yield
         finally:
             np.random.set_state(state)
 

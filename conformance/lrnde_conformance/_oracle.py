@@ -10,7 +10,8 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._driver import Method
+from lrnde_conformance._driver import Control, Method, Noise
+from lrnde_conformance._paths import Increment
 from lrnde_conformance._problems import Problem
 from lrnde_conformance._schemes import SCHEMES, Scheme
 from lrnde_conformance._sde_schemes import SDE_SCHEMES, SDEScheme
@@ -18,9 +19,6 @@ from lrnde_conformance._sde_schemes import SDE_SCHEMES, SDEScheme
 _IMAGINARY_STEP = 1e-30
 _TOLERANCE = 1e-8
 _RESOLVED = 1e-3
-
-HEURISTICS = ("error", "predicted", "stiffness", "taylor", "taylor-at-step")
-"""Names of the costs that `cost` knows."""
 
 
 @final
@@ -37,11 +35,12 @@ class StepPoint:
 @final
 @dataclasses.dataclass(frozen=True)
 class Oracle:
-    """A problem, a published scheme and tolerances."""
+    """A problem, a published scheme and tolerances; `noise` and `control` as of the method."""
 
     problem: Problem
     scheme: Scheme | SDEScheme
-    noise: Any
+    noise: Noise | None
+    control: Control | None
     rtol: float
     atol: float
 
@@ -49,19 +48,18 @@ class Oracle:
     def error_order(self) -> float:
         """The power of h that the error ratio goes with."""
         if isinstance(self.scheme, SDEScheme):
+            assert self.noise is not None
             return self.scheme.orders[self.noise] + 0.5
         return self.scheme.error_order
 
-    def heuristics(self) -> tuple[str, ...]:
-        """The costs that the scheme has."""
-        if isinstance(self.scheme, SDEScheme):
-            return ("error", "predicted", "taylor-at-step")
-        names = ("error", "predicted", "taylor", "taylor-at-step")
-        return (*names, "stiffness") if self.scheme.has_pair else names
+    def error_ratio(
+        self, point: StepPoint, *, column: int | None = None, halves: tuple[Increment, Increment] | None = None
+    ) -> Any:
+        """E by the root mean square over the whole state, or over one column of it.
 
-    def error_ratio(self, point: StepPoint, *, column: int | None = None) -> Any:
-        """E by the root mean square over the whole state, or over one column of it."""
-        y1, error = self._estimate(point)
+        - `halves`: what the path does in the halves of the step, in place of the problem's.
+        """
+        y1, error = self._estimate(point, halves)
         scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
         columns = slice(None) if column is None else slice(column, column + 1)
         return np.sqrt(np.mean((error / scale)[:, columns] ** 2))
@@ -78,7 +76,7 @@ class Oracle:
         t, y = point.t, point.y
         if heuristic == "taylor":
             inner = point.fraction * point.h
-            t, y = t + inner, self._whole(t, inner, y)
+            t, y = t + inner, self.whole(t, inner, y)
         second_derivative = self.problem.formula.second_derivative
         assert second_derivative is not None
         return size * np.mean(second_derivative(np, t, y, self.problem.parameters) ** 2)
@@ -97,43 +95,87 @@ class Oracle:
 
     def gradient(self, heuristic: str, point: StepPoint) -> dict[str, np.ndarray]:
         """The derivative of the cost by each parameter, at fixed (t, h, y)."""
-        return complex_step_gradient(
-            lambda moved: dataclasses.replace(self, problem=self.problem.moved(**moved)).cost(heuristic, point),
-            self.problem.parameters,
-        )
+        return complex_step_gradient(lambda moved: self.moved(moved).cost(heuristic, point), self.problem.parameters)
 
-    def _field(self, t: Any, y: Any) -> Any:
-        return self.problem.formula.drift(np, t, y, self.problem.parameters)
+    def moved(self, changes: Mapping[str, np.ndarray]) -> "Oracle":
+        """The oracle of the problem with other values for some parameters."""
+        return dataclasses.replace(self, problem=self.problem.moved(**changes))
 
-    def _whole(self, t: float, h: float, y: Any) -> Any:
+    def whole(self, t: float, h: float, y: Any) -> Any:
+        """The state after one step along the problem's path."""
+        return self._step(t, h, y, None)
+
+    def initial_step(self, t: float, y: np.ndarray, end: float) -> tuple[float, np.ndarray]:
+        """Hairer's automatic first step towards `end`, and dy/dt at its start, as the reference code has them.
+
+        Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, with the exponent
+        of OrdinaryDiffEq's `initdt`.
+        """
+        assert isinstance(self.scheme, Scheme)
+
+        def norm(value: np.ndarray) -> float:
+            return float(np.sqrt(np.mean((value / (self.atol + self.rtol * np.abs(y))) ** 2)))
+
+        field, direction, longest = self._field(t, end - t), np.sign(end - t), abs(end - t)
+        velocity = field(t, y)
+        size, speed = norm(y), norm(velocity)
+        probe = min(1e-6 if size < 1e-5 or speed < 1e-5 else 0.01 * size / speed, longest)
+        later = field(t + direction * probe, y + direction * probe * velocity)
+        largest = max(speed, norm(later - velocity) / probe)
+        h = max(1e-6, 1e-3 * probe) if largest <= 1e-15 else (0.01 / largest) ** (1 / self.scheme.order)
+        return direction * min(100 * probe, h, longest), velocity
+
+    def restarted_cost(self, t: float, h: float, y: np.ndarray, velocity: np.ndarray) -> Any:
+        """The cost of the error of a step whose first stage is a constant."""
+        scheme, field = self.scheme, self._field(t, h)
+        assert isinstance(scheme, Scheme)
+        increments, _ = scheme.increments(field, t, h, y, first=h * velocity)
+        y1, error = scheme.solution_of(y, increments), scheme.error_of(increments)
+        scale = self.atol + self.rtol * _maximum(_magnitude(y), _magnitude(y1))
+        return np.sqrt(np.mean((error / scale) ** 2)) * abs(h)
+
+    def _field(self, start: float, h: float) -> Callable[[Any, Any], Any]:
+        """dy/dt as the stages of a step from `start` over `h` see it."""
+        formula, p = self.problem.formula, self.problem.parameters
+        if self.control is None:
+            return lambda t, y: formula.drift(np, t, y, p)
+        path, factor = self.problem.path, formula.diffusion
+        assert factor is not None
+        mean = (path(start + h) - path(start)) / h
+        slope = (lambda _: mean) if self.control == "increment" else path.derivative
+        return lambda t, y: formula.drift(np, t, y, p) + factor(np, t, y, p) * slope(t)
+
+    def _step(self, t: float, h: float, y: Any, noise: Increment | None) -> Any:
         scheme, formula, p = self.scheme, self.problem.formula, self.problem.parameters
         if isinstance(scheme, Scheme):
-            return scheme.step(self._field, t, h, y)
+            return scheme.step(self._field(t, h), t, h, y)
         diffusion, slope = formula.diffusion, formula.diffusion_slope
         assert diffusion is not None
         assert slope is not None
-        w = self.problem.path(t + h) - self.problem.path(t)
         return scheme.take(
-            self._field, lambda t, y: diffusion(np, t, y, p), lambda t, y: slope(np, t, y, p), t, h, y, w
+            lambda t, y: formula.drift(np, t, y, p),
+            lambda t, y: diffusion(np, t, y, p),
+            lambda t, y: slope(np, t, y, p),
+            t,
+            h,
+            y,
+            self.problem.path.over(t, t + h, scheme.sees) if noise is None else noise,
         )
 
-    def _halves(self, point: StepPoint) -> tuple[Any, Any]:
-        half = 0.5 * point.h
-        middle = self._whole(point.t, half, point.y)
-        end = self._whole(point.t + half, half, middle)
-        return end, end - self._whole(point.t, point.h, point.y)
-
-    def _estimate(self, point: StepPoint) -> tuple[Any, Any]:
-        scheme = self.scheme
-        if isinstance(scheme, SDEScheme) or scheme.error is None:
-            return self._halves(point)
-        increments, _ = scheme.increments(self._field, point.t, point.h, point.y)
-        error = sum(float(e) * k for e, k in zip(scheme.error, increments, strict=True) if e)
-        return scheme.step(self._field, point.t, point.h, point.y), error
+    def _estimate(self, point: StepPoint, halves: tuple[Increment, Increment] | None) -> tuple[Any, Any]:
+        """The state at the end of the step, and the estimate of its error."""
+        scheme, (t, h, y) = self.scheme, (point.t, point.h, point.y)
+        if isinstance(scheme, Scheme) and scheme.error is not None:
+            increments, _ = scheme.increments(self._field(t, h), t, h, y)
+            return scheme.solution_of(y, increments), scheme.error_of(increments)
+        first, second = (None, None) if halves is None else halves
+        end = self._step(t + 0.5 * h, 0.5 * h, self._step(t, 0.5 * h, y, first), second)
+        return end, end - self._step(t, h, y, None if halves is None else _joined(*halves, h))
 
     def _stiffness(self, point: StepPoint) -> Any:
         assert isinstance(self.scheme, Scheme)
-        increments, states = self.scheme.increments(self._field, point.t, point.h, point.y)
+        field = self._field(point.t, point.h)
+        increments, states = self.scheme.increments(field, point.t, point.h, point.y)
         slope = np.sqrt(np.mean((increments[-1] - increments[-2]) ** 2))
         distance = np.sqrt(np.mean((states[-1] - states[-2]) ** 2))
         return slope / distance / (abs(point.h) * self.scheme.stability_interval)
@@ -144,7 +186,7 @@ def oracle(problem: Problem, method: Method, rtol: float, atol: float) -> Oracle
     if method.scheme is None:
         return None
     table: Mapping[str, Scheme | SDEScheme] = SDE_SCHEMES if method.is_stochastic else SCHEMES
-    return Oracle(problem, table[method.scheme], method.noise, rtol, atol)
+    return Oracle(problem, table[method.scheme], method.noise, method.control, rtol, atol)
 
 
 def complex_step_gradient(
@@ -159,6 +201,12 @@ def complex_step_gradient(
             moved[index] += _IMAGINARY_STEP * 1j
             gradient[name][index] = np.imag(function({name: moved})) / _IMAGINARY_STEP
     return gradient
+
+
+def _joined(first: Increment, second: Increment, h: float) -> Increment:
+    """What a path does over a step of size `h`, from what it does over the halves."""
+    area = None if first.area is None else first.area + second.area + 0.5 * h * first.w
+    return Increment(first.w + second.w, area)
 
 
 def _magnitude(y: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from lrnde_conformance._driver import Method
+from lrnde_conformance._paths import SmoothPath
 
 Parameters = Mapping[str, Any]
 Function = Callable[[Any, Any, Any, Parameters], Any]
@@ -15,7 +16,9 @@ Function = Callable[[Any, Any, Any, Parameters], Any]
 @final
 @dataclasses.dataclass(frozen=True)
 class Formula:
-    """dy = `drift(xp, t, y, p)` dt + `diffusion(xp, t, y, p)` dW, elementwise noise. Hashable.
+    """dy = `drift(xp, t, y, p)` dt + `diffusion(xp, t, y, p)` dW. Hashable.
+
+    The noise is elementwise; where the diffusion is a matrix for each state, row i of it depends on element i alone.
 
     - `second_derivative`: d^2 y / dt^2 along the drift, derived by hand; `None` where no check needs it.
     - `diffusion_slope`: the derivative of the diffusion by the state, elementwise.
@@ -34,7 +37,8 @@ class Problem:
     """A formula with values. Compared by identity.
 
     - `parameters`: float64 arrays by name. `y0`: shape `(batch, size)`.
-    - `amplitude`, `frequency`: of the Brownian path of a stochastic equation, shape `(batch, size)`; see `path`.
+    - `amplitude`, `frequency`: of the path of a stochastic or controlled equation, shape `(batch, size)`, or
+      `(batch, channels)` for general noise; see `SmoothPath`.
     """
 
     formula: Formula
@@ -48,11 +52,11 @@ class Problem:
         """Name of the formula."""
         return self.formula.name
 
-    def path(self, t: Any) -> np.ndarray:
-        """The Brownian path at a time: smooth, the same for whoever asks, and known over every interval."""
+    @property
+    def path(self) -> SmoothPath:
+        """The path that drives the equation."""
         assert self.amplitude is not None
-        assert self.frequency is not None
-        return self.amplitude * np.sin(self.frequency * t)
+        return SmoothPath(np, self.amplitude, self.frequency)
 
     def moved(self, **changes: np.ndarray) -> "Problem":
         """The problem with other values for some parameters, or for `y0`."""
@@ -61,12 +65,12 @@ class Problem:
 
 
 def _network(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    return xp.tanh(y @ p["inner"] + t * p["shift"]) @ p["outer"]
+    return xp.tanh(y @ p["inner"] + t * p["shift"]) @ p["outer"] + p["bias"]
 
 
 def _network_second_derivative(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     value = xp.tanh(y @ p["inner"] + t * p["shift"])
-    velocity = value @ p["outer"]
+    velocity = value @ p["outer"] + p["bias"]
     return ((1 - value * value) * (velocity @ p["inner"] + p["shift"])) @ p["outer"]
 
 
@@ -81,7 +85,8 @@ def _diagonal_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
 
 
 def _additive(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    return 0.3 + 0.2 * xp.sin(t * p["rate"] + p["phase"]) + 0 * y
+    # Some solvers look whether it depends on the state.
+    return 0.3 + 0.2 * xp.sin(t * p["rate"] + p["phase"]) + xp.zeros_like(y)
 
 
 def _additive_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
@@ -89,20 +94,14 @@ def _additive_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     return 0 * y
 
 
-def _constant(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    del xp, t
-    return p["slope"] + 0 * y
-
-
-def _constant_noise(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    del xp, t
-    return p["level"] + 0 * y
-
-
-def _exploding(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    # The logarithm of a negative number: not a number from the first evaluation on.
+def _general(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     del t
-    return p["slope"] * xp.log(0 * y - 1.0)
+    return 0.2 + 0.2 * xp.sin(y[..., None] * p["rates"] + p["phases"])
+
+
+def _general_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
+    del t
+    return 0.2 * p["rates"] * xp.cos(y[..., None] * p["rates"] + p["phases"])
 
 
 def _oscillator(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
@@ -114,55 +113,64 @@ def _oscillator(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
 NETWORK = Formula("network", _network, second_derivative=_network_second_derivative)
 DIAGONAL = Formula("diagonal", _network, _diagonal, _network_second_derivative, _diagonal_slope)
 ADDITIVE = Formula("additive", _network, _additive, _network_second_derivative, _additive_slope)
-CONSTANT = Formula("constant", _constant)
-EXPLODING = Formula("exploding", _exploding)
+GENERAL = Formula("general", _network, _general, _network_second_derivative, _general_slope)
 OSCILLATOR = Formula("oscillator", _oscillator)
 
 SIZE = 2
+CHANNELS = 3
 _HIDDEN = 3
 
 
 def network(*, batch: int = 3, seed: int = 0) -> Problem:
-    """dy/dt = tanh(y A + t b) C with fixed random weights."""
+    """dy/dt = tanh(y A + t b) C + d with fixed random weights."""
     return Problem(NETWORK, *_network_values(batch, seed))
 
 
-def stochastic(method: Method, *, batch: int = 3, seed: int = 0) -> Problem:
-    """The network as drift, diagonal or additive noise along a smooth path."""
+def driven(method: Method, *, batch: int = 3, seed: int = 0) -> Problem:
+    """The network as drift, beside the noise or the control of a method, along a smooth path."""
     parameters, y0 = _network_values(batch, seed)
     rng = np.random.default_rng(seed + 1)
-    parameters = {**parameters, "rate": rng.uniform(0.5, 1.5, SIZE), "phase": rng.normal(size=SIZE)}
-    amplitude = 0.3 * rng.uniform(0.5, 1.5, (batch, SIZE))
-    frequency = rng.uniform(5.0, 20.0, (batch, SIZE))
-    return Problem(DIAGONAL if method.noise == "diagonal" else ADDITIVE, parameters, y0, amplitude, frequency)
+    is_general = method.noise == "general"
+    shape, names = ((SIZE, CHANNELS), ("rates", "phases")) if is_general else ((SIZE,), ("rate", "phase"))
+    parameters = {**parameters, names[0]: rng.uniform(0.5, 1.5, shape), names[1]: rng.normal(size=shape)}
+    amplitude = 0.3 * rng.uniform(0.5, 1.5, (batch, shape[-1]))
+    frequency = rng.uniform(5.0, 20.0, (batch, shape[-1]))
+    formula = {"additive": ADDITIVE, "general": GENERAL}.get(method.noise or "", DIAGONAL)
+    return Problem(formula, parameters, y0, amplitude, frequency)
+
+
+def of_method(method: Method, *, batch: int = 3) -> Problem:
+    """The network, with noise or control where the method needs some."""
+    return driven(method, batch=batch) if method.is_driven else network(batch=batch)
 
 
 def constant(method: Method, *, batch: int = 3) -> Problem:
-    """dy/dt = c, with constant noise where the method needs some: every method integrates it exactly."""
+    """dy/dt = c, with constant noise or control where the method needs some: every method integrates it exactly.
+
+    This and the next two are the network with other values, so that where programs are compiled they are its own.
+    """
+    problem = of_method(method, batch=batch)
+    switched_off = ("inner", "shift", "rate", "rates")
+    changes = {name: 0.0 * value for name, value in problem.parameters.items() if name in switched_off}
     y0 = np.array([[1.1, -0.3], [0.7, 2.3], [-1.9, 0.1]])[:batch]
-    problem = Problem(CONSTANT, {"slope": np.array([0.7, -1.3])}, y0)
-    return _with_constant_noise(problem) if method.is_stochastic else problem
+    problem = problem.moved(**changes, bias=np.array([0.7, -1.3]), y0=y0)
+    if method.control != "derivative":
+        return problem
+    # No method integrates a control exactly of which it sees derivatives.
+    return dataclasses.replace(problem, amplitude=np.zeros_like(y0))
 
 
 def exploding(method: Method, *, batch: int = 3) -> Problem:
-    """A field that is not a number."""
-    problem = Problem(EXPLODING, {"slope": np.array([1.0, 2.0])}, np.ones((batch, SIZE)))
-    return _with_constant_noise(problem) if method.is_stochastic else problem
+    """A field that is not a number from its first evaluation on."""
+    return of_method(method, batch=batch).moved(bias=np.full(SIZE, np.nan))
 
 
-def _with_constant_noise(problem: Problem) -> Problem:
-    rng = np.random.default_rng(7)
-    formula = dataclasses.replace(
-        problem.formula, name=f"noisy {problem.name}", diffusion=_constant_noise, diffusion_slope=_additive_slope
-    )
-    shape = problem.y0.shape
-    return dataclasses.replace(
-        problem,
-        formula=formula,
-        parameters={**problem.parameters, "level": np.array([0.3, 0.2])},
-        amplitude=0.3 * rng.uniform(0.5, 1.5, shape),
-        frequency=rng.uniform(5.0, 20.0, shape),
-    )
+def large(size: float, *, batch: int = 3) -> Problem:
+    """The network in units of the state that are as small as `size` is large."""
+    problem = network(batch=batch)
+    p = problem.parameters
+    scaled = {"inner": p["inner"] / size, "outer": p["outer"] * size, "bias": p["bias"] * size}
+    return problem.moved(**scaled, y0=problem.y0 * size)
 
 
 def oscillator(*, batch: int = 3) -> Problem:
@@ -177,5 +185,6 @@ def _network_values(batch: int, seed: int) -> tuple[dict[str, np.ndarray], np.nd
         "inner": 1.5 * rng.normal(size=(SIZE, _HIDDEN)),
         "shift": rng.normal(size=_HIDDEN),
         "outer": 1.5 * rng.normal(size=(_HIDDEN, SIZE)),
+        "bias": np.array([0.3, -0.2]),
     }
-    return parameters, rng.normal(size=(3, SIZE))[:batch]
+    return parameters, rng.normal(size=(max(batch, 3), SIZE))[:batch]

@@ -123,8 +123,13 @@ def cell(verdict: Verdict, law: int) -> Cell:
 
 
 def law_title(law: int) -> str:
-    """Such as `4 Gradient`; what comes before any law is the interface."""
-    return f"{law} {LAWS[law]}" if law in LAWS else "Interface"
+    """Such as `4 Gradient`; 0 is what comes before any law, the contract, and what all of them are for."""
+    return f"{law} {LAWS[law]}" if law in LAWS else "Contract and purpose"
+
+
+def law_reference(law: int) -> str:
+    """The same within a sentence, such as `law 4 Gradient`."""
+    return f"law {law_title(law)}" if law in LAWS else law_title(law)
 
 
 def has_fault(verdict: Verdict) -> bool:

@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import lrnde_core as lrnde
 from lrnde_conformance._check import Check, CheckSkipped, ConformanceFailure
@@ -15,6 +15,15 @@ from lrnde_conformance._installed import library_versions, origin
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._selection import Selection, check_expected_failures, select_cases
 from lrnde_conformance._subject import Subject
+
+
+@final
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C during the checks, with the `verdict` on what was finished until then."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.verdict = verdict
 
 
 def run_checks(
@@ -39,7 +48,8 @@ def run_checks(
     complete.
 
     Raises `InputError` for an empty selection and for expected failures that are unknown or have no reason,
-    `AdapterNotFoundError` or `PluginError` where there is no such adapter, or it can not be loaded.
+    `AdapterNotFoundError` or `PluginError` where there is no such adapter, or it can not be loaded, `RunInterrupted` at
+    Ctrl-C.
     """
     selection = Selection(tier, select, device, dtype, is_fast)
     subject = Subject(driver_class(adapter)(device), dtype=dtype, is_fast=is_fast)
@@ -50,17 +60,26 @@ def run_checks(
         if on_result is not None:
             on_result(result)
 
+    try:
+        is_complete = _run_all(subject, selection, add)
+    except KeyboardInterrupt as interruption:
+        raise RunInterrupted(_verdict(subject, selection, results, is_complete=False)) from interruption
+    return _verdict(subject, selection, results, is_complete=is_complete)
+
+
+def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult], None]) -> bool:
+    """Run what is selected; whether that was the whole core tier."""
     contract = next(each for each in ALL if each.id == CONTRACT)
     found = run_check(subject, contract, "")
     if found.outcome is Outcome.FAILED:
         add(found)
-        return _verdict(subject, selection, results, is_complete=False)
+        return False
     with subject.backend.preserved():
         cases = select_cases(subject, ALL, selection)
         check_expected_failures(subject, ALL)
     for each, case in cases:
         add(found if each is contract else run_check(subject, each, case))
-    return _verdict(subject, selection, results, is_complete=selection.is_everything)
+    return selection.is_everything
 
 
 def run_check(subject: Subject, check: Check, case: str) -> CheckResult:

@@ -27,7 +27,8 @@ def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None
 
     - `name`: of the solver library, as Python imports it and as pip installs it. The adapter gets the same name.
     - `backend`: whose arrays the solver takes: `"torch"`, `"jax"` or `"numpy"`.
-    - `solve`: the call to be claimed, `"package.module:function"`; `"NAME:solve"` by default.
+    - `solve`: the call to be claimed, `"package.module:function"` or `"package.module:Class.method"`; `"NAME:solve"` by
+      default.
 
     Raises `InputError` for a name that can not be one or is taken, an unknown backend, a call of another form, and a
     folder that exists or can not be written.
@@ -36,8 +37,10 @@ def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None
     if backend not in _BACKENDS:
         raise InputError(f"`--backend {backend}`: must be one of {', '.join(_BACKENDS)}.")
     solve = f"{name}:solve" if solve is None else solve
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", solve):
-        raise InputError(f'`--solve {solve}`: must be of the form "package.module:function".')
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", solve):
+        raise InputError(
+            f'`--solve {solve}`: must be of the form "package.module:function" or "package.module:Class.method".'
+        )
     folder = parent / f"lrnde-{name.replace('_', '-')}"
     values = _values(name, backend, solve, folder.name)
     try:

@@ -63,9 +63,11 @@ class Scheme:
             crossings += [root.real for root in roots if abs(root.imag) < 1e-7 and root.real > 1e-6]
         return min(x for x in crossings if abs(np.polyval(highest_first, x * 1.0001)) > 1)
 
-    def increments(self, field: Callable[[Any, Any], Any], t: float, h: Any, y: Any) -> tuple[list[Any], list[Any]]:
-        """The stages' h k and states."""
-        increments, states = [h * field(t, y)], [y]
+    def increments(
+        self, field: Callable[[Any, Any], Any], t: float, h: Any, y: Any, *, first: Any = None
+    ) -> tuple[list[Any], list[Any]]:
+        """The stages' h k and states; `first`: the first stage's h k where it is known."""
+        increments, states = [h * field(t, y) if first is None else first], [y]
         for row in self.rows:
             states.append(y + sum(float(a) * k for a, k in zip(row, increments, strict=True) if a))
             increments.append(h * field(t + float(sum(row)) * h, states[-1]))
@@ -74,7 +76,16 @@ class Scheme:
     def step(self, field: Callable[[Any, Any], Any], t: float, h: Any, y: Any) -> Any:
         """The state after one step."""
         increments, _ = self.increments(field, t, h, y)
+        return self.solution_of(y, increments)
+
+    def solution_of(self, y: Any, increments: list[Any]) -> Any:
+        """The state after a step with these stages."""
         return y + sum(float(b) * k for b, k in zip(self.solution, increments, strict=True) if b)
+
+    def error_of(self, increments: list[Any]) -> Any:
+        """The embedded estimate of the error of a step with these stages."""
+        assert self.error is not None
+        return sum(float(e) * k for e, k in zip(self.error, increments, strict=True) if e)
 
 
 def _row(text: str) -> Row:

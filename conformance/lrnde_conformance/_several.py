@@ -4,10 +4,10 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
 
-from lrnde_conformance._installed import origin
 from lrnde_conformance._loading import run_selected, why_unchecked
 from lrnde_conformance._report import Report, Unchecked
 from lrnde_conformance._results import CheckResult, Verdict
+from lrnde_conformance._runner import RunInterrupted
 from lrnde_conformance._selection import Selection
 
 
@@ -16,16 +16,11 @@ def check_each(names: Sequence[str], selection: Selection, on_result: Callable[[
     verdicts: list[Verdict] = []
     unchecked: list[Unchecked] = []
     for number, name in enumerate(names):
-        results: list[CheckResult] = []
-
-        def keep(result: CheckResult, results: list[CheckResult] = results) -> None:
-            results.append(result)
-            on_result(result)
-
         try:
-            verdicts.append(run_selected(name, selection, keep))
-        except KeyboardInterrupt:
-            verdicts.append(_unfinished(name, selection, results))
+            verdicts.append(run_selected(name, selection, on_result))
+        except KeyboardInterrupt as interruption:
+            has_begun = isinstance(interruption, RunInterrupted)
+            verdicts.append(interruption.verdict if has_begun else _not_begun(name, selection))
             unchecked += [Unchecked(each, "the run was interrupted", is_usage=False) for each in names[number + 1 :]]
             return Report(tuple(verdicts), tuple(unchecked), is_complete=False)
         except Exception as error:  # a plugin may raise anything
@@ -33,16 +28,16 @@ def check_each(names: Sequence[str], selection: Selection, on_result: Callable[[
     return Report(tuple(verdicts), tuple(unchecked))
 
 
-def _unfinished(name: str, selection: Selection, results: Sequence[CheckResult]) -> Verdict:
-    """What was finished, without what a run finds out at its end."""
+def _not_begun(name: str, selection: Selection) -> Verdict:
+    """What is known of an adapter whose library was still being loaded."""
     return Verdict(
-        adapter=results[0].adapter if results else name,
-        origin=origin(results[0].adapter) if results else "interrupted before the first check was through",
+        adapter=name,
+        origin="interrupted before the first check was through",
         versions={"python": platform.python_version(), "lrnde": importlib.metadata.version("lrnde")},
         device=selection.device,
         capabilities={},
         selection=selection.as_text(),
-        results=tuple(results),
+        results=(),
         trained={},
         is_complete=False,
     )

@@ -1,8 +1,9 @@
 """What a check is given: an adapter with its driver, and measurements that several checks share."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from lrnde_conformance._driver import AbstractDriver, Method, Task
 from lrnde_conformance._experiment import Experiment, Measurement
 
 _COUNTS = ("nfe", "nfe_extra", "nfe_diffusion", "num_steps", "num_accepted", "num_rejected", "num_forced")
+
+
+class Counted(NamedTuple):
+    """Counted evaluations of a call, its states, and what its report says (`None` for the bare call)."""
+
+    counter: Counter
+    states: np.ndarray
+    measured: Measurement | None
 
 
 @final
@@ -37,7 +46,9 @@ class Subject:
     @functools.cached_property
     def backend(self) -> AbstractBackend:
         """The array library of the driver; one object, which may hold compiled programs."""
-        return self.driver.backend
+        backend = self.driver.backend
+        backend.is_narrow = self.main_dtype == "float32"
+        return backend
 
     @property
     def capabilities(self) -> lrnde.Capabilities:
@@ -57,7 +68,7 @@ class Subject:
             return self.main_methods
         first: dict[Any, Method] = {}
         for method in self.driver.methods:
-            first.setdefault((method.kind, method.is_stochastic, method.is_implicit), method)
+            first.setdefault((method.kind, method.noise, method.control, method.is_implicit), method)
         return tuple(first.values())
 
     @property
@@ -117,6 +128,8 @@ class Subject:
         if formula.diffusion is not None:
             waves = (given.get(name, getattr(problem, name)) for name in ("amplitude", "frequency"))
             path = backend.path(*(backend.array(wave, dtype) for wave in waves))
+        chosen = {"event_at": experiment.event_at, "smallest_step": experiment.smallest_step, **given}
+        event_at, smallest_step = chosen["event_at"], chosen["smallest_step"]
         return Task(
             method=experiment.method,
             adjoint=experiment.adjoint,
@@ -130,6 +143,8 @@ class Subject:
             atol=given.get("atol", backend.number(experiment.atol, dtype)),
             first_step=given.get("first_step", backend.number(experiment.first_step, dtype)),
             dtype=dtype,
+            event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
+            smallest_step=None if smallest_step is None else backend.number(smallest_step, dtype),
         )
 
     def solve_bare(self, experiment: Experiment, **given: Any) -> Any:
@@ -161,16 +176,7 @@ class Subject:
             result, report = self.solve(experiment, parameters=parameters, y0=variables["y0"], **constants)
             return report.penalty, (self.driver.states(result), report)
 
-        variables = {**problem.parameters, "y0": problem.y0}
-        constants = {
-            "ts": np.array(experiment.ts),
-            "draws": np.array(experiment.draws),
-            "rtol": experiment.rtol,
-            "atol": experiment.atol,
-            "first_step": experiment.first_step,
-        }
-        if problem.amplitude is not None:
-            constants |= {"amplitude": problem.amplitude, "frequency": problem.frequency}
+        variables, constants = {**problem.parameters, "y0": problem.y0}, experiment.constants
         gradient: Mapping[str, np.ndarray] = {}
         if with_gradient:
             done = self.backend.differentiate(experiment.key, solve, variables, constants, experiment.dtype)
@@ -196,6 +202,7 @@ class Subject:
             states=to_numpy(states),
             penalty=float(penalty),
             penalty_dtype=str(penalty.dtype),
+            has_sample=sample is not None,
             gradient=gradient,
             shapes={
                 "penalty": penalty.shape,
@@ -205,19 +212,36 @@ class Subject:
             **arrays,
         )
 
-    def count(self, experiment: Experiment, *, is_bare: bool, extra: Mapping[str, Any] | None = None) -> Any:
+    def count(self, experiment: Experiment, *, is_bare: bool = False, penalize: bool = True) -> Counted:
         """The evaluations that a call of the field executes, counted in the field; and what the call returned."""
         formula = experiment.problem.formula
         counter = self.remember(("counter", formula), Counter)
         # One formula for all calls, so that a program is compiled once.
         counted = self.remember(("counted", formula), lambda: self.backend.counted(formula, counter))
-        counter.reset()
+
+        def solve(variables: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
+            parameters = {name: value for name, value in variables.items() if name != "y0"}
+            given = {**given, "parameters": parameters, "y0": variables["y0"], "formula": counted}
+            if is_bare:
+                return self.driver.states(self.solve_bare(experiment, **given)), None
+            extra = None if penalize else {"penalize": False}
+            result, report = self.solve(experiment, extra=extra, **given)
+            return self.driver.states(result), report
+
+        problem, constants = experiment.problem, experiment.constants
+        variables = {**problem.parameters, "y0": problem.y0}
+        key = ("count", penalize, experiment.key)
         if is_bare:
-            result = self.solve_bare(experiment, formula=counted)
-        else:
-            result = self.solve(experiment, extra=extra, formula=counted)
+            del constants["draws"]
+            key = ("bare count", experiment.bare_key)
+        # Without a penalty the states are to be those of the bare call, to the last bit.
+        is_bit_identical = is_bare or not penalize
+        counter.reset()
+        with self.backend.as_a_user() if is_bit_identical else contextlib.nullcontext():
+            states, report = self.backend.evaluate(key, solve, variables, constants, experiment.dtype)
         self.backend.wait()
-        return counter.copy(), result
+        measured = None if report is None else self.read(states, report, {})
+        return Counted(counter.copy(), self.backend.to_numpy(states), measured)
 
     def remember(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returned when it was first asked for under this key."""

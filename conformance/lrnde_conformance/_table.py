@@ -5,7 +5,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lrnde_conformance._report import Report, cell, headline, law_title, status, summary
+from lrnde_conformance._report import Report, cell, headline, law_reference, law_title, status, summary
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._text import clean, one_line
 
@@ -54,7 +54,7 @@ def _name(result: CheckResult) -> str:
 
 def _explain(result: CheckResult) -> list[Text]:
     style = STYLES[result.outcome]
-    title = f"{result.outcome.value}  {_name(result)}  (law {law_title(result.law)}, {result.tier})"
+    title = f"{result.outcome.value}  {_name(result)}  ({law_reference(result.law)}, {result.tier})"
     lines = [Text(title, style=style), Text(f"  {one_line(result.reason)}")]
     width = max((len(name) for name in result.details), default=0)
     indent = " " * (width + 4)

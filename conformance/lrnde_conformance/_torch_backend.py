@@ -10,6 +10,7 @@ import torch
 
 from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
 from lrnde_conformance._counting import counted_in_python
+from lrnde_conformance._paths import SmoothPath
 from lrnde_conformance._problems import Formula, Function
 
 
@@ -44,8 +45,8 @@ class TorchBackend(AbstractBackend):
         diffusion = None if formula.diffusion is None else _Field(formula.diffusion, parameters, is_split)
         return Equation(field, diffusion)
 
-    def path(self, amplitude: Any, frequency: Any) -> Callable[[Any], Any]:
-        return lambda t: amplitude * torch.sin(frequency * t)
+    def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
+        return SmoothPath(torch, amplitude, frequency)
 
     def counted(self, formula: Formula, counter: Counter) -> Formula:
         return counted_in_python(formula, counter)

@@ -44,7 +44,7 @@ class Interval(NamedTuple):
     h: float
 
 
-def trace(subject: Subject, experiment: Experiment) -> Trace:
+def trace(subject: Subject, experiment: Experiment, *, with_gradient: bool = True) -> Trace:
     """The steps of a solve and what the penalty is at each of them, at its middle.
 
     The state at the start of a step is the native solution there, asked for as an output time.
@@ -61,7 +61,7 @@ def trace(subject: Subject, experiment: Experiment) -> Trace:
             y = subject.measure(base.but(ts=(t0, inside, t1)), with_gradient=False).states[1]
         points.append(StepPoint(t, h, y, 0.5))
         draw = (abs(t - t0) + 0.5 * abs(h)) / abs(t1 - t0)
-        measurements.append(subject.measure(experiment.but(draws=(draw,))))
+        measurements.append(subject.measure(experiment.but(draws=(draw,)), with_gradient=with_gradient))
     reference = oracle(experiment.problem, experiment.method, experiment.rtol, experiment.atol)
     return Trace(experiment, tuple(points), tuple(measurements), reference)
 

@@ -21,15 +21,18 @@ def _same(value: Any, *_: Any) -> Any:
 class Faults:
     """What differs from the reference adapter. Each is a function of the true value, unless said otherwise.
 
-    - Of a bound call: `facts`; of its penalised run: `plan`, `result`, `counts`, `record` (and the call), `problem`;
-      `before_run` is called, `after_run` is given the run and the call, `silent` likewise for a run without penalty;
-      `error` turns what the solver raises into what the mutant raises.
-    - Of the evaluation: `value` (penalty, then `LocalPenalty`, `Recording` and draws), `sample`, `zero`.
+    - Of a bound call: `bound` is called with it; `facts`; of its penalised run: `plan`, `result`, `counts`, `record`
+      (and the call), `problem`; `before_run` is called, `after_run` is given run and call, `silent` likewise for a run
+      without penalty; `error` turns what the solver raises into what the mutant raises.
+    - Of the evaluation: `value` (penalty, then `LocalPenalty`, `Recording` and draws), `batched_value` (likewise, where
+      samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
-    - Of registration and driver: `is_claimed` (a value), `methods`, `adjoints` (a value), `call` (in its place).
+    - Of registration and driver: `is_claimed`, `adjoints`, `bridges_fixed_steps`, `shares_steps` (values), `methods`,
+      `call` (in its place).
     """
 
+    bound: Callable[[Any], Any] = _same
     facts: Change = _same
     plan: Change = _same
     result: Change = _same
@@ -41,6 +44,7 @@ class Faults:
     silent: Change = _same
     error: Change = _same
     value: Change = _same
+    batched_value: Change = _same
     sample: Change = _same
     zero: Change = _same
     draw: Change = lambda own, _: own()
@@ -51,6 +55,8 @@ class Faults:
     is_claimed: bool = True
     methods: Change = _same
     adjoints: tuple[str, ...] = ()
+    bridges_fixed_steps: bool = False
+    shares_steps: bool = True
     call: Change | None = None
 
 
@@ -68,6 +74,7 @@ class _Call(AbstractCall):
     def __init__(self, call: Any, faults: Faults) -> None:
         self._call = call
         self._faults = faults
+        faults.bound(call)
         self.facts = faults.facts(call.facts)
 
     def run(self, plan: Any) -> Run:
@@ -105,7 +112,10 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
 
         def evaluate(self, penalty: Any, recording: Any, draws: Any, *, is_batched: bool) -> Any:
             value, sample = true.evaluate(penalty, recording, draws, is_batched=is_batched)
-            return faults.value(value, penalty, recording, draws), faults.sample(sample)
+            value = faults.value(value, penalty, recording, draws)
+            if is_batched:
+                value = faults.batched_value(value, penalty, recording, draws)
+            return value, faults.sample(sample)
 
         def zero_penalty(self, call: Any) -> Any:
             return faults.zero(true.zero_penalty(call._call))
@@ -146,6 +156,10 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
         plugin = Plugin()
         methods = faults.methods(true.methods)
         adjoints = faults.adjoints
+        bridges_fixed_steps = faults.bridges_fixed_steps
+        shares_steps = faults.shares_steps
+        has_smallest_step = true.has_smallest_step
+        refused = true.refused
 
         @property
         def backend(self) -> Any:
@@ -180,7 +194,7 @@ def is_caught(under_test: Subject, check: Check, case: str) -> bool:
 
 def _registered() -> list[str]:
     lrnde.REGISTRY.claimable()
-    return list(lrnde.REGISTRY._specs)
+    return [spec.name for spec in lrnde.REGISTRY.specs()]
 
 
 nothing: Any = None

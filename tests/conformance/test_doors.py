@@ -1,5 +1,6 @@
 """Tests of the four doors, on stubs: they agree, their exit codes, and what they say about a user's mistake."""
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -50,9 +51,10 @@ def lrnde(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def _pytest(folder: Path, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, in a folder that has nothing to do with the repository."""
     paths = [str(_ROOT), str(_ROOT / "conformance"), os.environ.get("PYTHONPATH", "")]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.conformance.stub_suite", *args]
+    plugins = ["no:cacheprovider", "no:torchtyping", "tests.conformance.stub_suite"]
     if not _HAS_ENTRY_POINT:
-        command[5:5] = ["-p", "lrnde_pytest._options"]
+        plugins.insert(0, "lrnde_pytest._options")
+    command = [sys.executable, "-m", "pytest", *(f"-p{plugin}" for plugin in plugins), *args]
     return subprocess.run(
         command,
         cwd=folder,
@@ -97,7 +99,7 @@ def test_an_adapter_can_be_named_in_several_ways(adapter: Any) -> None:
 
 
 def test_check_adapter_raises_at_the_first_fault() -> None:
-    with pytest.raises(ConformanceFailure, match=r"`penalty.value` of `faulty` \(law 3\): The penalty is off"):
+    with pytest.raises(ConformanceFailure, match=r"`penalty.value` of `faulty` \(law 3 Penalty\): The penalty is off"):
         check_adapter(FaultyDriver, on_fail="raise")
     assert check_adapter(CleanDriver, on_fail="raise").conforms
 
@@ -151,6 +153,8 @@ def test_the_command_lists_the_checks(lrnde: Callable[..., tuple[int, str]]) -> 
     assert code == 0
     for each in CHECKS:
         assert each.id in text
+    assert "Contract and purpose" in text
+    assert "3 Penalty" in text
 
 
 def test_the_command_selects(lrnde: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
@@ -226,6 +230,7 @@ def test_ctrl_c_keeps_what_was_finished(
     @check("identity.interrupted", law=1)
     def interrupted(subject: Subject, case: str) -> None:
         """Ends like Ctrl-C."""
+        subject.trained["after"] = {"times": [0.0], "sizes": [1.0]}
         raise KeyboardInterrupt
 
     install(monkeypatch, (*CHECKS[:2], interrupted, *CHECKS[2:]))
@@ -239,12 +244,37 @@ def test_ctrl_c_keeps_what_was_finished(
     assert value["complete"] is False
     assert [each["id"] for each in value["adapters"][0]["checks"]] == list(OUTCOMES)[:3]
     assert [each["name"] for each in value["unchecked"]] == [FAULTY]
+    # What a run knows apart from its checks is kept too.
+    assert value["adapters"][0]["versions"]["stub"] == "0"
+    assert value["adapters"][0]["capabilities"]["JIT"] == "A stub has no compiler."
+    assert value["adapters"][0]["trained"]["after"]["sizes"] == [1.0]
     assert 'message="The run was interrupted' in paths["junit"].read_text()
     assert "The run was interrupted" in paths["html"].read_text()
     code, text = lrnde(CLEAN, "--badge", str(tmp_path / "badge.svg"))
     assert code == 1
     assert "No badge was written" in text
     assert not (tmp_path / "badge.svg").exists()
+
+
+@pytest.mark.parametrize("when", ["loading", "contract"])
+def test_ctrl_c_before_the_first_check_is_through(
+    lrnde: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, when: str
+) -> None:
+    def interrupt(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    if when == "loading":
+        monkeypatch.setattr("lrnde_conformance._loading.load_driver", interrupt)
+    else:
+        install(monkeypatch, (dataclasses.replace(contract, run=interrupt), *CHECKS[1:]))
+    path = tmp_path / "report.json"
+    code, text = lrnde(CLEAN, FAULTY, "--json", str(path))
+    assert code == 1
+    assert "Interrupted after 0 checks" in text
+    value = json.loads(path.read_text())
+    (verdict,) = value["adapters"]
+    assert (verdict["verdict"], verdict["checks"]) == ("interrupted", [])
+    assert verdict["name"] == (CLEAN if when == "loading" else "clean")
 
 
 def test_pytest_agrees_with_the_command(lrnde: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
@@ -318,7 +348,7 @@ def test_a_mistake_is_bad_usage_in_pytest_too(tmp_path: Path, arguments: list[st
 def test_pytest_alone_imports_nothing_of_the_suite(tmp_path: Path) -> None:
     code = (
         "import sys, pytest\n"
-        "pytest.main(['--collect-only', '-p', 'no:cacheprovider', *sys.argv[1:]])\n"
+        "pytest.main(['--collect-only', '-pno:cacheprovider', '-pno:torchtyping', *sys.argv[1:]])\n"
         "assert 'lrnde_pytest._options' in sys.modules\n"
         "print(sorted({'lrnde_core', 'lrnde_conformance'} & set(sys.modules)))"
     )

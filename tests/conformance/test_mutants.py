@@ -6,8 +6,24 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_conformance import CHECKS, Outcome, ReferenceDriver, Subject, run_check, run_checks
+from lrnde_conformance._checks._refusal import ASKABLE
+from lrnde_conformance._experiment import COSTS
+from lrnde_conformance._kinds import KINDS
+from lrnde_core import Capability
 from tests.conformance.mutant_adapter import Mutant, subject
-from tests.conformance.mutants import MUTANTS, WITHOUT_MUTANT
+from tests.conformance.mutants import MUTANTS, OWN_STEPS, WITHOUT_MUTANT
+
+TRIED_BY_ALL = {
+    Capability.CPU: "every check runs there, unless another device is asked for",
+    Capability.CUDA: "every check runs there with `--device cuda`",
+}
+NOT_ASKABLE = {
+    Capability.CPU: "where a solver runs is not an argument of its call",
+    Capability.CUDA: "where a solver runs is not an argument of its call",
+    Capability.JIT: "a library without a compiler has nothing to call",
+    Capability.VMAP: "a library without vectorisation has nothing to call",
+    Capability.EVENTS: "a solver without events takes none",
+}
 
 _BY_ID = {check.id: check for check in CHECKS}
 
@@ -25,7 +41,7 @@ def _forget_registrations() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def reference() -> Subject:
-    if "reference" not in [spec.name for spec, _ in lrnde.REGISTRY._specs.values()]:
+    if "reference" not in [spec.name for spec in lrnde.REGISTRY.specs()]:
         lrnde.register(ReferenceDriver.plugin)
     return Subject(ReferenceDriver())
 
@@ -35,6 +51,20 @@ def test_every_check_has_a_mutant_or_a_reason() -> None:
     assert with_mutant <= _BY_ID.keys()
     assert _BY_ID.keys() - with_mutant == WITHOUT_MUTANT.keys()
     assert all(reason.strip() for reason in WITHOUT_MUTANT.values())
+
+
+def test_every_capability_is_tried_where_it_is_supported() -> None:
+    by_checks = {need for check in CHECKS for need in check.needs}
+    # Costs are cases of the checks of laws 3 and 4, fresh increments of those of noise; each kind of solve has methods.
+    costs = {need for heuristic in COSTS.values() for need in heuristic.needs}
+    by_cases = costs | lrnde.UniformTime(increment="fresh").needs | KINDS.keys()
+    assert set(Capability) - by_checks - by_cases == TRIED_BY_ALL.keys()
+    assert all(reason.strip() for reason in TRIED_BY_ALL.values())
+
+
+def test_every_capability_is_refused_where_it_is_unsupported() -> None:
+    assert set(Capability) - set(ASKABLE) - KINDS.keys() == NOT_ASKABLE.keys()
+    assert all(reason.strip() for reason in NOT_ASKABLE.values())
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -52,6 +82,13 @@ def test_mutant_is_caught_where_the_reference_passes(mutant: Mutant, reference: 
         declared = tuple(dict(reference.capabilities.unsupported).values())
         is_declared = unmutated.outcome is Outcome.SKIPPED and unmutated.reason.endswith(declared)
         assert unmutated.outcome is Outcome.PASSED or is_declared, unmutated
+
+
+def test_states_that_take_steps_of_their_own_conform() -> None:
+    under_test = subject(OWN_STEPS)
+    for case in _BY_ID["shape.own-steps"].cases(under_test):
+        result = run_check(under_test, _BY_ID["shape.own-steps"], case)
+        assert result.outcome is Outcome.PASSED, result
 
 
 def test_a_broken_contract_ends_the_run() -> None:

@@ -1,4 +1,4 @@
-"""The reference adapter keeps every law that it declares, and the suite's own oracles are right."""
+"""The suite's own oracles are right, and it refuses what makes no sense."""
 
 import subprocess
 import sys
@@ -7,26 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_conformance import CHECKS, SCHEMES, AbstractDriver, Outcome, ReferenceDriver, run_checks
-from lrnde_conformance._checks._step_sampling import chosen_index
+from lrnde_conformance import CHECKS, SCHEMES, SDE_SCHEMES, AbstractDriver, Outcome, ReferenceDriver, run_checks
 from lrnde_conformance._driver import Method
 from lrnde_conformance._oracle import StepPoint, complex_step_gradient, oracle
-from lrnde_conformance._problems import NETWORK, network
+from lrnde_conformance._paths import Increment
+from lrnde_conformance._problems import NETWORK, driven, network
 from lrnde_conformance._reference import _namespace
 from lrnde_conformance._reference._dual import Dual
-from lrnde_core import AcceptedStep, Draw, InputError, UniformStep
+from lrnde_conformance._reservoir import chosen_by_size, chosen_index, fraction
+from lrnde_core import AcceptedStep, Draw, DrawnStep, InputError, UniformStep, UniformTime
 
 ORDERS = {name: scheme.order for name, scheme in SCHEMES.items()}
-
-
-def test_reference_adapter_passes_all_that_it_declares() -> None:
-    verdict = run_checks(ReferenceDriver, is_fast=True)
-    assert [result for result in verdict.results if result.outcome is Outcome.FAILED] == []
-    skipped = [result for result in verdict.results if result.outcome is Outcome.SKIPPED]
-    assert all(result.reason for result in skipped)
-    assert len(skipped) < 0.1 * len(verdict.results)
-    # Checks that train are left out, so the core tier is not covered.
-    assert not verdict.is_complete
 
 
 def test_every_law_has_a_check() -> None:
@@ -88,6 +79,56 @@ def test_chosen_index_is_that_of_the_core() -> None:
             if UniformStep().keep(draw, AcceptedStep(index, 0.0, 0.1, 1.0)):
                 kept = index
         assert chosen_index(uniform, 39) == kept
+
+
+def test_choice_by_size_and_place_are_those_of_the_core() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.uniform(0.1, 2.0, 20).tolist()
+    for uniform in rng.uniform(size=50).tolist():
+        draw, kept, covered = Draw(uniform, int(uniform * 2**24)), 0, 0.0
+        for index, size in enumerate(sizes, start=1):
+            if UniformTime().keep(draw, AcceptedStep(index, covered, size, None)):
+                kept = index
+            covered += size
+        assert chosen_by_size(uniform, sizes) == kept
+        ended = DrawnStep(0.0, 1.0, 1.0, covered, len(sizes), is_end_known=False)
+        assert fraction(uniform) == UniformTime().locate(draw, ended) == UniformStep().locate(draw, ended)
+
+
+def test_areas_of_the_path_are_its_integrals() -> None:
+    path = driven(Method("any", None, noise="general", calculus="ito")).path
+    start, end = 0.3, 0.9
+    times = np.linspace(start, end, 20001)
+    values = np.stack([path(t) - path(start) for t in times])
+    middle, changes = 0.5 * (values[1:] + values[:-1]), np.diff(values, axis=0)
+    np.testing.assert_allclose(path.area(start, end), middle.sum(0) * (times[1] - times[0]), atol=1e-8)
+    products = np.einsum("nbi,nbj->bij", middle, changes)
+    np.testing.assert_allclose(path.levy_area(start, end), 0.5 * (products - products.swapaxes(1, 2)), atol=1e-7)
+    np.testing.assert_allclose(path.derivative(0.5), (path(0.5 + 1e-6) - path(0.5 - 1e-6)) / 2e-6, rtol=1e-6)
+
+
+# Halves of a Levy area are not simulated.
+_SIMULATED = [(n, noise) for n, scheme in SDE_SCHEMES.items() if scheme.sees != "levy" for noise in scheme.orders]
+
+
+@pytest.mark.parametrize(("name", "noise"), _SIMULATED)
+def test_the_error_of_each_stochastic_scheme_has_its_order(name: str, noise: Any) -> None:
+    # Along Brownian motion the difference between a step and its halves goes with the order and a half in the mean.
+    method = Method(name, name, calculus="ito", noise=noise)
+    reference = oracle(driven(method), method, 0.0, 1.0)
+    assert reference is not None
+    rng = np.random.default_rng(0)
+    channels = driven(method).path.amplitude.shape
+    errors: list[float] = []
+    for h in (4e-5, 1e-5):
+        squares: list[float] = []
+        for _ in range(200):
+            w = np.sqrt(0.5 * h) * rng.normal(size=(2, *channels))
+            areas = 0.25 * h * w + np.sqrt(0.125 * h**3 / 12) * rng.normal(size=w.shape)
+            halves = (Increment(w[0], areas[0]), Increment(w[1], areas[1]))
+            squares.append(float(reference.error_ratio(StepPoint(0.0, h, driven(method).y0), halves=halves)) ** 2)
+        errors.append(np.sqrt(np.mean(squares)))
+    assert np.log(errors[0] / errors[1]) / np.log(4) == pytest.approx(reference.error_order, abs=0.35)
 
 
 @pytest.mark.parametrize("name", ["tanh", "sin", "cos", "log", "sqrt"])

@@ -116,6 +116,19 @@ def test_laws_are_those_of_the_protocol() -> None:
     assert {int(number): name for number, name in found} == LAWS
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "html", "junit"])
+def test_every_form_calls_what_is_no_law_alike(form: str) -> None:
+    made = report(
+        verdict([result("interface.claim", law=0), result("reduction.adaptive", Outcome.FAILED, law=0, reason="no")])
+    )
+    forms = {"table": _terminal, "markdown": as_markdown, "html": as_html, "junit": as_junit}
+    text = forms[form](made)
+    assert "Contract and purpose" in text
+    assert "Interface" not in text
+    # It is no law of the protocol, and nobody should look for it there.
+    assert not re.search("law:? contract|protocol.md", text, re.IGNORECASE)
+
+
 def test_json_has_versions_and_every_check_with_its_reason() -> None:
     value = json.loads(as_json(report(green(), red(), unchecked=(Unchecked("x", "why", False),))))
     assert value["schema"] == 1

@@ -161,6 +161,11 @@ def _edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
+def test_the_skeleton_may_claim_a_method(tmp_path: Path) -> None:
+    folder = _scaffold.write_adapter("toy", solve="toy.core:Solver.solve", parent=tmp_path)
+    assert 'solves=("toy.core:Solver.solve",)' in (folder / "lrnde_toy" / "_plugin.py").read_text()
+
+
 def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
     for backend, name in itertools.product(_BACKENDS, ("toy", "a_longer_solver_name", "numpy")):
         _scaffold.write_adapter(name, backend=backend, parent=tmp_path / backend)
@@ -208,6 +213,7 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
         (("torchdiffeq",), "The package `lrnde_torchdiffeq` exists already"),
         (("toy", "--backend", "mxnet"), "must be one of torch, jax, numpy"),
         (("toy", "--solve", "integrate"), 'must be of the form "package.module:function"'),
+        (("toy", "--solve", "toy:Solver."), 'or "package.module:Class.method"'),
     ],
 )
 def test_bad_usage_is_worded_and_exits_with_2(

@@ -62,6 +62,15 @@ class ArrayProblem(AbstractLocalProblem, AbstractStages):
 
         return jax.jvp(function, (t, y), (array_namespace(t).full_like(t, dt), dy))[1]
 
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        if is_torch_array(y[0]):
+            import torch
+
+            return torch.func.vjp(lambda state: function(t, state), y)[1](cotangent)[0]
+        import jax
+
+        return jax.vjp(lambda state: function(t, state), y)[1](cotangent)[0]
+
     def norm(self, leaves: Leaves) -> Any:
         return root_mean_square(leaves)
 

@@ -11,20 +11,28 @@ import torch
 
 from lrnde_core import (
     AbstractHeuristic,
+    AbstractLocalProblem,
     Capability,
+    CapabilityError,
     ErrorEstimate,
     Evaluations,
     InputError,
     InputTypeError,
+    JacobianNorm,
+    KineticEnergy,
     PredictedSteps,
     StiffnessEstimate,
     TaylorDerivative,
     WeightedSum,
 )
+from lrnde_core._registry import REGISTRY
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.tableaus import DOPRI5
 
-_ALL = [ErrorEstimate(), PredictedSteps(), StiffnessEstimate(), TaylorDerivative(3)]
+_ALL = [
+    *(ErrorEstimate(), PredictedSteps(), StiffnessEstimate(), TaylorDerivative(3)),
+    *(KineticEnergy("taynode"), JacobianNorm("rademacher", "jvp", at="step")),
+]
 
 
 class _LocalStub:
@@ -76,7 +84,9 @@ def test_sums_share_one_step_and_add_up() -> None:
 
 def test_evaluations_of_a_sum_count_shared_steps_once() -> None:
     total = ErrorEstimate() + StiffnessEstimate() + TaylorDerivative(2) + TaylorDerivative(3, at="step")
-    assert total.evaluations == Evaluations(step=True, step_to_point=True, at_point=5)
+    assert total.evaluations == Evaluations(step=True, step_to_point=True, derivatives=(2, 3))
+    total = KineticEnergy(at="step") + 0.1 * (JacobianNorm(at="step") + JacobianNorm(mode="jvp", at="step"))
+    assert total.evaluations == Evaluations(at_point=3, probe=True)
 
 
 @pytest.mark.parametrize("heuristic", [*_ALL, ErrorEstimate() + 0.5 * StiffnessEstimate()])
@@ -115,7 +125,38 @@ def test_bad_settings_are_refused() -> None:
         TaylorDerivative(1)
     with pytest.raises(InputTypeError, match="`order` must be an integer"):
         TaylorDerivative(2.0)
-    with pytest.raises(InputError, match=r'`at` must be "time" or "step"'):
-        TaylorDerivative(2, at="end")
+    for heuristic in (TaylorDerivative, KineticEnergy, JacobianNorm):
+        with pytest.raises(InputError, match=rf"`{heuristic.__name__}\(at='end'\)`: `at` must be \"time\" or \"step\""):
+            heuristic(at="end")
+    with pytest.raises(InputError, match=r'`convention` must be "rnode" or "taynode"'):
+        KineticEnergy("finlay")
+    with pytest.raises(InputError, match=r'`probe` must be "gaussian" or "rademacher"'):
+        JacobianNorm("uniform")
+    with pytest.raises(InputError, match=r'`mode` must be "vjp" or "jvp"'):
+        JacobianNorm(mode="forward")
     with pytest.raises(InputError, match=r'`weighting` must be "sum" or "paper"'):
         StiffnessEstimate(weighting="mean")
+
+
+@pytest.mark.parametrize("name", ["taylor_derivative", "kinetic_energy", "jacobian_norm"])
+def test_heuristics_of_a_point_are_found_by_name_and_scale_with_the_step(name: str) -> None:
+    heuristic = REGISTRY.heuristic(name)
+    problem = ArrayProblem(lambda t, y: torch.sin(y) + t, DOPRI5)
+    y = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    # At the same point, the costs of two steps differ by their sizes.
+    costs = [
+        heuristic.cost(local_state(problem, torch.tensor(0.3), torch.tensor(h), y, fraction=0.0)).item()
+        for h in (0.1, -0.2)
+    ]
+    assert costs[1] == pytest.approx(2 * costs[0])
+    assert heuristic.needs == {Capability.POINT_HEURISTICS, Capability.POINT_INSIDE_STEP}
+    assert type(heuristic)(at="step").needs == {Capability.POINT_HEURISTICS}
+
+
+def test_a_local_problem_without_a_derivative_in_reverse_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArrayProblem, "vjp", AbstractLocalProblem.vjp)
+    problem = ArrayProblem(lambda t, y: torch.sin(y), DOPRI5)
+    local = local_state(problem, torch.tensor(0.0), torch.tensor(0.1), torch.ones(2))
+    with pytest.raises(CapabilityError, match=r"`ArrayProblem` has no derivative in reverse.*mode=.jvp."):
+        JacobianNorm(at="step").cost(local)
+    assert JacobianNorm(mode="jvp", at="step").cost(local) > 0

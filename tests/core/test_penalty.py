@@ -1,5 +1,6 @@
 """The penalty at one kept step, and that it takes the evaluations it declares."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -12,6 +13,8 @@ from lrnde_core import (
     Draw,
     DrawnStep,
     ErrorEstimate,
+    JacobianNorm,
+    KineticEnergy,
     LocalPenalty,
     MethodFacts,
     PredictedSteps,
@@ -32,6 +35,7 @@ _HEURISTICS = [
     TaylorDerivative(2),
     TaylorDerivative(3, at="step"),
     PredictedSteps() + TaylorDerivative(2),
+    KineticEnergy() + JacobianNorm() + JacobianNorm("rademacher", "jvp", at="step"),
 ]
 _SAMPLERS = [
     *(UniformTime(local_start=start) for start in ("step", "sample")),
@@ -67,6 +71,26 @@ def test_a_reused_step_takes_no_evaluations() -> None:
     assert reused.cost == fresh.cost
     assert not problem.calls
     assert penalty.num_evaluations(1, 1) == 0
+
+
+def test_a_derivative_of_any_order_is_one_evaluation_in_taylor_mode() -> None:
+    facts, heuristic = dataclasses.replace(_FACTS, has_taylor_mode=True), TaylorDerivative(5, at="step")
+    heuristic += KineticEnergy(at="step")
+    assert LocalPenalty(heuristic, UniformTime(), _FACTS).num_evaluations(2, 0) == 12
+    assert LocalPenalty(heuristic, UniformTime(), facts).num_evaluations(2, 0) == 4
+
+
+def test_the_probe_is_decided_by_the_draw_unless_it_is_given() -> None:
+    penalty = LocalPenalty(JacobianNorm(at="step"), UniformTime(), _FACTS)
+
+    def cost(bits: int, probes: Any = None) -> float:
+        return penalty(_problem(), _DRAW._replace(bits=bits), _record(), probes).cost.item()
+
+    assert cost(5) == cost(5) != cost(6)
+    # The Jacobian is diagonal, with -6 y. The weight cancels the size of the step.
+    expected = (6.0**2 * 2.0**2 + 3.0**2 * 0.5**2) / 2
+    probes = (torch.tensor([2.0, -0.5], dtype=torch.float64),)
+    assert cost(5, probes) == cost(6, probes) == pytest.approx(expected)
 
 
 def test_hidden_evaluations_are_none() -> None:

@@ -96,6 +96,18 @@ def test_an_installed_plugin_is_found_and_loaded_once(install: Install) -> None:
     assert "made_up:solve" in registry.claimable()
 
 
+def test_specs_and_origins_are_known_without_loading_anything(install: Install) -> None:
+    module = install("made", _plugin(target="no_such_module_at_all:Adapter"))
+    registry = Registry()
+    (spec,) = [spec for spec in registry.specs() if spec.name == "made"]
+    assert spec is registry.spec("made")
+    assert spec.solves == ("made_up:solve",)
+    assert registry.origin("made") == "made-up 1.2"
+    assert module in sys.modules
+    registry.register(numpy_adapter)
+    assert registry.origin("toy") == "registered at run time"
+
+
 def test_a_broken_import_is_quarantined_with_its_cause(install: Install) -> None:
     install("made", "import a_library_that_is_not_there")
     registry = _registry_with_warning(r"`made` can not be used \(made-up 1.2, import: ModuleNotFoundError")
@@ -255,6 +267,7 @@ def test_run_time_registration_serves_adapters_heuristics_and_samplers() -> None
             "no adapter `torchdifeq`.*Did you mean `torchdiffeq`",
         ),
         (lambda r: r.spec("difrax"), AdapterNotFoundError, "no adapter `difrax`.*Did you mean `diffrax`"),
+        (lambda r: r.origin("difrax"), AdapterNotFoundError, "no adapter `difrax`.*Did you mean `diffrax`"),
         (lambda r: r.heuristic("eror_estimate"), UnknownNameError, "no heuristic.*Did you mean `error_estimate`"),
         (
             lambda r: r.sampler("uniform"),

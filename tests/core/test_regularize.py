@@ -24,6 +24,7 @@ from lrnde_core import (
     ErrorEstimate,
     InputError,
     InputTypeError,
+    JacobianNorm,
     PredictedSteps,
     RegularizedSolve,
     StiffnessEstimate,
@@ -135,7 +136,7 @@ def test_partials_are_unwrapped_with_their_arguments() -> None:
 
 def test_signature_is_that_of_the_solve_with_more_keywords() -> None:
     signature = inspect.signature(regularize(functools.partial(integrate, _field), heuristic=_ERROR))
-    assert list(signature.parameters) == ["y0", "times", "method", "penalize", "draw", "rng"]
+    assert list(signature.parameters) == ["y0", "times", "method", "penalize", "draw", "probes", "rng"]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +278,15 @@ def test_the_full_gradient_and_a_restarted_step_exclude_each_other(monkeypatch: 
     monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
     with pytest.raises(CapabilityError, match='restarts from a constant state; use `local_start="step"`'):
         regularize(integrate, heuristic=_ERROR, gradient="full", sampler=UniformTime(local_start="sample"))
+
+
+def test_probes_are_refused_where_nothing_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
+    solve = regularize(integrate, heuristic=JacobianNorm())
+    with pytest.raises(CapabilityError, match=r"`NumpyCall` takes no `probes=`. Leave them out"):
+        solve(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
+    with pytest.raises(InputError, match="uses none; leave them out"):
+        regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
 
 
 def test_errors_of_the_user_come_through_unchanged() -> None:

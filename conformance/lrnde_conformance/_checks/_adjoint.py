@@ -34,7 +34,7 @@ def adjoint_local_gradient(subject: Subject, case: str) -> None:
     method = subject.main_method
     cost = "error" if "error" in costs(subject, method) else "taylor-at-step"
     experiment = trajectory(subject, method, cost).but(draws=(0.6,))
-    default = subject.measure(experiment.but(adjoint=subject.driver.adjoints[0]))
+    default = subject.measure(experiment)
     other = subject.measure(experiment.but(adjoint=case))
     cause = (
         "the penalty is part of what the adjoint differentiates, or the adjoint finds the parameters in the field and "

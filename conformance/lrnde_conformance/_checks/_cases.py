@@ -40,6 +40,9 @@ def costs(subject: Subject, method: Method) -> list[str]:
     names = [name for name, heuristic in COSTS.items() if all(subject.supports(need) for need in heuristic.needs)]
     if method.is_stochastic or method.is_implicit:
         names = [name for name in names if name not in ("stiffness", "taylor")]
+    if method.control is not None:
+        # Not every library has the derivative of a control.
+        names = [name for name in names if not name.startswith("taylor")]
     if "stiffness" in names and not (method.scheme in SCHEMES and SCHEMES[method.scheme].has_pair):
         names.remove("stiffness")
     if subject.backend.is_compiled and method not in subject.main_methods:

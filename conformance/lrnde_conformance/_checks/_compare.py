@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure
+from lrnde_conformance._experiment import Experiment
 
 
 def assert_close(
@@ -44,6 +45,11 @@ def assert_equal(what: str, got: Any, expected: Any, *, cause: str, hint: str, s
             cause=cause,
             hint=hint,
         )
+
+
+def time_slack(experiment: Experiment) -> float:
+    """How far apart the same step may start in two solves: programs that are compiled otherwise round otherwise."""
+    return 1e-6 if experiment.dtype == "float64" else 1e-2
 
 
 def show(value: Any) -> str:

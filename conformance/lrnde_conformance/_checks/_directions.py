@@ -42,16 +42,18 @@ def shape_backward(subject: Subject, case: str) -> None:
 )
 def shape_output_times(subject: Subject, _: str) -> None:
     """With several output times the steps still tile the interval, and the penalty is that of the solver's steps."""
-    experiment = trajectory(subject, subject.main_method, subject.main_cost).but(ts=(0.0, 0.21, 0.5, 0.93, 1.0))
-    found = trace(subject, experiment)
+    # Where programs are compiled, one of the others serves three times.
+    ts = (0.0, 0.93, 1.0) if subject.backend.is_compiled else (0.0, 0.21, 0.5, 0.93, 1.0)
+    experiment = trajectory(subject, subject.main_method, subject.main_cost).but(ts=ts)
+    found = trace(subject, experiment, with_gradient=False)
     states = found.measurements[0].states
-    if states.shape[0] != 5:
-        raise ConformanceFailure("The solution has other output times.", got=states.shape[0], expected=5)
+    if states.shape[0] != len(ts):
+        raise ConformanceFailure("The solution has other output times.", got=states.shape[0], expected=len(ts))
     if found.oracle is None:
         return
     for point, measured in zip(found.points, found.measurements, strict=True):
         assert_close(
-            f"The penalty of the step from t={point.t:.6g} with five output times",
+            f"The penalty of the step from t={point.t:.6g} with {len(ts)} output times",
             measured.penalty,
             float(found.oracle.cost(experiment.cost, point)) * found.duration / abs(point.h),
             rtol=1e-8,

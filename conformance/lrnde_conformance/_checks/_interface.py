@@ -10,6 +10,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import method_cases, of_method_case
 from lrnde_conformance._designs import trajectory
+from lrnde_conformance._kinds import KINDS
 from lrnde_conformance._oracle import oracle
 from lrnde_conformance._subject import Subject
 from lrnde_core import Capability
@@ -75,18 +76,7 @@ def interface_capabilities(subject: Subject, _: str) -> None:
 @check("interface.driver", law=14, hint="list one method for each kind of solve that the adapter declares")
 def interface_driver(subject: Subject, _: str) -> None:
     """Each kind of solve that the adapter declares has a method in the driver, and none has one that it does not."""
-    kinds = {
-        Capability.ADAPTIVE_ODE: lambda m: m.is_adaptive and not m.is_stochastic,
-        Capability.FIXED_STEP_ODE: lambda m: not m.is_adaptive and not m.is_stochastic,
-        Capability.IMPLICIT_ODE: lambda m: m.is_implicit,
-        Capability.ADAPTIVE_SDE: lambda m: m.is_adaptive and m.is_stochastic,
-        Capability.FIXED_STEP_SDE: lambda m: not m.is_adaptive and m.is_stochastic,
-        Capability.ITO_SDE: lambda m: m.calculus == "ito",
-        Capability.STRATONOVICH_SDE: lambda m: m.calculus == "stratonovich",
-        Capability.ADDITIVE_NOISE: lambda m: m.noise == "additive",
-        Capability.DIAGONAL_NOISE: lambda m: m.noise == "diagonal",
-    }
-    for kind, belongs in kinds.items():
+    for kind, belongs in KINDS.items():
         names = [method.name for method in subject.driver.methods if belongs(method)]
         if subject.supports(kind) == bool(names):
             continue
@@ -97,7 +87,7 @@ def interface_driver(subject: Subject, _: str) -> None:
             cause="a method is missing in the driver, or the declaration claims too much or too little",
             hint="add a `Method` to the driver's `methods`, or declare the capability unsupported with the reason",
         )
-    for method in subject.driver.methods:
+    for method in (*subject.driver.methods, *subject.driver.refused):
         try:
             oracle(None, method, 1.0, 1.0)  # pyright: ignore[reportArgumentType]
         except KeyError as error:

@@ -21,6 +21,9 @@ def memory_independent_of_steps(subject: Subject, _: str) -> None:
     if fixed is None:
         msg = "no method takes a number of steps that can be asked for"
         raise CheckSkipped(msg)
+    if subject.backend.held_bytes(lambda: None) is None:
+        msg = f"the memory of a program of {subject.backend.name} is planned when it is compiled, from the shapes alone"
+        raise CheckSkipped(msg)
     coarse = trajectory(subject, fixed, "taylor-at-step" if subject.supports(Capability.POINT_HEURISTICS) else "error")
     added = [_added(subject, coarse.but(first_step=coarse.first_step / factor)) for factor in (8, 64)]
     if added[1] > 1.5 * added[0] + 8192:
@@ -45,8 +48,7 @@ def _added(subject: Subject, experiment: Experiment) -> int:
 
     bare()
     penalised()
-    held = [backend.held_bytes(call) for call in (penalised, bare)]
-    if held[0] is None or held[1] is None:
-        msg = f"the memory of a program of {backend.name} is planned when it is compiled, from the shapes alone"
-        raise CheckSkipped(msg)
-    return held[0] - held[1]
+    with_penalty, without = (backend.held_bytes(call) for call in (penalised, bare))
+    assert with_penalty is not None
+    assert without is not None
+    return with_penalty - without

@@ -90,7 +90,7 @@ def penalty_paper_weight(subject: Subject, _: str) -> None:
         if not all(subject.supports(need) for need in sampler.needs):
             continue
         weighted = subject.measure(experiment.but(sampler=sampler))
-        bare = subject.measure(experiment.but(sampler=plain))
+        bare = subject.measure(experiment.but(sampler=plain), with_gradient=False)
         if bare.weight[0] != 1:
             raise ConformanceFailure(
                 f"`{plain}` weights a sample with something else than 1.",

@@ -7,9 +7,10 @@ import numpy as np
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import of_method_case, unless_lean
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import single_step_times, trajectory
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment, Measurement
-from lrnde_conformance._problems import exploding, oscillator
+from lrnde_conformance._problems import exploding, large
 from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, LrndeError
 
@@ -34,9 +35,7 @@ def _cases(subject: Subject) -> list[str]:
 def poison_not_a_number(subject: Subject, case: str) -> None:
     """A field that is not a number ends as in the bare call: in the same error, or with penalty 0 and gradient 0."""
     method = of_method_case(subject, case)
-    problem = subject.remember(("exploding", method.noise), lambda: exploding(method, batch=subject.batch))
-    experiment = Experiment(method, problem, (0.0, 0.25, 0.5), 1e-3, 1e-3, 0.25, subject.main_cost)
-    _assert_as_bare(subject, experiment, "A solve of a field that is not a number")
+    _assert_as_bare(subject, _exploding(subject, method), "A solve of a field that is not a number")
 
 
 @check(
@@ -48,7 +47,8 @@ def poison_not_a_number(subject: Subject, case: str) -> None:
 )
 def poison_no_step(subject: Subject, case: str) -> None:
     """A solve with t0 = t1 ends as in the bare call: in the same error, or with penalty 0 and gradient 0."""
-    experiment = trajectory(subject, of_method_case(subject, case), subject.main_cost).but(ts=(0.4, 0.4, 0.4))
+    method = of_method_case(subject, case)
+    experiment = trajectory(subject, method, subject.main_cost).but(ts=(0.4, 0.4, 0.4))
     _assert_as_bare(subject, experiment, "A solve with t0 = t1")
 
 
@@ -61,18 +61,10 @@ def poison_no_step(subject: Subject, case: str) -> None:
 )
 def poison_overflow(subject: Subject, _: str) -> None:
     """Where the solve succeeds and the cost overflows, penalty and gradient are exactly 0 rather than not a number."""
-    method = subject.main_method
     size = 1e200 if subject.main_dtype == "float64" else 1e25
-    problem = subject.remember("overflow", lambda: _large(oscillator(batch=subject.batch), size))
-    experiment = Experiment(
-        method,
-        problem,
-        single_step_times(subject, 0.0, 0.1),
-        1e-2,
-        1e-2,
-        0.1,
-        "taylor-at-step",
-        dtype=subject.main_dtype,
+    problem = subject.remember("overflow", lambda: large(size, batch=subject.batch))
+    experiment = trajectory(subject, subject.main_method, "taylor-at-step").but(
+        problem=problem, dtype=subject.main_dtype
     )
     _assert_silent(subject.measure(experiment), "A solve whose second derivative overflows when squared")
 
@@ -88,10 +80,8 @@ def poison_recovery(subject: Subject, _: str) -> None:
     """After a solve that failed, the next one is what it was before."""
     method = subject.main_method
     experiment = trajectory(subject, method, subject.main_cost)
-    problem = subject.remember(("exploding", method.noise), lambda: exploding(method, batch=subject.batch))
-    failing = Experiment(method, problem, (0.0, 0.25, 0.5), 1e-3, 1e-3, 0.25, subject.main_cost)
     before = _outcome(subject, experiment, is_bare=False)
-    _outcome(subject, failing, is_bare=False)
+    _outcome(subject, _exploding(subject, method), is_bare=False)
     after = _outcome(subject, experiment, is_bare=False)
     assert_equal(
         "The solution after a failed solve",
@@ -102,6 +92,12 @@ def poison_recovery(subject: Subject, _: str) -> None:
     )
     if not isinstance(before[0], str):
         _assert_same_report(before[1], after[1])
+
+
+def _exploding(subject: Subject, method: Method) -> Experiment:
+    key = ("exploding", method.noise, method.control)
+    problem = subject.remember(key, lambda: exploding(method, batch=subject.batch))
+    return trajectory(subject, method, subject.main_cost).but(problem=problem)
 
 
 def _assert_same_report(before: Measurement, after: Measurement) -> None:
@@ -167,7 +163,3 @@ def _outcome(subject: Subject, experiment: Experiment, *, is_bare: bool) -> tupl
     except Exception as error:  # what the library raises is compared
         return f"raises {type(error).__name__}", None
     return states, None if report is None else subject.read(states, report, {})
-
-
-def _large(problem: Any, size: float) -> Any:
-    return problem.moved(y0=size * problem.y0, push=0.0 * problem.parameters["push"])

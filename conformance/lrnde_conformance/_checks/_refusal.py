@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
+from lrnde_conformance._backend import Counter
 from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
-from lrnde_conformance._designs import trajectory
+from lrnde_conformance._designs import main_problem, trajectory
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import COSTS, Experiment
+from lrnde_conformance._problems import Formula
 from lrnde_conformance._schemes import SCHEMES
 from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, CapabilityError
@@ -28,13 +30,19 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
     Capability.FRESH_INCREMENT: {"sampler": lrnde.UniformTime(increment="fresh")},
 }
-_CALLS = (Capability.COLLECT, Capability.TREE_STATE, Capability.REVERSE_TIME)
+# Changes of an experiment that ask for one; `collect` asks for another.
+_CALLS: dict[Capability, dict[str, Any]] = {
+    Capability.TREE_STATE: {"is_split": True},
+    Capability.REVERSE_TIME: {"ts": (1.0, 0.5, 0.0)},
+    Capability.FLOAT32: {"dtype": "float32"},
+    Capability.FLOAT64: {"dtype": "float64"},
+}
+ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT)
+"""What something in a call can ask for, so that there is something to refuse."""
 
 
 def _unsupported(subject: Subject) -> list[str]:
-    """What nothing in a call can ask for has nothing to refuse."""
-    askable = (*_SETTINGS, *_CALLS)
-    return [capability.name for capability, _ in subject.capabilities.unsupported if capability in askable]
+    return [capability.name for capability, _ in subject.capabilities.unsupported if capability in ASKABLE]
 
 
 @check(
@@ -54,19 +62,21 @@ def refusal_capability(subject: Subject, case: str) -> None:
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     if capability in _SETTINGS:
         settings = {**experiment.regularization, **_SETTINGS[capability]}
-        _assert_refused(lambda: _solve(subject, experiment, settings), reason, capability.value)
-        return
-    native = {
-        Capability.COLLECT: lambda: _collected(subject, experiment),
-        Capability.TREE_STATE: lambda: subject.solve(experiment.but(is_split=True)),
-        Capability.REVERSE_TIME: lambda: subject.solve(experiment.but(ts=(1.0, 0.5, 0.0))),
-    }[capability]
-    bare = {
-        Capability.COLLECT: None,
-        Capability.TREE_STATE: lambda: subject.solve_bare(experiment.but(is_split=True)),
-        Capability.REVERSE_TIME: lambda: subject.solve_bare(experiment.but(ts=(1.0, 0.5, 0.0))),
-    }[capability]
-    _assert_refused(native, reason, capability.value, bare=bare)
+        _assert_refused(
+            subject, experiment, lambda f: _solve(subject, experiment, settings, f), reason, capability.value
+        )
+    elif capability is Capability.COLLECT:
+        _assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)
+    else:
+        asking = experiment.but(**_CALLS[capability])
+        _assert_refused(
+            subject,
+            experiment,
+            lambda f: subject.solve(asking, formula=f),
+            reason,
+            capability.value,
+            bare=lambda: subject.solve_bare(asking),
+        )
 
 
 def _method_cases(subject: Subject) -> list[str]:
@@ -90,7 +100,23 @@ def refusal_method(subject: Subject, case: str) -> None:
     settings = {**experiment.regularization, **_METHOD_REQUESTS[what]}
     if what == "full":
         experiment = experiment.but(adjoint=subject.driver.adjoints[-1])
-    _assert_refused(lambda: _solve(subject, experiment, settings), None, f"{what} with `{name}`")
+    _assert_refused(
+        subject, experiment, lambda f: _solve(subject, experiment, settings, f), None, f"{what} with `{name}`"
+    )
+
+
+@check(
+    "refusal.unserved",
+    law=14,
+    cases=lambda subject: [method.name for method in subject.driver.refused],
+    hint="put `LOCAL_GRADIENT`, or the heuristics that can not be served, into `MethodFacts.unsupported`",
+)
+def refusal_unserved(subject: Subject, case: str) -> None:
+    """A method of which no single step can be taken alone is refused before the solve: nothing is evaluated."""
+    method = next(each for each in subject.driver.refused if each.name == case)
+    problem, dtype = main_problem(subject, method), subject.main_dtype
+    experiment = Experiment(method, problem, (0.0, 0.5, 1.0), 1e-3, 1e-3, 0.125, subject.main_cost, dtype=dtype)
+    _assert_refused(subject, experiment, lambda f: subject.solve(experiment, formula=f), None, f"the method `{case}`")
 
 
 @check(
@@ -150,28 +176,40 @@ _METHOD_REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _solve(subject: Subject, experiment: Experiment, settings: dict[str, Any]) -> Any:
-    task = subject.task(experiment)
+def _solve(subject: Subject, experiment: Experiment, settings: dict[str, Any], formula: Formula) -> Any:
+    task = subject.task(experiment, formula=formula)
     draws = subject.backend.array([0.37] * settings.get("num_samples", 1), experiment.dtype)
     return subject.driver.call(subject.regularized(subject.driver.native(task), **settings), task, draw=draws)
 
 
-def _collected(subject: Subject, experiment: Experiment) -> Any:
+def _collected(subject: Subject, experiment: Experiment, formula: Formula) -> Any:
     with lrnde.collect():
-        return subject.solve(experiment)
+        return subject.solve(experiment, formula=formula)
 
 
 def _assert_refused(
-    ask: Callable[[], Any],
+    subject: Subject,
+    experiment: Experiment,
+    ask: Callable[[Formula], Any],
     reason: str | None,
     what: str,
     *,
     bare: Callable[[], Any] | None = None,
 ) -> None:
+    """`ask(formula)` asks for `what`, with the experiment's formula, counted; `reason`: the declared one."""
     hint = "raise `CapabilityError` in `bind`, or declare it in `Capabilities` or `MethodFacts.unsupported`"
+    counter = Counter()
     try:
-        ask()
+        ask(subject.backend.counted(experiment.problem.formula, counter))
     except CapabilityError as error:
+        if counter.total:
+            raise ConformanceFailure(
+                f"{what[0].upper()}{what[1:]} is refused after something was evaluated.",
+                got=f"{counter.total} evaluations",
+                expected="none: refusals come before the solve",
+                tolerance="none",
+                hint=hint,
+            ) from error
         if reason is None or reason in str(error):
             if len(str(error)) >= 40:
                 return

@@ -16,9 +16,10 @@ from lrnde_conformance._subject import Subject
 def silence_penalize_false(subject: Subject, case: str) -> None:
     """`penalize=False` evaluates what the bare call evaluates, draws nothing, and reports a penalty of exactly 0."""
     experiment = trajectory(subject, of_method_case(subject, case))
-    bare, bare_result = subject.count(experiment, is_bare=True)
+    bare = subject.count(experiment, is_bare=True)
     before = subject.backend.global_state()
-    counter, (result, report) = subject.count(experiment, is_bare=False, extra={"penalize": False})
+    counter, states, measured = subject.count(experiment, penalize=False)
+    assert measured is not None
     if subject.backend.global_state() != before:
         raise ConformanceFailure(
             "`penalize=False` advances a global random state.",
@@ -27,27 +28,26 @@ def silence_penalize_false(subject: Subject, case: str) -> None:
             cause="uniforms are drawn before it is known whether they are needed",
             hint="draw in `draw` alone, which the core calls only for a penalised solve",
         )
-    if counter.total != bare.total:
+    if counter.total != bare.counter.total:
         raise ConformanceFailure(
             f"`penalize=False` with `{case}` evaluates the field more or less often than the bare call.",
             got=f"{counter.total} evaluations",
-            expected=f"{bare.total}, as in the bare call",
+            expected=f"{bare.counter.total}, as in the bare call",
             cause="the local step, or a probe of the field, is evaluated although nothing is penalised",
             hint="evaluate the field in `evaluate` alone",
         )
-    to_numpy, states = subject.backend.to_numpy, subject.driver.states
     assert_equal(
         f"The solution with `{case}` and `penalize=False`",
-        to_numpy(states(result)),
-        to_numpy(states(bare_result)),
+        states,
+        bare.states,
         cause="`run(None)` solves otherwise than the bare call",
         hint="run the native function with the user's own arguments",
     )
-    measured = subject.read(subject.driver.states(result), report, {})
-    if measured.penalty != 0 or report.sample is not None or measured.nfe_extra != 0:
+    if measured.penalty != 0 or measured.has_sample or measured.nfe_extra != 0:
         raise ConformanceFailure(
             f"The report of `penalize=False` with `{case}` is not that of a solve without a penalty.",
-            got=f"penalty={measured.penalty}, nfe_extra={measured.nfe_extra}, sample={report.sample}",
+            got=f"penalty={measured.penalty}, nfe_extra={measured.nfe_extra}, "
+            + (f"a sample at t={measured.t}" if measured.has_sample else "no sample"),
             expected="penalty=0, nfe_extra=0, sample=None",
             cause="`zero_penalty` is not 0",
             hint="return 0 in the dtype and on the device of the state",

@@ -1,18 +1,22 @@
 """Law 8: `UniformStep` chooses each step equally often, and the one that the protocol's hash chooses."""
 
+import dataclasses
+
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._cases import costs, has_oracle, of_method_case, unless_lean
+from lrnde_conformance._checks._compare import assert_close, time_slack
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._reservoir import chosen_index, fraction
 from lrnde_conformance._subject import Subject
-from lrnde_conformance._trace import find_steps
+from lrnde_conformance._trace import find_steps, trace
 from lrnde_core import Capability, UniformStep
 
 _SEED = 3
 _NUM_DRAWS = 160
-_MASK = 0xFFFFFFFF
+_NUM_PLACES = 12
 
 
 @check(
@@ -27,7 +31,7 @@ def step_sampling_index(subject: Subject, _: str) -> None:
     points = find_steps(subject, experiment)
     for place, draw in enumerate(draws):
         expected = points[chosen_index(draw, len(points)) - 1]
-        if abs(measured.t[place] - expected.t) > 1e-6:
+        if abs(measured.t[place] - expected.t) > time_slack(experiment):
             raise ConformanceFailure(
                 f"For draw={draw:.9g} among {len(points)} steps another step is looked at than on every backend.",
                 got=f"the step from t={measured.t[place]:.9g}",
@@ -78,22 +82,38 @@ def step_sampling_uniform(subject: Subject, _: str) -> None:
         )
 
 
-def chosen_index(draw: float, num_steps: int) -> int:
-    """The step among `num_steps` that the protocol chooses, in plain integers."""
-    bits = int(np.floor(draw * 2**24))
-    chosen = 1
-    for n in range(2, num_steps + 1):
-        if _mix32(bits ^ _mix32(n)) < _MASK // n:
-            chosen = n
-    return chosen
+def _place_cases(subject: Subject) -> list[str]:
+    method = subject.main_method
+    return [method.name] if has_oracle(subject, method) and "taylor" in costs(subject, method) else []
 
 
-def _mix32(x: int) -> int:
-    x ^= x >> 16
-    x = (x * 0x7FEB352D) & _MASK
-    x ^= x >> 15
-    x = (x * 0x846CA68B) & _MASK
-    return x ^ (x >> 16)
+@check(
+    "step-sampling.place",
+    law=8,
+    needs=[Capability.UNIFORM_STEP, Capability.UNIFORM_TIME, Capability.POINT_INSIDE_STEP, Capability.FLOAT64],
+    cases=unless_lean(_place_cases),
+    hint="the core asks `sampler.locate` for the place; give it the draw's bits",
+)
+def step_sampling_place(subject: Subject, case: str) -> None:
+    """A heuristic of a point is evaluated at the place in the chosen step that the protocol's hash says."""
+    found = trace(subject, trajectory(subject, of_method_case(subject, case), subject.main_cost))
+    assert found.oracle is not None
+    draws = tuple(float(u) for u in np.random.default_rng(_SEED).uniform(size=_NUM_PLACES))
+    experiment = found.experiment.but(sampler=UniformStep(), draws=draws, cost="taylor")
+    expected: list[float] = []
+    for draw in draws:
+        point = found.points[chosen_index(draw, len(found.points)) - 1]
+        expected.append(float(found.oracle.cost("taylor", dataclasses.replace(point, fraction=fraction(draw)))))
+    assert_close(
+        f"The penalty (taylor) of {len(draws)} draws of `UniformStep`",
+        subject.measure(experiment, with_gradient=False).penalty,
+        len(found.points) * np.mean(expected),
+        rtol=1e-8,
+        atol=0.0,
+        seed=_SEED,
+        cause="the place is that of the uniform rather than of its hash, or a fraction of another size",
+        hint="check `penalty.oracle` of `taylor` and `step-sampling.index` first",
+    )
 
 
 def _sampled(subject: Subject) -> tuple[Experiment, tuple[float, ...], Measurement]:

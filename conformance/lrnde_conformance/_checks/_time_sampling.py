@@ -4,7 +4,7 @@ import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import method_cases, of_method_case
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._compare import assert_close, time_slack
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._subject import Subject
 from lrnde_conformance._trace import find_steps, trace
@@ -53,7 +53,7 @@ def time_sampling_weight(subject: Subject, case: str) -> None:
         time = t0 + draw * duration
         # A draw within a rounding of the boundary may fall to either side.
         covering = [point for point in points if point.t - 1e-9 <= time <= point.t + point.h + 1e-9]
-        if not any(abs(found.t[0] - point.t) < 1e-6 for point in covering):
+        if not any(abs(found.t[0] - point.t) < time_slack(experiment) for point in covering):
             raise ConformanceFailure(
                 f"The draw {draw:.6g} does not look at the step of `{case}` that covers its time {time:.6g}.",
                 got=f"the step from t={found.t[0]:.9g} of size {found.h[0]:.9g}",

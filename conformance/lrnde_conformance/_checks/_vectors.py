@@ -12,7 +12,7 @@ from lrnde_conformance._checks._compare import assert_close
 from lrnde_conformance._designs import single_step_times
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._problems import ADDITIVE, DIAGONAL, NETWORK, Problem
+from lrnde_conformance._problems import ADDITIVE, DIAGONAL, NETWORK, SIZE, Problem
 from lrnde_conformance._subject import Subject
 from lrnde_core import Capability
 
@@ -67,7 +67,7 @@ def agreement_vectors(subject: Subject, case: str) -> None:
 
 def vectors(method: Method) -> Any:
     """The stored values of a method's scheme; `None` where there are none."""
-    if method.scheme is None:
+    if method.scheme is None or method.control is not None:
         return None
     file = importlib.resources.files("lrnde_conformance").joinpath("vectors", f"{method.scheme}.json")
     if not file.is_file():
@@ -78,5 +78,7 @@ def vectors(method: Method) -> Any:
 
 def _problem(method: Method, values: Any) -> Problem:
     parameters = {name: np.array(value) for name, value in values["parameters"].items()}
+    # The values were computed without one.
+    parameters["bias"] = np.zeros(SIZE)
     path = (np.array(values["amplitude"]), np.array(values["frequency"])) if method.is_stochastic else (None, None)
     return Problem(_FORMULAS[method.noise], parameters, np.array(values["y0"]), *path)

@@ -39,10 +39,13 @@ def zero_error_constant(subject: Subject, case: str) -> None:
     """For a constant field every cost of the error and its gradient are exactly 0, in every dtype."""
     name, _, dtype = case.rpartition("-")
     method = of_method_case(subject, name)
-    problem = subject.remember(("constant", method.noise), lambda: constant(method, batch=subject.batch))
+    problem = subject.remember(
+        ("constant", method.noise, method.control), lambda: constant(method, batch=subject.batch)
+    )
     names = [cost for cost in costs(subject, method) if cost in ("error", "predicted", "stiffness")]
     if subject.backend.is_compiled:
-        names = names[-1:]
+        # Those of which there are programs anyway.
+        names = names[:1] if dtype == "float32" else names[-1:]
     for cost in names:
         for draw in (0.0, 0.3, 0.8):
             # Sizes without a short binary expansion, so that there are roundings.

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lrnde_conformance._reference._dual import Dual, detach, plain
-from lrnde_conformance._reference._problem import ReferenceProblem, as_dual, tableau
-from lrnde_conformance._reference._solver import ADAPTIVE, STOCHASTIC, TABLEAUS
+from lrnde_conformance._reference._facts import method_facts
+from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT, STOCHASTIC
+from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,
@@ -30,6 +31,7 @@ from lrnde_core import (
     RecordingPlan,
     Run,
     Sample,
+    noise_seed,
 )
 
 
@@ -46,19 +48,14 @@ class ReferenceCall(AbstractCall):
     facts: MethodFacts
 
     def run(self, plan: RecordingPlan | None) -> Run:
-        recorder = _Recorder(self.field, self.settings.get("diffusion"), plan, self.ts[0], self.ts[-1])
-        settings = {**self.settings, "observe": recorder.observe}
+        settings, has_event = dict(self.settings), self.settings.get("event") is not None
+        duration = None if has_event else abs(self.ts[-1] - self.ts[0])
+        recorder = _Recorder(self.field, settings.get("diffusion"), plan, self.ts[0], duration)
+        settings["observe"] = recorder.observe
         if recorder.diffusion is not None:
             settings["diffusion"] = recorder.count_diffusion
         result = self.native(recorder.count_drift, self.y0, self.ts, **settings)
-        is_stochastic = recorder.diffusion is not None
-        counts = Counts(
-            nfe=recorder.num_drift + recorder.num_diffusion,
-            num_steps=recorder.num_steps,
-            num_accepted=recorder.num_accepted,
-            num_rejected=recorder.num_steps - recorder.num_accepted,
-            nfe_diffusion=recorder.num_diffusion if is_stochastic else None,
-        )
+        counts = self._counts(recorder)
         if plan is None:
             return Run(result, counts, None)
         is_adaptive = self.facts.name in ADAPTIVE
@@ -70,40 +67,80 @@ class ReferenceCall(AbstractCall):
             self.settings.get("rtol", 1e-3) if is_adaptive else None,
             self.settings.get("atol", 1e-6) if is_adaptive else None,
         )
-        records = [self._record(kept, recorder, keeps_gradient=plan.keeps_gradient) for kept in recorder.kept]
+        end = result[0] if has_event else self.ts[-1]
+        pairs = zip(recorder.draws, recorder.kept, strict=True)
+        records = [self._record(draw, kept, recorder, plan, end) for draw, kept in pairs]
         return Run(result, counts, Recording(problem, records, recorder.num_accepted > 0))
 
-    def _record(self, kept: tuple[float, float, Any] | None, recorder: "_Recorder", *, keeps_gradient: bool) -> Record:
-        t, h, y = (self.ts[0], 0.0, self.y0) if kept is None else kept
+    def _counts(self, recorder: "_Recorder") -> Counts:
+        is_stochastic = self.facts.is_stochastic
+        num_drawn = recorder.num_diffusion if is_stochastic else 0
+        return Counts(
+            # How often an implicit step iterates is nobody's business.
+            nfe=None if self.facts.name in IMPLICIT else recorder.num_drift + num_drawn,
+            num_steps=recorder.num_steps,
+            num_accepted=recorder.num_accepted,
+            num_rejected=recorder.num_steps - recorder.num_accepted,
+            nfe_diffusion=recorder.num_diffusion if is_stochastic else None,
+            num_forced=recorder.num_forced if self.facts.name in ADAPTIVE else None,
+        )
+
+    def _record(
+        self, draw: Draw, kept: tuple[float, float, Any] | None, recorder: "_Recorder", plan: RecordingPlan, end: float
+    ) -> Record:
+        t, size, y = (self.ts[0], 0.0, self.y0) if kept is None else kept
+        is_end_known = recorder.duration is not None
+        remaining = end - t
+        # An event may end the solve inside of its last step.
+        h = size if abs(size) <= abs(remaining) else remaining
         drawn = DrawnStep(
             elapsed=abs(t - self.ts[0]),
             size=abs(h),
-            measure=abs(h),
-            duration=abs(self.ts[-1] - self.ts[0]),
+            measure=abs(h) if is_end_known else abs(size),
+            duration=recorder.covered if recorder.duration is None else recorder.duration,
             num_accepted=recorder.num_accepted,
-            is_end_known=True,
+            is_end_known=is_end_known,
         )
-        return Record(t, h, (as_dual(y) if keeps_gradient else detach(y),), None, self.ts[-1] - t, drawn)
+        carry = _FreshPath(draw, t, h, self.settings["path"]) if plan.sampler.increment == "fresh" else None
+        return Record(t, h, (as_dual(y) if plan.keeps_gradient else detach(y),), carry, remaining, drawn)
+
+
+class _FreshPath:
+    """Brownian motion over one step and its halves, a function of the draw alone; shaped as another path."""
+
+    def __init__(self, draw: Draw, t: float, h: float, like: Any) -> None:
+        old = np.asarray(like(t))
+        halves = np.random.default_rng(noise_seed(draw.bits)).normal(size=(2, *old.shape)).astype(old.dtype)
+        halves = halves * math.sqrt(0.5 * abs(h))
+        self._times = np.array([t, t + 0.5 * h, t + h])
+        self._values = np.concatenate([0 * halves[:1], np.cumsum(halves, axis=0)])
+
+    def __call__(self, time: float) -> Any:
+        return self._values[np.argmin(abs(self._times - time))]
 
 
 class _Recorder:
-    """Counts evaluations and keeps the drawn steps of one solve."""
+    """Counts evaluations and keeps the drawn steps of one solve; `duration` is `None` where an event decides it."""
 
-    def __init__(self, field: Any, diffusion: Any, plan: RecordingPlan | None, start: float, end: float) -> None:
+    def __init__(
+        self, field: Any, diffusion: Any, plan: RecordingPlan | None, start: float, duration: float | None
+    ) -> None:
         self._field = field
         self.diffusion = diffusion
         self._plan = plan
         self._start = start
-        self._duration = abs(end - start)
+        self.duration = duration
+        self.covered = 0.0
         self.num_drift = 0
         self.num_diffusion = 0
         self.num_steps = 0
         self.num_accepted = 0
-        self._draws: Sequence[Draw] = ()
+        self.num_forced = 0
+        self.draws: Sequence[Draw] = ()
         if plan is not None:
             assert isinstance(plan.draws, Sequence)
-            self._draws = plan.draws
-        self.kept: list[tuple[float, float, Any] | None] = [None] * len(self._draws)
+            self.draws = plan.draws
+        self.kept: list[tuple[float, float, Any] | None] = [None] * len(self.draws)
 
     def count_drift(self, t: Any, y: Any) -> Any:
         self.num_drift += 1
@@ -113,13 +150,15 @@ class _Recorder:
         self.num_diffusion += 1
         return self.diffusion(t, y)
 
-    def observe(self, t: float, h: float, y: Any, is_accepted: bool) -> None:
+    def observe(self, t: float, h: float, y: Any, ratio: float, is_accepted: bool) -> None:
         self.num_steps += 1
         if not is_accepted:
             return
         self.num_accepted += 1
-        step = AcceptedStep(self.num_accepted, abs(t - self._start), abs(h), self._duration)
-        for place, draw in enumerate(self._draws):
+        self.num_forced += ratio > 1
+        step = AcceptedStep(self.num_accepted, abs(t - self._start), abs(h), self.duration)
+        self.covered = step.elapsed + step.size
+        for place, draw in enumerate(self.draws):
             assert self._plan is not None
             if self._plan.sampler.keep(draw, step):
                 self.kept[place] = (t, h, y)
@@ -131,12 +170,6 @@ class ReferenceAdapter(AbstractAdapter):
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
-            Capability.IMPLICIT_ODE: "the solver has no implicit method.",
-            Capability.CONTROLLED_ODE: "the solver has no controls; write them into the field.",
-            Capability.EVENTS: "the solver has no events.",
-            Capability.GENERAL_NOISE: "the solver's noise is elementwise.",
-            Capability.FRESH_INCREMENT: "the solver is given its Brownian path and makes no other.",
-            Capability.BATCHED_SAMPLES: "numpy has no vmap; leave `batched=False`.",
             Capability.CUDA: "numpy runs on the CPU.",
             Capability.JIT: "numpy is not compiled.",
             Capability.VMAP: "numpy has no vmap.",
@@ -171,7 +204,7 @@ class ReferenceAdapter(AbstractAdapter):
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
     ) -> tuple[Any, Sample]:
-        del is_batched
+        del is_batched  # numpy has no other way than one after the other
         records: Sequence[Record] = recording.records
         dtype = plain(records[0].y[0]).dtype
         zero = Dual(np.zeros((), dtype))
@@ -214,35 +247,7 @@ def _bind(native: Any, field: Any, y0: Any, ts: Any, **settings: Any) -> Referen
         msg = f"`reference` does not support {Capability.TREE_STATE.value}: {reason}"
         raise CapabilityError(msg)
     times = tuple(float(t) for t in ts)
-    return ReferenceCall(native, field, y0, times, settings, method_facts(settings.get("method", "dopri5")))
-
-
-def method_facts(method: str) -> MethodFacts:
-    """The facts of a method of the reference solver; it refuses unknown ones itself."""
-    unsupported: dict[Capability, str] = {}
-    if method not in ADAPTIVE or method in STOCHASTIC:
-        unsupported[Capability.RESTARTED_STEP] = 'only adaptive ordinary solves restart; use `local_start="step"`.'
-    if method in STOCHASTIC:
-        unsupported[Capability.STIFFNESS_ESTIMATE] = "stochastic methods have no such pair; use `ErrorEstimate()`."
-        unsupported[Capability.POINT_INSIDE_STEP] = 'inside a step the path is not known; use `at="step"`.'
-        strong = 1.0
-        # The whole step and two halves: one drift each, and one diffusion or two.
-        per_step = 3 * (3 if method == "euler_heun" else 2)
-        return MethodFacts(
-            method, 1, strong + 0.5, None, per_step, per_step, method not in ADAPTIVE, tuple(unsupported.items())
-        )
-    known = tableau(method) if method in TABLEAUS else tableau("dopri5")
-    order = TABLEAUS[method].order if method in TABLEAUS else 1
-    if not known.has_stiffness_pair:
-        unsupported[Capability.STIFFNESS_ESTIMATE] = f"`{method}` has no two stages at its end; use `dopri5`."
-    is_doubled = known.error is None
-    return MethodFacts(
-        name=method,
-        order=order,
-        error_order=float(order + is_doubled),
-        stability_interval=known.real_stability_interval if known.has_stiffness_pair else None,
-        evaluations_per_step=3 * known.num_stages - 1 if is_doubled else known.num_stages,
-        evaluations_per_advance=known.num_stages - known.is_last_stage_solution,
-        needs_tolerances=is_doubled,
-        unsupported=tuple(unsupported.items()),
-    )
+    method, path = settings.get("method", "dopri5"), settings.get("path")
+    is_general = method in STOCHASTIC and path is not None and np.shape(path(times[0])) != y0.shape
+    facts = method_facts(method, is_controlled=path is not None, is_general=is_general)
+    return ReferenceCall(native, field, y0, times, settings, facts)

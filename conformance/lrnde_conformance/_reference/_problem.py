@@ -7,7 +7,17 @@ from typing import Any, final
 import numpy as np
 
 from lrnde_conformance._reference._dual import Dual, detach, level_of, parts
-from lrnde_conformance._reference._solver import STOCHASTIC, TABLEAUS, Field, stochastic_step
+from lrnde_conformance._reference._methods import (
+    IMPLICIT,
+    STOCHASTIC,
+    TABLEAUS,
+    Field,
+    Path,
+    controlled,
+    implicit_step,
+    stochastic_step,
+    times,
+)
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
@@ -34,27 +44,36 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
     """dy = `field(t, y)` dt + `diffusion(t, y)` dW along `path`, by one step of `method`.
 
     - `rtol`, `atol`: of the call; `None` for fixed steps.
+
+    `carry` is the path of the step where that is a fresh one, else `None`.
     """
 
     method: str
     field: Field
     diffusion: Field | None
-    path: Callable[[float], Any] | None
+    path: Path | None
     rtol: Any
     atol: Any
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
-        del carry
         if self.method in STOCHASTIC:
-            return self._stochastic_step(t, h, y)
-        known = tableau(self.method)
+            path: Path | None = self.path if carry is None else carry
+            assert path is not None
+            return self._stochastic_step(t, h, y, path)
+        if self.method in IMPLICIT:
+            halved = self._halved(t, h, y)
+            whole = implicit_step(self.field, t, h, y[0])
+            return StepEstimate((halved,), (halved - whole,), (abs(detach(whole - y[0])),), None, 2.0)
+        known, problem = tableau(self.method), self._of_step(t, h)
         first = None if first_stage is None else (first_stage[0] * h,)
         take = doubled_step if known.error is None else explicit_step
-        return take(self, known, t, h, y, first)
+        return take(problem, known, t, h, y, first)
 
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
         del carry
-        return explicit_advance(self, tableau(self.method), t, h, y)
+        if self.method in IMPLICIT:
+            return (self._halved(t, h, y),)
+        return explicit_advance(self._of_step(t, h), tableau(self.method), t, h, y)
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         return (h * as_dual(self.field(t + abscissa * h, y[0])),)
@@ -83,27 +102,38 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
     def detach(self, leaves: Leaves) -> Leaves:
         return tuple(map(detach, leaves))
 
-    def _stochastic_step(self, t: Any, h: Any, y: Leaves) -> StepEstimate:
-        diffusion, path = self.diffusion, self.path
+    def _of_step(self, t: Any, h: Any) -> "ReferenceProblem":
+        """The ordinary equation that a step of a controlled one solves."""
+        if self.path is None or self.diffusion is None:
+            return self
+        field = controlled(self.field, self.diffusion, self.path, t, h)
+        return dataclasses.replace(self, field=field, diffusion=None, path=None)
+
+    def _halved(self, t: Any, h: Any, y: Leaves) -> Any:
+        middle = implicit_step(self.field, t, 0.5 * h, y[0])
+        return implicit_step(self.field, t + 0.5 * h, 0.5 * h, middle)
+
+    def _stochastic_step(self, t: Any, h: Any, y: Leaves, path: Path) -> StepEstimate:
+        diffusion = self.diffusion
         assert diffusion is not None
-        assert path is not None
         sizes: list[Leaves] = []
 
-        def noted(value: Any, factor: Any) -> Any:
-            sizes.append((as_dual(factor * value),))
+        def noted(value: Any, part: Any) -> Any:
+            sizes.append((as_dual(part),))
             return value
 
         def take(start: Any, size: Any, state: Any) -> Any:
             w = path(start + size) - path(start)
-            return stochastic_step(
-                self.method,
-                lambda time, at: noted(self.field(time, at), size),
-                lambda time, at: noted(diffusion(time, at), w),
-                start,
-                size,
-                state,
-                w,
-            )
+
+            def drift(time: Any, at: Any) -> Any:
+                value = self.field(time, at)
+                return noted(value, size * value)
+
+            def noise(time: Any, at: Any) -> Any:
+                value = as_dual(diffusion(time, at))
+                return noted(value, times(value, w))
+
+            return stochastic_step(self.method, drift, noise, start, size, state, w)
 
         middle = t + 0.5 * h
         halved = take(middle, 0.5 * h, take(t, 0.5 * h, y[0]))

@@ -15,11 +15,17 @@ from lrnde_core import (
     Recording,
     Sample,
 )
-from lrnde_torch import check_uniforms, draw_uniforms
+from lrnde_torch import (
+    OwnStepsProblem,
+    check_uniforms,
+    draw_uniforms,
+    evaluate_own_steps,
+    no_side_effects,
+    warn_if_torch_unresolved,
+)
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
-from lrnde_torchode._evaluate import evaluate_samples
 
 
 @final
@@ -56,7 +62,14 @@ class TorchodeAdapter(AbstractAdapter):
         self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
     ) -> tuple[torch.Tensor, Sample]:
         del is_batched  # refused above
-        return evaluate_samples(penalty, recording, draws)
+        problem, y0 = recording.problem, recording.records[0].y[0]
+        assert isinstance(problem, OwnStepsProblem)
+        if (None, None) in penalty.heuristic.tolerances:
+            # The line of the user's call, through the two methods of `RegularizedSolve`.
+            warn_if_torch_unresolved(problem.rtol, problem.atol, y0.dtype, stacklevel=4)
+        zero = torch.zeros((), dtype=y0.dtype, device=y0.device)
+        with no_side_effects(problem.user_field, y0.device):
+            return evaluate_own_steps(penalty, recording, draws, zero)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchodeCall)

@@ -17,7 +17,7 @@ from lrnde_torchode._methods import method_facts
 NO_TREE_STATE = "torchode takes a state of shape (batch, features). Concatenate along the features."
 
 # The submodule of each adjoint that solves forward; `AutoDiffAdjoint` does so itself.
-_FORWARD_LOOPS = {torchode.BacksolveAdjoint: "forward_adjoint", torchode.JointBacksolveAdjoint: "forward_loop"}
+_FORWARD_LOOPS = ((torchode.BacksolveAdjoint, "forward_adjoint"), (torchode.JointBacksolveAdjoint, "forward_loop"))
 
 
 def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
@@ -50,18 +50,14 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 def _read_adjoint(
     adjoint: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TorchodeCall:
-    loop_name = _FORWARD_LOOPS.get(type(adjoint))
+    loop_name = next((name for kind, name in _FORWARD_LOOPS if isinstance(adjoint, kind)), None)
     loop = adjoint if loop_name is None else getattr(adjoint, loop_name)
     y0 = _checked(inspect.signature(native).bind(*args, **kwargs).arguments["problem"].y0)
 
     def solve_with(recorder: Any) -> Any:
-        recorded = torchode.AutoDiffAdjoint(
-            loop.step_method,
-            recorder,
-            max_steps=loop.max_steps,
-            backprop_through_step_size_control=loop.backprop_through_step_size_control,
-        )
-        return _with_loop(adjoint, loop_name, recorded).solve(*args, **kwargs)
+        recorded = _with_part(loop, "step_size_controller", recorder)
+        twin = recorded if loop_name is None else _with_part(adjoint, loop_name, recorded)
+        return twin.solve(*args, **kwargs)
 
     return TorchodeCall(
         solve=functools.partial(native, *args, **kwargs),
@@ -73,13 +69,11 @@ def _read_adjoint(
     )
 
 
-def _with_loop(adjoint: Any, loop_name: str | None, loop: Any) -> Any:
-    """The same adjoint with another loop for its forward solve; the user's stays as it is."""
-    if loop_name is None:
-        return loop
-    twin = copy.copy(adjoint)
+def _with_part(module: Any, name: str, part: Any) -> Any:
+    """The same module with another submodule of this name; the user's stays as it is."""
+    twin = copy.copy(module)
     # A copied module shares the dictionary of its submodules.
-    twin.__dict__["_modules"] = {**adjoint.__dict__["_modules"], loop_name: loop}
+    twin.__dict__["_modules"] = {**module.__dict__["_modules"], name: part}
     return twin
 
 

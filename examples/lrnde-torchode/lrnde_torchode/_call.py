@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any, final
 
 import torch
-from lrnde_core import AbstractCall, Counts, DrawnStep, MethodFacts, Record, Recording, RecordingPlan, Run
+from lrnde_core import AbstractCall, Counts, DrawnStep, Leaves, MethodFacts, Record, Recording, RecordingPlan, Run
+from lrnde_torch import OwnStepsProblem, check_probes
 from torchode.step_size_controllers import rms_norm
 
 from lrnde_torchode import _methods
-from lrnde_torchode._problem import SampleProblem
 from lrnde_torchode._recorder import KeptStep, Recorder
 
 
@@ -43,19 +43,29 @@ class TorchodeCall(AbstractCall):
         records = [_record(recorder, kept) for kept in recorder.kept]
         return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
 
-    def _problem(self, recorder: Recorder) -> SampleProblem:
+    def check_probes(self, probes: Any) -> Leaves:
+        return (check_probes(probes, self.y0),)
+
+    def _problem(self, recorder: Recorder) -> OwnStepsProblem:
         tableau = _methods.tableau_of(self.step_method)
         assert tableau is not None  # refused before the solve
         has_tolerances = _methods.has_tolerances(self.controller)
         norm: Any = self.controller.norm if has_tolerances else rms_norm
-        return SampleProblem(
-            term=self.step_method.term if recorder.term is None else recorder.term,
-            args=recorder.args,
-            problem=recorder.problem,
+        term = self.step_method.term if recorder.term is None else recorder.term
+
+        def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            stats: dict[str, Any] = {}  # of our own: the solution's count the solve
+            term.init(recorder.problem, stats)
+            return term.vf(t, y, stats, recorder.args)
+
+        return OwnStepsProblem(
+            field=field,
+            user_field=getattr(term, "f", term),
             tableau=tableau,
             rtol=self.controller.rtol.item() if has_tolerances else None,
             atol=self.controller.atol.item() if has_tolerances else None,
-            batch_norm=norm,
+            error_norm=norm,
+            time_dtype=recorder.problem.time_dtype,
         )
 
 

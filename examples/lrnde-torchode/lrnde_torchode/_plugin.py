@@ -12,7 +12,12 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
         AdapterSpec(
             name="torchode",
             target="lrnde_torchode._adapter:TorchodeAdapter",
-            solves=("torchode:solve_ivp",),
+            solves=(
+                "torchode:solve_ivp",
+                "torchode:AutoDiffAdjoint.solve",
+                "torchode:BacksolveAdjoint.solve",
+                "torchode:JointBacksolveAdjoint.solve",
+            ),
             requires=("torch>=2.4", "torchode>=1.0.1,<2"),
             install="lrnde-torchode",
             api_version=(1, 0),

@@ -96,7 +96,7 @@ def test_backsolve_adjoints_give_the_same_local_gradient(adjoint_class: Any) -> 
     for each in (torchode.AutoDiffAdjoint, adjoint_class):
         parts = (torchode.Dopri5(term), _controller())
         adjoint = each(*parts) if each is torchode.AutoDiffAdjoint else each(term, *parts)
-        solve = lrnde.regularize(adjoint.solve, adapter="torchode")
+        solve = lrnde.regularize(adjoint.solve)
         bare = adjoint.solve(torchode.InitialValueProblem(y0, t_eval=times), term)
         solution, report = solve(torchode.InitialValueProblem(y0, t_eval=times), term, draw=[0.4])
         assert torch.equal(solution.ys, bare.ys)
@@ -104,6 +104,27 @@ def test_backsolve_adjoints_give_the_same_local_gradient(adjoint_class: Any) -> 
         gradient = torch.autograd.grad(report.penalty, list(field.parameters()))
         gradients.append([value for part in gradient for value in part.reshape(-1).tolist()])
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-12)
+
+
+class _CountedAdjoint(typed_torchode.BacksolveAdjoint):
+    """Somebody's own adjoint, which inherits `solve`."""
+
+
+@pytest.mark.parametrize(
+    "adjoint_class",
+    [torchode.AutoDiffAdjoint, torchode.BacksolveAdjoint, torchode.JointBacksolveAdjoint, _CountedAdjoint],
+)
+def test_adjoints_are_found_by_themselves_and_left_as_they_are(adjoint_class: Any) -> None:
+    term = torchode.ODETerm(_TimeFree(torch.nn.Linear(2, 2).double()))
+    parts = (torchode.Tsit5(term), _controller())
+    adjoint = adjoint_class(*parts) if adjoint_class is torchode.AutoDiffAdjoint else adjoint_class(term, *parts)
+    solve = lrnde.regularize(adjoint.solve)
+    name = "BacksolveAdjoint" if adjoint_class is _CountedAdjoint else adjoint_class.__name__
+    assert (solve.adapter_name, solve.solve_name) == ("torchode", f"torchode:{name}.solve")
+    before = list(adjoint.modules())
+    _, report = solve(torchode.InitialValueProblem(_Y0[:1], t_eval=_TIMES[:1]), term, draw=[0.4])
+    assert report.penalty > 0
+    assert list(adjoint.modules()) == before
 
 
 class _TimeFree(torch.nn.Module):
@@ -154,6 +175,20 @@ def test_times_and_states_may_differ_in_dtype() -> None:
         assert report.penalty.dtype == torch.float32
 
 
+def test_probes_are_those_of_the_whole_batch() -> None:
+    heuristic = lrnde.JacobianNorm(at="step")
+    penalties = [_solve(_Field(), heuristic, probes=probes)[1].penalty.item() for probes in (_Y0, 2 * _Y0)]
+    assert penalties[1] == pytest.approx(4 * penalties[0], rel=1e-12)
+    term = torchode.ODETerm(_TimeFree(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh()).double()))
+    solve = lrnde.regularize(
+        torchode.JointBacksolveAdjoint(term, torchode.Tsit5(term), _controller()).solve, heuristic=heuristic
+    )
+    problem = torchode.InitialValueProblem(_Y0, t_eval=torch.tensor([[0.0, 1.0]]).double().expand(3, -1))
+    assert solve(problem, term, draw=[0.4], probes=_Y0)[1].penalty > 0
+    with pytest.raises(lrnde.InputError, match="like the state"):
+        solve(problem, term, draw=[0.4], probes=_Y0[:1])
+
+
 def test_the_full_gradient_reaches_the_initial_state() -> None:
     y0 = _Y0.clone().requires_grad_()
     _, report = _solve(_Field(), lrnde.ErrorEstimate(), gradient="full", y0=y0)
@@ -165,7 +200,7 @@ def test_what_torchode_can_not_do_is_refused_with_a_reason() -> None:
     method = torchode.Dopri5(torchode.ODETerm(_Field()))
     adjoint = torchode.AutoDiffAdjoint(method, torchode.FixedStepController())
     problem = torchode.InitialValueProblem(_Y0, t_eval=_TIMES)
-    solve = lrnde.regularize(adjoint.solve, adapter="torchode", heuristic=lrnde.ErrorEstimate())
+    solve = lrnde.regularize(adjoint.solve, heuristic=lrnde.ErrorEstimate())
     with pytest.raises(lrnde.CapabilityError, match="takes fixed steps and has no tolerance"):
         solve(problem, draw=[0.5], dt0=0.1 * torch.ones(3, dtype=torch.float64))
     with pytest.raises(lrnde.CapabilityError, match="Concatenate along the features"):

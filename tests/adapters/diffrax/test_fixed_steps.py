@@ -152,7 +152,7 @@ def test_heuristics_of_a_point_need_no_tolerances(noise):
     _, report = regularized(*arguments, draw=[0.0])
     # At t = 0 the second derivative of sin(3 t) - a y along the drift is 3 + a^2 y.
     np.testing.assert_allclose(report.penalty, np.mean((3 + 0.8**2 * problems.Y0) ** 2), rtol=1e-12)
-    assert report.nfe_extra == 2
+    assert report.nfe_extra == 1
 
 
 def test_restarts_and_missing_tolerances_are_refused(term, y0, shift):

@@ -189,6 +189,7 @@ def test_extra_evaluations_are_counted_exactly(method: str, gradient: Any) -> No
         lrnde.TaylorDerivative(2),
         lrnde.TaylorDerivative(3, at="step"),
         lrnde.ErrorEstimate(1e-3, 1e-3) + 0.5 * lrnde.TaylorDerivative(2),
+        lrnde.KineticEnergy() + lrnde.JacobianNorm(mode="jvp") + lrnde.JacobianNorm(at="step"),
     ]
     samplers: list[Any] = [lrnde.UniformTime(), lrnde.UniformStep()]
     if method in ADAPTIVE:

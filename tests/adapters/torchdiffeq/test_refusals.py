@@ -101,7 +101,8 @@ def test_state_of_another_type_is_refused() -> None:
         lrnde.regularize(odeint)(_field(), [_Y0], _TIMES)
 
 
-def test_operation_without_a_second_derivative_is_named_with_what_works() -> None:
+@pytest.mark.parametrize("name", ["taylor_derivative", "jacobian_norm"])
+def test_operation_without_a_second_derivative_is_named_with_what_works(name: str) -> None:
     class Once(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
@@ -118,7 +119,7 @@ def test_operation_without_a_second_derivative_is_named_with_what_works() -> Non
         return Once.apply(y)  # type: ignore[return-value]
 
     with pytest.raises(lrnde.CapabilityError, match=r"can not differentiate again.*`PredictedSteps\(\)`"):
-        lrnde.regularize(odeint)(field, _Y0, _TIMES, **_SETTINGS)
+        lrnde.regularize(odeint, heuristic=name)(field, _Y0, _TIMES, **_SETTINGS)
     _, report = lrnde.regularize(odeint, heuristic="error_estimate")(field, _Y0, _TIMES, **_SETTINGS)
     assert report.nfe_extra == 7
 

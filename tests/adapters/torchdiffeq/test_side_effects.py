@@ -15,7 +15,7 @@ from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoi
 _TIMES = torch.tensor([0.0, 1.0])
 _Y0 = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
 _SETTINGS = {"rtol": 1e-2, "atol": 1e-2}
-_HEURISTICS: list[Any] = [lrnde.TaylorDerivative(2), lrnde.ErrorEstimate()]
+_HEURISTICS: list[Any] = [lrnde.TaylorDerivative(2), lrnde.ErrorEstimate(), lrnde.JacobianNorm()]
 
 
 class _Stateful(torch.nn.Module):

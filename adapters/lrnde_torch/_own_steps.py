@@ -1,10 +1,11 @@
-"""One step of one sample as the core takes it, evaluated for the whole batch at once."""
+"""The local step of a batch whose members take steps of their own, each with its time, size and error norm."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, final
 
 import torch
+
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
@@ -15,15 +16,15 @@ from lrnde_core import (
     explicit_advance,
     explicit_step,
 )
-from lrnde_torch import derivative_by_two_backwards
+from lrnde_torch._derivative import directional_derivative, transposed_product
 
 Tensor = torch.Tensor
 
 
 class _OverTheBatch(torch.autograd.Function):
-    """Under `torch.func.vmap` over the samples, calls a function once, with the tensors of all of them.
+    """Under `torch.func.vmap` over the members of a batch, calls a function once, with the tensors of all of them.
 
-    The core's formulas are of one sample, with scalar time and step size. A field is of the batch: it may normalise
+    The core's formulas are of one member, with scalar time and step size. A field is of the batch: it may normalise
     over it, or hold a context of its shape. So the formulas run under `vmap`, and here they leave it.
     """
 
@@ -46,22 +47,28 @@ class _OverTheBatch(torch.autograd.Function):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class SampleProblem(AbstractLocalProblem, AbstractStages):
-    """The local problem of one sample, under `torch.func.vmap` over the batch.
+class OwnStepsProblem(AbstractLocalProblem, AbstractStages):
+    """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method and steps of each member's own.
 
-    - `term`, `args`, `problem`: the equation, as torchode solved it. `tableau`: of the method.
-    - `rtol`, `atol`: the controller's, `None` if it has none. `batch_norm`: its norm, of each row of a batch.
-    - `are_finite`: whether each evaluation was finite, in every sample.
+    For `evaluate_own_steps`, which takes it through `torch.func.vmap` over the batch. The field is evaluated for the
+    whole batch at once all the same, as in the solve.
+
+    - `field`: takes times of shape `(batch,)` and `time_dtype`, and states of shape `(batch, *state)`. `user_field`:
+      what the user gave, which may be a module with buffers.
+    - `tableau`: of the method; without an embedded error estimate, steps are doubled.
+    - `rtol`, `atol`: scalars, or tensors that broadcast against the state of one member; `None` for fixed steps.
+    - `error_norm`: the user's norm of each member: of a tensor of shape `(batch, *state)`, with shape `(batch,)`.
+    - `are_finite`: of each evaluation, whether it was finite for every member.
     """
 
-    term: Any
-    args: Any
-    problem: Any
+    field: Callable[[Tensor, Tensor], Tensor]
+    user_field: Any
     tableau: ExplicitTableau
     rtol: Any
     atol: Any
-    batch_norm: Callable[[Tensor], Tensor]
-    are_finite: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
+    error_norm: Callable[[Tensor], Tensor]
+    time_dtype: torch.dtype
+    are_finite: list[Tensor] = dataclasses.field(default_factory=list[Tensor], init=False)
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         del carry
@@ -81,7 +88,7 @@ class SampleProblem(AbstractLocalProblem, AbstractStages):
         total = y[0]
         for weight, (increment,) in zip(weights, increments, strict=False):
             if weight != 0:
-                total = total + weight * increment
+                total = torch.add(total, increment, alpha=weight)
         return (total,)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
@@ -89,30 +96,28 @@ class SampleProblem(AbstractLocalProblem, AbstractStages):
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         def differentiate(t: Tensor, y: Tensor, dy: Tensor) -> Tensor:
-            return _differentiate(lambda time, state: function(time, (state,))[0], t, y, dt, dy)
+            return directional_derivative(lambda time, state: function(time, (state,))[0], t, y, dt, dy)
 
         return (self._on_batch(differentiate, t, y[0], dy[0]),)
 
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        def multiply(t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:
+            return transposed_product(lambda time, state: function(time, (state,))[0], t, y, cotangent)
+
+        return (self._on_batch(multiply, t, y[0], cotangent[0]),)
+
     def norm(self, leaves: Leaves) -> Any:
-        return self.batch_norm(leaves[0][None])[0]
+        return self.error_norm(leaves[0][None])[0]
 
     def detach(self, leaves: Leaves) -> Leaves:
         return tuple(leaf.detach() for leaf in leaves)
 
     def _on_batch(self, function: Callable[..., Tensor], t: Tensor, y: Tensor, *more: Tensor) -> Tensor:
-        t = t.to(self.problem.time_dtype)
-        # Within a derivative we are with the batch already.
-        return function(t, y, *more) if y.ndim == 2 else _OverTheBatch.apply(function, t, y, *more)
+        t = t.to(self.time_dtype)
+        # Within a derivative we are with the batch already, and times have its shape.
+        return function(t, y, *more) if t.ndim == 1 else _OverTheBatch.apply(function, t, y, *more)
 
     def _evaluate(self, t: Tensor, y: Tensor) -> Tensor:
-        stats: dict[str, Any] = {}  # of our own: the solution's count the solve
-        self.term.init(self.problem, stats)
-        derivative = self.term.vf(t, y, stats, self.args)
+        derivative = self.field(t, y)
         self.are_finite.append(derivative.detach().isfinite().all())
         return derivative
-
-
-def _differentiate(function: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    if torch.is_inference_mode_enabled():  # there is no backward pass
-        return torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
-    return derivative_by_two_backwards(function, t, y, dt, dy)

@@ -1,0 +1,103 @@
+r"""Derivatives along a solution by Taylor series.
+
+With $y = \sum_k y_k s^k$ for the time s since some t, the equation says $(k + 1) y_{k+1} = f_k$, and $f_k$ needs no
+more than $y_0, \dots, y_k$. So the field is traced once, and its operations are gone through once for each coefficient:
+what was computed for the lower ones stays. The cost is that of about one evaluation for each order, where nested
+derivatives cost nearly twice as much with each order, and `jax.experimental.jet`, which takes whole series, begins anew
+for each (benchmarks/heuristic_cost.py). `jet` also leaves out custom derivatives, and is wrong for some powers.
+
+The operations that neural networks are made of have a rule here. For any other (custom derivatives, loops, branches)
+its own coefficients are found by nested forward-mode derivatives, so that its own rule of differentiation is kept.
+
+Source: Griewank and Walther, "Evaluating Derivatives", chapter 13; for the derivatives of solutions also Kelly et al.,
+NeurIPS 2020, who take them by `jet`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Literal
+
+from lrnde_core import Leaves
+from lrnde_jax._series_rules import RULES, STEPS, Series, by_nested_derivatives
+
+
+def solution_derivative(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> Leaves:
+    r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution of dy/dt = `field(t, y)` through `(t, y)`.
+
+    One call of `field`, whatever the order.
+
+    - `order`: K, at least 1. `y`: leaves of real floating-point dtypes; `field` returns leaves of the same shapes.
+
+    Differentiable forward and backward, like `field` itself.
+    """
+    program = jax.make_jaxpr(lambda t, y: tuple(field(t, y)))(t, y)
+    time = Series(t, is_constant=False)
+    time.coefficients += [jnp.ones_like(t)] + [None] * order
+    states = [Series(leaf, is_constant=False) for leaf in y]
+    sweeps: list[Callable[[int], None]] = []
+    slopes = _expand(program.jaxpr, program.consts, [time, *states], sweeps)
+    for k in range(order):
+        if k > 0:
+            for sweep in sweeps:
+                sweep(k)
+        for state, slope in zip(states, slopes, strict=True):
+            coefficient = slope.at(k)
+            state.coefficients.append(None if coefficient is None else coefficient.astype(state.dtype) / (k + 1))
+    coefficients = [state.at(order) for state in states]
+    return tuple(
+        jnp.zeros_like(leaf) if coefficient is None else math.factorial(order) * coefficient
+        for leaf, coefficient in zip(y, coefficients, strict=True)
+    )
+
+
+def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
+    """The series that a program makes of `inputs`, with their first coefficients; `sweeps` find the further ones."""
+    known = {variable: Series(value, is_constant=True) for variable, value in zip(jaxpr.constvars, consts, strict=True)}
+    known |= dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def read(atom: Any) -> Series:
+        return Series(atom.val, is_constant=True) if isinstance(atom, Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        operands = [read(atom) for atom in equation.invars]
+        if equation.primitive.name in ("jit", "pjit"):
+            inner = equation.params["jaxpr"]
+            results = _expand(inner.jaxpr, inner.consts, operands, sweeps)
+        else:
+            results = _apply(equation, operands, sweeps)
+        known |= dict(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _apply(equation: Any, operands: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
+    def bind(values: list[Any]) -> list[Any]:
+        bound = equation.primitive.get_bind_params(equation.params)
+        # A pair before JAX 0.9.2; to be simplified when that is required.
+        functions, params = bound if isinstance(bound, tuple) else ((), bound)
+        result = equation.primitive.bind(*functions, *values, **params)
+        return list(result) if equation.primitive.multiple_results else [result]
+
+    name = equation.primitive.name
+    is_constant = name in STEPS or all(operand.is_constant for operand in operands)
+    results = [
+        Series(value, is_constant=is_constant or not jnp.issubdtype(jnp.result_type(value), jnp.inexact))
+        for value in bind([operand.at(0) for operand in operands])
+    ]
+    moving = [result for result in results if not result.is_constant]
+    if not moving:
+        return results
+    is_square = name == "integer_pow" and equation.params["y"] == 2
+    rule = RULES.get("square" if is_square else name, by_nested_derivatives)
+    coefficients_at = rule(operands, results, bind)
+
+    def sweep(k: int) -> None:
+        coefficients = coefficients_at(k)
+        for result, coefficient in zip(results, coefficients, strict=True):
+            result.coefficients.append(coefficient)
+
+    sweeps.append(sweep)
+    return results

@@ -1,0 +1,87 @@
+"""Laws 3 and 13 for batches: of samples that are evaluated together, and of states that take steps of their own."""
+
+from typing import Any
+
+import numpy as np
+
+from lrnde_conformance._check import check
+from lrnde_conformance._checks._cases import costs, unless_lean
+from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._designs import trajectory
+from lrnde_conformance._problems import network
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+_DRAWS = (0.83, 0.05, 0.41)
+_SCALES = (0.2, 1.0, 3.0)
+
+
+def _cost_cases(subject: Subject) -> list[str]:
+    names = costs(subject, subject.main_method)
+    return names[:1] if subject.backend.is_compiled else names
+
+
+@check(
+    "penalty.batched",
+    law=3,
+    needs=[Capability.BATCHED_SAMPLES, Capability.UNIFORM_TIME, Capability.FLOAT64],
+    cases=unless_lean(_cost_cases),
+    hint="map `penalty(problem, draw, record)` over the samples, or declare it unsupported",
+)
+def penalty_batched(subject: Subject, case: str) -> None:
+    """With `batched=True` penalty, gradient and samples are those of one sample after the other."""
+    apart = trajectory(subject, subject.main_method, case).but(draws=_DRAWS)
+    one, together = subject.measure(apart), subject.measure(apart.but(is_batched=True))
+    cause = "a sample sees the record of another, or something is shared by the batch of samples that is not"
+    hint = "compare the terms of each sample with `batched` and without"
+    what = f"The penalty ({case}) with `batched=True`"
+    assert_close(what, together.penalty, one.penalty, rtol=1e-9, atol=0.0, cause=cause, hint=hint)
+    for name in ("t", "h", "weight", "error_ratio", "stiffness"):
+        got, expected = getattr(together, name), getattr(one, name)
+        if expected is not None:
+            what = f"`report.sample.{name}` with `batched=True`"
+            assert_close(what, got, expected, rtol=1e-9, atol=0.0, cause=cause, hint=hint)
+    for name, expected in one.gradient.items():
+        what = f"The gradient with respect to `{name}` with `batched=True`"
+        assert_close(what, together.gradient[name], expected, rtol=1e-9, atol=1e-12, cause=cause, hint=hint)
+
+
+@check(
+    "shape.own-steps",
+    law=13,
+    needs=[Capability.UNIFORM_TIME, Capability.FLOAT64],
+    cases=lambda subject: [] if subject.driver.shares_steps else costs(subject, subject.main_method),
+    hint="choose for each state of the batch with `where`; report samples of shape (num_samples, batch)",
+)
+def shape_own_steps(subject: Subject, case: str) -> None:
+    """Where states of a batch take steps of their own, each has the penalty, sample and counts that it has alone."""
+    problem = subject.remember("batch", lambda: _uneven(network(batch=len(_SCALES))))
+    experiment = trajectory(subject, subject.main_method, case).but(problem=problem, draws=_DRAWS[:2])
+    rows = [problem.moved(y0=problem.y0[place : place + 1]) for place in range(len(_SCALES))]
+    alone = [subject.measure(experiment.but(problem=row)) for row in rows]
+    together = subject.measure(experiment)
+    _, report = subject.solve(experiment)
+    to_numpy = subject.backend.to_numpy
+    cause = "steps, counts or the kept step are those of another state of the batch, or of all of them together"
+    hint = "compare the sample of each state with that of a solve of it alone"
+
+    def compare(what: str, got: Any, expected: Any) -> None:
+        what = f"{what[0].upper()}{what[1:]} of a batch whose states take steps of their own"
+        assert_close(what, got, expected, rtol=1e-8, atol=1e-12, cause=cause, hint=hint)
+
+    compare("the solution", together.states, np.concatenate([each.states for each in alone], axis=1))
+    compare("the penalty, a mean,", together.penalty, np.mean([each.penalty for each in alone]))
+    for name in ("t", "h", "weight", "error_ratio"):
+        if getattr(alone[0], name) is not None:
+            expected = np.stack([getattr(each, name) for each in alone], axis=1)
+            compare(f"`report.sample.{name}`", to_numpy(getattr(report.sample, name)), expected)
+    for name in ("num_steps", "num_accepted", "num_rejected"):
+        compare(f"`report.{name}`", to_numpy(getattr(report, name)), [getattr(each, name) for each in alone])
+    for name in problem.parameters:
+        expected = np.mean([each.gradient[name] for each in alone], axis=0)
+        compare(f"the gradient of the penalty with respect to `{name}`", together.gradient[name], expected)
+
+
+def _uneven(problem: Any) -> Any:
+    """States of such different size that they need other steps."""
+    return problem.moved(y0=np.array(_SCALES)[:, None] * problem.y0)

@@ -1,0 +1,72 @@
+"""What is known of the methods of the reference solver."""
+
+from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT, STOCHASTIC, TABLEAUS, WITH_MEMORY
+from lrnde_conformance._reference._problem import tableau
+from lrnde_core import Capability, MethodFacts
+
+_CONTROLLED = "the field of a controlled equation is not dy/dt; write the control's derivative into the field."
+
+
+def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> MethodFacts:
+    """The facts of a method of the reference solver; it refuses unknown ones itself.
+
+    - `is_controlled`: whether a path drives the equation. `is_general`: whether its noise is not elementwise.
+    """
+    if method in STOCHASTIC:
+        return _stochastic(method, is_general=is_general)
+    unsupported = {Capability.FRESH_INCREMENT: 'no noise drives the equation; use `increment="path"`.'}
+    if method not in ADAPTIVE:
+        unsupported[Capability.RESTARTED_STEP] = 'only adaptive solves restart; use `local_start="step"`.'
+    if method in IMPLICIT:
+        unsupported[Capability.STIFFNESS_ESTIMATE] = "it has no two stages at its end; use `dopri5`."
+        unsupported[Capability.RESTARTED_STEP] = "it has no first stage to be given; use `dopri5`."
+        return MethodFacts(method, 1, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(unsupported))
+    if method in WITH_MEMORY:
+        memory = f"a step of `{method}` depends on the one before, so it can not be taken alone; use `rk4`."
+        asked = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT)
+        return MethodFacts(
+            method, 2, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(dict.fromkeys(asked, memory))
+        )
+    if is_controlled:
+        unsupported |= dict.fromkeys((Capability.POINT_HEURISTICS, Capability.RESTARTED_STEP), _CONTROLLED)
+    known = tableau(method) if method in TABLEAUS else tableau("dopri5")
+    order = TABLEAUS[method].order if method in TABLEAUS else 1
+    if not known.has_stiffness_pair:
+        unsupported[Capability.STIFFNESS_ESTIMATE] = f"`{method}` has no two stages at its end; use `dopri5`."
+    is_doubled = known.error is None
+    return MethodFacts(
+        name=method,
+        order=order,
+        error_order=float(order + is_doubled),
+        stability_interval=known.real_stability_interval if known.has_stiffness_pair else None,
+        evaluations_per_step=3 * known.num_stages - 1 if is_doubled else known.num_stages,
+        evaluations_per_advance=known.num_stages - known.is_last_stage_solution,
+        needs_tolerances=is_doubled,
+        unsupported=_pairs(unsupported),
+    )
+
+
+def _stochastic(method: str, *, is_general: bool) -> MethodFacts:
+    unsupported = {
+        Capability.RESTARTED_STEP: 'only ordinary solves restart; use `local_start="step"`.',
+        Capability.STIFFNESS_ESTIMATE: "stochastic methods have no such pair; use `ErrorEstimate()`.",
+        Capability.POINT_INSIDE_STEP: 'inside a step the path is not known; use `at="step"`.',
+    }
+    strong = 0.5 if is_general else 1.0
+    # The whole step and two halves: one drift each, and one diffusion or two.
+    per_step = 3 * (3 if method == "euler_heun" else 2)
+    return MethodFacts(
+        method,
+        1,
+        strong + 0.5,
+        None,
+        per_step,
+        per_step,
+        needs_tolerances=method not in ADAPTIVE,
+        unsupported=_pairs(unsupported),
+        is_stochastic=True,
+    )
+
+
+def _pairs(reasons: dict[Capability, str]) -> tuple[tuple[Capability, str], ...]:
+    return tuple(reasons.items())

@@ -1,0 +1,75 @@
+"""Paths to solver calls, and whether a callable is the one that a path names.
+
+A path is `"package.module:function"`, or `"package.module:Class.method"` for solvers that are objects.
+"""
+
+import functools
+import importlib
+import inspect
+import operator
+import sys
+from typing import Any
+
+
+def is_path(path: str) -> bool:
+    """Whether it has the form of one."""
+    parts = path.split(":")
+    return len(parts) == 2 and all(name.isidentifier() for part in parts for name in part.split("."))
+
+
+def import_path(path: str) -> Any:
+    """The object at `path`, importing the module. Raises `ImportError` or `AttributeError`."""
+    module, _, names = path.partition(":")
+    return operator.attrgetter(names)(importlib.import_module(module))
+
+
+def resolve_imported(path: str) -> Any:
+    """The object at `path` if its module is imported already, else `None`."""
+    module, _, names = path.partition(":")
+    return _resolve(module, names.split("."))
+
+
+def is_named(solve: Any, path: str) -> bool:
+    """Whether `path` names this callable, by identity; a method must be bound to an object of the class in the path.
+
+    So a subclass that inherits the method has it too, and one that overrides it has not. Only looks into modules that
+    are imported already: a solver that the user holds has been imported.
+    """
+    named, owner, is_bound_method = _named(path)
+    if not is_bound_method:
+        return named is solve
+    method = split_method(solve)
+    if method is None:
+        return False
+    function, holder = method
+    holder_class = holder if isinstance(holder, type) else type(holder)
+    return getattr(named, "__func__", named) is function and issubclass(holder_class, owner)
+
+
+def is_unbound(solve: Any, path: str) -> bool:
+    """Whether this is the method that `path` names, without an object that it is bound to."""
+    named, _, is_bound_method = _named(path)
+    return is_bound_method and named is solve
+
+
+def split_method(solve: Any) -> tuple[Any, Any] | None:
+    """The function of a bound method and the object it is bound to; `None` for other callables.
+
+    By the attributes that Python documents, for equinox has a type of its own for the methods of its modules.
+    """
+    function, holder = getattr(solve, "__func__", None), getattr(solve, "__self__", None)
+    return None if function is None or holder is None else (function, holder)
+
+
+def _named(path: str) -> tuple[Any, Any, bool]:
+    """What stands at a path, what it is a member of, and whether it is a method that is called with its object."""
+    module, _, names = path.partition(":")
+    *owners, name = names.split(".")
+    owner = _resolve(module, owners)
+    named = getattr(owner, name, None)
+    is_method = isinstance(owner, type) and named is not None
+    return named, owner, is_method and not isinstance(inspect.getattr_static(owner, name), staticmethod)
+
+
+def _resolve(module: str, names: list[str]) -> Any:
+    return functools.reduce(lambda owner, name: getattr(owner, name, None), names, sys.modules.get(module))

@@ -1,0 +1,97 @@
+"""One step of an explicit Runge--Kutta method, on the two operations that a backend has for it."""
+
+import abc
+import functools
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from lrnde_core._local import Leaves, StepEstimate
+from lrnde_core._tableau import ExplicitTableau
+
+
+class AbstractStages(abc.ABC):
+    """The two backend operations of an explicit Runge--Kutta step, for `explicit_step`."""
+
+    @abc.abstractmethod
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        """h f(t + abscissa h, y): one evaluation of the vector field."""
+
+    @abc.abstractmethod
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        """y + sum_j weights[j] increments[j], leaf by leaf; zero weights are skipped."""
+
+
+def explicit_step(
+    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
+) -> StepEstimate:
+    """Take one step of an explicit Runge--Kutta method: `num_stages` evaluations, one fewer with `first_increment`."""
+    increments = [stages.increment(t, h, 0.0, y) if first_increment is None else first_increment]
+    stage_states = [y]
+    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
+        stage_states.append(stages.combine(y, row, increments))
+        increments.append(stages.increment(t, h, abscissa, stage_states[-1]))
+    return read_stages(stages, tableau, y, increments, stage_states)
+
+
+def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
+    """The solution of `explicit_step` alone: one evaluation fewer where the last stage only serves the error."""
+    increments = [stages.increment(t, h, 0.0, y)]
+    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
+        state = stages.combine(y, row, increments)
+        if tableau.is_last_stage_solution and len(increments) == tableau.num_stages - 1:
+            return state
+        increments.append(stages.increment(t, h, abscissa, state))
+    return stages.combine(y, tableau.b, increments)
+
+
+def doubled_step(
+    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
+) -> StepEstimate:
+    """Take a step whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
+
+    The solution is that of the halves, as in every library that doubles steps.
+
+    Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, without
+    extrapolation.
+    """
+    first = stages.increment(t, h, 0.0, y) if first_increment is None else first_increment
+    whole = explicit_step(stages, tableau, t, h, y, first)
+    middle = explicit_step(stages, tableau, t, 0.5 * h, y, tuple(0.5 * leaf for leaf in first))
+    end = explicit_step(stages, tableau, t + 0.5 * h, 0.5 * h, middle.y1, None)
+    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None, 2.0)
+
+
+def read_stages(
+    stages: AbstractStages,
+    tableau: ExplicitTableau,
+    y: Leaves,
+    increments: list[Leaves],
+    stage_states: list[Leaves],
+) -> StepEstimate:
+    """Read solution, error estimate, magnitude and stiffness pair off the stages of an explicit Runge--Kutta step."""
+    y1 = stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
+    error, rounding_factor = None, 1.0
+    if tableau.error is not None:
+        rounding_factor = sum(abs(weight) for weight in tableau.error)
+        xp = array_namespace(*y)
+        error = stages.combine(tuple(xp.zeros_like(leaf) for leaf in y), tableau.error, increments)
+    stage_difference = None
+    if tableau.has_stiffness_pair:
+        stage_difference = (
+            _subtract(increments[-1], increments[-2]),
+            _subtract(stage_states[-1], stage_states[-2]),
+        )
+    return StepEstimate(y1, error, largest_magnitude(increments), stage_difference, rounding_factor)
+
+
+def largest_magnitude(increments: list[Leaves]) -> Leaves:
+    """The elementwise maximum of abs over several state-shaped tuples."""
+    xp = array_namespace(*increments[0])
+    return tuple(
+        functools.reduce(xp.maximum, (xp.abs(leaf) for leaf in leaves)) for leaves in zip(*increments, strict=True)
+    )
+
+
+def _subtract(left: Leaves, right: Leaves) -> Leaves:
+    return tuple(a - b for a, b in zip(left, right, strict=True))

@@ -1,0 +1,477 @@
+"""Kinetic energy, Jacobian norm and Taylor derivatives on two backends, against dense Jacobians and sympy."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import diffrax
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import lineax
+import numpy as np
+import pytest
+import scipy.integrate
+import sympy
+import torch
+import torchdiffeq  # pyright: ignore[reportMissingTypeStubs]
+import torchsde
+
+import lrnde_core as lrnde
+from tests.adapters.torchdiffeq.problems import DOPRI5
+
+_SIZE = 6
+_RANDOM = np.random.default_rng(3)
+_WEIGHTS = {"inner": _RANDOM.normal(size=(_SIZE, 6)), "shift": _RANDOM.normal(size=6), "outer": _RANDOM.normal(size=6)}
+_Y0 = _RANDOM.normal(size=_SIZE)
+_PROBE = _RANDOM.normal(size=_SIZE)
+# One step, there and back.
+_FORWARD, _BACKWARD = (0.1, 0.3), (0.3, 0.1)
+
+_HEURISTICS: dict[str, Any] = {
+    "kinetic, rnode": lrnde.KineticEnergy(),
+    "kinetic, taynode": lrnde.KineticEnergy("taynode"),
+    "jacobian, vjp": lrnde.JacobianNorm(),
+    "jacobian, jvp": lrnde.JacobianNorm("rademacher", "jvp"),
+    "sum": lrnde.KineticEnergy() + 0.1 * lrnde.JacobianNorm(),
+}
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+# The equation dx/dt = outer * tanh(inner x + shift sin(3 t)) of a vector, its Jacobian, and what is penalised.
+
+
+def _field(weights: Any, t: float, x: Any) -> Any:
+    return weights["outer"] * np.tanh(weights["inner"] @ x + weights["shift"] * np.sin(3 * t))
+
+
+def _jacobian(weights: Any, t: float, x: Any) -> Any:
+    inside = weights["inner"] @ x + weights["shift"] * np.sin(3 * t)
+    return (weights["outer"] / np.cosh(inside) ** 2)[:, None] * weights["inner"]
+
+
+def _density(name: str, weights: Any, t: float, x: Any, probe: Any) -> float:
+    velocity, jacobian = _field(weights, t, x), _jacobian(weights, t, x)
+    return {
+        "kinetic, rnode": 0.5 * np.mean(velocity**2),
+        "kinetic, taynode": np.mean(velocity**2),
+        "jacobian, vjp": np.mean((probe @ jacobian) ** 2),
+        "jacobian, jvp": np.mean((jacobian @ probe) ** 2),
+        "sum": 0.5 * np.mean(velocity**2) + 0.1 * np.mean((probe @ jacobian) ** 2),
+    }[name]
+
+
+def _by_one_step(name: str, weights: Any, span: tuple[float, float], draw: float) -> float:
+    """The penalty of a solve of one step: the length of the solve times the density at the drawn time."""
+    start, end = span
+    t = start + draw * (end - start)
+    x = DOPRI5.solve(lambda t, x: _field(weights, t, x), start, t - start, _Y0)
+    return abs(end - start) * _density(name, weights, t, x, _PROBE)
+
+
+# The same equation as the solvers take it, for a vector or for a state of several arrays.
+
+
+def _tree(x: Any, kind: str) -> Any:
+    return {"vector": x, "tuple": (x[:4].reshape(2, 2), x[4:]), "dict": {"a": x[:4].reshape(2, 2), "b": x[4:]}}[kind]
+
+
+def _vector(concatenate: Callable[..., Any], tree: Any, kind: str) -> Any:
+    leaves = {"vector": lambda: (tree,), "tuple": lambda: tree, "dict": lambda: (tree["a"], tree["b"])}[kind]()
+    return concatenate([leaf.reshape(-1) for leaf in leaves])
+
+
+def _by_torchdiffeq(
+    heuristic: Any, span: Any, draws: list[float], kind: str = "vector", *, probe: Any = None, **how: Any
+) -> tuple[lrnde.Report, dict[str, Any]]:
+    weights = {name: torch.tensor(value, requires_grad=True) for name, value in _WEIGHTS.items()}
+
+    def field(t: Any, y: Any) -> Any:
+        x = _vector(torch.cat, y, kind)
+        return _tree(weights["outer"] * torch.tanh(weights["inner"] @ x + weights["shift"] * torch.sin(3 * t)), kind)
+
+    settings: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2, "options": {"first_step": 0.2}, **how.pop("settings", {})}
+    solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic=heuristic, num_samples=len(draws), **how)
+    probes = {} if probe is None else {"probes": _tree(torch.tensor(probe), kind)}
+    times = torch.tensor(span, dtype=torch.float64)
+    _, report = solve(field, _tree(torch.tensor(_Y0), kind), times, draw=draws, **probes, **settings)
+    gradients = torch.autograd.grad(report.penalty, list(weights.values()), materialize_grads=True, allow_unused=True)
+    return report, dict(zip(weights, [gradient.numpy() for gradient in gradients], strict=True))
+
+
+def _by_diffrax(
+    heuristic: Any, span: Any, draws: list[float], kind: str = "vector", *, probe: Any = None, **how: Any
+) -> tuple[lrnde.Report, dict[str, Any]]:
+    def field(t: Any, y: Any, weights: Any) -> Any:
+        x = _vector(jnp.concatenate, y, kind)
+        return _tree(weights["outer"] * jnp.tanh(weights["inner"] @ x + weights["shift"] * jnp.sin(3 * t)), kind)
+
+    tolerance = how.pop("tolerance", 1e-2)
+    solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic, num_samples=len(draws), **how)
+    probes = {} if probe is None else {"probes": _tree(jnp.asarray(probe), kind)}
+
+    @jax.jit
+    def penalty(weights: Any, draws: Any) -> Any:
+        _, report = solve(
+            diffrax.ODETerm(field),
+            diffrax.Dopri5(),
+            *span,
+            None if tolerance < 1e-2 else span[1] - span[0],
+            _tree(jnp.asarray(_Y0), kind),
+            weights,
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+            draw=draws,
+            **probes,
+        )
+        return report.penalty, report
+
+    weights = {name: jnp.asarray(value) for name, value in _WEIGHTS.items()}
+    gradients, report = jax.jit(jax.grad(penalty, has_aux=True))(weights, jnp.asarray(draws))
+    return report, {name: np.asarray(gradient) for name, gradient in gradients.items()}
+
+
+_BACKENDS = {"torchdiffeq": _by_torchdiffeq, "diffrax": _by_diffrax}
+
+
+def _by_finite_differences(name: str, weight: str, span: tuple[float, float], draw: float) -> Any:
+    gradient = np.zeros_like(_WEIGHTS[weight])
+    for index in np.ndindex(gradient.shape):
+        shift = np.zeros_like(gradient)
+        shift[index] = 1e-5
+        upper, lower = ({**_WEIGHTS, weight: _WEIGHTS[weight] + sign * shift} for sign in (1, -1))
+        gradient[index] = (_by_one_step(name, upper, span, draw) - _by_one_step(name, lower, span, draw)) / 2e-5
+    return gradient
+
+
+@pytest.mark.parametrize(("name", "span"), [*((name, _FORWARD) for name in _HEURISTICS), ("sum", _BACKWARD)], ids=str)
+@pytest.mark.parametrize("backend", list(_BACKENDS))
+def test_value_and_gradient_are_those_of_the_dense_jacobian(backend: str, name: str, span: tuple[float, float]) -> None:
+    report, gradients = _BACKENDS[backend](_HEURISTICS[name], span, [0.4], probe=_probe_for(name))
+    assert report.num_accepted == 1
+    assert report.penalty.item() == pytest.approx(_by_one_step(name, _WEIGHTS, span, 0.4), rel=1e-10)
+    for weight, gradient in gradients.items():
+        expected = _by_finite_differences(name, weight, span, 0.4)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+def _probe_for(name: str) -> Any:
+    return None if name.startswith("kinetic") else _PROBE
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "how"),
+    [
+        ("torchdiffeq", "tuple", {}),
+        ("torchdiffeq", "tuple", {"batched": True}),
+        ("torchdiffeq", "vector", {"batched": True}),
+        ("diffrax", "dict", {}),
+    ],
+)
+def test_several_samples_and_states_of_several_arrays(backend: str, kind: str, how: dict[str, Any]) -> None:
+    draws, name, solve = [0.1, 0.4, 0.9], "sum", _BACKENDS[backend]
+    report, _ = solve(_HEURISTICS[name], _FORWARD, draws, kind, probe=_PROBE, **how)
+    expected = np.mean([_by_one_step(name, _WEIGHTS, _FORWARD, draw) for draw in draws])
+    assert report.penalty.item() == pytest.approx(expected, rel=1e-10)
+    # Without probes of the user's, too, a state is the vector of its elements.
+    tree, gradients = solve(_HEURISTICS[name], _FORWARD, draws, kind, **how)
+    vector, expected_gradients = _by_torchdiffeq(_HEURISTICS[name], _FORWARD, draws)
+    assert tree.penalty.item() == pytest.approx(vector.penalty.item(), rel=1e-10)
+    for weight, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, expected_gradients[weight], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", ["vjp", "jvp"])
+@pytest.mark.parametrize("probe", ["gaussian", "rademacher"])
+def test_backends_agree_on_the_probes_that_the_draws_decide(probe: Any, mode: Any) -> None:
+    draws = [0.2, 0.7]
+    heuristic = lrnde.JacobianNorm(probe, mode) + lrnde.TaylorDerivative(3)
+    (ours, our_gradients), (theirs, their_gradients) = (
+        solve(heuristic, _FORWARD, draws) for solve in _BACKENDS.values()
+    )
+    batched, _ = _by_torchdiffeq(heuristic, _FORWARD, draws, batched=True)
+    assert ours.penalty.item() == pytest.approx(theirs.penalty.item(), rel=1e-8)
+    assert ours.penalty.item() == pytest.approx(batched.penalty.item(), rel=1e-10)
+    for weight, gradient in our_gradients.items():
+        np.testing.assert_allclose(gradient, their_gradients[weight], rtol=1e-8, atol=1e-8)
+    # Each sample has a probe of its own: the difference between two draws is more than that of their times.
+    one, other = (_by_torchdiffeq(heuristic, _FORWARD, [draw])[0].penalty.item() for draw in (0.2, 0.2 + 1e-6))
+    assert abs(one / other - 1) > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["vjp", "jvp"])
+@pytest.mark.parametrize("backend", list(_BACKENDS))
+def test_signs_average_to_the_squared_frobenius_norm(backend: str, mode: Any) -> None:
+    matrix = np.array([[0.5, -1.0, 2.0], [0.3, 0.1, 0.0], [-0.7, 1.5, 0.2]])
+    settings: dict[str, Any]
+    if backend == "torchdiffeq":
+        native, weight, as_array = torchdiffeq.odeint, torch.tensor(matrix), torch.tensor
+        zeros, times = torch.zeros(3, dtype=torch.float64), torch.tensor([0.0, 2.0], dtype=torch.float64)
+        arguments = (lambda _t, y: torch.sin(weight @ y), zeros, times)
+        settings = {"rtol": 1e-2, "atol": 1e-2}
+    else:
+        native, as_array = diffrax.diffeqsolve, jnp.asarray
+        term = diffrax.ODETerm(lambda _t, y, _: jnp.sin(matrix @ y))
+        arguments = (term, diffrax.Tsit5(), 0.0, 2.0, 0.1, jnp.zeros(3))
+        settings = {"stepsize_controller": diffrax.PIDController(rtol=1e-2, atol=1e-2)}
+    solve: Any = lrnde.regularize(native, heuristic=lrnde.JacobianNorm("rademacher", mode))
+    values = [
+        solve(*arguments, **settings, draw=[0.0], probes=as_array(signs))[1].penalty.item()
+        for signs in itertools.product(np.array([-1.0, 1.0]), repeat=3)
+    ]
+    assert np.mean(values) == pytest.approx(2 * np.sum(matrix**2) / 3, rel=1e-12)
+
+
+def _derivatives_by_sympy(t: float, y: tuple[float, float]) -> list[list[float]]:
+    """The derivatives of orders 2 to 6 of a solution of y' = sin(t) z, z' = y z - exp(-y)."""
+    time, first, second = sympy.symbols("t y z")
+    slopes = [sympy.sin(time) * second, first * second - sympy.exp(-first)]
+    expressions, values = slopes, list[list[float]]()
+    for _ in range(2, 7):
+        expressions = [
+            sympy.diff(e, time) + sympy.diff(e, first) * slopes[0] + sympy.diff(e, second) * slopes[1]
+            for e in expressions
+        ]
+        values.append([float(sympy.lambdify((time, first, second), e)(t, *y)) for e in expressions])
+    return values
+
+
+def test_taylor_derivatives_of_orders_2_to_6_are_those_of_sympy() -> None:
+    t, y, end = 0.7, (0.4, -1.2), 0.9
+    expected = {order: np.mean(np.square(values)) for order, values in enumerate(_derivatives_by_sympy(t, y), start=2)}
+    settings: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2}
+    controller = diffrax.PIDController(rtol=1e-2, atol=1e-2)
+    for order, value in expected.items():
+        heuristic = lrnde.TaylorDerivative(order)
+        solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic=heuristic)
+        _, report = solve(
+            lambda t, y: torch.stack([torch.sin(t) * y[1], y[0] * y[1] - torch.exp(-y[0])]),
+            torch.tensor(y, dtype=torch.float64),
+            torch.tensor([t, end], dtype=torch.float64),
+            draw=[0.0],
+            **settings,
+        )
+        assert report.penalty.item() == pytest.approx((end - t) * value, rel=1e-10)
+        solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic)
+        term = diffrax.ODETerm(lambda t, y, _: jnp.stack([jnp.sin(t) * y[1], y[0] * y[1] - jnp.exp(-y[0])]))
+        arguments = (term, diffrax.Tsit5(), t, end, 0.1, jnp.asarray(y))
+        _, report = solve(*arguments, stepsize_controller=controller, draw=[0.0])
+        assert report.penalty.item() == pytest.approx((end - t) * value, rel=1e-10)
+
+
+@pytest.mark.parametrize("backend", list(_BACKENDS))
+def test_the_mean_over_draws_is_the_running_cost(backend: str) -> None:
+    span, num_draws = (0.0, 1.5), 600
+    solution = scipy.integrate.solve_ivp(
+        lambda t, x: _field(_WEIGHTS, t, x), span, _Y0, method="DOP853", rtol=1e-13, atol=1e-13, dense_output=True
+    ).sol
+    nodes, shares = np.polynomial.legendre.leggauss(60)
+    times = 0.5 * (span[0] + span[1]) + 0.5 * (span[1] - span[0]) * nodes
+    expected = (
+        0.5
+        * (span[1] - span[0])
+        * sum(share * _density("sum", _WEIGHTS, t, solution(t), _PROBE) for share, t in zip(shares, times, strict=True))
+    )
+    how: dict[str, Any] = {"tolerance": 1e-9}
+    if backend == "torchdiffeq":
+        how = {"batched": True, "settings": {"rtol": 1e-9, "atol": 1e-9, "options": {}}}
+    errors: list[float] = []
+    for count in (num_draws // 10, num_draws):
+        draws = ((np.arange(count) + 0.5) / count).tolist()
+        report, _ = _BACKENDS[backend](_HEURISTICS["sum"], span, draws, probe=_PROBE, **how)
+        assert report.num_accepted > 5
+        errors.append(abs(report.penalty.item() / expected - 1))
+    # The midpoint rule over the draws converges with its square.
+    assert errors[1] < 1e-6
+    assert errors[0] / errors[1] == pytest.approx(100, rel=0.3)
+
+
+@pytest.mark.parametrize("backend", list(_BACKENDS))
+def test_at_the_step_it_is_the_left_riemann_sum_over_the_steps(backend: str) -> None:
+    heuristic: Any = lrnde.KineticEnergy(at="step")
+    draws = ((np.arange(4) + 0.5) / 4).tolist()
+    if backend == "torchdiffeq":
+        settings = {"method": "rk4", "options": {"step_size": 0.25}}
+        field = lambda t, y: torch.cos(3 * t) * y  # noqa: E731
+        solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic=heuristic, num_samples=4)
+        _, report = solve(field, torch.ones(2).double(), torch.tensor([0.0, 1.0]).double(), draw=draws, **settings)
+    else:
+        solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic, num_samples=4)
+        term = diffrax.ODETerm(lambda t, y, _: jnp.cos(3 * t) * y)
+        _, report = solve(term, diffrax.Dopri8(), 0.0, 1.0, 0.25, jnp.ones(2), draw=draws)
+    times = np.arange(4) / 4
+    expected = 0.25 * sum(0.5 * np.cos(3 * times) ** 2 * np.exp(2 * np.sin(3 * times) / 3))
+    integral = scipy.integrate.quad(lambda t: 0.5 * np.cos(3 * t) ** 2 * np.exp(2 * np.sin(3 * t) / 3), 0, 1)[0]
+    # rk4 is no exact solution; the Riemann sum is off by a half of the first step's share and more.
+    assert report.penalty.item() == pytest.approx(expected, rel=1e-3 if backend == "torchdiffeq" else 1e-8)
+    assert 0.01 < abs(expected / integral - 1) < 0.5
+
+
+@pytest.mark.parametrize(
+    "heuristic",
+    [lrnde.KineticEnergy(at="step"), *(lrnde.JacobianNorm(mode=mode, at="step") for mode in ("vjp", "jvp"))],
+    ids=["kinetic", "vjp", "jvp"],
+)
+def test_the_evaluations_are_those_that_are_counted(heuristic: Any) -> None:
+    for total in (heuristic, heuristic + lrnde.TaylorDerivative(4, at="step")):
+        calls: list[None] = []
+
+        def field(t: Any, y: Any, calls: list[None] = calls) -> Any:
+            calls.append(None)
+            return torch.cos(t) * torch.sin(y)
+
+        solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic=total)
+        settings: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
+        _, report = solve(field, torch.ones(3), torch.tensor([0.0, 1.0]), draw=[0.5], **settings)
+        assert len(calls) == report.nfe + report.nfe_extra
+        assert report.nfe_extra == (1 if total is heuristic else 5)
+        calls.clear()
+
+        def counted(t: Any, y: Any, _: Any, calls: list[None] = calls) -> Any:
+            jax.debug.callback(lambda _: calls.append(None), t)
+            return jnp.cos(t) * jnp.sin(y)
+
+        solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=total)
+        arguments = (diffrax.ODETerm(counted), diffrax.Tsit5(), 0.0, 1.0, 0.1, jnp.ones(3))
+        controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
+        _, report = jax.block_until_ready(solve(*arguments, stepsize_controller=controller, draw=[0.5]))
+        jax.effects_barrier()
+        assert len(calls) == report.nfe + report.nfe_extra
+        assert report.nfe_extra == (1 if total is heuristic else 2)
+
+
+def test_solves_that_are_vectorised_and_compiled_have_probes_of_their_own() -> None:
+    solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.JacobianNorm())
+    controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
+
+    def penalty(y0: Any, draw: Any, probes: Any) -> Any:
+        term = diffrax.ODETerm(lambda _t, y, _: jnp.tanh(_WEIGHTS["inner"] @ y))
+        arguments = (term, diffrax.Tsit5(), 0.0, 1.0, None, y0)
+        return solve(*arguments, stepsize_controller=controller, draw=draw, probes=probes)[1].penalty
+
+    states, draws = jnp.stack([_Y0, -2 * _Y0]), jnp.asarray([[0.3], [0.8]])
+    for probes in (None, jnp.stack([_PROBE, 1 - _PROBE])):
+        together = jax.jit(jax.vmap(penalty))(states, draws, probes)
+        alone = [penalty(states[i], draws[i], None if probes is None else probes[i]) for i in range(2)]
+        np.testing.assert_allclose(together, alone, rtol=1e-9)
+
+
+@pytest.mark.parametrize("library", ["torchsde", "diffrax"])
+def test_of_a_stochastic_equation_they_see_the_drift_alone(library: str) -> None:
+    heuristic = lrnde.KineticEnergy(at="step") + lrnde.JacobianNorm(at="step") + lrnde.TaylorDerivative(3, at="step")
+    matrix, y0, probe = _WEIGHTS["inner"], _Y0[None], _PROBE[None]
+    expected = sum(
+        [
+            0.5 * np.mean((y0 @ matrix) ** 2),
+            np.mean((probe @ matrix.T) ** 2),
+            np.mean((y0 @ np.linalg.matrix_power(matrix, 3)) ** 2),
+        ]
+    )
+    if library == "torchsde":
+        equation = _LinearEquation(matrix)
+        motion = torchsde.BrownianInterval(0.0, 0.5, (1, _SIZE), dtype=torch.float64, entropy=1)
+        solve: Any = lrnde.regularize(torchsde.sdeint, heuristic=heuristic)
+        times, probes = torch.tensor([0.0, 0.5], dtype=torch.float64), torch.tensor(probe)
+        settings: dict[str, Any] = {"method": "euler", "dt": 0.5, "bm": motion}
+        _, report = solve(equation, torch.tensor(y0), times, draw=[0.0], probes=probes, **settings)
+    else:
+        path = diffrax.VirtualBrownianTree(0.0, 0.5, 1e-3, (1, _SIZE), jax.random.key(0))
+        noise = diffrax.ControlTerm(lambda _t, y, _: lineax.DiagonalLinearOperator(y), path)
+        terms = diffrax.MultiTerm(diffrax.ODETerm(lambda _t, y, _: y @ matrix), noise)
+        solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic)
+        _, report = solve(terms, diffrax.Euler(), 0.0, 0.5, 0.5, jnp.asarray(y0), draw=[0.0], probes=jnp.asarray(probe))
+    assert report.penalty.item() == pytest.approx(0.5 * expected, rel=1e-10)
+
+
+class _LinearEquation(torch.nn.Module):
+    noise_type = "diagonal"
+    sde_type = "ito"
+
+    def __init__(self, matrix: Any) -> None:
+        super().__init__()
+        self.matrix = torch.nn.Parameter(torch.tensor(matrix))
+
+    def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y @ self.matrix
+
+    def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y
+
+
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.given(
+    shape=st.sampled_from([(3,), (2, 3), (2, 1, 2)]),
+    factor=st.floats(0.1, 3.0),
+    is_reversed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_linear_field_has_the_same_penalty_at_every_time(
+    shape: tuple[int, ...], factor: float, is_reversed: bool, seed: int
+) -> None:
+    # Its Jacobian is constant, so the penalty is the length of the solve times one number, and quadratic in the field.
+    size, random = int(np.prod(shape)), np.random.default_rng(seed)
+    matrix, probe = random.normal(size=(size, size)), random.normal(size=size)
+    times = torch.tensor([1.0, 0.0] if is_reversed else [0.0, 1.0]).double() * 0.5
+    values: list[float] = []
+    for scale in (1.0, factor):
+        weight = scale * torch.tensor(matrix)
+        solve: Any = lrnde.regularize(torchdiffeq.odeint, heuristic="jacobian_norm", num_samples=2)
+        settings: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2, "probes": torch.tensor(probe).reshape(shape)}
+        _, report = solve(
+            lambda _t, y, w=weight: (w @ y.reshape(-1)).reshape(shape),
+            torch.ones(shape).double(),
+            times,
+            draw=random.random(2),
+            **settings,
+        )
+        values.append(report.penalty.item())
+    assert values[0] == pytest.approx(0.5 * np.mean((probe @ matrix) ** 2), rel=1e-10)
+    assert values[1] == pytest.approx(factor**2 * values[0], rel=1e-10)
+
+
+_WRONG_PROBES: dict[str, tuple[str, Any, str]] = {
+    "shape": ("torchdiffeq", torch.ones(2), r"shape \(2,\) and dtype torch.float32 on cpu; it must be of shape \(3,\)"),
+    "dtype": ("torchdiffeq", torch.ones(3).double(), "dtype torch.float64 on cpu; it must be .* torch.float32"),
+    "structure": ("torchdiffeq", (torch.ones(3),), "must be a tensor like the state, not a tuple of 1"),
+    "no tensor": ("torchdiffeq", np.ones(3), "must be a tensor like the state, not a `ndarray`"),
+    "JAX: shape": (
+        "diffrax",
+        jnp.ones(2, "float32"),
+        r"have shape \(2,\) and dtype float32; they must have shape \(3,\)",
+    ),
+    "JAX: dtype": ("diffrax", jnp.ones(3, int), r"have shape \(3,\) and dtype int.*must have .* float32"),
+    "JAX: structure": ("diffrax", {"a": 1}, "`probes` are a tree .*'a'.*like the state"),
+}
+
+
+@pytest.mark.parametrize("name", list(_WRONG_PROBES))
+def test_probes_unlike_the_state_are_refused_before_the_solve(name: str) -> None:
+    backend, probes, words = _WRONG_PROBES[name]
+
+    def never(*_: Any) -> Any:
+        raise AssertionError
+
+    native, arguments = _never_solved(backend, never)
+    with pytest.raises(lrnde.InputError, match=words):
+        lrnde.regularize(native, heuristic=lrnde.JacobianNorm())(*arguments, draw=[0.5], probes=probes)
+    with pytest.raises(lrnde.InputError, match="uses none; leave them out, or use `JacobianNorm"):
+        lrnde.regularize(native, heuristic=lrnde.KineticEnergy())(*arguments, draw=[0.5], probes=probes)
+
+
+def _never_solved(backend: str, field: Any) -> tuple[Any, Any]:
+    if backend == "torchdiffeq":
+        return torchdiffeq.odeint, (field, torch.ones(3), torch.tensor([0.0, 1.0]))
+    term = diffrax.ODETerm(field)
+    return diffrax.diffeqsolve, (
+        term,
+        diffrax.Euler(),
+        jnp.float32(0),
+        jnp.float32(1),
+        jnp.float32(0.1),
+        jnp.ones(3, "float32"),
+    )

@@ -1,0 +1,30 @@
+"""Every adapter that lrnde brings keeps every law: the suite as `lrnde conformance --fast` runs it.
+
+One test an adapter, for its checks share solves, and programs once compiled.
+"""
+
+import pytest
+
+from lrnde_conformance import Outcome, run_checks
+from lrnde_conformance._junit import failure_text
+
+_BUILT_IN = ["torchdiffeq", "torchsde", "diffrax", "lrnde_conformance:ReferenceDriver"]
+_EXPLANATIONS = (
+    "declared unsupported: ",
+    "the driver names no second adjoint: ",
+    "fields of jax are pure functions: ",
+)
+
+
+@pytest.mark.parametrize("adapter", _BUILT_IN)
+def test_built_in_adapters_keep_every_law(adapter: str) -> None:
+    verdict = run_checks(adapter, is_fast=True)
+    skipped = [each for each in verdict.results if each.outcome is Outcome.SKIPPED]
+    faults = [f"{each.id}\n{failure_text(each)}" for each in verdict.results if each.outcome.is_fault]
+    assert not faults, f"{len(faults)} of {len(verdict.results)} checks failed:\n\n" + "\n\n".join(faults)
+    # An expected failure would be a declaration that is missing.
+    assert [each.id for each in verdict.results if each.outcome is Outcome.EXPECTED_FAILURE] == []
+    assert [f"{each.id}: {each.reason}" for each in skipped if not each.reason.startswith(_EXPLANATIONS)] == []
+    assert len(skipped) < 0.15 * len(verdict.results)
+    # Checks that train are left out, so the core tier is not covered.
+    assert not verdict.is_complete

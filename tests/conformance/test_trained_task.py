@@ -1,0 +1,79 @@
+"""The trained task, for real: its step sizes reach every form of the report that shows them."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+import pytest
+
+from lrnde_conformance import AbstractBackend, AbstractDriver, Method, NumpyBackend, ReferenceDriver, Task
+from lrnde_conformance._html import as_html
+from lrnde_conformance._report import Report, as_json
+from lrnde_conformance._selection import Selection
+from lrnde_conformance._several import check_each
+
+_SELECT = "reduction.adaptive"
+
+
+@final
+class UnfinishedDriver(AbstractDriver):
+    """Drives the same adapter, and can not yet: nothing is trained."""
+
+    adapter: ClassVar[str] = ReferenceDriver.adapter
+    plugin: ClassVar[Any] = ReferenceDriver.plugin
+    methods: ClassVar[tuple[Method, ...]] = ReferenceDriver.methods
+
+    @property
+    def backend(self) -> AbstractBackend:
+        return NumpyBackend()
+
+    def native(self, task: Task) -> Callable[..., Any]:
+        raise NotImplementedError
+
+    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+        raise NotImplementedError
+
+    def states(self, result: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    selection = Selection("all", _SELECT, "cpu", None, is_fast=False)
+    drivers = [f"{__name__}:UnfinishedDriver", "lrnde_conformance:ReferenceDriver"]
+    return check_each(drivers, selection, lambda result: None)
+
+
+def _assert_tiles(solve: Any) -> None:
+    """The steps follow one another from 0 to 1."""
+    ends = [time + size for time, size in zip(solve["times"], solve["sizes"], strict=True)]
+    assert [0.0, *ends] == pytest.approx([*solve["times"], 1.0], abs=1e-6)
+
+
+def test_step_sizes_are_in_the_verdict_of_the_adapter_that_was_trained(report: Report) -> None:
+    unfinished, trained = report.verdicts
+    assert unfinished.trained == {}
+    assert [(result.check, result.outcome.value) for result in trained.results] == [(_SELECT, "passed")]
+    before, after = trained.trained["before"], trained.trained["after"]
+    assert len(after["sizes"]) < len(before["sizes"])
+    _assert_tiles(before)
+    _assert_tiles(after)
+
+
+def test_step_sizes_reach_json(report: Report) -> None:
+    unfinished, trained = json.loads(as_json(report))["adapters"]
+    assert unfinished["trained"] == {}
+    assert trained["trained"] == report.verdicts[1].trained
+
+
+def test_step_sizes_reach_html(report: Report) -> None:
+    page = as_html(report)
+    (drawing,) = re.findall("<svg.*?</svg>", page, re.DOTALL)
+    assert 'aria-label="Step sizes of reference over time' in drawing
+    numbers = [len(report.verdicts[1].trained[name]["sizes"]) for name in ("before", "after")]
+    assert f"without the penalty: {numbers[0]} steps" in drawing
+    assert f"with the penalty: {numbers[1]} steps" in drawing
+    for style, number in zip(("before", "after"), numbers, strict=True):
+        (curve, _) = re.findall(f'<path class="{style}" d="(.*?)"', drawing)
+        assert curve.count("M") == number
