@@ -12,13 +12,14 @@ temporary memory that XLA plans for the compiled iteration.
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,25 +145,31 @@ def jax_iterations(
     )
 
 
-def paired_ratio(bare: Iteration, wrapped: Iteration, seconds: float) -> tuple[float, float]:
-    """Median ratio wrapped / bare over alternating iterations, and the median bare processor time in seconds."""
+def paired_ratios(bare: Iteration, others: Sequence[Iteration], seconds: float) -> tuple[list[float], float]:
+    """Median ratio of each other over bare iterations, taken in turn, and the median bare processor time in seconds."""
     for _ in range(3):
-        bare()
-        wrapped()
-    ratios, times = [], []
-    gc.disable()  # a collection in one of the two would be charged to it
+        for iteration in (bare, *others):
+            iteration()
+    times: list[list[float]] = []
+    # A collection in one of them would be charged to it. What torchsde leaves in circles is collected in between, and
+    # what lives for good is looked at but once.
+    gc.disable()
+    gc.collect()
+    gc.freeze()
     deadline = time.perf_counter() + seconds
-    while time.perf_counter() < deadline or len(ratios) < 10:
-        # Processor time: what else the machine does is not charged to either.
-        start = time.process_time()
-        bare()
-        middle = time.process_time()
-        wrapped()
-        end = time.process_time()
-        ratios.append((end - middle) / (middle - start))
-        times.append(middle - start)
+    while time.perf_counter() < deadline or len(times) < 10:
+        # Processor time: what else the machine does is not charged to any.
+        marks = [time.process_time()]
+        for iteration in (bare, *others):
+            iteration()
+            marks.append(time.process_time())
+        times.append([end - start for start, end in itertools.pairwise(marks)])
+        gc.collect()
+        bare()  # whoever comes after a collection takes longer
+    gc.unfreeze()
     gc.enable()
-    return statistics.median(ratios), statistics.median(times)
+    ratios = [statistics.median(row[place] / row[0] for row in times) for place in range(1, 1 + len(others))]
+    return ratios, statistics.median(row[0] for row in times)
 
 
 def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
@@ -177,7 +184,7 @@ def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
             for name, (heuristic, sampler) in HEURISTICS.items():
                 bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH)
                 floor = measure_floor()
-                ratio, bare_seconds = paired_ratio(bare, wrapped, seconds)
+                (ratio,), bare_seconds = paired_ratios(bare, [wrapped], seconds)
                 row = {
                     "backend": backend,
                     "entry": entry,
@@ -196,16 +203,25 @@ def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def peak_resident(entry: str, num_steps: int, is_wrapped: bool, batch: int) -> int:
-    """Bytes that one torch iteration adds to the peak resident memory of this (fresh) process."""
-    heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
+def peak_resident(make: Callable[[int, int], Iteration], num_steps: int, batch: int) -> int:
+    """Bytes that one iteration, made for a number of steps and a batch, adds to the peak of this (fresh) process."""
     # The first iteration, which allocates what torch keeps for good, is a small one.
-    torch_iterations(entry, 2, heuristic, sampler, 2)[is_wrapped]()
-    iteration = torch_iterations(entry, num_steps, heuristic, sampler, batch)[is_wrapped]
+    make(2, 2)()
+    iteration = make(num_steps, batch)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     iteration()
     return _status("VmHWM") - before
+
+
+def torch_peak(entry: str, num_steps: int, is_wrapped: bool, batch: int) -> int:
+    """The same of an iteration of torchdiffeq."""
+    heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
+
+    def make(num_steps: int, batch: int) -> Iteration:
+        return torch_iterations(entry, num_steps, heuristic, sampler, batch)[is_wrapped]
+
+    return peak_resident(make, num_steps, batch)
 
 
 def _status(name: str) -> int:
@@ -214,29 +230,37 @@ def _status(name: str) -> int:
     return 1024 * int(lines[name].split()[0])
 
 
+def resident_row(script: str, backend: str, entry: str, num_steps: int, batch: int) -> dict[str, Any]:
+    """Resident memory of wrapped over bare, each measured by `script --peak` in a process of its own."""
+    sizes: list[int] = []
+    for is_wrapped in (False, True):
+        command = [sys.executable, script, "--peak", entry, str(num_steps), str(int(is_wrapped)), str(batch)]
+        # Each array in pages of its own, so that what is freed is given back and fragments do not count.
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+        result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        sizes.append(int(result.stdout))
+    return _memory_row(backend, entry, num_steps, *sizes)
+
+
+def planned_row(
+    backend: str, entry: str, num_steps: int, bare: Any, wrapped: Any, arguments: tuple[Any, ...]
+) -> dict[str, Any]:
+    """The temporary memory that XLA plans for a jitted function, wrapped over bare."""
+    sizes = [function.lower(*arguments).compile().memory_analysis().temp_size_in_bytes for function in (bare, wrapped)]
+    return _memory_row(backend, entry, num_steps, *sizes)
+
+
 def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
     """Peak memory of wrapped over bare, at a batch large enough to count."""
+    heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
     rows = []
     for entry in ("odeint", "odeint_adjoint"):
         for num_steps in step_counts:
-            batch = 8192 if num_steps <= 100 else 512
-            sizes = []
-            for is_wrapped in (False, True):
-                command = [sys.executable, __file__, "--peak", entry, str(num_steps), str(int(is_wrapped)), str(batch)]
-                # Each array in pages of its own, so that what is freed is given back and fragments do not count.
-                environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-                result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-                sizes.append(int(result.stdout))
-            rows.append(_memory_row("torchdiffeq", entry, num_steps, *sizes))
+            rows.append(resident_row(__file__, "torchdiffeq", entry, num_steps, 8192 if num_steps <= 100 else 512))
     for adjoint in ("DirectAdjoint", "RecursiveCheckpointAdjoint"):
         for num_steps in step_counts:
-            heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
             bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, 2048)
-            sizes = [
-                function.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
-                for function in (bare, wrapped)
-            ]
-            rows.append(_memory_row("diffrax", adjoint, num_steps, *sizes))
+            rows.append(planned_row("diffrax", adjoint, num_steps, bare, wrapped, arguments))
     return rows
 
 
@@ -259,7 +283,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.peak:
         entry, num_steps, is_wrapped, batch = options.peak
-        print(peak_resident(entry, int(num_steps), is_wrapped == "1", int(batch)))
+        print(torch_peak(entry, int(num_steps), is_wrapped == "1", int(batch)))
         return
     figures = {
         "time": [] if options.memory_only else time_rows([7, 30, 100], seconds=1.0 if options.fast else 6.0),

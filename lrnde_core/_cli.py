@@ -94,7 +94,7 @@ def compare(
         str,
         typer.Option(
             help="digits (a neural ODE; torchdiffeq, diffrax), spiral-sde or digits-sde (neural SDEs; torchsde, "
-            "diffrax)."
+            "diffrax), or another task of `lrnde benchmark`."
         ),
     ] = "digits",
     adapters: Annotated[
@@ -105,14 +105,14 @@ def compare(
         list[str] | None,
         typer.Option(
             help="Rows, likewise: none (always there), default, taylor_derivative, looser_tolerance, weight_decay, "
-            "lrnde_unbiased, lrnde_biased."
+            "steer, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps; the task's own number by default.")] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the penalty in the row `default`.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Backends to run at a time; by default as many as there are cores.")
+        int | None, typer.Option(help="Processes at a time, a seed on a backend each; one per core by default.")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="One seed and a few steps: to see that it runs.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and the plots.")] = Path(
@@ -125,22 +125,87 @@ def compare(
     Prints evaluations, quality, training and prediction time side by side, and writes report.json and plots. Takes
     about two minutes on two cores, for a neural SDE about ten. Ctrl-C keeps the seeds that are finished.
     """
-    _check_benchmark_libraries()
-    from lrnde_benchmarks import _command
+    _check_benchmark_libraries("compare")
+    from lrnde_benchmarks import _choices, _command
 
-    options = _command.Options(
+    options = _choices.Options(
         out=out,
         task=task,
         json=json_file,
         adapters=_split(adapters),
-        settings=_split(settings),
+        methods=_split(settings),
         seeds=seeds,
         steps=steps,
         jobs=jobs,
         weight=weight,
-        is_fast=fast,
+        schedule="fast" if fast else "usual",
     )
     if not _command.compare(options, _console()):
+        raise typer.Exit(1)
+
+
+@app.command("benchmark")
+def benchmark(
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="digits, mnist (neural ODEs); digits-sde, mnist-sde, spiral-sde (neural SDEs); dynamics, "
+            "dynamics-brusselator (trajectories); density, density-gaussians, density-tabular (normalizing flows).",
+        ),
+    ],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows, separated by commas or the option repeated; all that suit the task by default. none and "
+            "looser_tolerance, which share a training, are always there; others: weight_decay, steer, default, "
+            "taylor_derivative, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
+        ),
+    ] = None,
+    adapters: Annotated[
+        list[str] | None, typer.Option(help="Backends, likewise; all that can be used by default.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default, 1 with --fast.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps; the schedule's own number by default.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="A shortened schedule: about a minute a training.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The published schedule, where the usual one is shorter (mnist, mnist-sde).")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the data, for tasks that do not bring their own.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at a time, a training each; one per core by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results; lrnde-benchmark/TASK by default.", show_default=False),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Train a task by many methods on every backend, and compare them with the unpenalised model of the same backend.
+
+    Each training is kept in a file as soon as it is finished, so the same command goes on where it was interrupted.
+    Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
+    """
+    _check_benchmark_libraries("benchmark")
+    from lrnde_benchmarks import _choices, _command
+
+    if fast and full:
+        raise InputError("`--fast` and `--full` were both given; choose one schedule.")
+    options = _choices.Options(
+        out=Path("lrnde-benchmark") / task if out is None else out,
+        task=task,
+        json=json_file,
+        adapters=_split(adapters),
+        methods=_split(methods),
+        seeds=seeds,
+        steps=steps,
+        jobs=jobs,
+        data=data,
+        schedule="fast" if fast else "full" if full else "usual",
+    )
+    if not _command.benchmark(options, _console()):
         raise typer.Exit(1)
 
 
@@ -211,7 +276,11 @@ def new_adapter(
     backend: Annotated[str, typer.Option(help="Whose arrays it takes: torch, jax or numpy.")] = "torch",
     solve: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="The call to claim; NAME:solve by default.", show_default=False),
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="The call to claim, or MODULE:CLASS.METHOD; NAME:solve by default.",
+            show_default=False,
+        ),
     ] = None,
     parent: Annotated[Path, typer.Option(metavar="DIR", help="Where to make the folder lrnde-NAME.")] = Path(),
 ) -> None:
@@ -231,12 +300,12 @@ def _split(values: list[str] | None) -> tuple[str, ...]:
     return tuple(item.strip() for value in values or () for item in value.split(",") if item.strip())
 
 
-def _check_benchmark_libraries() -> None:
+def _check_benchmark_libraries(command: str) -> None:
     missing = [name for name in _BENCHMARK_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise PluginError(
-            f"`lrnde compare` needs {', '.join(f'`{name}`' for name in missing)}, not installed here. Install it with "
-            "`pip install 'lrnde[benchmarks]'`."
+            f"`lrnde {command}` needs {', '.join(f'`{name}`' for name in missing)}, not installed here. Install it "
+            "with `pip install 'lrnde[benchmarks]'`."
         )
 
 

@@ -1,17 +1,20 @@
-"""One seed on one backend: all settings trained side by side."""
+"""One seed on one backend: settings trained side by side."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, final
 
-from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._task import AbstractProblem
 from lrnde_benchmarks._trainer import Trainer, make_trainer
 from lrnde_core import CapabilityError
 
 _Item = TypeVar("_Item")
+
+# Reference predictions after each chunk of training.
+_REFERENCES = 3
 
 
 @final
@@ -21,7 +24,8 @@ class Measurement:
 
     - `score`, `nfe`, `num_accepted`: see `Evaluation`.
     - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated predictions of one
-      batch. Both are processor time, see `_clock.now`.
+      batch. `reference_ms`: the same of the untrained model of this seed and backend, taken in turns with it, and
+      `train_reference_ms`: its mean between chunks of training. All are processor time, see `_clock.now`.
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then. `step_times`: where the steps of one
       prediction solve end, within [0, 1]; `untrained_step_times`: before training.
     """
@@ -30,17 +34,29 @@ class Measurement:
     num_accepted: float
     score: float
     train_seconds: float
+    train_reference_ms: float
     predict_ms: float
+    reference_ms: float
     curve_steps: tuple[int, ...]
     curve_nfe: tuple[float, ...]
     step_times: tuple[float, ...]
     untrained_step_times: tuple[float, ...]
 
+    @property
+    def predict_cost(self) -> float:
+        """Time of a prediction in units of the untrained model's, which cancels how fast the machine was just then."""
+        return self.predict_ms / self.reference_ms
+
+    @property
+    def train_cost(self) -> float:
+        """Time of the training in the same units."""
+        return 1e3 * self.train_seconds / self.train_reference_ms
+
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """All measurements of one seed on one backend, by setting; and why settings that it can not run were left out."""
+    """The measurements of one seed on one backend, by setting; and why settings were left out."""
 
     adapter: str
     seed: int
@@ -48,68 +64,68 @@ class Cell:
     skipped: Mapping[str, str]
 
 
-def run_cell(
-    adapter: str,
-    seed: int,
-    problem: AbstractProblem,
-    hyperparameters: Hyperparameters,
-    settings: Sequence[Setting],
-    on_progress: Callable[[int], None],
-) -> Cell:
+def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
     """Train and measure all settings for one seed; `on_progress` is given the iterations done so far.
 
     Settings take turns, chunk by chunk and prediction by prediction, the first in each round being another one every
     time: whatever else the machine does meets all of them alike.
     """
-    trainers, skipped = _make_trainers(adapter, seed, problem, hyperparameters, settings)
-    rows = [setting for setting in settings if setting.model in trainers]
+    hyperparameters = plan.hyperparameters
+    trainers, skipped = _make_trainers(plan, job)
+    rows = [setting for setting in job.settings if setting.model in trainers]
+    if not rows:
+        return Cell(job.adapter, job.seed, {}, skipped)
     untrained = {setting.name: tuple(trainers[setting.model].step_times(setting.predict_tolerance)) for setting in rows}
     seconds = dict.fromkeys(trainers, 0.0)
     curves: dict[str, list[float]] = {setting.name: [] for setting in rows}
     curve_steps = [0]
+    # Initial weights and bare solve are the same in every trainer of a seed and backend.
+    reference = trainers[rows[0].model].predict_reference
+    references: list[float] = []
     _extend_curves(curves, rows, trainers)
     for round_index, start in enumerate(range(0, hyperparameters.steps, hyperparameters.chunk)):
         num_steps = min(hyperparameters.chunk, hyperparameters.steps - start)
         for name in _rotated(list(trainers), round_index):
             seconds[name] += trainers[name].train(num_steps)
+        references += [reference() for _ in range(_REFERENCES)]
         curve_steps.append(start + num_steps)
         _extend_curves(curves, rows, trainers)
         on_progress(start + num_steps)
-    predict_seconds = _time_predictions(rows, trainers, hyperparameters.repetitions)
+    predict_seconds, reference_seconds = _time_predictions(rows, trainers, reference, hyperparameters.repetitions)
     measurements: dict[str, Measurement] = {}
     for setting in rows:
         trainer = trainers[setting.model]
         evaluation = trainer.evaluate(setting.predict_tolerance)
+        if not math.isfinite(evaluation.score):
+            skipped[setting.name] = f"Training diverged: the {plan.task.metric.name} is {evaluation.score}."
+            continue
         measurements[setting.name] = Measurement(
             nfe=evaluation.nfe,
             num_accepted=evaluation.num_accepted,
             score=evaluation.score,
             train_seconds=seconds[setting.model],
+            train_reference_ms=1e3 * statistics.mean(references),
             predict_ms=1e3 * predict_seconds[setting.name],
+            reference_ms=1e3 * reference_seconds,
             curve_steps=tuple(curve_steps),
             curve_nfe=tuple(curves[setting.name]),
             step_times=tuple(trainer.step_times(setting.predict_tolerance)),
             untrained_step_times=untrained[setting.name],
         )
-    return Cell(adapter, seed, measurements, skipped)
+    return Cell(job.adapter, job.seed, measurements, skipped)
 
 
-def _make_trainers(
-    adapter: str,
-    seed: int,
-    problem: AbstractProblem,
-    hyperparameters: Hyperparameters,
-    settings: Sequence[Setting],
-) -> tuple[dict[str, Trainer], dict[str, str]]:
+def _make_trainers(plan: Plan, job: Job) -> tuple[dict[str, Trainer], dict[str, str]]:
     """Prepared trainers by setting, and why settings that the adapter refuses are left out."""
-    data = problem.load(hyperparameters, seed)
+    problem = plan.task.problem
+    data = problem.load(plan.hyperparameters, job.seed, plan.fold(job.seed))
     trainers: dict[str, Trainer] = {}
     skipped: dict[str, str] = {}
-    for setting in settings:
+    for setting in job.settings:
         if setting.trained_as is not None:
             continue
         try:
-            trainer = make_trainer(adapter, problem, hyperparameters, setting, data, seed)
+            trainer = make_trainer(job.adapter, problem, plan.hyperparameters, setting, data, job.seed)
             trainer.prepare()
         except CapabilityError as refusal:
             skipped[setting.name] = str(refusal)
@@ -123,15 +139,20 @@ def _extend_curves(curves: dict[str, list[float]], rows: Sequence[Setting], trai
         curves[setting.name].append(trainers[setting.model].evaluate(setting.predict_tolerance).nfe)
 
 
-def _time_predictions(rows: Sequence[Setting], trainers: Mapping[str, Trainer], repetitions: int) -> dict[str, float]:
-    """Median seconds of one prediction, by setting. The first round is not counted."""
+def _time_predictions(
+    rows: Sequence[Setting], trainers: Mapping[str, Trainer], reference: Callable[[], float], repetitions: int
+) -> tuple[dict[str, float], float]:
+    """Median seconds of one prediction, by setting, and of the reference. The first round is not counted."""
     times: dict[str, list[float]] = {setting.name: [] for setting in rows}
+    reference_times: list[float] = []
     for round_index in range(repetitions + 1):
-        for setting in _rotated(rows, round_index):
-            seconds = trainers[setting.model].predict_once(setting.predict_tolerance)
-            if round_index > 0:
-                times[setting.name].append(seconds)
-    return {name: statistics.median(values) for name, values in times.items()}
+        for setting in _rotated([None, *rows], round_index):
+            if setting is None:
+                reference_times.append(reference())
+            else:
+                times[setting.name].append(trainers[setting.model].predict_once(setting.predict_tolerance))
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    return medians, statistics.median(reference_times[1:])
 
 
 def _rotated(items: Sequence[_Item], by: int) -> list[_Item]:

@@ -1,31 +1,40 @@
-"""What the tasks on handwritten digits have in common: data, loss and accuracy."""
+"""What the tasks on images have in common: data, loss and accuracy."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lrnde_benchmarks._data import Floats, fold_splits, holdout_split, load_digits, test_batches, training_batches
+from lrnde_benchmarks._data import (
+    AbstractImages,
+    Floats,
+    Fold,
+    fold_splits,
+    holdout_split,
+    test_batches,
+    training_batches,
+)
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._task import Data, Fold, Operations
-
-DESCRIPTION = "scikit-learn load_digits, 8 by 8 pixels, stratified split by seed"
+from lrnde_benchmarks._task import Data, Operations
 
 
-def load(hyperparameters: Hyperparameters, seed: int, fold: Fold | None) -> Data:
-    """The digits; a prediction solve has each image of its batch `hyperparameters.paths` times, one after the other."""
-    digits = load_digits()
-    if fold is None:
-        split = holdout_split(digits.labels, hyperparameters.test_fraction, seed)
+def load(source: AbstractImages, hyperparameters: Hyperparameters, seed: int, fold: Fold | None) -> Data:
+    """Images; a prediction solve has each image of its batch `hyperparameters.paths` times, one after the other."""
+    images = source.load()
+    if fold is not None:
+        split = fold_splits(images.labels, fold.count, fold.repeat)[fold.index]
+    elif images.split is not None:
+        split = images.split
     else:
-        split = fold_splits(digits.labels, fold.count, fold.repeat)[fold.index]
-    tested = test_batches(split.test, hyperparameters.batch)
+        split = holdout_split(images.labels, hyperparameters.test_fraction, seed)
+    held_out = split.test[: hyperparameters.tested]
+    tested = test_batches(held_out, hyperparameters.batch)
     return Data(
-        inputs=digits.images,
-        targets=digits.labels,
+        inputs=images.pixels,
+        targets=images.labels,
         train_batches=training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed),
         test_batches=np.tile(tested, (1, hyperparameters.paths)),
-        num_tested=len(split.test),
+        num_tested=len(held_out),
     )
 
 

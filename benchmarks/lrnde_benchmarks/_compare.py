@@ -4,16 +4,20 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from lrnde_benchmarks._cell import Cell, Measurement
+from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import BASELINE
 from lrnde_benchmarks._statistics import student_interval
-from lrnde_benchmarks._workers import Plan, Progress, run_cells
+from lrnde_benchmarks._store import Store
+from lrnde_benchmarks._workers import ComparisonError, Finished, run_cells
 
-SCHEMA = 2
-"""Version 2: `score` (with `metric`) in place of `accuracy`, `num_accepted`, `published`."""
+SCHEMA = 3
+"""Described in docs/benchmark.md. Version 2: `score` (with `metric`) in place of `accuracy`, `num_accepted`,
+`published`. Version 3: `reference_ms` and `train_reference_ms`, by which times are
+compared; `unit` of the metric; `failed`."""
 
 PUBLISHED = {
     "source": "Pal, Edelman and Rackauckas, ICML 2023, abstract",
@@ -35,30 +39,51 @@ _DISTRIBUTIONS = (
     "numpy",
     "scikit-learn",
 )
-_LISTED = ("nfe", "num_accepted", "score", "train_seconds", "predict_ms", "step_times", "untrained_step_times")
+_LISTED = (
+    "nfe",
+    "num_accepted",
+    "score",
+    "train_seconds",
+    "train_reference_ms",
+    "predict_ms",
+    "reference_ms",
+    "step_times",
+    "untrained_step_times",
+)
 
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A plan and the cells of it that are finished so far."""
+    """A plan, the cells of it that are finished so far, and why others failed."""
 
     plan: Plan
     cells: tuple[Cell, ...] = ()
+    failures: tuple[tuple[Job, str], ...] = ()
 
     def with_cell(self, cell: Cell) -> "Comparison":
-        """The comparison with one more finished cell; cells stay in the order of the plan, however they come."""
-        order = {adapter: place for place, adapter in enumerate(self.plan.adapters)}
-        cells = sorted((*self.cells, cell), key=lambda cell: (order[cell.adapter], cell.seed))
-        return dataclasses.replace(self, cells=tuple(cells))
+        """The comparison with one more finished cell."""
+        return dataclasses.replace(self, cells=(*self.cells, cell))
+
+    def with_failure(self, job: Job, reason: str) -> "Comparison":
+        """The comparison with one more cell that could not be made."""
+        return dataclasses.replace(self, failures=(*self.failures, (job, reason)))
 
     @property
     def is_complete(self) -> bool:
-        return len(self.cells) == len(self.plan.adapters) * len(self.plan.seeds)
+        return len(self.cells) == len(self.plan.cells)
 
     def report(self) -> dict[str, Any]:
-        """Everything, as JSON values. Lists in a row run over the row's own `seeds`, which are those that finished."""
-        rows = [row for adapter in self.plan.adapters for row in self._rows(adapter)]
+        """Everything, as JSON values. Lists in a row run over the row's own `seeds`, which are those that finished.
+
+        Rows follow the plan, however the cells came.
+        """
+        rows = {
+            (adapter, setting.name): found
+            for adapter in self.plan.adapters
+            for setting in self.plan.settings
+            if (found := self._measured(adapter, setting.name))
+        }
         skipped = {(cell.adapter, name): reason for cell in self.cells for name, reason in cell.skipped.items()}
         return {
             "schema": SCHEMA,
@@ -73,65 +98,82 @@ class Comparison:
             "settings": [setting.describe() for setting in self.plan.settings],
             "versions": _versions(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-            "rows": rows,
+            "rows": [
+                {"adapter": adapter, "setting": name, "seeds": list(found), **_columns(list(found.values()))}
+                for (adapter, name), found in rows.items()
+            ],
             "published": PUBLISHED,
-            "ratios": [self._ratios(row, rows) for row in rows if row["setting"] != BASELINE],
+            "ratios": [
+                {"adapter": adapter, "setting": name, **ratios}
+                for (adapter, name), found in rows.items()
+                if name != BASELINE and (ratios := self._ratios(found, rows.get((adapter, BASELINE), {})))
+            ],
             "skipped": [
                 {"adapter": adapter, "setting": setting, "reason": reason}
                 for (adapter, setting), reason in skipped.items()
             ],
+            "failed": [{"cell": job.label, "reason": reason} for job, reason in self.failures],
         }
 
-    def _rows(self, adapter: str) -> list[dict[str, Any]]:
-        cells = [cell for cell in self.cells if cell.adapter == adapter]
-        if not cells:
-            return []
-        names = [setting.name for setting in self.plan.settings if setting.name in cells[0].measurements]
-        return [
-            {
-                "adapter": adapter,
-                "setting": name,
-                "seeds": [cell.seed for cell in cells],
-                **_columns([cell.measurements[name] for cell in cells]),
-            }
-            for name in names
-        ]
+    def _measured(self, adapter: str, setting: str) -> dict[int, Measurement]:
+        """What is finished of a row, by seed in order."""
+        found = {
+            cell.seed: cell.measurements[setting]
+            for cell in self.cells
+            if cell.adapter == adapter and setting in cell.measurements
+        }
+        return dict(sorted(found.items()))
 
-    def _ratios(self, row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Paired by seed, with 95% intervals over seeds."""
+    def _ratios(self, row: Mapping[int, Measurement], base: Mapping[int, Measurement]) -> dict[str, Any]:
+        """Paired by seed, with 95% intervals over seeds; empty where no seed has both."""
+        pairs = [(own, base[seed]) for seed, own in row.items() if seed in base]
+        if not pairs:
+            return {}
         metric = self.plan.task.metric
-        base = next(other for other in rows if other["adapter"] == row["adapter"] and other["setting"] == BASELINE)
-        pairs = {
-            "nfe_ratio": [own / bare for own, bare in zip(row["nfe"], base["nfe"], strict=True)],
-            f"score_{metric.comparison}": [
-                metric.compared(own, bare) for own, bare in zip(row["score"], base["score"], strict=True)
-            ],
-            "predict_speedup": [bare / own for own, bare in zip(row["predict_ms"], base["predict_ms"], strict=True)],
-            "train_ratio": [own / bare for own, bare in zip(row["train_seconds"], base["train_seconds"], strict=True)],
+        values = {
+            "nfe_ratio": [own.nfe / bare.nfe for own, bare in pairs],
+            f"score_{metric.comparison}": [metric.compared(own.score, bare.score) for own, bare in pairs],
+            "predict_speedup": [bare.predict_cost / own.predict_cost for own, bare in pairs],
+            "train_ratio": [own.train_cost / bare.train_cost for own, bare in pairs],
         }
-        summary = {name: student_interval(values)._asdict() for name, values in pairs.items()}
-        return {"adapter": row["adapter"], "setting": row["setting"], **summary}
+        return {name: student_interval(each)._asdict() for name, each in values.items()}
 
 
 def run_comparison(
-    plan: Plan, *, on_progress: Callable[[Progress], None], on_finished: Callable[[Comparison], None]
+    plan: Plan,
+    *,
+    on_progress: Callable[[Sequence[int]], None],
+    on_finished: Callable[[Job, Comparison], None],
+    jobs: Sequence[Job] | None = None,
+    store: Store | None = None,
+    begun: Comparison | None = None,
 ) -> Comparison:
-    """Run the plan. `on_finished` is given the comparison so far whenever one seed of one backend is through.
+    """Run the plan. `on_finished` is given each cell that is through, and the comparison so far.
 
-    Raises `ComparisonError` if a backend fails; what was finished has been handed out by then.
+    - `on_progress`: see `run_cells`.
+    - `jobs`: the cells to be made, all by default; `begun` then holds the others. `store`: where to keep them. With a
+      store a cell that fails is noted and the others go on.
+
+    Raises `ComparisonError` if a process dies or, without a store, a cell fails; what was finished has been handed out
+    by then.
     """
-    comparison = Comparison(plan)
-    events = run_cells(plan)
+    comparison = Comparison(plan) if begun is None else begun
+    events = run_cells(plan, plan.cells if jobs is None else jobs, store, on_progress)
     try:
         for event in events:
-            if isinstance(event, Progress):
-                on_progress(event)
-            else:
-                comparison = comparison.with_cell(event)
-                on_finished(comparison)
+            comparison = _with(comparison, event, is_strict=store is None)
+            on_finished(event.job, comparison)
     finally:
         events.close()
     return comparison
+
+
+def _with(comparison: Comparison, event: Finished, *, is_strict: bool) -> Comparison:
+    if isinstance(event.outcome, Cell):
+        return comparison.with_cell(event.outcome)
+    if is_strict:
+        raise ComparisonError(f"{event.job.label} failed: {event.outcome}")
+    return comparison.with_failure(event.job, event.outcome)
 
 
 def _columns(measurements: Sequence[Measurement]) -> dict[str, Any]:

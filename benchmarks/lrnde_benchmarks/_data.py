@@ -1,9 +1,11 @@
-"""Handwritten digits, their splits and batches, as numpy arrays that every backend is given alike."""
+"""Images, splits and batches, as numpy arrays that every backend is given alike."""
 
 # Scikit-learn come without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import abc
+import dataclasses
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -11,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-NUM_PIXELS = 64
 NUM_CLASSES = 10
 
 Floats = NDArray[np.floating[Any]]
@@ -19,25 +20,60 @@ Indices = NDArray[np.intp]
 
 
 @final
-class Digits(NamedTuple):
-    """`images`, shape `(1797, 64)`, pixels in [0, 1]; `labels`, shape `(1797,)`, 0 to 9."""
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """A place in a repeated cross-validation: fold `index` of `count`, of the repetition that `repeat` shuffles."""
 
-    images: Floats
-    labels: Indices
+    repeat: int
+    index: int
+    count: int
 
 
 @final
 class Split(NamedTuple):
-    """Indices of the images to train on and of those held out, each of shape `(num_images,)`."""
+    """Indices of the examples to train on and of those held out, each of shape `(num_examples,)`."""
 
     train: Indices
     test: Indices
 
 
-def load_digits() -> Digits:
+@final
+class Images(NamedTuple):
+    """`pixels`, shape `(num_images, num_pixels)`, in [0, 1]; `labels`, shape `(num_images,)`, 0 to 9.
+
+    - `split`: the official one, where there is one.
+    """
+
+    pixels: Floats
+    labels: Indices
+    split: Split | None = None
+
+
+class AbstractImages(abc.ABC):
+    """A set of labelled images. Frozen and hashable."""
+
+    @property
+    @abc.abstractmethod
+    def num_pixels(self) -> int:
+        """How many numbers an image has."""
+
+    @abc.abstractmethod
+    def load(self) -> Images:
+        """All images, training and test."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Digits(AbstractImages):
     """The 8 by 8 digits that come with scikit-learn (Alpaydin and Kaynak, 1998); nothing is downloaded."""
-    images, labels = datasets.load_digits(return_X_y=True)
-    return Digits(np.asarray(images, np.float64) / 16.0, np.asarray(labels, np.intp))
+
+    @property
+    def num_pixels(self) -> int:
+        return 64
+
+    def load(self) -> Images:
+        images, labels = datasets.load_digits(return_X_y=True)
+        return Images(np.asarray(images, np.float64) / 16.0, np.asarray(labels, np.intp))
 
 
 def holdout_split(labels: Indices, test_fraction: float, seed: int) -> Split:
@@ -47,13 +83,22 @@ def holdout_split(labels: Indices, test_fraction: float, seed: int) -> Split:
 
 
 def fold_splits(labels: Indices, num_folds: int, seed: int) -> list[Split]:
-    """The splits of a stratified cross-validation; every image is held out in exactly one."""
+    """The splits of a stratified cross-validation; every example is held out in exactly one."""
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     return [Split(train, test) for train, test in folds.split(np.zeros(len(labels)), labels)]
 
 
+def random_split(count: int, test_fraction: float, seed: int, fold: Fold | None) -> Split:
+    """A split of examples without labels: by the seed, or the fold where one is given."""
+    if fold is not None:
+        return fold_splits(np.zeros(count, np.intp), fold.count, fold.repeat)[fold.index]
+    order = np.random.default_rng([seed, 6]).permutation(count)
+    num_held_out = round(test_fraction * count)
+    return Split(order[num_held_out:], order[:num_held_out])
+
+
 def training_batches(train: Indices, batch: int, num_steps: int, seed: int) -> Indices:
-    """Indices of each iteration's images, shape `(num_steps, batch)`: shuffled epochs, joined end to end."""
+    """Indices of each iteration's examples, shape `(num_steps, batch)`: shuffled epochs, joined end to end."""
     generator = np.random.default_rng([seed, 1])
     num_epochs = -(-num_steps * batch // len(train))
     order = np.concatenate([generator.permutation(train) for _ in range(num_epochs)])
@@ -61,6 +106,6 @@ def training_batches(train: Indices, batch: int, num_steps: int, seed: int) -> I
 
 
 def test_batches(test: Indices, batch: int) -> Indices:
-    """Indices of the held out images, shape `(num_batches, batch)`; the last batch is filled up from the start."""
+    """Indices of the held out examples, shape `(num_batches, batch)`; the last batch is filled up from the start."""
     num_batches = -(-len(test) // batch)
     return np.resize(test, (num_batches, batch))

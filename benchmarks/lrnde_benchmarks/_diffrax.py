@@ -22,6 +22,7 @@ OPERATIONS = Operations(
     lambda bias, y, matrix: y @ matrix + bias,
     jnp.tanh,
     lambda logits, labels: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
+    lambda arrays: jnp.concatenate(arrays, axis=-1),
 )
 
 # Room for steps; diffrax reserves checkpoints by it. Solves here take fewer than 20, with noise fewer than 100.
@@ -39,19 +40,29 @@ class Method(NamedTuple):
 
 
 def solve(
-    call: Callable[..., Any], method: Method, weights: Weights, inputs: Array, noise: Array | None, **kwargs: Any
+    call: Callable[..., Any],
+    method: Method,
+    weights: Weights,
+    inputs: Array,
+    noise: Array | None,
+    *,
+    end: Any = 1.0,
+    **kwargs: Any,
 ) -> Any:
-    """Make a call of `diffrax.diffeqsolve`, bare or regularized; `noise` is the key of the Brownian path."""
+    """Make a call of `diffrax.diffeqsolve`, bare or regularized.
+
+    - `noise`: the key of the Brownian path. `end`: when the solve ends, where the final state alone is wanted.
+    """
     problem = method.problem
     y0 = problem.initial_state(OPERATIONS, weights, inputs)
     times = jnp.asarray(problem.times, y0.dtype)
     saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
     noisy = problem.is_stochastic
     return call(
-        _terms(problem, y0, noise),
+        _terms(problem, y0, noise, end),
         diffrax.HalfSolver(diffrax.Heun()) if noisy else diffrax.Tsit5(),
         0.0,
-        1.0,
+        end,
         method.first_step,
         y0,
         weights,
@@ -61,7 +72,7 @@ def solve(
     )
 
 
-def _terms(problem: AbstractProblem, y0: Array, noise: Array | None) -> Any:
+def _terms(problem: AbstractProblem, y0: Array, noise: Array | None, end: Any) -> Any:
     def drift(t: Any, y: Array, weights: Weights) -> Array:
         return problem.drift(OPERATIONS, weights, t, y)
 
@@ -71,7 +82,7 @@ def _terms(problem: AbstractProblem, y0: Array, noise: Array | None) -> Any:
     if noise is None:
         return diffrax.ODETerm(drift)
     shape: Any = y0.shape
-    motion = diffrax.VirtualBrownianTree(0.0, 1.0, SMALLEST_STEP / 4, shape, noise)
+    motion = diffrax.VirtualBrownianTree(0.0, end, SMALLEST_STEP / 4, shape, noise)
     return diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, motion))
 
 

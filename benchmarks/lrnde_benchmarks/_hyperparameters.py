@@ -23,7 +23,8 @@ class Hyperparameters:
     - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
       machine that slows down slows all of them.
     - `repetitions`: timed predictions per row, also in turns.
-    - `test_fraction`: share of the examples that are held out.
+    - `test_fraction`: share of the examples that are held out, where no split is official.
+    - `tested`: the first so many of the held out examples are used; `None` uses all.
     """
 
     steps: int = 600
@@ -38,11 +39,13 @@ class Hyperparameters:
     chunk: int = 25
     repetitions: int = 40
     test_fraction: float = 0.2
+    tested: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "hidden", "paths", "chunk", "repetitions"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}={getattr(self, name)}`: must be at least 1.")
+        for name in ("steps", "batch", "hidden", "paths", "chunk", "repetitions", "tested"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"`{name}={value}`: must be at least 1.")
         for name in ("learning_rate", "tolerance", "first_step"):
             if not getattr(self, name) > 0:
                 raise InputError(f"`{name}={getattr(self, name)}`: must be above 0.")

@@ -41,11 +41,15 @@ class _State(NamedTuple):
 
 @final
 class _Examples(NamedTuple):
-    """`inputs`, `targets`, and the examples of each iteration, `(steps, batch)`; see `Data`."""
+    """`inputs`, `targets`, and the examples of each iteration, `(steps, batch)`; see `Data`.
+
+    - `end_times`: see `Setting.end_times`.
+    """
 
     inputs: Array
     targets: Array
     batches: Array
+    end_times: Array | None
 
 
 @final
@@ -76,12 +80,14 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
     method, problem = program.method, program.method.problem
     wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
 
-    def loss(weights: Weights, examples: _Examples, batch: Array, penalty_weight: Any, key: Array) -> Any:
+    def loss(weights: Weights, examples: _Examples, index: Array, penalty_weight: Any, key: Array) -> Any:
+        batch = examples.batches[index]
         inputs, noise = examples.inputs[batch], _noise(method, key)
+        end = 1.0 if examples.end_times is None else examples.end_times[index]
         if wrapped is None:
-            solution, report = solve(diffrax.diffeqsolve, method, weights, inputs, noise), None
+            solution, report = solve(diffrax.diffeqsolve, method, weights, inputs, noise, end=end), None
         else:
-            solution, report = solve(wrapped, method, weights, inputs, noise, key=key)
+            solution, report = solve(wrapped, method, weights, inputs, noise, end=end, key=key)
         outputs = problem.outputs(OPERATIONS, weights, solution.ys)
         total = problem.loss(OPERATIONS, outputs, examples.targets, batch)
         if report is not None:
@@ -95,7 +101,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         def iterate(index: Array, state: _State) -> _State:
             value = program.weight.value(state.penalty_weight)
             gradient, report = jax.grad(loss, has_aux=True)(
-                state.weights, examples, examples.batches[index], value, jax.random.fold_in(key, index)
+                state.weights, examples, index, value, jax.random.fold_in(key, index)
             )
             updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.weights)
             penalty_weight = state.penalty_weight
@@ -178,11 +184,14 @@ class JaxTrainer:
             WeightState(jnp.asarray(value, dtype), jnp.asarray(count, jnp.int32)),
         )
         targets_dtype = dtype if np.issubdtype(data.targets.dtype, np.floating) else jnp.int32
+        end_times = setting.end_times(seed, hyperparameters.steps)
         self._data = data
+        self._untrained = weights
         self._examples = _Examples(
             jnp.asarray(data.inputs, dtype),
             jnp.asarray(data.targets, targets_dtype),
             jnp.asarray(data.train_batches, jnp.int32),
+            None if end_times is None else jnp.asarray(end_times, dtype),
         )
         self._test_batches = jnp.asarray(data.test_batches, jnp.int32)
         self._key = jax.random.key(seed)
@@ -210,15 +219,21 @@ class JaxTrainer:
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        predict = _predictor(self._method(tolerance))
-        arguments = jax.block_until_ready(self._test_arguments(0))
-        begin = _clock.now()
-        jax.block_until_ready(predict(*arguments))
-        return _clock.now() - begin
+        return self._predict(self._state.weights, tolerance)
+
+    def predict_reference(self) -> float:
+        return self._predict(self._untrained, None)
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
         times = _stepper(self._method(tolerance))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
+
+    def _predict(self, weights: Weights, tolerance: float | None) -> float:
+        predict = _predictor(self._method(tolerance))
+        _, inputs, key = jax.block_until_ready(self._test_arguments(0))
+        begin = _clock.now()
+        jax.block_until_ready(predict(weights, inputs, key))
+        return _clock.now() - begin
 
     def _run(self, num_steps: int) -> _State:
         run = _training_loop(self._program)

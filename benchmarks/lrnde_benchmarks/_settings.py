@@ -2,11 +2,14 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, final
 
+import numpy as np
+
 import lrnde_core as lrnde
-from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Constant, ExponentialDecay, UnknownNameError
+from lrnde_benchmarks._data import Floats
+from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Constant, InputError
 
 BASELINE = "none"
 
@@ -37,28 +40,13 @@ class Penalty:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Rivals:
-    """What suits a task.
-
-    - `weight`: of the penalty in the row `default`. `curvature_weight`: of `TaylorDerivative(2, at="step")` in
-      the row `taylor_derivative`.
-    - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
-    - `looser_tolerance`: of the row that solves the unpenalised model less exactly.
-    """
-
-    weight: float
-    curvature_weight: float
-    weight_decay: float
-    looser_tolerance: float
-
-
-@final
-@dataclasses.dataclass(frozen=True)
 class Setting:
     """One row.
 
     - `penalty`: `None` trains with the bare solver call; nothing of lrnde is involved then.
     - `weight`: of the penalty, over training. `weight_decay`: of AdamW, decoupled, on all weights.
+    - `end_spread`: half the width b of the interval around the end time from which each training solve draws its own
+      (STEER); 0 where all of them end alike. Prediction ends where the task says.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
     - `trained_as`: name of the setting whose trained model this row uses; `None` trains one of its own.
     """
@@ -67,13 +55,31 @@ class Setting:
     penalty: Penalty | None = None
     weight: AbstractWeight = _NO_WEIGHT
     weight_decay: float = 0.0
+    end_spread: float = 0.0
     predict_tolerance: float | None = None
     trained_as: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.end_spread < 1:
+            raise InputError(f"`end_spread={self.end_spread}`: must be at least 0 and below 1, the length of a solve.")
 
     @property
     def model(self) -> str:
         """Name of the setting that trains the model of this row."""
         return self.trained_as or self.name
+
+    def end_times(self, seed: int, steps: int) -> Floats | None:
+        r"""The end of each training solve, shape `(steps,)`, independently from $U(1 - b, 1 + b)$; `None` if all are 1.
+
+        Decided by the seed, alike on every backend; more `steps` begin with the same draws.
+
+        Source: Ghosh, Behl, Dupont, Torr and Namboodiri, "STEER: Simple Temporal Regularization For Neural ODEs",
+        NeurIPS 2020.
+        """
+        if self.end_spread == 0:
+            return None
+        generator = np.random.default_rng([seed, 5])
+        return generator.uniform(1 - self.end_spread, 1 + self.end_spread, steps)
 
     def describe(self) -> dict[str, Any]:
         """What was run, for the report."""
@@ -86,39 +92,7 @@ class Setting:
             "num_samples": None if penalty is None else penalty.num_samples,
             "weight": None if penalty is None else repr(self.weight),
             "weight_decay": self.weight_decay,
+            "end_spread": self.end_spread,
             "predict_tolerance": self.predict_tolerance,
             "trained_as": self.trained_as,
         }
-
-
-def _published(preset: Callable[[], Mapping[str, Any]], steps: int) -> Setting:
-    # Published for MNIST: from 2.5 down to 1.0 over the whole of training.
-    return Setting(preset.__name__, Penalty(**preset()), ExponentialDecay(2.5, 1.0, steps))
-
-
-_MAKERS: Mapping[str, Callable[[int, Rivals], Setting]] = {
-    "none": lambda _steps, _rivals: Setting(BASELINE),
-    "default": lambda _steps, rivals: Setting("default", Penalty(), Constant(rivals.weight)),
-    "taylor_derivative": lambda _steps, rivals: Setting(
-        "taylor derivative", Penalty(lrnde.TaylorDerivative(2, at="step")), Constant(rivals.curvature_weight)
-    ),
-    "looser_tolerance": lambda _steps, rivals: Setting(
-        "none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE
-    ),
-    "weight_decay": lambda _steps, rivals: Setting("weight decay", weight_decay=rivals.weight_decay),
-    "lrnde_unbiased": lambda steps, _rivals: _published(lrnde.presets.lrnde_unbiased, steps),
-    "lrnde_biased": lambda steps, _rivals: _published(lrnde.presets.lrnde_biased, steps),
-}
-
-SETTING_NAMES = tuple(_MAKERS)
-
-
-def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
-    """The setting that `--settings` knows by this name, for a training of `steps` iterations.
-
-    Raises `UnknownNameError`.
-    """
-    if name not in _MAKERS:
-        known = ", ".join(f"`{known}`" for known in SETTING_NAMES)
-        raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
-    return _MAKERS[name](steps, rivals)

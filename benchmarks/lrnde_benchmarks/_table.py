@@ -26,11 +26,12 @@ def render(report: Mapping[str, Any]) -> RenderableType:
         Text(f"{skip['adapter']}, {skip['setting']}: left out. {skip['reason']}", style="yellow")
         for skip in report["skipped"]
     ]
+    parts += [Text(f"{each['cell']}: failed. {each['reason']}", style="red") for each in report["failed"]]
     return Group(*parts)
 
 
 def _measured(metric: Mapping[str, Any]) -> Columns:
-    pattern = "{:.3f}" if metric["is_higher_better"] else "{:.4f}"
+    pattern = "{:.4f}" if metric["comparison"] == "ratio" else "{:.3f}"
     return {
         "evaluations": lambda row: f"{mean(row['nfe']):.1f}",
         "steps": lambda row: f"{mean(row['num_accepted']):.1f}",
@@ -41,16 +42,18 @@ def _measured(metric: Mapping[str, Any]) -> Columns:
 
 
 def _compared(metric: Mapping[str, Any]) -> Columns:
-    is_change = metric["comparison"] == "change"
+    unit = metric["unit"]
 
     def score(row: Mapping[str, Any]) -> str:
-        if is_change:
+        if metric["comparison"] == "ratio":
+            return _interval(row["score_ratio"], "{:.2f}")
+        if unit == "%":
             return _interval(row["score_change"], "{:+.1f}", scale=100.0)
-        return _interval(row["score_ratio"], "{:.2f}")
+        return _interval(row["score_change"], "{:+.3f}")
 
     return {
         "evaluations": lambda row: _interval(row["nfe_ratio"], "{:.2f}"),
-        f"{metric['name']}{', %' * is_change}": score,
+        f"{metric['name']}{f', {unit}' if unit else ''}": score,
         "training time": lambda row: _interval(row["train_ratio"], "{:.2f}"),
         "speed": lambda row: _interval(row["predict_speedup"], "{:.2f}"),
     }
@@ -77,7 +80,8 @@ def _table(title: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> T
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 0))
     table.add_column("", no_wrap=True)
     for heading in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
+        # Wide intervals of few seeds are folded rather than cut.
+        table.add_column(heading, justify="right", overflow="fold")
     adapter = None
     for row in rows:
         if row["adapter"] != adapter:

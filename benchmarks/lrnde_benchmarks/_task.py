@@ -3,11 +3,12 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
-from lrnde_benchmarks._data import Floats, Indices
+from lrnde_benchmarks._data import Floats, Fold, Indices
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Rivals
+from lrnde_benchmarks._methods import Rivals
 
 
 @final
@@ -17,21 +18,13 @@ class Operations(NamedTuple):
     - `affine(bias, y, matrix)`: `y @ matrix + bias`.
     - `tanh(y)`: elementwise.
     - `cross_entropy(logits, labels)`: mean over a batch, of shapes `(batch, classes)` and `(batch,)`.
+    - `join(arrays)`: along the last axis.
     """
 
     affine: Callable[[Any, Any, Any], Any]
     tanh: Callable[[Any], Any]
     cross_entropy: Callable[[Any, Any], Any]
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Fold:
-    """A place in a repeated cross-validation: fold `index` of `count`, of the repetition that `repeat` shuffles."""
-
-    repeat: int
-    index: int
-    count: int
+    join: Callable[[Sequence[Any]], Any]
 
 
 @final
@@ -106,31 +99,39 @@ class AbstractProblem(abc.ABC):
 class Metric:
     """What `score` is.
 
-    - `comparison`: with the score of the unpenalised model of the same seed, `"change"` for shares between 0 and 1,
-      `"ratio"` for errors.
+    - `comparison`: with the score of the unpenalised model of the same seed, `"change"` (their difference) or
+      `"ratio"`.
+    - `unit`: `"%"` for shares between 0 and 1, which are shown as percentages; empty where there is none.
     """
 
     name: str
     comparison: Literal["change", "ratio"]
     is_higher_better: bool
+    unit: str = ""
 
     def compared(self, own: float, bare: float) -> float:
         return own - bare if self.comparison == "change" else own / bare
 
 
-ACCURACY = Metric("accuracy", "change", is_higher_better=True)
+ACCURACY = Metric("accuracy", "change", is_higher_better=True, unit="%")
 MOMENTS_ERROR = Metric("moments error", "ratio", is_higher_better=False)
+
+
+ODE_SOLVERS: Mapping[str, str] = {"torchdiffeq": "dopri5, odeint", "diffrax": "Tsit5, diffeqsolve"}
+"""How the tasks without noise are solved, by adapter."""
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """A problem and how `lrnde compare` runs it.
+    """A problem and how `lrnde compare` and `lrnde benchmark` run it.
 
-    - `name`: for `--task`. `title`: completes "Training ...". `data`, `model`: for the report.
+    - `name`: what users call it. `title`: completes "Training ...". `data`, `model`: for the report.
     - `methods`: how each backend solves it, by adapter; there are training loops for these and no others.
-    - `hyperparameters`: the usual ones; `fast`: to see that everything works. `rivals`: what its rows depend on.
-    - `settings`: the rows where none are chosen.
+    - `hyperparameters`: the usual ones; `fast`: to see that everything works; `full`: as published, where the usual
+      ones are shorter. `rivals`: what its rows depend on.
+    - `settings`: the rows of a comparison where none are chosen; `benchmarked`: those of a benchmark.
+    - `with_folder`: the problem on data of the user's own; `None` where the data come with the task.
     """
 
     name: str
@@ -144,6 +145,9 @@ class Task:
     fast: Hyperparameters
     rivals: Rivals
     settings: tuple[str, ...]
+    benchmarked: tuple[str, ...]
+    full: Hyperparameters | None = None
+    with_folder: Callable[[Path], AbstractProblem] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What was run, for the report."""

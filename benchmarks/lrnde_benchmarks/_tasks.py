@@ -1,14 +1,29 @@
-"""The tasks of `lrnde compare` by name."""
+"""The tasks of `lrnde compare` and `lrnde benchmark` by name."""
 
 from collections.abc import Mapping
 
-from lrnde_benchmarks._digits import DIGITS
-from lrnde_benchmarks._digits_sde import DIGITS_SDE
+from lrnde_benchmarks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULAR
+from lrnde_benchmarks._digits import DIGITS, DIGITS_SDE
+from lrnde_benchmarks._dynamics import BRUSSELATOR, DYNAMICS
+from lrnde_benchmarks._mnist import MNIST, MNIST_SDE
 from lrnde_benchmarks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._task import Task
 from lrnde_core import UnknownNameError
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (DIGITS, SPIRAL_SDE, DIGITS_SDE)}
+_ALL = (
+    DIGITS,
+    SPIRAL_SDE,
+    DIGITS_SDE,
+    MNIST,
+    MNIST_SDE,
+    DYNAMICS,
+    BRUSSELATOR,
+    DENSITY,
+    DENSITY_GAUSSIANS,
+    DENSITY_TABULAR,
+)
+
+TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
 
 
 def task_by_name(name: str) -> Task:

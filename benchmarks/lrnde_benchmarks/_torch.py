@@ -19,7 +19,9 @@ from lrnde_benchmarks._stochastic import path_seed
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks._trainer import Evaluation
 
-OPERATIONS = Operations(torch.addmm, torch.tanh, nn.functional.cross_entropy)
+OPERATIONS = Operations(
+    torch.addmm, torch.tanh, nn.functional.cross_entropy, lambda arrays: torch.cat(list(arrays), dim=-1)
+)
 
 
 @final
@@ -51,7 +53,14 @@ class Network(nn.Module):
 
 class _Solve(Protocol):
     def __call__(
-        self, call: Callable[..., Any], network: Network, y0: Tensor, tolerance: float, path: int, **own: Any
+        self,
+        call: Callable[..., Any],
+        network: Network,
+        y0: Tensor,
+        times: Tensor,
+        tolerance: float,
+        path: int,
+        **own: Any,
     ) -> Any: ...
 
 
@@ -60,8 +69,8 @@ class _Solve(Protocol):
 class TorchSolver:
     """A solver library.
 
-    - `native`: its solver call. `solve`: makes that call, bare or regularized, along the Brownian path of that number,
-      with what a regularized call takes beside; returns what the call does.
+    - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
+      Brownian path of that number, with what a regularized call takes beside; returns what the call does.
     """
 
     native: Callable[..., Any]
@@ -88,6 +97,7 @@ class TorchTrainer:
         self._data = data
         self._seed = seed
         self._network = Network(problem, hyperparameters, seed)
+        self._untrained = Network(problem, hyperparameters, seed)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=hyperparameters.learning_rate, weight_decay=setting.weight_decay
         )
@@ -103,6 +113,7 @@ class TorchTrainer:
         self._inputs = torch.as_tensor(data.inputs, dtype=dtype)
         self._targets = targets.to(dtype) if targets.is_floating_point() else targets
         self._batches = torch.as_tensor(data.train_batches)
+        self._end_times = setting.end_times(seed, hyperparameters.steps)
         self._test_batches = torch.as_tensor(data.test_batches)
         self._num_done = 0
 
@@ -128,7 +139,7 @@ class TorchTrainer:
         reports: list[lrnde.Report] = []
         with torch.inference_mode():
             for index in range(len(self._test_batches)):
-                ys, report = self._test_solve(self._counted, index, tolerance, penalize=False)
+                ys, report = self._test_solve(self._counted, self._network, index, tolerance, penalize=False)
                 outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
                 reports.append(report)
         return Evaluation(
@@ -138,26 +149,28 @@ class TorchTrainer:
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        start = _clock.now()
-        with torch.inference_mode():
-            ys = self._test_solve(self._solver.native, 0, tolerance)
-            self._problem.outputs(OPERATIONS, self._network.weights, ys)
-        return _clock.now() - start
+        return self._predict(self._network, tolerance)
+
+    def predict_reference(self) -> float:
+        return self._predict(self._untrained, None)
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
         noted = StepTimes()
         watched = lrnde.regularize(self._solver.native, heuristic=lrnde.ErrorEstimate(), sampler=noted)
         with torch.no_grad():
-            self._test_solve(watched, 0, tolerance, draw=[0.0])
+            self._test_solve(watched, self._network, 0, tolerance, draw=[0.0])
         return noted.ends
 
     def _loss(self, index: int) -> Tensor:
         batch = self._batches[index]
         path = path_seed(self._seed, is_test=False, index=index)
+        times = self._times(index)
         if self._regularized is None:
-            ys, report = self._solve(self._solver.native, batch, None, path), None
+            ys, report = self._solve(self._solver.native, self._network, batch, times, None, path), None
         else:
-            ys, report = self._solve(self._regularized, batch, None, path, generator=self._generator)
+            ys, report = self._solve(
+                self._regularized, self._network, batch, times, None, path, generator=self._generator
+            )
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
         loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch)
         if report is not None:
@@ -165,11 +178,34 @@ class TorchTrainer:
             self._weight_state = self._weight.update(self._weight_state, report)
         return loss
 
-    def _test_solve(self, call: Callable[..., Any], index: int, tolerance: float | None, **own: Any) -> Any:
-        path = path_seed(self._seed, is_test=True, index=index)
-        return self._solve(call, self._test_batches[index], tolerance, path, **own)
+    def _times(self, index: int) -> Tensor:
+        """When the solution of a training iteration is wanted."""
+        times = self._network.times
+        return times if self._end_times is None else times * float(self._end_times[index])
 
-    def _solve(self, call: Callable[..., Any], batch: Tensor, tolerance: float | None, path: int, **own: Any) -> Any:
-        y0 = self._problem.initial_state(OPERATIONS, self._network.weights, self._inputs[batch])
+    def _predict(self, network: Network, tolerance: float | None) -> float:
+        start = _clock.now()
+        with torch.inference_mode():
+            ys = self._test_solve(self._solver.native, network, 0, tolerance)
+            self._problem.outputs(OPERATIONS, network.weights, ys)
+        return _clock.now() - start
+
+    def _test_solve(
+        self, call: Callable[..., Any], network: Network, index: int, tolerance: float | None, **own: Any
+    ) -> Any:
+        path = path_seed(self._seed, is_test=True, index=index)
+        return self._solve(call, network, self._test_batches[index], network.times, tolerance, path, **own)
+
+    def _solve(
+        self,
+        call: Callable[..., Any],
+        network: Network,
+        batch: Tensor,
+        times: Tensor,
+        tolerance: float | None,
+        path: int,
+        **own: Any,
+    ) -> Any:
+        y0 = self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])
         tolerance = self._hyperparameters.tolerance if tolerance is None else tolerance
-        return self._solver.solve(call, self._network, y0, tolerance, path, **own)
+        return self._solver.solve(call, network, y0, times, tolerance, path, **own)

@@ -13,12 +13,14 @@ from torch import Tensor
 from lrnde_benchmarks._torch import Network, TorchSolver
 
 
-def _solve(call: Callable[..., Any], network: Network, y0: Tensor, tolerance: float, path: int, **own: Any) -> Any:
+def _solve(
+    call: Callable[..., Any], network: Network, y0: Tensor, times: Tensor, tolerance: float, path: int, **own: Any
+) -> Any:
     del path
     return call(
         network,
         y0,
-        network.times,
+        times,
         rtol=tolerance,
         atol=tolerance,
         method="dopri5",

@@ -14,12 +14,14 @@ from lrnde_benchmarks._stochastic import SMALLEST_STEP
 from lrnde_benchmarks._torch import Network, TorchSolver
 
 
-def _solve(call: Callable[..., Any], network: Network, y0: Tensor, tolerance: float, path: int, **own: Any) -> Any:
-    motion = torchsde.BrownianInterval(0.0, 1.0, size=tuple(y0.shape), dtype=y0.dtype, entropy=path)
+def _solve(
+    call: Callable[..., Any], network: Network, y0: Tensor, times: Tensor, tolerance: float, path: int, **own: Any
+) -> Any:
+    motion = torchsde.BrownianInterval(0.0, float(times[-1]), size=tuple(y0.shape), dtype=y0.dtype, entropy=path)
     return call(
         network,
         y0,
-        network.times,
+        times,
         bm=motion,
         method="heun",
         dt=network.first_step,

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol, final
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
+from lrnde_core import CapabilityError
 
 
 @final
@@ -40,6 +41,10 @@ class Trainer(Protocol):
         """Predict the first test batch and return the seconds that took, compiled beforehand."""
         ...
 
+    def predict_reference(self) -> float:
+        """`predict_once` of the untrained model: the same work in every trainer of a seed and backend."""
+        ...
+
     def step_times(self, tolerance: float | None = None) -> list[float]:
         """Times at which the steps of the prediction solve of the first batch end, within [0, 1]."""
         ...
@@ -50,8 +55,14 @@ def make_trainer(
 ) -> Trainer:
     """A trainer on the backend of an adapter, one of the task's `methods`; imports that backend.
 
-    `seed` decides initial weights, noise and the samples of the penalty; the first are the same on every backend.
+    `seed` decides initial weights, noise, end times and the samples of the penalty; all but noise and samples are the
+    same on every backend. Raises `CapabilityError` where a setting does not suit the problem.
     """
+    if setting.end_spread > 0 and len(problem.times) > 2:
+        raise CapabilityError(
+            f"`{setting.name}` moves the end of each training solve, and the targets of this task belong to "
+            f"{len(problem.times)} times that stay. Leave it out here."
+        )
     if adapter == "diffrax":
         from lrnde_benchmarks._jax import JaxTrainer
 

@@ -1,23 +1,33 @@
-"""A process per backend, so that torch and JAX do not share threads and two backends use two cores."""
+"""Cells are trained in processes of their own, `plan.jobs` at a time, by joblib's loky.
 
-import multiprocessing
-import multiprocessing.process
-import multiprocessing.queues
-import queue
+Its executor is taken rather than `joblib.Parallel`, which runs a single job in the calling process, where the libraries
+are loaded already with as many threads as there are cores.
+"""
+
+import contextlib
+import dataclasses
+import os
 import signal
+import tempfile
+import threading
 import traceback
-from collections.abc import Generator
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from pathlib import Path
+from typing import NamedTuple, final
+
+import numpy as np
+from joblib.externals import loky
 
 from lrnde_benchmarks._cell import Cell, run_cell
-from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._task import Task
-from lrnde_benchmarks._threads import single_threaded
+from lrnde_benchmarks._plan import Job, Plan
+from lrnde_benchmarks._store import Store
+from lrnde_benchmarks._threads import SINGLE_THREAD
 from lrnde_core import LrndeError
 
 _POLL_SECONDS = 0.5
-_FAREWELL_SECONDS = 5.0
+# Workers that wait longer end, so that none outlives a parent that was killed.
+_IDLE_SECONDS = 60
 
 
 @final
@@ -26,97 +36,122 @@ class ComparisonError(LrndeError, RuntimeError):
 
 
 @final
-class Plan(NamedTuple):
-    """All `settings` of a task, for each of `seeds` on every one of `adapters`, at most `jobs` backends at a time."""
+class Finished(NamedTuple):
+    """What became of a job: a cell, or the reason why there is none."""
 
-    task: Task
-    adapters: tuple[str, ...]
-    seeds: tuple[int, ...]
-    settings: tuple[Setting, ...]
-    hyperparameters: Hyperparameters
-    jobs: int
+    job: Job
+    outcome: Cell | str
 
 
 @final
-class Progress(NamedTuple):
-    """`num_done` of the iterations of this seed are done."""
+@dataclasses.dataclass(frozen=True)
+class Counters:
+    """How many iterations each cell has done: a number each in a file that all processes map into memory."""
 
-    adapter: str
-    seed: int
-    num_done: int
+    path: Path
+    size: int
+
+    def create(self) -> None:
+        """Make the file, all zeros."""
+        self._open("w+").flush()
+
+    def set(self, place: int, count: int) -> None:
+        counts = self._open("r+")
+        counts[place] = count
+        counts.flush()
+
+    def read(self) -> list[int]:
+        return self._open("r").tolist()
+
+    def _open(self, mode: str) -> "np.memmap[tuple[int], np.dtype[np.int64]]":
+        return np.memmap(self.path, np.int64, mode, shape=(self.size,))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-@final
-class _Ended(NamedTuple):
-    """The worker of `adapter` is through; `failure` says why it is not, if so."""
+def run_cells(
+    plan: Plan, jobs: Sequence[Job], store: Store | None, on_progress: Callable[[Sequence[int]], None]
+) -> Generator[Finished]:
+    """Train `jobs` and yield them as they finish. Closing the iterator ends the processes.
 
-    adapter: str
-    failure: str | None
-
-
-def run_cells(plan: Plan) -> Generator[Progress | Cell]:
-    """Run the plan and yield progress and finished cells as they come. Closing the iterator ends the processes.
-
-    Raises `ComparisonError` if a worker fails or dies.
+    A finished cell is in the `store`, where there is one, before it is handed out. `on_progress` is given the
+    iterations done of each job, from another thread, twice a second. Raises `ComparisonError` if a process dies.
     """
-    context = multiprocessing.get_context("spawn")
-    events: multiprocessing.queues.Queue[Progress | Cell | _Ended] = context.Queue()
-    waiting = list(plan.adapters)
-    running: dict[str, multiprocessing.process.BaseProcess] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < plan.jobs:
-                adapter = waiting.pop(0)
-                running[adapter] = _start(context, adapter, plan, events)
+    if not jobs:
+        return
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lrnde-"))
+        counters = Counters(Path(folder) / "counters", len(jobs))
+        counters.create()
+        stack.enter_context(_watching(counters, on_progress))
+        executor = stack.enter_context(_workers(min(plan.jobs, len(jobs))))
+        futures = {
+            executor.submit(_run, plan, job, store, counters, place, os.getpid()): job for place, job in enumerate(jobs)
+        }
+        for future in as_completed(futures):
             try:
-                event = events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                _check_alive(running, events)
-                continue
-            if not isinstance(event, _Ended):
-                yield event
-                continue
-            running.pop(event.adapter).join(_FAREWELL_SECONDS)
-            if event.failure is not None:
-                raise ComparisonError(event.failure)
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.join(_FAREWELL_SECONDS)
+                yield Finished(futures[future], future.result())
+            except BrokenExecutor as error:
+                raise ComparisonError("A worker process died, perhaps for want of memory.") from error
 
 
-def _start(context: Any, adapter: str, plan: Plan, events: Any) -> multiprocessing.process.BaseProcess:
-    process = context.Process(target=_work, args=(adapter, plan, events), daemon=True)
-    with single_threaded():
-        process.start()
-    return process
+def _run(plan: Plan, job: Job, store: Store | None, counters: Counters, place: int, parent: int) -> Cell | str:
+    def tell(num_done: int) -> None:
+        _end_if_orphaned(parent)
+        counters.set(place, num_done)
 
-
-def _check_alive(running: dict[str, multiprocessing.process.BaseProcess], events: Any) -> None:
-    for adapter, process in running.items():
-        if not process.is_alive() and events.empty():
-            raise ComparisonError(
-                f"The process that ran `{adapter}` died with exit code {process.exitcode}, perhaps for want of memory."
-            )
-
-
-def _work(adapter: str, plan: Plan, events: Any) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    failure = None
+    _end_if_orphaned(parent)
     try:
-        for seed in plan.seeds:
-            _run_seed(adapter, seed, plan, events)
+        cell = run_cell(plan, job, tell)
+        if store is not None:
+            store.write(job, cell)
     except LrndeError as error:
-        failure = f"`{adapter}`: {error}"
+        return str(error)
     except Exception as error:
         traceback.print_exc()
-        failure = f"`{adapter}` failed with {type(error).__name__}: {error}"
-    events.put(_Ended(adapter, failure))
+        return f"{type(error).__name__}: {error}"
+    return cell
 
 
-def _run_seed(adapter: str, seed: int, plan: Plan, events: Any) -> None:
-    def tell(num_done: int) -> None:
-        events.put(Progress(adapter, seed, num_done))
+def _end_if_orphaned(parent: int) -> None:
+    """End a worker whose parent was killed: nobody waits for what it does."""
+    if parent not in (os.getpid(), os.getppid()):
+        os._exit(1)
 
-    events.put(run_cell(adapter, seed, plan.task.problem, plan.hyperparameters, plan.settings, tell))
+
+@contextlib.contextmanager
+def _workers(count: int) -> Generator[Executor]:
+    executor = make_executor(count)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=True, kill_workers=True)  # pyright: ignore[reportCallIssue]  # loky's own
+        raise
+    executor.shutdown(wait=True)
+
+
+def make_executor(count: int) -> Executor:
+    """That many worker processes, each of which computes on one thread."""
+    return loky.ProcessPoolExecutor(
+        count, timeout=_IDLE_SECONDS, env=dict(SINGLE_THREAD), initializer=_ignore_interrupts
+    )
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _watching(counters: Counters, on_progress: Callable[[Sequence[int]], None]) -> Generator[None]:
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_POLL_SECONDS):
+            on_progress(counters.read())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

@@ -37,6 +37,10 @@ class StubTrainer:
         self.log.append((self.name, ("predict", tolerance)))
         return 0.004 if tolerance is None else 0.002
 
+    def predict_reference(self) -> float:
+        self.log.append((self.name, "reference"))
+        return 0.001
+
     def step_times(self, tolerance: float | None = None) -> list[float]:
         return [0.25, 0.5, 0.75, 1.0] if tolerance is None else [0.5, 1.0]
 
@@ -49,7 +53,9 @@ def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str
             num_accepted=value / 10,
             score=0.9 + 0.01 * seed,
             train_seconds=value,
+            train_reference_ms=20.0,
             predict_ms=2 * value,
+            reference_ms=10.0,
             curve_steps=(0, 10),
             curve_nfe=(13.0, value),
             step_times=(0.5, 1.0),

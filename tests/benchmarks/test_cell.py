@@ -8,13 +8,19 @@ import pytest
 from lrnde_benchmarks import _cell
 from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Setting, setting_by_name
+from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._plan import Job, Plan
+from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._trainer import Evaluation
 
 Log = list[tuple[str, Any]]
 Run = Callable[..., _cell.Cell]
 
 HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20, repetitions=4)
-SETTINGS = [setting_by_name(name, steps=50, rivals=DIGITS.rivals) for name in ("none", "default", "looser_tolerance")]
+SETTINGS = tuple(
+    setting_by_name(name, steps=50, rivals=DIGITS.rivals) for name in ("none", "default", "looser_tolerance")
+)
+PLAN = Plan(DIGITS, ("stub",), (0,), SETTINGS, HYPERPARAMETERS, jobs=1)
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., A
             return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name))
 
         monkeypatch.setattr(_cell, "make_trainer", make)
-        return _cell.run_cell("stub", 0, DIGITS.problem, HYPERPARAMETERS, SETTINGS, lambda _num_done: None)
+        return _cell.run_cell(PLAN, Job("stub", 0, SETTINGS), lambda _num_done: None)
 
     return run_with
 
@@ -53,6 +59,32 @@ def test_every_row_is_timed_equally_often_and_once_more_to_warm_up(run: Run, log
     run()
     timed = [entry for entry in log if isinstance(entry[1], tuple)]
     assert len(timed) == 3 * (HYPERPARAMETERS.repetitions + 1)
+
+
+def test_the_untrained_model_is_timed_in_turns_with_the_rows(run: Run, log: Log) -> None:
+    cell = run()
+    # Three after each of three chunks, and once in each round of predictions.
+    assert len([entry for entry in log if entry[1] == "reference"]) == 9 + HYPERPARAMETERS.repetitions + 1
+    for name, cost in (("none", 4.0), ("none, looser tolerance", 2.0)):
+        assert cell.measurements[name].reference_ms == 1.0
+        assert cell.measurements[name].predict_cost == cost
+        assert cell.measurements[name].train_reference_ms == 1.0
+        assert cell.measurements[name].train_cost == 50_000.0
+
+
+def test_a_cell_in_which_every_setting_is_refused_has_reasons_alone(run: Run) -> None:
+    cell = run({"default": "no derivatives here", "none": "no solves here"})
+    assert cell.measurements == {}
+    assert set(cell.skipped) == {"default", "none"}
+
+
+def test_a_model_that_diverged_is_left_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(stub_trainer, "evaluate", lambda *_: Evaluation(float("nan"), 40.0, 4.0))
+    cell = run()
+    assert cell.measurements == {}
+    assert cell.skipped["default"] == "Training diverged: the accuracy is nan."
 
 
 def test_the_curve_starts_before_training_and_has_a_point_per_chunk(run: Run) -> None:

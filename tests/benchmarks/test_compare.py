@@ -1,5 +1,6 @@
 """Tests of the comparison's report, its table and its plots."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from rich.console import Console
 
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._compare import Comparison
+from lrnde_benchmarks._density import DENSITY
 from lrnde_benchmarks._digits import DIGITS
-from lrnde_benchmarks._plots import write_plots
-from lrnde_benchmarks._settings import setting_by_name
+from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._plan import Job, Plan
+from lrnde_benchmarks._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, write_plots
 from lrnde_benchmarks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._table import render
-from lrnde_benchmarks._workers import Plan
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(
@@ -72,6 +74,69 @@ def test_ratios_are_paired_by_seed(comparison: Comparison) -> None:
     assert single["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None}
 
 
+def test_a_machine_that_slows_down_between_cells_changes_no_ratio(make_cell: MakeCell) -> None:
+    none, default = make_cell("diffrax", 0, {"none": 40.0}), make_cell("diffrax", 0, {"default": 20.0})
+    slow = {
+        name: dataclasses.replace(
+            each,
+            **{key: 3 * getattr(each, key) for key in ("train_seconds", "train_reference_ms")},
+            **{key: 5 * getattr(each, key) for key in ("predict_ms", "reference_ms")},
+        )
+        for name, each in default.measurements.items()
+    }
+    plan = PLAN._replace(adapters=("diffrax",), seeds=(0,))
+    quick, slowed = (
+        Comparison(plan).with_cell(none).with_cell(cell).report()["ratios"][0]
+        for cell in (default, dataclasses.replace(default, measurements=slow))
+    )
+    assert quick == slowed
+    assert quick["train_ratio"]["mean"] == 0.5
+    assert quick["predict_speedup"]["mean"] == 2.0
+
+
+def test_the_table_shows_what_hand_computation_gives(make_cell: MakeCell) -> None:
+    # Evaluations 20 of 40 and 20 of 50: ratios 0.5 and 0.4, mean 0.45, t(0.975, 1) = 12.7062, so 0.45 +- 0.6353.
+    # Times are in proportion, so the speed is 2 and 2.5: 2.25 +- 3.1766.
+    comparison = Comparison(PLAN._replace(adapters=("diffrax",)))
+    for seed, bare in ((0, 40.0), (1, 50.0)):
+        for cell in ({"none": bare}, {"default": 20.0}):
+            comparison = comparison.with_cell(make_cell("diffrax", seed, cell))
+    text = " ".join(shown(comparison.report()).split())
+    assert "none 45.0 4.5 0.905 45.0 90.0" in text
+    assert "default 20.0 2.0 0.905 20.0 40.0" in text
+    assert "default 0.45 +0.0 0.45 2.25 -0.19 to 1.09 +0.0 to +0.0 -0.19 to 1.09 -0.93 to 5.43" in text
+
+
+def test_nats_are_compared_by_their_difference(make_cell: MakeCell) -> None:
+    cells = [make_cell("diffrax", seed, {"none": 40.0}) for seed in (0, 1)]
+    cells += [make_cell("diffrax", seed, {"default": 20.0}) for seed in (0, 1)]
+    better = {name: dataclasses.replace(each, score=each.score - 0.125) for name, each in cells[2].measurements.items()}
+    cells[2] = dataclasses.replace(cells[2], measurements=better)
+    comparison = Comparison(PLAN._replace(task=DENSITY, adapters=("diffrax",)), tuple(cells))
+    (ratios,) = comparison.report()["ratios"]
+    assert ratios["score_change"]["mean"] == pytest.approx(-0.0625)
+    text = shown(comparison.report())
+    assert "neg. log-likelihood, nats" in text
+    assert "-0.062" in text
+
+
+def test_wide_intervals_are_not_cut(make_cell: MakeCell) -> None:
+    comparison = Comparison(PLAN._replace(adapters=("diffrax",)))
+    for seed, nfe in ((0, 4000.0), (1, 4.0)):
+        comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": 40.0, "default": nfe}))
+    text = shown(comparison.report())
+    assert "…" not in text
+    # 100 and 0.1: 50.05 +- 12.706205 * 49.95.
+    assert "-584.62" in text
+    assert "684.72" in text
+
+
+def test_a_cell_that_failed_is_said(comparison: Comparison) -> None:
+    failed = comparison.with_failure(Job("diffrax", 0, SETTINGS[:1]), "underflow in dt")
+    assert failed.report()["failed"] == [{"cell": "diffrax, none, seed 0", "reason": "underflow in dt"}]
+    assert "diffrax, none, seed 0: failed. underflow in dt" in shown(failed.report())
+
+
 def test_errors_are_compared_as_ratios(make_cell: MakeCell) -> None:
     cell = make_cell("diffrax", 0, {"none": 40.0, "default": 20.0})
     report = Comparison(PLAN._replace(task=SPIRAL_SDE, adapters=("diffrax",), seeds=(0,))).with_cell(cell).report()
@@ -97,7 +162,7 @@ def test_table_fits_80_columns_and_names_everything(comparison: Comparison) -> N
 
 
 def test_plots_are_written(comparison: Comparison, tmp_path: Path) -> None:
-    paths = write_plots(comparison.report(), tmp_path)
+    paths = write_plots(comparison.report(), tmp_path, COMPARE_PLOTS)
     assert [path.name for path in paths] == ["evaluations.png", "steps.png", "score.png"]
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -106,7 +171,7 @@ def test_plots_are_written(comparison: Comparison, tmp_path: Path) -> None:
 def test_plots_do_with_one_backend_and_one_seed(make_cell: MakeCell, tmp_path: Path) -> None:
     plan = PLAN._replace(adapters=("diffrax",), seeds=(0,))
     report: dict[str, Any] = Comparison(plan).with_cell(make_cell("diffrax", 0, {"none": 40.0})).report()
-    assert len(write_plots(report, tmp_path)) == 3
+    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == 5
 
 
 def shown(report: dict[str, Any]) -> str:

@@ -2,13 +2,7 @@
 
 import numpy as np
 
-from lrnde_benchmarks._data import (
-    fold_splits,
-    holdout_split,
-    load_digits,
-    test_batches,
-    training_batches,
-)
+from lrnde_benchmarks._data import Digits, fold_splits, holdout_split, test_batches, training_batches
 
 # pytest would collect it by its name.
 batches_of_test = test_batches
@@ -16,15 +10,15 @@ del test_batches
 
 
 def test_images_are_pixels_between_0_and_1() -> None:
-    digits = load_digits()
-    assert digits.images.shape == (1797, 64)
-    assert digits.images.min() == 0
-    assert digits.images.max() == 1
+    digits = Digits().load()
+    assert digits.pixels.shape == (1797, 64)
+    assert digits.pixels.min() == 0
+    assert digits.pixels.max() == 1
     assert set(digits.labels) == set(range(10))
 
 
 def test_holdout_is_stratified_and_shares_no_image() -> None:
-    labels = load_digits().labels
+    labels = Digits().load().labels
     split = holdout_split(labels, 0.2, seed=0)
     assert len(split.test) == 360
     assert np.array_equal(np.sort(np.concatenate(split)), np.arange(1797))
@@ -33,13 +27,13 @@ def test_holdout_is_stratified_and_shares_no_image() -> None:
 
 
 def test_holdout_depends_on_the_seed_alone() -> None:
-    labels = load_digits().labels
+    labels = Digits().load().labels
     assert np.array_equal(holdout_split(labels, 0.2, 1).test, holdout_split(labels, 0.2, 1).test)
     assert not np.array_equal(holdout_split(labels, 0.2, 1).test, holdout_split(labels, 0.2, 2).test)
 
 
 def test_every_image_is_held_out_in_one_fold() -> None:
-    splits = fold_splits(load_digits().labels, 5, seed=0)
+    splits = fold_splits(Digits().load().labels, 5, seed=0)
     held_out = np.concatenate([split.test for split in splits])
     assert np.array_equal(np.sort(held_out), np.arange(1797))
 

@@ -7,9 +7,15 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import SETTING_NAMES, Penalty, Rivals, setting_by_name
+from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name
+from lrnde_benchmarks._settings import Penalty, Setting
 
-RIVALS = Rivals(weight=2.0, curvature_weight=3.0, weight_decay=0.5, looser_tolerance=0.1)
+RIVALS = Rivals(
+    weights={"default": 2.0, "taylor_derivative": 3.0, "predicted_steps": (4.0, 1.0)},
+    weight_decay=0.5,
+    looser_tolerance=0.1,
+    end_spread=0.25,
+)
 
 
 def test_default_penalty_is_that_of_regularize() -> None:
@@ -23,6 +29,9 @@ def test_rows_take_over_what_suits_the_task() -> None:
     assert setting_by_name("taylor_derivative", steps=10, rivals=RIVALS).weight == lrnde.Constant(3.0)
     assert setting_by_name("weight_decay", steps=10, rivals=RIVALS).weight_decay == 0.5
     assert setting_by_name("looser_tolerance", steps=10, rivals=RIVALS).predict_tolerance == 0.1
+    assert setting_by_name("steer", steps=10, rivals=RIVALS).end_spread == 0.25
+    decaying = setting_by_name("predicted_steps", steps=10, rivals=RIVALS).weight
+    assert decaying == lrnde.ExponentialDecay(4.0, 1.0, 10)
 
 
 def test_baseline_has_no_penalty_at_all() -> None:
@@ -33,9 +42,47 @@ def test_presets_are_as_published() -> None:
     setting = setting_by_name("lrnde_unbiased", steps=10, rivals=RIVALS)
     assert setting.penalty == Penalty(**lrnde.presets.lrnde_unbiased())
     assert setting.weight == lrnde.ExponentialDecay(2.5, 1.0, 10)
+    stiffness = setting_by_name("lrnde_stiffness", steps=10, rivals=RIVALS)
+    assert stiffness.penalty == Penalty(**lrnde.presets.lrnde_unbiased(stiffness=True))
+    assert stiffness.weight == lrnde.Constant(0.1)
 
 
-@pytest.mark.parametrize("name", SETTING_NAMES)
+def test_the_weight_of_a_task_goes_before_the_published_one() -> None:
+    rivals = dataclasses.replace(RIVALS, weights={"lrnde_unbiased": 1000.0})
+    assert setting_by_name("lrnde_unbiased", steps=10, rivals=rivals).weight == lrnde.Constant(1000.0)
+
+
+def test_a_method_without_any_weight_is_refused() -> None:
+    with pytest.raises(lrnde.InputError, match="No weight of `default` is known"):
+        setting_by_name("default", steps=10, rivals=dataclasses.replace(RIVALS, weights={}))
+
+
+def test_end_times_are_uniform_around_the_end_and_decided_by_the_seed() -> None:
+    setting = setting_by_name("steer", steps=10, rivals=RIVALS)
+    ends = setting.end_times(seed=3, steps=4000)
+    assert ends is not None
+    assert 0.75 <= ends.min() < 0.76
+    assert 1.24 < ends.max() <= 1.25
+    assert ends.mean() == pytest.approx(1.0, abs=4 * 0.25 / (3 * 4000) ** 0.5)
+    assert ends.std() == pytest.approx(0.25 / 3**0.5, rel=0.05)
+    again, other = setting.end_times(seed=3, steps=7), setting.end_times(seed=4, steps=7)
+    assert again is not None
+    assert other is not None
+    assert again.tolist() == ends[:7].tolist()
+    assert not set(other) & set(ends)
+
+
+def test_end_times_are_left_alone_elsewhere() -> None:
+    assert Setting("none").end_times(seed=0, steps=3) is None
+
+
+@pytest.mark.parametrize("spread", [-0.1, 1.0])
+def test_a_spread_that_would_end_before_the_start_is_refused(spread: float) -> None:
+    with pytest.raises(lrnde.InputError, match="end_spread"):
+        Setting("steer", end_spread=spread)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
 def test_settings_are_hashable_and_describe_themselves(name: str) -> None:
     setting = setting_by_name(name, steps=10, rivals=RIVALS)
     assert hash(setting) == hash(setting_by_name(name, steps=10, rivals=RIVALS))

@@ -1,57 +1,58 @@
-"""Tests of the cross-validation: pairing and resuming."""
+"""Tests of the cross-validation: its plan, pairing by fold, and candidates that are added later."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from lrnde_benchmarks import _sweep
-from lrnde_benchmarks._candidates import parse_candidate
+from lrnde_benchmarks._cell import Cell
+from lrnde_benchmarks._compare import Comparison
+from lrnde_benchmarks._data import Fold
 from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._sweep import Cell, Sweep, summarize
+from lrnde_benchmarks._plan import Plan
+from lrnde_benchmarks._store import Store
+from lrnde_benchmarks._sweep import make_plan
 
-NONE = Setting("none")
-(RIVAL,) = parse_candidate("weight_decay/0.1")
-
-
-@pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any]) -> Sweep:
-    def make(_adapter: str, _problem: Any, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
-        return stub_trainer(setting.name, log=[])
-
-    monkeypatch.setattr(_sweep, "make_trainer", make)
-    return Sweep(DIGITS, "stub", Hyperparameters(steps=5), 3, tmp_path)
+MakeCell = Callable[..., Cell]
 
 
-def test_finished_cells_are_not_trained_again(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = [Cell(NONE, fold, 0) for fold in range(3)]
-    sweep.run(cells)
-    monkeypatch.setattr(_sweep, "make_trainer", None)
-    sweep.run(cells)
+def plan_of(*candidates: str, steps: int = 5) -> Plan:
+    return make_plan(DIGITS, "diffrax", Hyperparameters(steps=steps), candidates, folds=3, repeats=2, jobs=1)
 
 
-def test_another_schedule_does_not_take_over_results(sweep: Sweep, tmp_path: Path) -> None:
-    sweep.run([Cell(NONE, 0, 0)])
-    longer = Sweep(DIGITS, "stub", Hyperparameters(steps=6), 3, tmp_path)
-    assert sweep.result(Cell(NONE, 0, 0)) is not None
-    assert longer.result(Cell(NONE, 0, 0)) is None
+def test_every_setting_meets_every_fold_of_every_repetition() -> None:
+    plan = plan_of("weight_decay/0.1|1", "weight_decay/1")
+    assert [setting.name for setting in plan.settings] == ["none", "weight_decay/0.1", "weight_decay/1"]
+    assert len(plan.cells) == 3 * 6
+    folds = {seed: plan.fold(seed) for seed in plan.seeds}
+    assert folds[0] == Fold(repeat=0, index=0, count=3)
+    assert folds[5] == Fold(repeat=1, index=2, count=3)
+    assert len(set(folds.values())) == 6
 
 
-def test_only_pairs_that_are_finished_are_summed_up(sweep: Sweep) -> None:
-    sweep.run([Cell(NONE, 0, 0), Cell(NONE, 1, 0), Cell(RIVAL, 1, 0), Cell(RIVAL, 2, 0)])
-    none, rival = summarize(sweep, [NONE, RIVAL], repeats=1)
-    assert (none["num_pairs"], rival["num_pairs"]) == (2, 1)
-    assert rival["nfe_ratio"].mean == 1.0
-    assert rival["score_compared"].mean == 0.0
+def test_candidates_are_added_to_what_is_finished(tmp_path: Path, make_cell: MakeCell) -> None:
+    first, second = plan_of("weight_decay/0.1"), plan_of("weight_decay/0.1|1")
+    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}) for plan in (first, second)]
+    for job in first.cells:
+        stores[0].write(job, make_cell("diffrax", job.seed, {job.settings[0].name: 13.0}))
+    found = stores[1].find(second.cells)
+    assert [job.settings[0].name for job in second.cells if job not in found.cells] == 6 * ["weight_decay/1"]
+    assert not found.remarks
 
 
-def test_groups_hold_only_unfinished_cells_of_one_penalty(sweep: Sweep) -> None:
-    settings = [NONE, *parse_candidate("taylor_derivative/uniform_time/0.1|1")]
-    sweep.run([Cell(settings[1], 0, 0)])
-    groups = list(_sweep._groups(sweep, settings, repeats=2))  # pyright: ignore[reportPrivateUsage]
-    assert [len(group) for group in groups] == [3, 5, 3, 6]
-    for group in groups:
-        assert len({(cell.setting.penalty, cell.repeat) for cell in group}) == 1
+def test_another_schedule_does_not_take_over_results(tmp_path: Path, make_cell: MakeCell) -> None:
+    shorter, longer = plan_of(), plan_of(steps=6)
+    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}) for plan in (shorter, longer)]
+    stores[0].write(shorter.cells[0], make_cell("diffrax", 0, {"none": 13.0}))
+    assert stores[0].find(shorter.cells).cells
+    assert not stores[1].find(longer.cells).cells
+
+
+def test_only_pairs_that_are_finished_are_compared(make_cell: MakeCell) -> None:
+    comparison = Comparison(plan_of("weight_decay/0.1"))
+    for seed in (0, 1):
+        comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": 40.0}))
+    for seed in (1, 2):
+        comparison = comparison.with_cell(make_cell("diffrax", seed, {"weight_decay/0.1": 20.0}))
+    (ratios,) = comparison.report()["ratios"]
+    assert ratios["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None}
+    assert ratios["score_change"]["mean"] == 0.0

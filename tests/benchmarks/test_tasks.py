@@ -10,13 +10,19 @@ import pytest
 
 import lrnde_benchmarks
 from lrnde_benchmarks._classification import accuracy
-from lrnde_benchmarks._digits_sde import DigitsSDE
+from lrnde_benchmarks._data import Digits
+from lrnde_benchmarks._image_sde import ImageSDE
 from lrnde_benchmarks._spiral import SpiralSDE, load_moments, moments_error
 from lrnde_benchmarks._task import Data, Operations
 from lrnde_benchmarks._tasks import TASKS, task_by_name
 from lrnde_core import UnknownNameError
 
-NUMPY = Operations(lambda bias, y, matrix: y @ matrix + bias, np.tanh, lambda logits, labels: np.nan)
+NUMPY = Operations(
+    lambda bias, y, matrix: y @ matrix + bias,
+    np.tanh,
+    lambda logits, labels: np.nan,
+    lambda arrays: np.concatenate(arrays, axis=-1),
+)
 SPIRAL = SpiralSDE()
 
 
@@ -69,7 +75,7 @@ def test_accuracy_averages_class_scores_over_paths_and_ignores_what_fills_up_a_b
 
 def test_a_prediction_holds_every_image_once_for_each_path() -> None:
     hyperparameters = task_by_name("digits-sde").hyperparameters
-    data = DigitsSDE().load(hyperparameters, seed=0)
+    data = ImageSDE(Digits()).load(hyperparameters, seed=0)
     assert data.num_tested == 360
     assert data.test_batches.shape == (3, 10 * 128)
     assert np.array_equal(data.test_batches[:, :128], data.test_batches[:, -128:])

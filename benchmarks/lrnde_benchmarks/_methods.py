@@ -1,0 +1,95 @@
+"""Methods by name, as data: a line here is a row that `lrnde compare` and `lrnde benchmark` know.
+
+What suits a task (weights above all) is the task's own, see `Rivals`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import final
+
+import lrnde_core as lrnde
+from lrnde_benchmarks._settings import BASELINE, Penalty, Setting
+from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, UnknownNameError
+
+Schedule = float | tuple[float, float]
+"""A weight over training: constant, or the first and the last value of an exponential decay."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Rivals:
+    """What suits a task.
+
+    - `weights`: of the penalties, by method; where a method is missing, its published weight stands.
+    - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
+    - `looser_tolerance`: of the row that solves the unpenalised model less exactly.
+    - `end_spread`: of `steer`, see `Setting`.
+    """
+
+    weights: Mapping[str, Schedule]
+    weight_decay: float
+    looser_tolerance: float
+    end_spread: float = 0.5
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Method:
+    """A penalty, the name of its row, and the weight it was published with, if it was."""
+
+    penalty: Penalty
+    row: str
+    weight: Schedule | None = None
+
+
+# Published for MNIST (Pal, Edelman and Rackauckas, ICML 2023): the error from 2.5 down to 1.0 over the whole of
+# training, the stiffness constant.
+_PENALTIES: Mapping[str, _Method] = {
+    "default": _Method(Penalty(), "default"),
+    "taylor_derivative": _Method(Penalty(lrnde.TaylorDerivative(2, at="step")), "taylor derivative"),
+    "predicted_steps": _Method(Penalty(lrnde.PredictedSteps()), "predicted steps"),
+    "lrnde_unbiased": _Method(Penalty(**lrnde.presets.lrnde_unbiased()), "lrnde_unbiased", (2.5, 1.0)),
+    "lrnde_biased": _Method(Penalty(**lrnde.presets.lrnde_biased()), "lrnde_biased", (2.5, 1.0)),
+    "lrnde_stiffness": _Method(Penalty(**lrnde.presets.lrnde_unbiased(stiffness=True)), "lrnde_stiffness", 0.1),
+}
+
+METHOD_NAMES = (BASELINE, *_PENALTIES, "steer", "weight_decay", "looser_tolerance")
+
+ODE_METHODS = tuple(name for name in METHOD_NAMES if name != "taylor_derivative")
+"""Where there is no noise, `taylor_derivative` is the default."""
+
+SDE_METHODS = tuple(name for name in METHOD_NAMES if name != "lrnde_stiffness")
+"""Step doubling has no pair of stages that estimates stiffness."""
+
+
+def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
+    """The setting of the method of this name, for a training of `steps` iterations.
+
+    Raises `UnknownNameError`, or `InputError` where no weight of the method is known.
+    """
+    match name:
+        case "none":
+            return Setting(BASELINE)
+        case "looser_tolerance":
+            return Setting("none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE)
+        case "weight_decay":
+            return Setting("weight decay", weight_decay=rivals.weight_decay)
+        case "steer":
+            return Setting("steer", end_spread=rivals.end_spread)
+        case _ if name in _PENALTIES:
+            return _penalised(name, steps, rivals)
+        case _:
+            known = ", ".join(f"`{known}`" for known in METHOD_NAMES)
+            raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
+
+
+def _penalised(name: str, steps: int, rivals: Rivals) -> Setting:
+    method = _PENALTIES[name]
+    weight = rivals.weights.get(name, method.weight)
+    if weight is None:
+        raise InputError(f"No weight of `{name}` is known for this task; give it in the task's `Rivals.weights`.")
+    return Setting(method.row, method.penalty, _weight(weight, steps))
+
+
+def _weight(schedule: Schedule, steps: int) -> AbstractWeight:
+    return ExponentialDecay(*schedule, steps) if isinstance(schedule, tuple) else Constant(schedule)

@@ -1,0 +1,156 @@
+"""Tests of the files of finished cells."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrnde_benchmarks._cell import Cell
+from lrnde_benchmarks._digits import DIGITS
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._plan import Job, Plan
+from lrnde_benchmarks._store import Store, make_store
+
+MakeCell = Callable[..., Cell]
+SETTINGS = tuple(
+    setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "looser_tolerance", "default")
+)
+PLAN = Plan(DIGITS, ("stub",), (0, 1), SETTINGS, Hyperparameters(steps=10), jobs=1, is_side_by_side=False)
+VERSIONS = {"stub": {"solver": "1.0"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class StubTask:
+    """A task that adapter `stub` can do."""
+
+    name: str = "digits"
+    model: str = "network"
+    methods: Any = dataclasses.field(default_factory=lambda: {"stub": "method"})
+
+
+def store_in(folder: Path, *, fingerprint: str = "data", versions: Any = VERSIONS, **changes: Any) -> Store:
+    plan = PLAN._replace(task=StubTask(), **changes)
+    return Store(folder, plan, fingerprint, versions)
+
+
+def jobs_of(store: Store) -> list[Job]:
+    return store.plan.cells
+
+
+def test_each_trained_model_is_a_cell_with_the_rows_that_solve_it_differently() -> None:
+    names = [tuple(setting.name for setting in job.settings) for job in PLAN.cells]
+    assert names == 2 * [("none", "none, looser tolerance"), ("default",)]
+    assert [job.seed for job in PLAN.cells] == [0, 0, 1, 1]
+    side_by_side = PLAN._replace(is_side_by_side=True).cells
+    assert [job.settings for job in side_by_side] == 2 * [SETTINGS]
+
+
+def test_a_cell_comes_back_as_it_was_written(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path)
+    cells = [make_cell("stub", job.seed, {setting.name: 13.0 for setting in job.settings}) for job in jobs_of(store)]
+    for job, cell in zip(jobs_of(store), cells, strict=True):
+        store.write(job, cell)
+    found = store.find(jobs_of(store))
+    assert [found.cells[job] for job in jobs_of(store)] == cells
+    assert not found.remarks
+    assert {path.name[: path.name.rindex("-")] for path in tmp_path.iterdir()} == {
+        f"digits-stub-{model}-seed-{seed}" for model in ("none", "default") for seed in (0, 1)
+    }
+
+
+def test_reasons_for_leaving_out_are_kept(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    store.write(job, Cell("stub", 0, {}, {"none": "no"}))
+    assert store.find([job]).cells[job].skipped == {"none": "no"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"hyperparameters": Hyperparameters(steps=11)}, "hyperparameters.steps"),
+        ({"fingerprint": "other data"}, "data"),
+        ({"versions": {"stub": {"solver": "1.1"}}}, "versions.solver"),
+        ({"versions": {"stub": {"solver": "1.0", "arrays": "2"}}}, "versions.arrays"),
+        ({"num_folds": 3}, "num_folds"),
+        ({"settings": (dataclasses.replace(SETTINGS[0], weight_decay=0.1), SETTINGS[1])}, "settings"),
+    ],
+)
+def test_a_cell_that_was_made_otherwise_is_not_used_and_said_so(
+    changes: dict[str, Any], name: str, tmp_path: Path, make_cell: MakeCell
+) -> None:
+    store, other = store_in(tmp_path), store_in(tmp_path, **changes)
+    job = jobs_of(store)[0]
+    store.write(job, make_cell("stub", 0, {"none": 13.0}))
+    found = other.find(jobs_of(other)[:1])
+    assert not found.cells
+    assert found.remarks == [f"1 finished cell(s) in {tmp_path} are not used: they differ in {name}."]
+    # Nothing is lost: the first store still has it after the second one has written its own.
+    other.write(jobs_of(other)[0], make_cell("stub", 0, {"none": 19.0}))
+    assert store.find([job]).cells[job].measurements["none"].nfe == 13.0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"identity": 3}'])
+def test_a_file_that_can_not_be_read_counts_as_missing(content: str, tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    store.path(job).write_text(content)
+    found = store.find([job])
+    assert not found.cells
+    assert len(found.remarks) == 1
+    assert "can not be read" in found.remarks[0]
+    assert "made anew" in found.remarks[0]
+
+
+def test_a_file_under_a_wrong_name_is_not_used(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path)
+    first, second = jobs_of(store)[0], jobs_of(store)[2]
+    store.write(first, make_cell("stub", 0, {"none": 13.0}))
+    os.replace(store.path(first), store.path(second))
+    found = store.find([second])
+    assert not found.cells
+    assert "content is that of another cell" in found.remarks[0]
+
+
+def test_an_interrupted_write_leaves_no_cell(
+    tmp_path: Path, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(job, make_cell("stub", 0, {"none": 13.0}))
+    assert list(tmp_path.iterdir()) == []
+    assert store.find([job]) == ({}, [])
+
+
+def test_what_a_killed_write_leaves_is_not_taken_for_a_cell(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    (tmp_path / f".{store.path(job).name}.a1b2").write_text("{")
+    assert store.find([job]) == ({}, [])
+
+
+def test_the_fingerprint_is_that_of_the_data(tmp_path: Path) -> None:
+    plan = PLAN._replace(adapters=())
+    store = make_store(tmp_path, plan)
+    assert store.fingerprint == make_store(tmp_path, plan._replace(seeds=(1,))).fingerprint
+    assert len(store.fingerprint) == 64
+    # The examples of a task that makes its own depend on the seed alone.
+    assert json.dumps(store.fingerprint).isascii()
+
+
+def test_versions_are_those_of_the_adapter(tmp_path: Path) -> None:
+    pytest.importorskip("torchdiffeq")
+    versions = make_store(tmp_path, PLAN._replace(adapters=("torchdiffeq",))).versions["torchdiffeq"]
+    assert {"python", "lrnde", "numpy", "torch", "torchdiffeq"} <= set(versions)
+    assert "diffrax" not in versions

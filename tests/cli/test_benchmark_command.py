@@ -1,0 +1,132 @@
+"""Tests of `lrnde benchmark` from end to end, with as little training as there can be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrnde_core import _cli
+
+pytest.importorskip("torchdiffeq")
+pytest.importorskip("sklearn")
+
+PROGRAM = """
+import signal
+from lrnde_core._cli import main
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+"""
+COMMAND = [sys.executable, "-c", PROGRAM, "benchmark"]
+PATIENCE = 240
+PLOTS = {"evaluations.png", "steps.png", "score.png", "prediction.png", "training.png"}
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What is said on standard error by a command that must be bad usage; run in this process."""
+    monkeypatch.setattr(sys, "argv", ["lrnde", "benchmark", *args])
+    with pytest.raises(SystemExit) as exit_info:
+        _cli.main()
+    assert exit_info.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) -> None:
+    out, copy = tmp_path / "out", tmp_path / "copy.json"
+    args = ["digits", "--fast", "--steps", "4", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
+    first = run(*args, "--methods", "none,steer")
+    assert first.returncode == 0, first.stderr
+    cells = {path: path.read_bytes() for path in (out / "cells").iterdir()}
+    assert len(cells) == 2
+    second = run(*args, "--methods", "none", "--methods", "steer,weight_decay")
+    assert second.returncode == 0, second.stderr
+    assert "2 of 3 trainings are finished already" in second.stdout
+    assert {path: path.read_bytes() for path in cells} == cells
+    report = read(out / "report.json")
+    assert report == read(copy)
+    assert report["is_complete"]
+    settings = ["none", "none, looser tolerance", "steer", "weight decay"]
+    assert [row["setting"] for row in report["rows"]] == settings
+    assert {row["setting"] for row in report["ratios"]} == set(settings[1:])
+    assert {path.name for path in out.iterdir()} == {"report.json", "cells", *PLOTS}
+
+
+def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    args = ["digits", "--steps", "3", "--methods", "none", "--adapters", "torchdiffeq", "--jobs", "1"]
+    process = subprocess.Popen(
+        [*COMMAND, *args, "--seeds", "1000", "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A terminal sends the signal to the whole group, workers included.
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while len(list((tmp_path / "cells").glob("*.json"))) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode == 1, errors
+    assert "The same command goes on with the others" in " ".join(output.split())
+    assert "Traceback" not in errors
+    finished = {path.name: path.read_bytes() for path in (tmp_path / "cells").glob("*.json")}
+    assert len(read(tmp_path / "report.json")["rows"][0]["seeds"]) == len(finished)
+    # The same cells, but for fewer seeds: nothing is left to train.
+    again = run(*args, "--seeds", "2", "--out", str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 trainings are finished already" in again.stdout
+    assert {name: (tmp_path / "cells" / name).read_bytes() for name in finished} == finished
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["mystery"], "There is no task `mystery`; known are `digits`"),
+        (["digits", "--methods", "magic"], "There is no setting `magic`; known are `none`, `default`"),
+        (["digits", "--adapters", "torchdifeq"], "Did you mean `torchdiffeq`?"),
+        (["spiral-sde"], "no training loop for the task `spiral-sde` on the adapter `torchdiffeq`"),
+        (["digits", "--seeds", "0"], "at least 1 seed"),
+        (["digits", "--jobs", "0"], "--jobs 0"),
+        (["digits", "--steps", "0"], "steps=0"),
+        (["digits", "--fast", "--full"], "choose one schedule"),
+        (["digits", "--full"], "no schedule longer than its usual one"),
+        (["digits", "--data", "."], "brings its own data"),
+        (["mnist", "--data", "/nowhere/at/all"], "there is no such folder. The task needs: MNIST"),
+    ],
+)
+def test_bad_options_are_bad_usage(
+    args: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    adapters = [] if "--adapters" in args else ["--adapters", "torchdiffeq"]
+    assert words in refuse(monkeypatch, capsys, *args, *adapters)
+
+
+def test_missing_data_are_named_with_where_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refuse(monkeypatch, capsys, "mnist", "--adapters", "torchdiffeq", "--data", str(tmp_path))
+    assert "train-images-idx3-ubyte.gz" in message
+    assert "https://" in message
