@@ -1,7 +1,7 @@
 """What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
-from lrnde_torch._derivative import derivative_by_two_backwards, directional_derivative, transposed_product
+from lrnde_torch._derivative import directional_derivative, transposed_product
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._holder import WeightHolder
@@ -18,7 +18,6 @@ __all__ = [
     "check_probes",
     "check_uniforms",
     "collect",
-    "derivative_by_two_backwards",
     "directional_derivative",
     "draw_uniforms",
     "evaluate_own_steps",

@@ -35,11 +35,11 @@ def directional_derivative(
     Raises `CapabilityError` where PyTorch has no second derivative of an operation in `function`.
     """
     has_no_backward = is_vectorized or torch.is_inference_mode_enabled() or _IS_WITHIN_FORWARD.get()
-    differentiate = _derivative_forward if has_no_backward else derivative_by_two_backwards
+    differentiate = _derivative_forward if has_no_backward else _derivative_by_two_backwards
     return differentiate(function, t, y, dt, dy)
 
 
-def derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
+def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     r"""$\partial_t f \, dt + \partial_y f \, dy$ as the derivative, with respect to $v$, of $v^T J (dt, dy)$.
 
     One evaluation of `function`; differentiable again. Unlike `torch.func.jvp` it takes fields that call autograd

@@ -9,7 +9,7 @@ import torch
 from torchsde._core.base_sde import ForwardSDE
 
 from lrnde_core import AbstractLocalProblem, Leaves, StepEstimate
-from lrnde_torch import derivative_by_two_backwards, transposed_product
+from lrnde_torch import directional_derivative, transposed_product
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._sharing import Evaluations, shared_evaluations
 
@@ -99,7 +99,7 @@ class SDEProblem(AbstractLocalProblem):
         def flat(time: Tensor, state: Tensor) -> Tensor:
             return function(time, (state,))[0]
 
-        return (derivative_by_two_backwards(flat, self._time(t), y[0], dt, dy[0]),)
+        return (directional_derivative(flat, self._time(t), y[0], dt, dy[0]),)
 
     def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
         def flat(time: Tensor, state: Tensor) -> Tensor:

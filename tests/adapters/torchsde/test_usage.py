@@ -299,9 +299,14 @@ def test_motion_that_only_answers_and_knows_its_shape() -> None:
         assert report.penalty > 0
 
 
-def test_nothing_is_computed_with_gradient_where_it_is_off() -> None:
-    with torch.no_grad():
-        for heuristic in _HEURISTICS:
-            _, report = lrnde.regularize(sdeint, heuristic=heuristic)(Equation("ito", "scalar"), Y0, _TS, dt=0.1)
-            assert report.penalty > 0
-            assert not report.penalty.requires_grad
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_where_gradient_is_off_the_penalty_is_the_same_and_has_none(context: Any) -> None:
+    third = lrnde.TaylorDerivative(3, at="step")
+    for heuristic in (*_HEURISTICS, third):
+        settings = {"dt": 0.1, "method": "euler", "draw": [0.5]}
+        solve = lrnde.regularize(sdeint, heuristic=heuristic)
+        _, expected = solve(Equation("ito", "diagonal"), Y0, _TS, bm=brownian("euler", "diagonal"), **settings)
+        with context():
+            _, report = solve(Equation("ito", "diagonal"), Y0, _TS, bm=brownian("euler", "diagonal"), **settings)
+        torch.testing.assert_close(report.penalty, expected.penalty.detach(), rtol=1e-12, atol=0)
+        assert not report.penalty.requires_grad
