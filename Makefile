@@ -10,6 +10,9 @@ EXAMPLE := examples/lrnde-torchode
 STAMP := .venv/installed-$(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
 	--disable-pip-version-check --quiet --quiet
+# Two processes of one thread each: OpenMP's threads wait for each other by spinning, which with two processes on two
+# cores can take a hundred times as long as the work.
+ONE_THREAD := OMP_NUM_THREADS=1
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
 ADAPTERS ?= torchdiffeq torchsde diffrax torchode lrnde_conformance:ReferenceDriver
 
@@ -29,7 +32,7 @@ demo: $(STAMP)
 test: tests lint types
 
 tests: $(STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet
