@@ -37,6 +37,7 @@ from lrnde_core._explicit import (
     AbstractStages,
     doubled_step,
     explicit_advance,
+    explicit_nodes,
     explicit_step,
     largest_magnitude,
     read_stages,
@@ -54,6 +55,7 @@ from lrnde_core._local import (
     AbstractLocalProblem,
     Leaves,
     LocalState,
+    QuadratureNode,
     StepEstimate,
     mean_square,
     root_mean_square,
@@ -65,7 +67,16 @@ from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
 from lrnde_core._reservoir import noise_seed
 from lrnde_core._resolution import warn_if_unresolved
-from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep, UniformStep, UniformTime
+from lrnde_core._samplers import (
+    AbstractSampler,
+    AcceptedStep,
+    AllSteps,
+    Draw,
+    DrawnStep,
+    Integral,
+    UniformStep,
+    UniformTime,
+)
 from lrnde_core._tableau import ExplicitTableau
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, NFETarget, WeightState
 
@@ -88,6 +99,7 @@ __all__ = [
     "AdapterInfo",
     "AdapterNotFoundError",
     "AdapterSpec",
+    "AllSteps",
     "Capabilities",
     "Capability",
     "CapabilityError",
@@ -101,6 +113,7 @@ __all__ = [
     "ExponentialDecay",
     "InputError",
     "InputTypeError",
+    "Integral",
     "JacobianNorm",
     "KineticEnergy",
     "Leaves",
@@ -114,6 +127,7 @@ __all__ = [
     "PluginFailure",
     "PluginWarning",
     "PredictedSteps",
+    "QuadratureNode",
     "Record",
     "Recording",
     "RecordingPlan",
@@ -134,6 +148,7 @@ __all__ = [
     "collect",
     "doubled_step",
     "explicit_advance",
+    "explicit_nodes",
     "explicit_step",
     "get_adapter",
     "hookimpl",

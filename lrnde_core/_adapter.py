@@ -20,6 +20,7 @@ from lrnde_core._local import AbstractLocalProblem, Leaves, StepEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._report import Sample
 from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
+from lrnde_core._tableau import ExplicitTableau
 
 ADAPTER_API = (1, 0)
 """Version (major, minor) of this contract. An adapter states the one it was written for in its `AdapterSpec`."""
@@ -43,6 +44,7 @@ class MethodFacts:
     - `is_stochastic`: whether the equation is a stochastic one.
     - `has_taylor_mode`: whether a derivative of any order along the solution takes one evaluation behind it, rather
       than one for each order.
+    - `tableau`: of an explicit Runge--Kutta method, else `None`: the nodes of a running cost.
     """
 
     name: str
@@ -56,6 +58,7 @@ class MethodFacts:
     evaluations_per_point: int = 1
     is_stochastic: bool = False
     has_taylor_mode: bool = False
+    tableau: ExplicitTableau | None = None
 
 
 class Counts(NamedTuple):
@@ -93,21 +96,26 @@ class Record(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """The kept steps of a solve, one a draw.
+    """The kept steps of a solve: one a draw, or every accepted step where the sampler keeps them all.
 
     - `problem`: the local problem.
     - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
+      `None` where `cost` is given.
     - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
-    - `num_reused`: how many of the records bring their own `estimate`.
+    - `num_reused`: how many of the records bring their own `estimate`. May be traced.
     - `probes`: the user's own, for every sample, as `AbstractCall.check_probes` returned them; `None` where there are
       none. Set by the core.
+    - `num_evaluated`: how many local steps the penalty evaluates, where that is not one a draw. May be traced.
+    - `cost`: the reduced cost of every step, where it had to be added up while the solve ran.
     """
 
     problem: AbstractLocalProblem
     records: Any
     is_valid: Any
-    num_reused: int = 0
+    num_reused: Any = 0
     probes: Leaves | None = None
+    num_evaluated: Any = None
+    cost: Any = None
 
 
 class Run(NamedTuple):
@@ -121,11 +129,21 @@ class Run(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class RecordingPlan:
-    """What to record: which steps, for which draws, and whether the kept state keeps its gradient."""
+    """What to record: the steps that the sampler of `penalty` keeps for the draws.
 
-    sampler: AbstractSampler
+    - `probes`: of `Recording`; for costs that are added up while the solve runs.
+    - `keeps_gradient`: whether the kept state keeps its gradient.
+    """
+
+    penalty: LocalPenalty
     draws: Sequence[Draw] | Draw
+    probes: Leaves | None
     keeps_gradient: bool
+
+    @property
+    def sampler(self) -> AbstractSampler:
+        """The sampler of `penalty`."""
+        return self.penalty.sampler
 
 
 class AbstractCall(abc.ABC):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, PredictedSteps, StiffnessEstimate
 from lrnde_core._hookspecs import hookimpl
 from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDerivative
-from lrnde_core._samplers import AbstractSampler, UniformStep, UniformTime
+from lrnde_core._samplers import AbstractSampler, AllSteps, Integral, UniformStep, UniformTime
 
 
 @hookimpl
@@ -20,5 +20,7 @@ def lrnde_register_heuristics(register: Callable[[str, Callable[[], AbstractHeur
 
 @hookimpl
 def lrnde_register_samplers(register: Callable[[str, Callable[[], AbstractSampler]], None]) -> None:
+    register("all_steps", AllSteps)
+    register("integral", Integral)
     register("uniform_step", UniformStep)
     register("uniform_time", UniformTime)

@@ -31,6 +31,8 @@ class Capability(enum.Enum):
     POINT_INSIDE_STEP = "heuristics of a point inside a step"
     UNIFORM_TIME = "sampling uniformly in time"
     UNIFORM_STEP = "sampling uniformly among accepted steps"
+    ALL_STEPS = "all steps of a solve"
+    RUNNING_COST = "heuristics of a point integrated along the solve"
     RESTARTED_STEP = "a local step restarted at the sampled time"
     LOCAL_GRADIENT = 'gradient="local"'
     FULL_GRADIENT = 'gradient="full"'

@@ -6,7 +6,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from lrnde_core._local import Leaves, StepEstimate
+from lrnde_core._local import Leaves, QuadratureNode, StepEstimate
 from lrnde_core._tableau import ExplicitTableau
 
 
@@ -43,6 +43,18 @@ def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h
             return state
         increments.append(stages.increment(t, h, abscissa, state))
     return stages.combine(y, tableau.b, increments)
+
+
+def explicit_nodes(
+    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves
+) -> tuple[QuadratureNode, ...]:
+    """The nodes of the quadrature rule of a step: `tableau.num_quadrature_evaluations` evaluations."""
+    increments: list[Leaves] = []
+    stage_states = [y]
+    for row, abscissa in zip(tableau.a[: tableau.num_quadrature_evaluations], tableau.c, strict=False):
+        increments.append(stages.increment(t, h, abscissa, stage_states[-1]))
+        stage_states.append(stages.combine(y, row, increments))
+    return _nodes(tableau, stage_states)
 
 
 def doubled_step(
@@ -82,7 +94,14 @@ def read_stages(
             _subtract(increments[-1], increments[-2]),
             _subtract(stage_states[-1], stage_states[-2]),
         )
-    return StepEstimate(y1, error, largest_magnitude(increments), stage_difference, rounding_factor)
+    return StepEstimate(
+        y1, error, largest_magnitude(increments), stage_difference, rounding_factor, _nodes(tableau, stage_states)
+    )
+
+
+def _nodes(tableau: ExplicitTableau, stage_states: list[Leaves]) -> tuple[QuadratureNode, ...]:
+    rule = zip(tableau.b, tableau.c, stage_states, strict=False)
+    return tuple(QuadratureNode(*node) for node in rule if node[0] != 0)
 
 
 def largest_magnitude(increments: list[Leaves]) -> Leaves:

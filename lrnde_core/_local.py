@@ -9,12 +9,13 @@ States are tuples of arrays ("leaves") here, whatever tree the user's state is; 
 import abc
 import functools
 import math
+import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 from array_api_compat import array_namespace
 
-from lrnde_core._errors import CapabilityError
+from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._probes import Probe, random_probe
 
 Leaves = tuple[Any, ...]
@@ -37,6 +38,7 @@ class StepEstimate(NamedTuple):
       state; `None` if the method has no such pair.
     - `rounding_factor`: how roundings of the stages add up in `error`: the sum of abs(e_i) for the weights e of an
       embedded estimate, 2 for the difference of two solutions.
+    - `nodes`: of the method's quadrature rule, where its stages are at hand; else `None`.
     """
 
     y1: Leaves
@@ -44,6 +46,15 @@ class StepEstimate(NamedTuple):
     magnitude: Leaves
     stage_difference: tuple[Leaves, Leaves] | None
     rounding_factor: Any = 1.0
+    nodes: "tuple[QuadratureNode, ...] | None" = None
+
+
+class QuadratureNode(NamedTuple):
+    """One node of the quadrature rule of an explicit method over one step: its weight, abscissa, and state there."""
+
+    weight: float
+    abscissa: float
+    y: Leaves
 
 
 class AbstractLocalProblem(abc.ABC):
@@ -66,6 +77,12 @@ class AbstractLocalProblem(abc.ABC):
     @abc.abstractmethod
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
         """The state after the same step as the solver takes it, without the evaluations of its error estimate alone."""
+
+    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+        """The nodes of the method's quadrature rule over the same step; of explicit Runge--Kutta methods."""
+        del t, h, y, carry
+        msg = f"`{type(self).__name__}` has no quadrature rule, and its adapter does not refuse running costs."
+        raise PluginError(msg)
 
     @abc.abstractmethod
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
@@ -119,6 +136,7 @@ class LocalState:
 
     - `problem`: the local problem. `t`, `h`, `y`, `carry`: the recorded step, without gradient; `h` is signed.
     - `fraction`: where in the step the sample lies, in [0, 1]; `None` at its start.
+    - `is_quadrature`: whether points are those of the method's quadrature rule, rather than one.
     - `error_order`: the power of the step size that the error ratio goes with.
     - `stability_interval`: the method's real stability interval, dimensionless.
     - `first_stage`: dy/dt at the start where it must not be evaluated again. `estimate`: the step itself where the
@@ -135,6 +153,7 @@ class LocalState:
         *,
         carry: Any,
         fraction: Any,
+        is_quadrature: bool,
         error_order: float,
         stability_interval: float | None,
         first_stage: Leaves | None = None,
@@ -148,6 +167,7 @@ class LocalState:
         self.y = y
         self._carry = carry
         self._fraction = fraction
+        self._is_quadrature = is_quadrature
         self.error_order = error_order
         self._stability_interval = stability_interval
         self._first_stage = first_stage
@@ -244,6 +264,22 @@ class LocalState:
             return self.t, self.y
         size = self.h * self._fraction
         return self.t + size, self._problem.advance(self.t, size, self.y, carry=self._carry)
+
+    def mean_over_points(self, at: Literal["time", "step"], function: Callable[[Any, Leaves], Any]) -> Any:
+        """The mean of `function(t, y)` over the step: its value at the one point where it is read, or by quadrature.
+
+        - `at`: which point, the sampled one or the start of the step.
+        """
+        if self._is_quadrature:
+            values = [node.weight * function(self.t + node.abscissa * self.h, node.y) for node in self._nodes]
+            return functools.reduce(operator.add, values)
+        return function(*(self.sampled_point if at == "time" else (self.t, self.y)))
+
+    @property
+    def _nodes(self) -> tuple[QuadratureNode, ...]:
+        if self._known_estimate is not None and self._known_estimate.nodes is not None:
+            return self._known_estimate.nodes
+        return self._problem.nodes(self.t, self.h, self.y, carry=self._carry)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`."""

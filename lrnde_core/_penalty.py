@@ -53,8 +53,8 @@ class LocalPenalty:
         )
         return PenaltyTerm(weight * self.heuristic.cost(local), sample)
 
-    def num_evaluations(self, num_samples: int, num_reused: int) -> int | None:
-        """Vector-field evaluations of all samples; `None` where the method hides them.
+    def num_evaluations(self, num_samples: Any, num_reused: Any) -> Any:
+        """Vector-field evaluations of all samples; `None` where the method hides them. Takes traced numbers, too.
 
         `num_reused` samples bring the estimate of their recorded step with them.
         """
@@ -64,6 +64,10 @@ class LocalPenalty:
             return None
         derivatives = sum(1 if method.has_taylor_mode else order for order in needed.derivatives)
         at_point = (needed.at_point + derivatives) * method.evaluations_per_point
+        if self.sampler.is_quadrature and at_point > 0:
+            assert method.tableau is not None  # refused before the solve
+            nodes, reaching = method.tableau.num_quadrature_nodes, method.tableau.num_quadrature_evaluations
+            return num_samples * nodes * at_point + (num_samples - num_reused) * reaching
         if not self._is_restarted:
             per_sample = needed.step * step + needed.step_to_point * advance + at_point
             return num_samples * per_sample - num_reused * needed.step * step
@@ -85,6 +89,7 @@ class LocalPenalty:
             record.y,
             carry=record.carry,
             fraction=fraction,
+            is_quadrature=self.sampler.is_quadrature,
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
             estimate=record.estimate,
@@ -110,6 +115,7 @@ class LocalPenalty:
             y,
             carry=None,
             fraction=None,
+            is_quadrature=False,
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
             first_stage=velocity,

@@ -5,6 +5,7 @@ These see the vector field at a point: of a stochastic equation the drift alone.
 
 import abc
 import dataclasses
+import functools
 from typing import Any, Literal, final, get_args
 
 from lrnde_core._capabilities import Capability
@@ -49,8 +50,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
         return ()
 
     def cost(self, local: LocalState) -> Any:
-        t, y = local.sampled_point if self.at == "time" else (local.t, local.y)
-        return abs(local.h) * self.density(local, t, y)
+        return abs(local.h) * local.mean_over_points(self.at, functools.partial(self.density, local))
 
 
 @final

@@ -25,6 +25,9 @@ DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
 DEFAULT_SDE_HEURISTIC = ErrorEstimate()
 DEFAULT_SAMPLER = UniformTime()
 
+# Where every step is looked at there is nothing to draw.
+_NO_DRAW = (0.0,)
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,15 +92,18 @@ class RegularizedSolve:
         heuristic = _heuristic(self, has_noise_and_tolerance=facts.is_stochastic and not facts.needs_tolerances)
         _check_method(self, heuristic, call)
         checked_probes = None if probes is None else _check_probes(probes, heuristic, call)
-        uniforms = adapter.draw(source, self.num_samples) if draw is None else draw
-        draws = adapter.check_draw(uniforms, self.num_samples)
-        plan = RecordingPlan(self.sampler, draws, keeps_gradient=self.gradient == "full")
+        if draw is None:
+            is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
+            draw = adapter.draw(source, self.num_samples) if is_random else _NO_DRAW
+        draws = adapter.check_draw(draw, self.num_samples)
+        penalty = LocalPenalty(heuristic, self.sampler, call.facts)
+        plan = RecordingPlan(penalty, draws, checked_probes, keeps_gradient=self.gradient == "full")
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
         recording = recording._replace(probes=checked_probes)
-        penalty = LocalPenalty(heuristic, self.sampler, call.facts)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
-        evaluations = penalty.num_evaluations(self.num_samples, recording.num_reused)
+        num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
+        evaluations = penalty.num_evaluations(num_evaluated, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample)
 
@@ -173,7 +179,7 @@ def regularize(
     *,
     heuristic: AbstractHeuristic | str | None = None,
     sampler: AbstractSampler | str = DEFAULT_SAMPLER,
-    gradient: Gradient = "local",
+    gradient: Gradient | None = None,
     num_samples: int = 1,
     batched: bool = False,
     adapter: str | None = None,
@@ -187,9 +193,9 @@ def regularize(
       (docs/design.md): `ErrorEstimate()` for stochastic equations with adaptive steps, else
       `TaylorDerivative(2, at="step")`.
       `sampler`: where, likewise.
-    - `gradient`: `"local"` differentiates the local step alone: its time, size, state and tolerances are constants, so
-      any adjoint may be used. `"full"` also differentiates how the solve got there, where the solve itself is
-      differentiated through.
+    - `gradient`: `"local"` (default) differentiates the local step alone: its time, size, state and tolerances are
+      constants, so any adjoint may be used. `"full"` (default of the samplers that look at every step, `AllSteps` and
+      `Integral`) also differentiates how the solve got there, where the solve itself is differentiated through.
     - `num_samples`: independent samples a solve; the penalty is their mean. The cost grows with it, the variance falls.
     - `batched`: torch only: evaluates all samples in one `torch.func.vmap` instead of one after the other.
     - `adapter`: name of the adapter to use. Asserts that `solve` has the signature of the adapter's first solver call
@@ -209,10 +215,12 @@ def regularize(
         None if heuristic is None else _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
     )
     resolved_sampler: AbstractSampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
-    if gradient not in ("local", "full"):
+    if gradient not in ("local", "full", None):
         raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
         raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
+    if resolved_sampler.keeps_every_step:
+        _check_every_step(resolved_sampler, gradient, num_samples, batched=batched)
     native, bound_args, bound_kwargs = _unwrap_partial(solve)
     adapter_name, solve_name = _find_adapter(native, adapter)
     regularized = RegularizedSolve(
@@ -223,12 +231,23 @@ def regularize(
         bound_kwargs,
         resolved_heuristic,
         resolved_sampler,
-        gradient,
+        gradient or ("full" if resolved_sampler.keeps_every_step else "local"),
         num_samples,
         batched,
     )
     _check_adapter(regularized)
     return regularized
+
+
+def _check_every_step(sampler: AbstractSampler, gradient: Gradient | None, num_samples: int, *, batched: bool) -> None:
+    name = type(sampler).__name__
+    if gradient == "local":
+        raise InputError(
+            f'`{name}` differentiates through the whole solve: leave `gradient="local"` out. `UniformStep()` and '
+            "`UniformTime()` estimate the same sum from one step, with a local gradient."
+        )
+    if num_samples > 1 or batched:
+        raise InputError(f"`{name}` looks at every step, once: leave `num_samples` and `batched` out.")
 
 
 def _resolve(kind: str, value: Any, expected: type, by_name: Callable[[str], Any]) -> Any:
@@ -324,7 +343,15 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
     facts = call.facts
     unsupported = dict(facts.unsupported)
     for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
-        _refuse(f"{regularized.adapter_name}, method {facts.name}", unsupported.get(need), need.value)
+        reason = unsupported.get(need)
+        if reason is not None and regularized.sampler.keeps_every_step:
+            reason += " `UniformStep()` and `UniformTime()` estimate the same sum, without bias and from one step."
+        _refuse(f"{regularized.adapter_name}, method {facts.name}", reason, need.value)
+    if regularized.sampler.is_quadrature and heuristic.evaluations.step:
+        raise CapabilityError(
+            f"`{type(regularized.sampler).__name__}` integrates heuristics of a point, and {heuristic!r} is one of a "
+            "step; use `AllSteps()` for the sum over steps."
+        )
     if facts.needs_tolerances and any(rtol is None for rtol, _ in heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "

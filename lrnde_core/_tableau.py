@@ -37,6 +37,16 @@ class ExplicitTableau:
         """Whether the last two stages lie at the end of the step and differ: then they estimate the stiffness."""
         return self.num_stages > 2 and self.c[-1] == self.c[-2] == 1 and self.is_last_stage_solution
 
+    @property
+    def num_quadrature_nodes(self) -> int:
+        """How many stages have a weight in the solution."""
+        return sum(weight != 0 for weight in self.b)
+
+    @property
+    def num_quadrature_evaluations(self) -> int:
+        """Evaluations before the last of them is reached."""
+        return max(index for index, weight in enumerate(self.b) if weight != 0)
+
     @functools.cached_property
     def real_stability_interval(self) -> float:
         r"""The largest $x$ with $|R(-z)| \le 1$ for all $0 \le z \le x$, $R$ the stability polynomial. Dimensionless.

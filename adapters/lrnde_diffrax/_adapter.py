@@ -53,6 +53,9 @@ class DiffraxAdapter(AbstractAdapter):
         del is_batched  # always
         if any(rtol is None for rtol, _ in penalty.heuristic.tolerances):
             _warn_if_unresolved(recording)
+        if recording.cost is not None:
+            is_defined = recording.is_valid.astype(bool) & jnp.isfinite(recording.cost)
+            return jnp.where(is_defined, recording.cost, 0.0), None
         return evaluate_samples(penalty, recording, draws)
 
     def zero_penalty(self, call: AbstractCall) -> Any:
@@ -65,5 +68,5 @@ def _warn_if_unresolved(recording: Recording) -> None:
     if any(isinstance(value, jax.core.Tracer) for value in (problem.rtol, problem.atol)):
         return
     rtol, atol = (float(np.max(np.asarray(value))) for value in (problem.rtol, problem.atol))
-    dtype = real_dtype(recording.records.y)
+    dtype = real_dtype(recording.records.y) if recording.cost is None else recording.cost.dtype
     warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), _STACKLEVEL)

@@ -3,12 +3,14 @@
 import dataclasses
 from typing import Any, final
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import optimistix as optx
 
 from lrnde_core import (
     AbstractCall,
+    Counts,
     Draw,
     Leaves,
     MethodFacts,
@@ -23,7 +25,8 @@ from lrnde_diffrax._method import Method, read_method, solve_cost
 from lrnde_diffrax._noise import check_range, label_paths, warn_if_coarse
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._reading import read_counts, read_records, read_start
-from lrnde_diffrax._recorder import StepRecorder
+from lrnde_diffrax._recorder import RecorderState, StepRecorder
+from lrnde_diffrax._running import RunningCost
 from lrnde_diffrax._solvers import has_hidden_state
 from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
@@ -57,6 +60,8 @@ class DiffraxCall(AbstractCall):
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)
+        if recorder.running is not None:
+            return Run(solution, counts, self._summed(recorder.running, state, solution.result, counts))
         is_doubled = self.method.advances_by_halves
         warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=_STACKLEVEL)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
@@ -70,10 +75,14 @@ class DiffraxCall(AbstractCall):
         dtype = arguments.time_dtype
         t0 = jax.lax.stop_gradient(jnp.asarray(arguments["t0"], dtype))
         t1 = jax.lax.stop_gradient(jnp.asarray(arguments["t1"], dtype))
-        draws = None
+        draws = running = None
         if plan is not None:
             assert isinstance(plan.draws, Draw)  # as `check_uniforms` makes it
             draws = plan.draws._replace(uniform=plan.draws.uniform.astype(dtype))
+            if plan.sampler.keeps_every_step:
+                draw = jax.tree.map(lambda leaf: leaf[0], draws)
+                running = RunningCost(plan.penalty, self._problem(), draw, plan.probes, t1, self.method.solver)
+                draws = None
         has_hidden = has_hidden_state(self.method.solver)
         solver_state = arguments["solver_state"]
         return StepRecorder(
@@ -86,6 +95,20 @@ class DiffraxCall(AbstractCall):
             keeps_gradient=plan is not None and plan.keeps_gradient,
             has_hidden_state=has_hidden,
             has_noise=is_sde(arguments["terms"]),
+            running=running,
+        )
+
+    def _summed(self, running: RunningCost, state: RecorderState, result: Any, counts: Counts) -> Recording:
+        """All steps, whose costs were added up."""
+        is_valid = (state.num_accepted > 0) & diffrax.is_okay(result)
+        num_steps = counts.num_steps
+        return Recording(
+            running.problem,
+            None,
+            is_valid.astype(jnp.int32),
+            num_reused=num_steps if running.reuses_steps else 0,
+            num_evaluated=num_steps,
+            cost=running.reduced(state.cost, state.num_accepted),
         )
 
     def _problem(self) -> DiffraxProblem:

@@ -35,4 +35,5 @@ def method_facts(arguments: Arguments, method: Method) -> MethodFacts:
         evaluations_per_point=len(drift_terms(terms)) if is_stochastic else 1,
         is_stochastic=is_stochastic,
         has_taylor_mode=True,
+        tableau=tableau,
     )

@@ -14,9 +14,11 @@ from lrnde_core import (
     AbstractStages,
     ExplicitTableau,
     Leaves,
+    QuadratureNode,
     StepEstimate,
     doubled_step,
     explicit_advance,
+    explicit_nodes,
     explicit_step,
 )
 from lrnde_diffrax._noise import with_fresh_noise
@@ -86,6 +88,10 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
             return explicit_advance(stages, self.tableau, t, h, y)
         middle = explicit_advance(stages, self.tableau, t, 0.5 * h, y)
         return explicit_advance(stages, self.tableau, t + 0.5 * h, 0.5 * h, middle)
+
+    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+        assert self.tableau is not None  # refused before the solve
+        return explicit_nodes(_Stages(self, carry), self.tableau, t, h, y)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         # The sum of the products with one unit of time: also right for a `MultiTerm`, whose field is a tuple.

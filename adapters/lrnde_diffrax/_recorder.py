@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import AbstractSampler, AcceptedStep, Draw
+from lrnde_diffrax._running import RunningCost
 from lrnde_diffrax._stepping import HiddenState
 
 
@@ -33,7 +34,7 @@ class RecorderState(NamedTuple):
     - `last_size`, `smallest_size`: its size, and the smallest of those before it; `None` without noise.
     - `is_fresh`: whether the next attempt must evaluate its first stage. `num_fresh`: attempts so far that had to.
     - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
-    - `kept`: `None` where nothing is recorded.
+    - `kept`: `None` where nothing is recorded. `cost`: of all accepted steps so far; `None` where none is asked for.
     """
 
     controller_state: Any
@@ -45,6 +46,7 @@ class RecorderState(NamedTuple):
     num_fresh: Any
     hidden: Any
     kept: KeptSteps | None
+    cost: Any
 
 
 class Attempt(NamedTuple):
@@ -67,7 +69,7 @@ class Attempt(NamedTuple):
 class StepRecorder(eqx.Module):
     """Keeps the steps that a sampler wants, one for each draw.
 
-    - `sampler`, `draws`: what to keep; `None` to count only.
+    - `sampler`, `draws`: what to keep; `None` to count only. `running`: what to add up over all steps instead.
     - `t0`: start of the solve, in the user's time until `wrap` turns it. `duration`: its length, `None` where an event
       decides it.
     - `is_start_fresh`: whether the first attempt evaluates its first stage (not, where a solver state is passed in).
@@ -85,9 +87,11 @@ class StepRecorder(eqx.Module):
     keeps_gradient: bool = eqx.field(static=True)
     has_hidden_state: bool = eqx.field(static=True)
     has_noise: bool = eqx.field(static=True)
+    running: RunningCost | None = None
+    direction: Any = 1
 
     def wrap(self, direction: Any) -> "StepRecorder":
-        return dataclasses.replace(self, t0=self.t0 * direction)
+        return dataclasses.replace(self, t0=self.t0 * direction, direction=direction)
 
     def initial_state(self, controller_state: Any, y0: Any) -> RecorderState:
         """The state before the first attempt; `y0` has the dtypes of the solve."""
@@ -112,6 +116,7 @@ class StepRecorder(eqx.Module):
             num_fresh=jnp.zeros((), jnp.int32),
             hidden=hidden,
             kept=kept,
+            cost=None if self.running is None else self.running.initial(y0),
         )
 
     def record(self, state: RecorderState, attempt: Attempt, controller_state: Any) -> RecorderState:
@@ -133,6 +138,7 @@ class StepRecorder(eqx.Module):
             num_fresh=state.num_fresh + state.is_fresh.astype(jnp.int32),
             hidden=None if state.hidden is None else self._next_hidden(state.hidden, attempt),
             kept=None if state.kept is None else self._keep(state, attempt),
+            cost=None if self.running is None else self.running.add(state.cost, attempt, self.direction),
         )
 
     def _keep(self, state: RecorderState, attempt: Attempt) -> KeptSteps:

@@ -40,6 +40,17 @@ def unsupported(arguments: Arguments, method: Method, *, has_stiffness_pair: boo
             f"`{name}` has no two stages at the end of its step to compare; use `diffrax.Tsit5()`, "
             "`diffrax.Dopri5()` or `diffrax.Dopri8()`, or `ErrorEstimate()`.",
         )
+    if method.tableau is None:
+        reasons.setdefault(
+            Capability.RUNNING_COST,
+            f"`{name}` is no explicit Runge--Kutta method, whose stages a quadrature could use; use one such as "
+            "`diffrax.Tsit5()`, or `AllSteps()`.",
+        )
+    if arguments.has_event:
+        reasons[Capability.ALL_STEPS] = (
+            "the costs are added up while diffrax solves, and where in the last step an event lies is found only "
+            "afterwards; leave the event out."
+        )
     if not is_adaptive(arguments["stepsize_controller"]):
         reasons.setdefault(
             Capability.RESTARTED_STEP,
@@ -87,6 +98,10 @@ def _refuse_of_sde(arguments: Arguments, method: Method) -> dict[Capability, str
         Capability.POINT_INSIDE_STEP: (
             "inside a step of a stochastic equation the state is not known; use the start of the step, "
             '`TaylorDerivative(2, at="step")`.'
+        ),
+        Capability.RUNNING_COST: (
+            "a step of a stochastic equation has no quadrature rule; use `AllSteps()` with a heuristic at the start of "
+            'the step, such as `TaylorDerivative(2, at="step")`.'
         ),
         Capability.RESTARTED_STEP: (
             "an automatic first step is not defined for a stochastic equation; use a sampler with "

@@ -1,7 +1,8 @@
 """Evaluating the penalty on the kept steps of a torch solve."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,11 +10,19 @@ import torch
 from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, Sample
 from lrnde_torch._problem import ExplicitProblem
 
+_REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "max": torch.amax,
+}
+
 
 def evaluate_samples(
     penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw], zero: torch.Tensor, *, is_batched: bool
 ) -> tuple[torch.Tensor, Sample]:
-    """The mean of the weighted costs over samples, and the samples stacked, each of shape `(num_samples,)`.
+    """The weighted costs reduced as the sampler says, and the samples stacked, each of shape `(num_samples,)`.
+
+    Where every step is kept there is a record a step, and one draw stands for all of them.
 
     `zero` is 0 in the dtype and on the device of the penalty. Where the solve took no step, it is the result. It also
     takes the place of a cost that is not finite (batched: of the mean), without any graph: a zero cotangent times a
@@ -27,9 +36,10 @@ def evaluate_samples(
         value = terms.cost.mean().to(zero.dtype)
         value = value if torch.isfinite(value) else zero
     else:
-        pairs = zip(draws, records, strict=True)
+        repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
+        pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
         terms = _stack([penalty(recording.problem, draw, record, recording.probes) for draw, record in pairs], zero)
-        value = terms.cost.mean().to(zero.dtype)
+        value = _REDUCTIONS[penalty.sampler.reduction](terms.cost).to(zero.dtype)
     entries = [None if entry is None else entry.detach() for entry in terms.sample]
     return value, Sample(*(None if entry is None else torch.nan_to_num(entry, 0.0, 0.0, 0.0) for entry in entries))
 

@@ -11,9 +11,11 @@ from lrnde_core import (
     AbstractStages,
     ExplicitTableau,
     Leaves,
+    QuadratureNode,
     StepEstimate,
     doubled_step,
     explicit_advance,
+    explicit_nodes,
     explicit_step,
 )
 from lrnde_torch._derivative import directional_derivative, transposed_product
@@ -72,6 +74,10 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
             if weight != 0:
                 total = torch.add(total, increment, alpha=weight)
         return (total,)
+
+    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+        del carry
+        return explicit_nodes(self, self.tableau, t, h, y)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         return (self.field(self._time(t), y[0]),)

@@ -56,7 +56,8 @@ class TorchdiffeqCall(AbstractCall):
         end = result[0].item() if self.asked.end is None else self.asked.end
         records = [self._record(problem, kept, recorder, end, plan.keeps_gradient) for kept in recorder.kept]
         num_reused = sum(record.estimate is not None for record in records)
-        return Run(result, counts, Recording(problem, records, recorder.num_drawable > 0, num_reused))
+        recording = Recording(problem, records, recorder.num_drawable > 0, num_reused, num_evaluated=len(records))
+        return Run(result, counts, recording)
 
     def check_probes(self, probes: Any) -> Leaves:
         layout = self.asked.layout

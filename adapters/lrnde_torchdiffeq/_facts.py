@@ -36,6 +36,7 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
         evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
         needs_tolerances=is_doubled,
         unsupported=tuple(_unsupported(method, tableau, state_dtype, is_adjoint, has_event).items()),
+        tableau=tableau,
     )
 
 

@@ -38,7 +38,7 @@ class _AbstractRecorder:
     - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve.
     - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may
       end in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
-    - `kept`: the kept step of each draw.
+    - `kept`: the kept step of each draw; every one of them where the sampler wants them all.
     """
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
@@ -57,7 +57,7 @@ class _AbstractRecorder:
         self.kept: list[KeptStep | None] = []
         if plan is not None:
             assert isinstance(plan.draws, Sequence)
-            self.kept = [None] * len(plan.draws)
+            self.kept = [] if plan.sampler.keeps_every_step else [None] * len(plan.draws)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._field, name)
@@ -87,6 +87,9 @@ class _AbstractRecorder:
         self.num_drawable += 1
         elapsed = abs(t - self._start)
         self.last_end = elapsed + size
+        if self._plan.sampler.keeps_every_step:
+            self.kept.append(KeptStep(t, elapsed, size, y0, stages))
+            return
         step = AcceptedStep(self.num_drawable, elapsed, size, self._duration)
         for sample, draw in enumerate(self._plan.draws):
             if self._plan.sampler.keep(draw, step):

@@ -43,6 +43,8 @@ class TorchsdeAdapter(AbstractAdapter):
             "`ErrorEstimate()` or `PredictedSteps()`.",
             Capability.POINT_INSIDE_STEP: "inside a step the Brownian path, and so the state, is not known; use "
             '`at="step"`.',
+            Capability.RUNNING_COST: "a step of a stochastic equation has no quadrature rule; use `AllSteps()` with a "
+            'heuristic at the start of the step, such as `TaylorDerivative(2, at="step")`.',
             Capability.RESTARTED_STEP: "a step of a stochastic equation can not be restarted where its Brownian path "
             'is not known; use `local_start="step"`, with `increment="fresh"` for a new increment.',
             Capability.BATCHED_SAMPLES: "each sample has its own Brownian increments; leave `batched=False`.",

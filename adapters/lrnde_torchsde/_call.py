@@ -70,11 +70,15 @@ class TorchsdeCall(AbstractCall):
             return Run(result, counts, None)
         _warn_if_unresolved(recorder)
         assert isinstance(plan.draws, Sequence)
-        pairs = zip(plan.draws, recorder.kept, strict=True)
+        # One draw stands for all steps, where all are kept.
+        draws = plan.draws * len(recorder.kept) if plan.sampler.keeps_every_step else plan.draws
         records = [
-            self._no_record() if kept is None else self._record(draw, kept, recorder, plan) for draw, kept in pairs
+            self._no_record() if kept is None else self._record(draw, kept, recorder, plan)
+            for draw, kept in zip(draws, recorder.kept, strict=True)
         ]
-        return Run(result, counts, Recording(self._problem(recorder), records, recorder.num_accepted > 0))
+        num_reused = sum(record.estimate is not None for record in records)
+        problem, is_valid = self._problem(recorder), recorder.num_accepted > 0
+        return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
 
     def check_probes(self, probes: Any) -> Leaves:
         if self.arguments["logqp"]:
@@ -102,7 +106,7 @@ class TorchsdeCall(AbstractCall):
 
     def _problem(self, recorder: Recorder) -> SDEProblem:
         arguments, y0 = self.arguments, self.arguments["y0"]
-        kept = recorder.kept[0]
+        kept = recorder.kept[0] if recorder.kept else None
         return SDEProblem(
             equation=arguments["sde"],
             solver=recorder.solver,
@@ -153,6 +157,7 @@ class TorchsdeCall(AbstractCall):
             ),
             remaining=arguments.end - start,
             drawn=DrawnStep(kept.elapsed, size, size, duration, recorder.num_accepted, is_end_known=True),
+            estimate=kept.estimate if plan.sampler.keeps_every_step else None,
             solver_error_ratio=(
                 own_error_ratio(first.y1, substeps[-1].y1, arguments["rtol"], arguments["atol"])
                 if is_adaptive

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 
-from lrnde_core import AcceptedStep, RecordingPlan
+from lrnde_core import AcceptedStep, RecordingPlan, StepEstimate
 from lrnde_torchsde._brownian import Answer, Increment, ObservedMotion
 from lrnde_torchsde._equation import EvaluationCount
 
@@ -53,6 +53,17 @@ class KeptStep(NamedTuple):
         whole = self.substeps[0].increment
         return whole.end - whole.start
 
+    @property
+    def estimate(self) -> StepEstimate | None:
+        """The step as the solver took it, with its gradient; `None` for fixed steps, which are not halved."""
+        if len(self.substeps) == 1:
+            return None
+        y0, whole, halved = self.substeps[0].y0, self.substeps[0].y1, self.substeps[-1].y1
+        error = halved - whole
+        # The stages were not seen: the change over the step stands for them.
+        magnitude = (halved - y0).abs() + error.abs()
+        return StepEstimate((halved,), (error,), (magnitude,), None, rounding_factor=2.0)
+
 
 @final
 class Recorder:
@@ -62,7 +73,8 @@ class Recorder:
       error ratio above 1.
     - `smallest`: the shortest interval over which an accepted step asked the Brownian motion, but for the last step,
       which may be cut to any size.
-    - `kept`: the kept step of each draw, once the solve has succeeded; `None` where it took no step.
+    - `kept`: the kept step of each draw, once the solve has succeeded, `None` where it took no step; every one of them
+      where the sampler wants them all.
     - `solver`, `motion`: of the solve, once its solver exists.
     """
 
@@ -90,7 +102,7 @@ class Recorder:
         self.kept: list[KeptStep | None] = []
         if plan is not None:
             assert isinstance(plan.draws, Sequence)
-            self._kept = [None] * len(plan.draws)
+            self._kept = [] if plan.sampler.keeps_every_step else [None] * len(plan.draws)
 
     def attach(self, solver: Any) -> None:
         """Watch a solver that is about to integrate."""
@@ -156,6 +168,9 @@ class Recorder:
         if self._plan is None:
             return
         elapsed = start - self._start
+        if self._plan.sampler.keeps_every_step:
+            self._kept.append((elapsed, attempt))
+            return
         step = AcceptedStep(self.num_accepted, elapsed, size, self._end - self._start)
         for sample, draw in enumerate(self._plan.draws):
             if self._plan.sampler.keep(draw, step):

@@ -1,0 +1,80 @@
+"""The cost of every accepted step, added up while diffrax solves, so that no trajectory is stored."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lrnde_core import Capability, Draw, DrawnStep, Leaves, LocalPenalty, Record, StepEstimate
+from lrnde_diffrax._problem import DiffraxProblem, StepCarry
+from lrnde_diffrax._solvers import estimates_error, rounding_factor
+from lrnde_jax import real_dtype
+
+# A rejected step may not be finite, and its derivatives would reach the gradient through any mask behind it. So a step
+# of this share of its size takes its place before it is evaluated.
+_HARMLESS_SHARE = 1e-3
+
+
+@final
+class RunningCost(eqx.Module):
+    """What the cost of a step is asked for, and how the steps' costs become one.
+
+    - `penalty`: static. `problem`: the local problem. `draw`, `probes`: the same for all steps.
+    - `end`: of the solve, in the user's time. `solver`: of the solve.
+    """
+
+    penalty: LocalPenalty = eqx.field(static=True)
+    problem: DiffraxProblem
+    draw: Draw
+    probes: Leaves | None
+    end: Any
+    solver: Any
+
+    def initial(self, y0: Any) -> jax.Array:
+        """Of no step."""
+        return jnp.zeros((), real_dtype(jax.tree.leaves(y0)))
+
+    def add(self, total: jax.Array, attempt: Any, direction: Any) -> jax.Array:
+        """With the cost of an attempt, where it is accepted."""
+        is_accepted = attempt.is_accepted
+        size = attempt.t1 - attempt.t0
+        size = jnp.where(is_accepted, size, _HARMLESS_SHARE * size)
+        start, end = direction * attempt.t0, direction * (attempt.t0 + size)
+        # No sampler that keeps every step asks where among them it is.
+        drawn = DrawnStep(0.0, size, size, size, 1, is_end_known=True)
+        record = Record(
+            t=start,
+            h=direction * size,
+            y=tuple(jax.tree.leaves(attempt.y0)),
+            carry=StepCarry(end, None, None),
+            remaining=self.end - start,
+            drawn=drawn,
+            estimate=self._estimate(attempt) if self.reuses_steps else None,
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            cost, _ = self.penalty(self.problem, self.draw, record, self.probes)
+        cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.dtype), 0.0)
+        return jnp.maximum(total, cost) if self.penalty.sampler.reduction == "max" else total + cost
+
+    @property
+    def reuses_steps(self) -> bool:
+        """Whether the solver's own estimate of the error is all that is needed of a step."""
+        heuristic = self.penalty.heuristic
+        needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
+        return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
+
+    def reduced(self, total: jax.Array, num_accepted: Any) -> jax.Array:
+        """The penalty of the whole solve."""
+        return total / jnp.maximum(num_accepted, 1) if self.penalty.sampler.reduction == "mean" else total
+
+    def _estimate(self, attempt: Any) -> StepEstimate:
+        def safe(values: Any, substitutes: Any) -> Any:
+            pairs = zip(jax.tree.leaves(values), jax.tree.leaves(substitutes), strict=True)
+            return tuple(jnp.where(attempt.is_accepted, value, substitute) for value, substitute in pairs)
+
+        y0 = tuple(jax.tree.leaves(attempt.y0))
+        y1, error = safe(attempt.y1, y0), safe(attempt.y_error, jax.tree.map(jnp.zeros_like, y0))
+        # The stages were not seen: the change over the step stands for them.
+        magnitude = tuple(abs(b - a) + abs(e) for a, b, e in zip(y0, y1, error, strict=True))
+        return StepEstimate(y1, error, magnitude, None, rounding_factor(self.solver))

@@ -1,0 +1,70 @@
+"""The adapter of `odeint_taylor`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import torch
+
+from lrnde_core import (
+    SDE_CAPABILITIES,
+    AbstractAdapter,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    Draw,
+    LocalPenalty,
+    Recording,
+    Sample,
+)
+from lrnde_taylor._call import TaylorCall, read_call
+from lrnde_taylor._problem import TaylorProblem
+from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+
+_FIXED = "`odeint_taylor` takes the steps that it is told. Use `lrnde_taylor.diffrax.Taylor` with a step size controller."
+
+
+@final
+class TaylorAdapter(AbstractAdapter):
+    """Ordinary differential equations by `lrnde_taylor.torch.odeint_taylor`."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities.declare(
+        {
+            Capability.ADAPTIVE_ODE: _FIXED,
+            Capability.IMPLICIT_ODE: "Taylor expansions are explicit. Use diffrax.",
+            Capability.CONTROLLED_ODE: "`odeint_taylor` solves ordinary differential equations. Write the control into "
+            "the field.",
+            Capability.EVENTS: "`odeint_taylor` has no events. Use torchdiffeq or diffrax.",
+            **dict.fromkeys(SDE_CAPABILITIES, "noise has no Taylor expansion in time. Use torchsde or diffrax."),
+            Capability.STIFFNESS_ESTIMATE: "a Taylor expansion has no two stages to compare. Use `ErrorEstimate`.",
+            Capability.RESTARTED_STEP: 'fixed steps have no tolerance to choose a step by. Use `local_start="step"`.',
+            Capability.RUNNING_COST: "a Taylor expansion has no quadrature rule. Use `AllSteps()`.",
+            Capability.BATCHED_SAMPLES: "derivatives along the solution are not vectorised. Leave `batched` out.",
+            Capability.JIT: "the recorder is Python. Use `lrnde_taylor.diffrax.Taylor`.",
+            Capability.VMAP: "steps are shared over the batch. Use `lrnde_taylor.diffrax.Taylor`.",
+            Capability.TREE_STATE: "the state is one tensor. Concatenate its parts.",
+        }
+    )
+    random_argument: ClassVar[str] = "generator"
+
+    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
+        del solve  # there is one
+        return read_call(native, args, kwargs)
+
+    def draw(self, source: Any, num_samples: int) -> list[float]:
+        return draw_uniforms(source, num_samples)
+
+    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
+        return check_uniforms(draw, num_samples)
+
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
+    ) -> tuple[torch.Tensor, Sample]:
+        problem = recording.problem
+        assert isinstance(problem, TaylorProblem)
+        zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
+        with no_side_effects(problem.field, problem.device):
+            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
+
+    def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
+        assert isinstance(call, TaylorCall)
+        return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)

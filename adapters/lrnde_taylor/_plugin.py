@@ -1,0 +1,20 @@
+"""Declares the adapter of `odeint_taylor`. Imports nothing but the core, so that listing adapters imports no solver."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    register(
+        AdapterSpec(
+            name="taylor",
+            target="lrnde_taylor._adapter:TaylorAdapter",
+            solves=("lrnde_taylor.torch:odeint_taylor",),
+            requires=("torch>=2.4",),
+            install="lrnde[taylor]",
+            api_version=(1, 0),
+            driver="lrnde_taylor._driver:TaylorDriver",
+        )
+    )

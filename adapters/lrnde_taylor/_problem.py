@@ -1,0 +1,45 @@
+"""One differentiable step of `odeint_taylor`, outside of any solve."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from lrnde_core import Leaves, StepEstimate, largest_magnitude
+from lrnde_taylor.torch import Correction, taylor_step
+from lrnde_torch import AbstractTensorProblem
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaylorProblem(AbstractTensorProblem):
+    """The local problem of an `odeint_taylor`; the state is one tensor.
+
+    - `field`: dy/dt. `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
+
+    The remainder is the estimate of the error. Steps are fixed, so that there are no tolerances.
+    """
+
+    field: Callable[[Tensor, Tensor], Tensor]
+    midpoint: Correction | None
+    order: int
+    dtype: torch.dtype
+    device: torch.device
+    rtol: None = None
+    atol: None = None
+
+    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+        del carry
+        assert first_stage is None  # restarted steps are refused
+        expansion = taylor_step(self.field, self.midpoint, self.order, self._time(t), self._time(h), y[0])
+        increment = tuple(self._time(h) * slope.detach() for slope in expansion.derivatives[0])
+        magnitude = largest_magnitude([increment, tuple(leaf.detach() for leaf in expansion.remainder)])
+        return StepEstimate(expansion.y1, expansion.remainder, magnitude, None)
+
+    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+        return self.step(t, h, y, first_stage=None, carry=carry).y1
+
+    def norm(self, leaves: Leaves) -> Any:
+        return leaves[0].square().mean().sqrt()
