@@ -33,6 +33,7 @@ from lrnde_core._errors import (
     UnknownNameError,
     UnknownPresetError,
 )
+from lrnde_core._every_step import AllSteps, Integral
 from lrnde_core._explicit import (
     AbstractStages,
     doubled_step,
@@ -70,10 +71,8 @@ from lrnde_core._resolution import warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
     AcceptedStep,
-    AllSteps,
     Draw,
     DrawnStep,
-    Integral,
     UniformStep,
     UniformTime,
 )

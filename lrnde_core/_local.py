@@ -153,7 +153,7 @@ class LocalState:
         *,
         carry: Any,
         fraction: Any,
-        is_quadrature: bool,
+        is_quadrature: bool = False,
         error_order: float,
         stability_interval: float | None,
         first_stage: Leaves | None = None,

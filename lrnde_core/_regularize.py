@@ -10,7 +10,7 @@ from lrnde_core._adapter import AbstractAdapter, AbstractCall, Counts, Recording
 from lrnde_core._capabilities import Capability
 from lrnde_core._claims import import_path, resolve_imported, split_method
 from lrnde_core._collect import active_reports
-from lrnde_core._errors import AdapterNotFoundError, CapabilityError, InputError, InputTypeError, PluginError
+from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._local import Leaves
 from lrnde_core._penalty import LocalPenalty
@@ -18,6 +18,7 @@ from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample
 from lrnde_core._samplers import AbstractSampler, UniformTime
+from lrnde_core._support import check_adapter, check_method, check_recording, refuse
 
 Gradient = Literal["local", "full"]
 
@@ -90,7 +91,7 @@ class RegularizedSolve:
     ) -> tuple[Any, Report]:
         facts = call.facts
         heuristic = _heuristic(self, has_noise_and_tolerance=facts.is_stochastic and not facts.needs_tolerances)
-        _check_method(self, heuristic, call)
+        check_method(self, heuristic, call)
         checked_probes = None if probes is None else _check_probes(probes, heuristic, call)
         if draw is None:
             is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
@@ -100,6 +101,7 @@ class RegularizedSolve:
         plan = RecordingPlan(penalty, draws, checked_probes, keeps_gradient=self.gradient == "full")
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
+        check_recording(self, recording)
         recording = recording._replace(probes=checked_probes)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
@@ -110,7 +112,7 @@ class RegularizedSolve:
     def _reports_to_collect(self, adapter: AbstractAdapter) -> list[Report] | None:
         reports = active_reports()
         if reports is not None:
-            _refuse(self.adapter_name, adapter.capabilities.reason_against(Capability.COLLECT), "collecting reports")
+            refuse(self.adapter_name, [Capability.COLLECT], dict(adapter.capabilities.unsupported))
         return reports
 
     @property
@@ -235,7 +237,9 @@ def regularize(
         num_samples,
         batched,
     )
-    _check_adapter(regularized)
+    capabilities = REGISTRY.get_adapter(adapter_name).capabilities
+    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(capabilities.supported)
+    check_adapter(regularized, _heuristic(regularized, has_noise_and_tolerance=not solves_odes), capabilities)
     return regularized
 
 
@@ -318,65 +322,12 @@ def _heuristic(regularized: RegularizedSolve, *, has_noise_and_tolerance: bool) 
     return DEFAULT_SDE_HEURISTIC if has_noise_and_tolerance else DEFAULT_HEURISTIC
 
 
-def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[Capability]:
-    needs = {*heuristic.needs, *regularized.sampler.needs}
-    needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
-    if regularized.batched:
-        needs.add(Capability.BATCHED_SAMPLES)
-    return needs
-
-
-def _check_adapter(regularized: RegularizedSolve) -> None:
-    capabilities = REGISTRY.get_adapter(regularized.adapter_name).capabilities
-    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(capabilities.supported)
-    heuristic = _heuristic(regularized, has_noise_and_tolerance=not solves_odes)
-    for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
-        _refuse(regularized.adapter_name, capabilities.reason_against(need), need.value)
-    if regularized.gradient == "full" and regularized.sampler.local_start == "sample":
-        raise CapabilityError(
-            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '
-            'constant state; use `local_start="step"`.'
-        )
-
-
-def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, call: AbstractCall) -> None:
-    facts = call.facts
-    unsupported = dict(facts.unsupported)
-    for need in sorted(_needs(regularized, heuristic), key=lambda need: need.name):
-        reason = unsupported.get(need)
-        if reason is not None and regularized.sampler.keeps_every_step:
-            reason += " `UniformStep()` and `UniformTime()` estimate the same sum, without bias and from one step."
-        _refuse(f"{regularized.adapter_name}, method {facts.name}", reason, need.value)
-    if regularized.sampler.is_quadrature and heuristic.evaluations.step:
-        raise CapabilityError(
-            f"`{type(regularized.sampler).__name__}` integrates heuristics of a point, and {heuristic!r} is one of a "
-            "step; use `AllSteps()` for the sum over steps."
-        )
-    if facts.needs_tolerances and any(rtol is None for rtol, _ in heuristic.tolerances):
-        raise CapabilityError(
-            f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
-            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
-            "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
-        )
-    if Capability.STIFFNESS_ESTIMATE in heuristic.needs and facts.stability_interval is None:
-        raise PluginError(
-            f"The adapter `{regularized.adapter_name}` gives no `stability_interval` for `{facts.name}` and does not "
-            "declare the stiffness estimate unsupported. This is a fault of the adapter: its `MethodFacts` need one or "
-            "the other."
-        )
-
-
 def _check_probes(probes: Any, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
     if not heuristic.evaluations.probe:
         raise InputError(
             f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use `JacobianNorm()`."
         )
     return call.check_probes(probes)
-
-
-def _refuse(where: str, reason: str | None, what: str) -> None:
-    if reason is not None:
-        raise CapabilityError(f"`{where}` does not support {what}: {reason}")
 
 
 def _is_same(left: Any, right: Any) -> bool:

@@ -81,6 +81,18 @@ class Oracle:
         assert second_derivative is not None
         return size * np.mean(second_derivative(np, t, y, self.problem.parameters) ** 2)
 
+    def running_cost(self, point: StepPoint) -> Any:
+        """The integral of the mean square of the second derivative over the step, by the scheme's quadrature rule."""
+        scheme, second_derivative = self.scheme, self.problem.formula.second_derivative
+        assert isinstance(scheme, Scheme)
+        assert second_derivative is not None
+        t, h, p = point.t, point.h, self.problem.parameters
+        _, states = scheme.increments(self._field(t, h), t, h, point.y)
+        rule = zip(scheme.solution, scheme.abscissas, states, strict=True)
+        return abs(h) * sum(
+            float(b) * np.mean(second_derivative(np, t + float(c) * h, y, p) ** 2) for b, c, y in rule if b
+        )
+
     def tolerance(self, heuristic: str, point: StepPoint) -> float:
         """How far a cost may be off by law 3: relative 1e-8 where E >= 1e-3, else what 1e-8 in E makes of it."""
         value = float(self.cost(heuristic, point))

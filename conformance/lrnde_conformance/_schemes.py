@@ -43,6 +43,11 @@ class Scheme:
         last_is_solution = bool(self.rows) and (*self.rows[-1], Fraction(0)) == self.solution
         return last_is_solution and len(self.rows) > 2 and sum(self.rows[-1]) == sum(self.rows[-2]) == 1
 
+    @property
+    def abscissas(self) -> Row:
+        """Where in the step the stages lie, in [0, 1]."""
+        return (Fraction(0), *(sum(row, Fraction(0)) for row in self.rows))
+
     @functools.cached_property
     def stability_interval(self) -> float:
         """The smallest x > 0 where the modulus of the stability polynomial at -x reaches 1 and goes on."""

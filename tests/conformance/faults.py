@@ -64,7 +64,11 @@ class _Sampler:
 
 
 def keep_where(keep: Callable[[Any, Draw, Any], Any]) -> Change:
-    return lambda plan: dataclasses.replace(plan, sampler=_Sampler(plan.sampler, keep))
+    def change(plan: Any) -> Any:
+        sampler: Any = _Sampler(plan.sampler, keep)
+        return dataclasses.replace(plan, penalty=dataclasses.replace(plan.penalty, sampler=sampler))
+
+    return change
 
 
 def last_bit(states: Any) -> Any:
@@ -228,6 +232,25 @@ def elsewhere(_: Any, penalty: Any, recording: Any, draws: Any) -> Any:
     pairs = zip(draws, recording.records, strict=True)
     terms = [penalty(recording.problem, Draw(draw.uniform, draw.bits ^ 1), record) for draw, record in pairs]
     return sum(term.cost for term in terms) * (1 / len(terms))
+
+
+def without_first_step(run: Any, _: Any) -> Any:
+    """Every step but the first, where all are kept."""
+    return run._replace(recording=run.recording._replace(records=run.recording.records[1:] or run.recording.records))
+
+
+class EqualWeights:
+    """A local problem whose quadrature rule weights all stages alike."""
+
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
+
+    def nodes(self, t: Any, h: Any, y: Any, *, carry: Any) -> Any:
+        nodes = self._problem.nodes(t, h, y, carry=carry)
+        return tuple(node._replace(weight=1 / len(nodes)) for node in nodes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
 
 
 class FreshFirstStage:

@@ -13,6 +13,7 @@ from tests.conformance.faults import (
     ACTIVE,
     NO_ERROR_FLOOR,
     UNFINISHED,
+    EqualWeights,
     FreshFirstStage,
     Scaled,
     by_adjoint,
@@ -44,6 +45,7 @@ from tests.conformance.faults import (
     widened,
     with_global_noise,
     without_event_clipping,
+    without_first_step,
 )
 from tests.conformance.mutant_adapter import Faults, Mutant, is_caught, subject
 
@@ -188,6 +190,18 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("first-step-always", "step-sampling.uniform", Faults(plan=keep_where(lambda s, d, step: step.index == 1))),
     Mutant("place-of-another-hash", "step-sampling.place", Faults(value=elsewhere), "dopri5"),
+    Mutant("first-step-left-out", "every-step.reduction", Faults(after_run=without_first_step), "dopri5-predicted-max"),
+    Mutant(
+        "sum-in-place-of-the-mean-of-all-steps",
+        "every-step.reduction",
+        Faults(value=lambda value, _, recording, __: value * len(recording.records)),
+        "rk4-taylor-at-step-mean",
+    ),
+    Mutant("stages-weighted-alike", "every-step.integral", Faults(problem=EqualWeights), "bosh3"),
+    Mutant("running-cost-in-step-control", "every-step.solution", Faults(result=last_bit), "integral"),
+    Mutant(
+        "all-steps-without-gradient", "every-step.gradient", Faults(plan=replaced(keeps_gradient=False)), "all-steps"
+    ),
     Mutant("event-ends-in-another-state", "event.solution", Faults(result=ended_otherwise)),
     Mutant("event-step-not-clipped", "event.sample", Faults(record=without_event_clipping)),
     Mutant("event-weight-of-clipped-sizes", "event.sample", Faults(record=weighted_by_clipped_sizes)),

@@ -272,7 +272,7 @@ def test_run_time_registration_serves_adapters_heuristics_and_samplers() -> None
         (
             lambda r: r.sampler("uniform"),
             UnknownNameError,
-            "no sampler `uniform`; known are `uniform_step`, `uniform_time`",
+            "no sampler `uniform`; known are `all_steps`, `integral`, `uniform_step`, `uniform_time`",
         ),
     ],
 )

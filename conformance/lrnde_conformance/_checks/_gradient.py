@@ -7,15 +7,15 @@ import numpy as np
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import cost_cases, every_cost_case, has_oracle, of_cost_case, unless_lean
 from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._differences import finite_difference
 from lrnde_conformance._designs import one_step, trajectory
 from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._experiment import Measurement
 from lrnde_conformance._subject import Subject
 from lrnde_conformance._trace import trace
 from lrnde_core import Capability
 
 _SEED = 11
-_EPSILON = 1e-4
 
 
 def _tolerance(method: Method) -> float:
@@ -39,7 +39,7 @@ def gradient_finite_differences(subject: Subject, case: str) -> None:
     rng = np.random.default_rng(_SEED)
     for number in range(2):
         direction = {name: rng.normal(size=v.shape) for name, v in experiment.problem.parameters.items()}
-        expected = _difference(subject, experiment, direction)
+        expected = finite_difference(subject, experiment, direction)
         got = sum(float(np.sum(measured.gradient[name] * along)) for name, along in direction.items())
         scale = sum(float(np.sum(np.abs(measured.gradient[name] * along))) for name, along in direction.items())
         if got == 0 and expected != 0:
@@ -131,7 +131,7 @@ def gradient_full(subject: Subject, _: str) -> None:
     variables = {**experiment.problem.parameters, "y0": experiment.problem.y0}
     for name in ("y0", "inner"):
         direction = {name: rng.normal(size=variables[name].shape)}
-        expected = _difference(subject, experiment, direction)
+        expected = finite_difference(subject, experiment, direction)
         assert_close(
             f"The full gradient with `{method.name}` along a direction of `{name}`",
             float(np.sum(measured.gradient[name] * direction[name])),
@@ -142,19 +142,6 @@ def gradient_full(subject: Subject, _: str) -> None:
             cause="the recorded state is detached although `plan.keeps_gradient`, or t or h carry a gradient",
             hint="record y as the solver has it, with its graph",
         )
-
-
-def _difference(subject: Subject, experiment: Experiment, direction: Mapping[str, np.ndarray]) -> float:
-    """The derivative of the penalty along a direction, by central differences of fourth order."""
-
-    def penalty(size: float) -> float:
-        values = {**experiment.problem.parameters, "y0": experiment.problem.y0}
-        moved = experiment.problem.moved(**{name: values[name] + size * along for name, along in direction.items()})
-        return subject.measure(experiment.but(problem=moved), with_gradient=False).penalty
-
-    inner = (penalty(_EPSILON) - penalty(-_EPSILON)) / (2 * _EPSILON)
-    outer = (penalty(2 * _EPSILON) - penalty(-2 * _EPSILON)) / (4 * _EPSILON)
-    return (4 * inner - outer) / 3
 
 
 def _assert_gradients(measured: Measurement, expected: Mapping[str, np.ndarray], what: str, tolerance: float) -> None:

@@ -15,6 +15,7 @@ from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, CapabilityError
 
 _RESTARTED = {"sampler": lrnde.UniformTime(weighting="paper", local_start="sample"), "heuristic": COSTS["error"]}
+_RUNNING = {"sampler": lrnde.Integral(), "gradient": "full", "heuristic": COSTS["taylor-at-step"]}
 
 # Arguments of `regularize` that ask for a capability.
 _SETTINGS: dict[Capability, dict[str, Any]] = {
@@ -24,6 +25,8 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.POINT_INSIDE_STEP: {"heuristic": lrnde.TaylorDerivative(2)},
     Capability.UNIFORM_TIME: {"sampler": lrnde.UniformTime()},
     Capability.UNIFORM_STEP: {"sampler": lrnde.UniformStep()},
+    Capability.ALL_STEPS: {"sampler": lrnde.AllSteps(), "gradient": "full"},
+    Capability.RUNNING_COST: _RUNNING,
     Capability.RESTARTED_STEP: _RESTARTED,
     Capability.LOCAL_GRADIENT: {"gradient": "local"},
     Capability.FULL_GRADIENT: {"gradient": "full"},
@@ -159,6 +162,8 @@ def _asked_of(subject: Subject, method: Method) -> list[str]:
         asked.append("inside")
     if supports(Capability.RESTARTED_STEP) and (method.is_stochastic or not method.is_adaptive):
         asked.append("restarted")
+    if supports(Capability.RUNNING_COST) and (method.is_stochastic or method.is_implicit):
+        asked.append("running")
     if not method.is_adaptive and supports(Capability.ERROR_ESTIMATE):
         asked.append("tolerances")
     has_continuous_adjoint = subject.driver.refuses_full_gradient
@@ -172,6 +177,7 @@ _METHOD_REQUESTS: dict[str, dict[str, Any]] = {
     "inside": {"heuristic": lrnde.TaylorDerivative(2)},
     "restarted": _RESTARTED,
     "tolerances": {"heuristic": lrnde.ErrorEstimate()},
+    "running": _RUNNING,
     "full": {"gradient": "full"},
 }
 

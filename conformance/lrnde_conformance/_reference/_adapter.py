@@ -34,6 +34,12 @@ from lrnde_core import (
     noise_seed,
 )
 
+_REDUCTIONS: Mapping[str, Callable[[list[Any]], Any]] = {
+    "mean": lambda costs: sum(costs) * (1.0 / len(costs)),
+    "sum": sum,
+    "max": lambda costs: max(costs, key=plain),
+}
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,9 +74,9 @@ class ReferenceCall(AbstractCall):
             self.settings.get("atol", 1e-6) if is_adaptive else None,
         )
         end = result[0] if has_event else self.ts[-1]
-        pairs = zip(recorder.draws, recorder.kept, strict=True)
-        records = [self._record(draw, kept, recorder, plan, end) for draw, kept in pairs]
-        return Run(result, counts, Recording(problem, records, recorder.num_accepted > 0))
+        records = [self._record(draw, kept, recorder, plan, end) for draw, kept in recorder.drawn()]
+        is_valid = recorder.num_accepted > 0
+        return Run(result, counts, Recording(problem, records, is_valid, num_evaluated=len(records)))
 
     def _counts(self, recorder: "_Recorder") -> Counts:
         is_stochastic = self.facts.is_stochastic
@@ -136,11 +142,17 @@ class _Recorder:
         self.num_steps = 0
         self.num_accepted = 0
         self.num_forced = 0
-        self.draws: Sequence[Draw] = ()
+        self.draws: list[Draw] = []
         if plan is not None:
-            assert isinstance(plan.draws, Sequence)
+            assert isinstance(plan.draws, list)  # as `check_draw` makes it
             self.draws = plan.draws
-        self.kept: list[tuple[float, float, Any] | None] = [None] * len(self.draws)
+        self._keeps_every_step = plan is not None and plan.sampler.keeps_every_step
+        self._kept: list[tuple[float, float, Any] | None] = [] if self._keeps_every_step else [None] * len(self.draws)
+
+    def drawn(self) -> list[tuple[Draw, tuple[float, float, Any] | None]]:
+        """The kept steps, each with its draw; `None` where there was none. One draw stands for all steps."""
+        kept = self._kept or [None]
+        return list(zip(self.draws * len(kept) if self._keeps_every_step else self.draws, kept, strict=True))
 
     def count_drift(self, t: Any, y: Any) -> Any:
         self.num_drift += 1
@@ -158,10 +170,13 @@ class _Recorder:
         self.num_forced += ratio > 1
         step = AcceptedStep(self.num_accepted, abs(t - self._start), abs(h), self.duration)
         self.covered = step.elapsed + step.size
+        if self._keeps_every_step:
+            self._kept.append((t, h, y))
+            return
         for place, draw in enumerate(self.draws):
             assert self._plan is not None
             if self._plan.sampler.keep(draw, step):
-                self.kept[place] = (t, h, y)
+                self._kept[place] = (t, h, y)
 
 
 @final
@@ -218,11 +233,12 @@ class ReferenceAdapter(AbstractAdapter):
                 error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
                 stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
             )
+        draws = draws * len(records) if penalty.sampler.keeps_every_step else draws
         pairs = zip(draws, records, strict=True)
         # A field may draw from numpy's global generator, as dropout does.
         with _random_state_kept(), np.errstate(all="ignore"):
             terms = [penalty(recording.problem, draw, record) for draw, record in pairs]
-            value = sum(term.cost for term in terms) * (1.0 / len(terms))
+            value = _REDUCTIONS[penalty.sampler.reduction]([term.cost for term in terms])
         columns = zip(*(term.sample for term in terms), strict=True)
         sample = Sample(*(None if each[0] is None else np.array([plain(e) for e in each]) for each in columns))
         return value if np.isfinite(plain(value)) else zero, sample

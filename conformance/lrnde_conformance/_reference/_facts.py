@@ -4,6 +4,7 @@ from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT, STOCHASTIC
 from lrnde_conformance._reference._problem import tableau
 from lrnde_core import Capability, MethodFacts
 
+_NO_QUADRATURE = "it has no quadrature rule; use `AllSteps()`."
 _CONTROLLED = "the field of a controlled equation is not dy/dt; write the control's derivative into the field."
 
 
@@ -20,6 +21,7 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
     if method in IMPLICIT:
         unsupported[Capability.STIFFNESS_ESTIMATE] = "it has no two stages at its end; use `dopri5`."
         unsupported[Capability.RESTARTED_STEP] = "it has no first stage to be given; use `dopri5`."
+        unsupported[Capability.RUNNING_COST] = _NO_QUADRATURE
         return MethodFacts(method, 1, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(unsupported))
     if method in WITH_MEMORY:
         memory = f"a step of `{method}` depends on the one before, so it can not be taken alone; use `rk4`."
@@ -43,6 +45,7 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
         evaluations_per_advance=known.num_stages - known.is_last_stage_solution,
         needs_tolerances=is_doubled,
         unsupported=_pairs(unsupported),
+        tableau=known,
     )
 
 
@@ -51,6 +54,7 @@ def _stochastic(method: str, *, is_general: bool) -> MethodFacts:
         Capability.RESTARTED_STEP: 'only ordinary solves restart; use `local_start="step"`.',
         Capability.STIFFNESS_ESTIMATE: "stochastic methods have no such pair; use `ErrorEstimate()`.",
         Capability.POINT_INSIDE_STEP: 'inside a step the path is not known; use `at="step"`.',
+        Capability.RUNNING_COST: _NO_QUADRATURE,
     }
     strong = 0.5 if is_general else 1.0
     # The whole step and two halves: one drift each, and one diffusion or two.

@@ -23,9 +23,11 @@ from lrnde_core import (
     AbstractStages,
     ExplicitTableau,
     Leaves,
+    QuadratureNode,
     StepEstimate,
     doubled_step,
     explicit_advance,
+    explicit_nodes,
     explicit_step,
     largest_magnitude,
     root_mean_square,
@@ -74,6 +76,10 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         if self.method in IMPLICIT:
             return (self._halved(t, h, y),)
         return explicit_advance(self._of_step(t, h), tableau(self.method), t, h, y)
+
+    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+        del carry
+        return explicit_nodes(self, tableau(self.method), t, h, y)
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         return (h * as_dual(self.field(t + abscissa * h, y[0])),)

@@ -12,7 +12,7 @@ from torchsde import BrownianInterval
 from torchsde._core import adaptive_stepping
 
 import lrnde_core as lrnde
-from lrnde_core import Draw, Record, RecordingPlan
+from lrnde_core import Draw, LocalPenalty, Record, RecordingPlan
 from lrnde_torchsde._adapter import TorchsdeAdapter
 from lrnde_torchsde._brownian import Halved, Increment
 from tests.adapters.torchsde.problems import (
@@ -84,7 +84,8 @@ def _record(case: _Case, draw: float, sampler: Any = None, solve: Any = sdeint) 
     adapter = TorchsdeAdapter()
     call = adapter.bind(f"torchsde:{solve.__name__}", solve, (case.equation, Y0, _TS), case.settings)
     sampler = lrnde.UniformTime() if sampler is None else sampler
-    run = call.run(RecordingPlan(sampler, adapter.check_draw([draw], 1), keeps_gradient=False))
+    penalty = LocalPenalty(lrnde.ErrorEstimate(), sampler, call.facts)
+    run = call.run(RecordingPlan(penalty, adapter.check_draw([draw], 1), None, keeps_gradient=False))
     assert run.recording is not None
     return run.recording.records[0]
 
@@ -475,7 +476,8 @@ def test_uniform_step_draws_each_step_equally_often() -> None:
     call = adapter.bind("torchsde:sdeint", sdeint, (case.equation, Y0, _TS), case.settings)
     uniforms = torch.rand(number, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     draws: list[Draw] = adapter.check_draw(uniforms, number)
-    run = call.run(RecordingPlan(lrnde.UniformStep(), draws, keeps_gradient=False))
+    penalty = LocalPenalty(lrnde.ErrorEstimate(), lrnde.UniformStep(), call.facts)
+    run = call.run(RecordingPlan(penalty, draws, None, keeps_gradient=False))
     assert run.recording is not None
     starts = [step[0].start for step in case.steps()]
     drawn: list[float] = [record.t for record in run.recording.records]

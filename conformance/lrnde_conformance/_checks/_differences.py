@@ -1,0 +1,26 @@
+"""Derivatives of a penalty by finite differences of whole solves."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._subject import Subject
+
+_EPSILON = 1e-4
+
+
+def finite_difference(subject: Subject, experiment: Experiment, direction: Mapping[str, np.ndarray]) -> float:
+    """The derivative of the penalty along a direction, by central differences of fourth order.
+
+    - `direction`: by name of parameter, `y0` one of them.
+    """
+
+    def penalty(size: float) -> float:
+        values = {**experiment.problem.parameters, "y0": experiment.problem.y0}
+        moved = experiment.problem.moved(**{name: values[name] + size * along for name, along in direction.items()})
+        return subject.measure(experiment.but(problem=moved), with_gradient=False).penalty
+
+    inner = (penalty(_EPSILON) - penalty(-_EPSILON)) / (2 * _EPSILON)
+    outer = (penalty(2 * _EPSILON) - penalty(-2 * _EPSILON)) / (4 * _EPSILON)
+    return (4 * inner - outer) / 3
