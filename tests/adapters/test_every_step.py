@@ -85,7 +85,7 @@ def test_diffrax_reduces_the_costs_of_all_steps() -> None:
     weights, y0 = jnp.asarray(_WEIGHTS), jnp.asarray(_Y0)
     sampled = lrnde.regularize(diffrax.diffeqsolve, heuristic="error_estimate", **_sampler())
     costs = _costs(_diffeqsolve(sampled, weights, y0, draw=_DRAWS)[1])
-    bare = _diffeqsolve(diffrax.diffeqsolve, weights, y0)
+    bare: Any = _diffeqsolve(diffrax.diffeqsolve, weights, y0)
     for reduction, reduce in (("sum", np.sum), ("mean", np.mean), ("max", np.max)):
         regularized = lrnde.regularize(diffrax.diffeqsolve, heuristic="error_estimate", sampler=AllSteps(reduction))
         solution, report = _diffeqsolve(regularized, weights, y0)

@@ -28,8 +28,8 @@ class Faults:
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
-    - Of registration and driver: `is_claimed`, `adjoints`, `bridges_fixed_steps`, `shares_steps` (values), `methods`,
-      `call` (in its place).
+    - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
+      `shares_steps` (values), `methods`, `call` (in its place).
     """
 
     bound: Callable[[Any], Any] = _same
@@ -53,6 +53,7 @@ class Faults:
     random_argument: Any = "rng"
     is_equal: bool = True
     is_claimed: bool = True
+    is_method: bool = False
     methods: Change = _same
     adjoints: tuple[str, ...] = ()
     bridges_fixed_steps: bool = False
@@ -129,6 +130,16 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
     return MutantAdapter
 
 
+class _Solver:
+    """A solver that is an object, which can not be copied."""
+
+    def solve(self, *args: Any, **kwargs: Any) -> Any:
+        return integrate(*args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(protocol)
+
+
 def driver(mutant: Mutant) -> type[AbstractDriver]:
     """The driver of a mutant, whose adapter registers itself under the mutant's name when it is first driven."""
     name, faults = mutant.name.replace("-", "_"), mutant.faults
@@ -143,6 +154,9 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
     solve.__name__ = solve.__qualname__ = f"{name}_solve"
     setattr(module, solve.__name__, solve)
     claimed = solve.__name__ if faults.is_claimed else "nothing"
+    native: Callable[..., Any] = solve
+    if faults.is_method:
+        native, claimed = _Solver().solve, f"{_Solver.__name__}.solve"
 
     class Plugin:
         @hookimpl
@@ -167,7 +181,7 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
 
         def native(self, task: Any) -> Any:
             del task
-            return solve
+            return native
 
         def call(self, solve: Any, task: Any, **extra: Any) -> Any:
             return (faults.call or true.call)(solve, task, **extra)

@@ -190,7 +190,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("first-step-always", "step-sampling.uniform", Faults(plan=keep_where(lambda s, d, step: step.index == 1))),
     Mutant("place-of-another-hash", "step-sampling.place", Faults(value=elsewhere), "dopri5"),
-    Mutant("first-step-left-out", "every-step.reduction", Faults(after_run=without_first_step), "dopri5-predicted-max"),
+    Mutant("first-step-left-out", "every-step.reduction", Faults(after_run=without_first_step), "dopri5-predicted-sum"),
     Mutant(
         "sum-in-place-of-the-mean-of-all-steps",
         "every-step.reduction",
@@ -298,6 +298,9 @@ MUTANTS: tuple[Mutant, ...] = (
 
 OWN_STEPS = Mutant("own-steps", "shape.own-steps", Faults(shares_steps=False, call=row_by_row))
 """No mutant: the reference adapter with steps of its own for each state of a batch."""
+
+METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True))
+"""No mutant: the reference adapter claiming a method, of an object that can not be copied."""
 
 WITHOUT_MUTANT = {
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",

@@ -11,7 +11,7 @@ from lrnde_conformance._experiment import COSTS
 from lrnde_conformance._kinds import KINDS
 from lrnde_core import Capability
 from tests.conformance.mutant_adapter import Mutant, subject
-from tests.conformance.mutants import MUTANTS, OWN_STEPS, WITHOUT_MUTANT
+from tests.conformance.mutants import METHOD, MUTANTS, OWN_STEPS, WITHOUT_MUTANT
 
 TRIED_BY_ALL = {
     Capability.CPU: "every check runs there, unless another device is asked for",
@@ -88,6 +88,14 @@ def test_states_that_take_steps_of_their_own_conform() -> None:
     under_test = subject(OWN_STEPS)
     for case in _BY_ID["shape.own-steps"].cases(under_test):
         result = run_check(under_test, _BY_ID["shape.own-steps"], case)
+        assert result.outcome is Outcome.PASSED, result
+
+
+@pytest.mark.parametrize("check", ["interface.claim", "interface.value", "interface.report"])
+def test_a_solver_that_is_a_method_of_an_object_conforms(check: str) -> None:
+    under_test = subject(METHOD)
+    for case in _BY_ID[check].cases(under_test):
+        result = run_check(under_test, _BY_ID[check], case)
         assert result.outcome is Outcome.PASSED, result
 
 

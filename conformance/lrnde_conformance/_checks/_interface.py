@@ -10,6 +10,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import method_cases, of_method_case
 from lrnde_conformance._designs import trajectory
+from lrnde_conformance._experiment import COSTS
 from lrnde_conformance._kinds import KINDS
 from lrnde_conformance._oracle import oracle
 from lrnde_conformance._subject import Subject
@@ -99,7 +100,12 @@ def interface_driver(subject: Subject, _: str) -> None:
             ) from error
 
 
-@check("interface.claim", law=0, cases=method_cases, hint="list the callable in `solves` of your `AdapterSpec`")
+@check(
+    "interface.claim",
+    law=0,
+    cases=method_cases,
+    hint="list the callable in `solves` of your `AdapterSpec`; a method as `torchode:AutoDiffAdjoint.solve`",
+)
 def interface_claim(subject: Subject, case: str) -> None:
     """`lrnde.regularize(native)` finds this adapter by itself, also through `functools.partial`."""
     task = subject.task(trajectory(subject, of_method_case(subject, case)))
@@ -111,7 +117,8 @@ def interface_claim(subject: Subject, case: str) -> None:
             got=f"claimed by {claims or 'no adapter'}",
             expected=f"claimed by `{subject.name}`",
             cause=f"`solves={subject.spec.solves}` does not name this very object",
-            hint="write 'package.module:function' such that `getattr(package.module, 'function')` is what users call",
+            hint="write 'package.module:function' such that `getattr(package.module, 'function')` is what users call; "
+            "for a method 'package.module:Class.method', such as `torchode:AutoDiffAdjoint.solve`",
         )
     if len(claims) == 1:
         whole = lrnde.regularize(native)
@@ -127,13 +134,13 @@ def interface_value(subject: Subject, _: str) -> None:
     """A regularized call is a frozen value: equal, hashable, picklable, deep-copyable, with a readable signature."""
     task = subject.task(trajectory(subject, subject.main_method))
     native = subject.driver.native(task)
-    one, other = (subject.regularized(native, heuristic=lrnde.PredictedSteps()) for _ in range(2))
-    different = subject.regularized(native, heuristic=lrnde.ErrorEstimate())
-    copies = {
-        "another one with the same settings": other,
-        "its pickled copy": pickle.loads(pickle.dumps(one)),
-        "its deep copy": copy.deepcopy(one),
-    }
+    heuristic = COSTS[subject.main_cost]
+    one, other = (subject.regularized(native, heuristic=heuristic) for _ in range(2))
+    different = subject.regularized(native, heuristic=0.5 * heuristic)
+    copies = {"another one with the same settings": other}
+    # The copy of a method belongs to another object, and whether that object can be copied is the solver's affair.
+    if getattr(native, "__func__", None) is None:
+        copies |= {"its pickled copy": pickle.loads(pickle.dumps(one)), "its deep copy": copy.deepcopy(one)}
     for what, value in copies.items():
         if one != value or hash(one) != hash(value):
             raise ConformanceFailure(

@@ -38,6 +38,7 @@ class TorchodeAdapter(AbstractAdapter):
             Capability.CONTROLLED_ODE: "torchode has no controlled equations. Write the control into the field.",
             Capability.EVENTS: "torchode has no events. Use torchdiffeq or diffrax.",
             **dict.fromkeys(SDE_CAPABILITIES, "torchode has no stochastic equations. Use torchsde or diffrax."),
+            **dict.fromkeys((Capability.ALL_STEPS, Capability.RUNNING_COST), "the recorder keeps one step a draw."),
             Capability.BATCHED_SAMPLES: "a local step is evaluated for the whole batch at once already, and a field "
             "may expect just that batch. Leave `batched` out.",
             Capability.JIT: "the recorder is Python, which TorchScript does not compile. Regularize the eager solver.",
