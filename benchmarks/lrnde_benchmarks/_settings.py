@@ -25,7 +25,7 @@ class Penalty:
 
     heuristic: AbstractHeuristic | None = _DEFAULTS["heuristic"]
     sampler: AbstractSampler = _DEFAULTS["sampler"]
-    gradient: Literal["local", "full"] = "local"
+    gradient: Literal["local", "full"] | None = _DEFAULTS["gradient"]
     num_samples: int = 1
 
     def wrap(self, solve: Callable[..., Any]) -> lrnde.RegularizedSolve:

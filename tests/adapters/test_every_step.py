@@ -14,7 +14,16 @@ import torchsde
 from torchdiffeq import odeint, odeint_adjoint
 
 import lrnde_core as lrnde
-from lrnde_core import AllSteps, CapabilityError, ErrorEstimate, InputError, Integral, TaylorDerivative, UniformTime
+from lrnde_core import (
+    AllSteps,
+    CapabilityError,
+    ErrorEstimate,
+    InputError,
+    Integral,
+    KineticEnergy,
+    TaylorDerivative,
+    UniformTime,
+)
 
 _WEIGHTS = np.array([[0.4, -1.1, 0.3], [0.9, 0.2, -0.6], [-0.5, 0.7, 0.8]])
 _Y0 = np.array([[0.3, -0.8, 0.5], [0.1, 0.9, -0.4]])
@@ -154,6 +163,35 @@ def test_integral_is_the_integral_along_the_solution() -> None:
         term, diffrax.Tsit5(), 1.5, 0.0, -0.1, jnp.asarray(y0 * torch.exp(1.5 * rates)), stepsize_controller=controller
     )
     assert float(report.penalty) == pytest.approx(expected, rel=1e-9)
+
+
+def test_samples_average_to_the_integral() -> None:
+    weights, y0 = (leaf.detach() for leaf in _tensors())
+    call = _solve_torch(weights, y0, rtol=1e-9)
+    _, report = call(lrnde.regularize(odeint, heuristic=KineticEnergy(), sampler=Integral()))
+    errors: list[float] = []
+    for count in (150, 1500):
+        solve = lrnde.regularize(odeint, heuristic=KineticEnergy(), num_samples=count, batched=True)
+        _, sampled = call(functools.partial(solve, draw=(np.arange(count) + 0.5) / count))
+        errors.append(abs(sampled.penalty.item() / report.penalty.item() - 1))
+    # The midpoint rule over the draws, which converges with its square.
+    assert errors[1] < 1e-6
+    assert errors[0] / errors[1] == pytest.approx(100, rel=0.3)
+    # One step after the other, at its start: a left Riemann sum, biased.
+    _, started = call(lrnde.regularize(odeint, heuristic=KineticEnergy(at="step"), sampler=AllSteps()))
+    assert 1e-3 < abs(started.penalty.item() / report.penalty.item() - 1) < 0.1
+
+
+@pytest.mark.parametrize("preset", ["ernode", "srnode", "rnode", "taynode"])
+def test_presets_are_penalties_of_the_whole_solve(preset: str) -> None:
+    weights, y0 = _tensors()
+    call = _solve_torch(weights, y0)
+    probe = torch.tensor(np.sin(np.arange(6.0)).reshape(2, 3))
+    extra = {"probes": probe} if preset == "rnode" else {}
+    made = getattr(lrnde.presets, preset)()
+    ys, report = call(functools.partial(lrnde.regularize(odeint, **made), **extra))
+    assert torch.equal(ys, call(odeint))
+    assert torch.autograd.grad(report.penalty, y0)[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize("sampler", [AllSteps(), Integral()], ids=str)

@@ -25,6 +25,7 @@ from lrnde_core import (
     InputError,
     InputTypeError,
     JacobianNorm,
+    PluginError,
     PredictedSteps,
     RegularizedSolve,
     StiffnessEstimate,
@@ -311,6 +312,20 @@ def test_presets_are_the_published_settings(make: Any) -> None:
     assert report.sample.weight.tolist() == [1.0]
 
 
+def test_an_adapter_that_keeps_one_step_of_all_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
+    for sampler, fault in ((lrnde.AllSteps(), "recorded one step a draw"), (lrnde.Integral(), "gives no `tableau`")):
+        heuristic = _ERROR if isinstance(sampler, lrnde.AllSteps) else lrnde.KineticEnergy()
+        solve = regularize(integrate, heuristic=heuristic, sampler=sampler)
+        with pytest.raises(PluginError, match=f"{fault}.*fault of the adapter"):
+            solve(_field, _Y0, _TIMES)
+
+
+def test_a_refusal_names_every_reason() -> None:
+    with pytest.raises(CapabilityError, match=r"gradient=\"full\": .*heuristics of a point.*`UniformStep\(\)` and"):
+        regularize(integrate, **lrnde.presets.taynode())
+
+
 def test_unsupported_capabilities_need_reasons() -> None:
     with pytest.raises(InputTypeError, match=r"`Capability.JIT` is declared unsupported without a reason"):
         Capabilities.declare({Capability.JIT: " "})
@@ -325,5 +340,5 @@ def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[..., 
 
 
 def test_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="no preset `ernodes`; known are `lrnde_biased` and `lrnde_unbiased`"):
+    with pytest.raises(AttributeError, match="no preset `ernodes`; known are `ernode`, `lrnde_biased`"):
         _ = lrnde.presets.ernodes

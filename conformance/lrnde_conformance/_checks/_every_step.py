@@ -31,14 +31,18 @@ _INTEGRAL = (*_NEEDS, Capability.RUNNING_COST, Capability.POINT_HEURISTICS)
 
 
 def _reduction_cases(subject: Subject) -> list[str]:
-    """Costs with a reduction; each reduction only where that needs no program of its own."""
+    """Costs with a reduction; all reductions for the main method, unless each needs a program of its own."""
     cases = cost_cases(subject)
-    reductions = ["mean"] if subject.backend.is_compiled else list(_REDUCTIONS)
     if subject.is_lean:
         cases = cases[:1]
     elif subject.backend.is_compiled:
         cases = [case for case in cases if of_cost_case(subject, case)[0] in subject.main_methods]
-    return [f"{case}-{reduction}" for case in cases for reduction in reductions]
+
+    def reductions(case: str) -> list[str]:
+        is_main = of_cost_case(subject, case)[0] is subject.main_method
+        return list(_REDUCTIONS) if is_main and not subject.backend.is_compiled else ["mean"]
+
+    return [f"{case}-{reduction}" for case in cases for reduction in reductions(case)]
 
 
 def _integral_cases(subject: Subject) -> list[str]:
