@@ -33,7 +33,7 @@ _INTEGRAL = (*_NEEDS, Capability.RUNNING_COST, Capability.POINT_HEURISTICS)
 def _reduction_cases(subject: Subject) -> list[str]:
     """Costs with a reduction; all reductions for the main method, unless each needs a program of its own."""
     cases = cost_cases(subject)
-    if subject.is_lean:
+    if subject.is_lean or not subject.supports(Capability.ALL_STEPS):
         cases = cases[:1]
     elif subject.backend.is_compiled:
         cases = [case for case in cases if of_cost_case(subject, case)[0] in subject.main_methods]
