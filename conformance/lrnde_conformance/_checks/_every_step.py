@@ -106,7 +106,7 @@ def every_step_reduction(subject: Subject, case: str) -> None:
     law=3,
     tier="optional",
     needs=_INTEGRAL,
-    cases=_integral_cases,
+    cases=unless_lean(_integral_cases),
     hint="return `explicit_nodes(...)` from `nodes` of your local problem, and the method's tableau in `MethodFacts`",
 )
 def every_step_integral(subject: Subject, case: str) -> None:
