@@ -4,30 +4,89 @@ They reproduce what their authors' code does, for comparison. The defaults of `r
 (docs/design.md). The global ones, `ernode` and `srnode`, and the running costs, `rnode` and `taynode`, differentiate
 through the whole solve and need what `AllSteps` and `Integral` need; under any other adjoint sample their heuristics:
 `{**lrnde.presets.taynode(), "sampler": lrnde.UniformTime()}`.
+
+Weights go with a loss and a model: `presets.ernode.weight("mnist", steps=8850)` is the published one, over training.
 """
 
-from typing import Any, NoReturn
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, NoReturn, ParamSpec, final
 
-from lrnde_core._errors import UnknownPresetError
+from lrnde_core._errors import InputError, UnknownNameError, UnknownPresetError
 from lrnde_core._every_step import AllSteps, Integral
 from lrnde_core._heuristics import ErrorEstimate, StiffnessEstimate
 from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._samplers import UniformStep, UniformTime
+from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay
 
+_LRNDE_WEIGHTS: Mapping[str, "_Weight"] = {
+    "mnist": (2.5, 1.0),
+    "mnist-stiffness": 0.1,
+    "physionet": (100.0, 10.0),
+    "mnist-sde": 1000.0,
+    "cifar10": 2.5,
+}
 _HEURISTICS = {"error": ErrorEstimate(), "stiffness": StiffnessEstimate(weighting="paper")}
+_Options = ParamSpec("_Options")
+_Weight = float | tuple[float, float]
 
 
+@final
+class Preset(Generic[_Options]):
+    """A published setting. Called, it gives the keyword arguments of `regularize`."""
+
+    def __init__(self, settings: Callable[_Options, dict[str, Any]], weights: Mapping[str, _Weight]) -> None:
+        functools.update_wrapper(self, settings)
+        self._settings = settings
+        self._weights = weights
+
+    def __call__(self, *args: _Options.args, **kwargs: _Options.kwargs) -> dict[str, Any]:
+        return self._settings(*args, **kwargs)
+
+    def weight(self, task: str, steps: int | None = None) -> AbstractWeight:
+        """The weight that its authors' code has for a task.
+
+        - `task`: as `lrnde benchmark` calls it, such as `"mnist"`.
+        - `steps`: iterations of the whole training, over which a weight that decays does so exponentially.
+
+        Raises `UnknownNameError` where none is known, and `InputError` where it decays and `steps` is missing.
+        """
+        name = getattr(self, "__name__", "preset")
+        if task not in self._weights:
+            known = f"known are those for {_listed(self._weights)}" if self._weights else "none is known here"
+            raise UnknownNameError(f"No published weight of `{name}` for `{task}`: {known}. Choose one by a sweep.")
+        published = self._weights[task]
+        if not isinstance(published, tuple):
+            return Constant(published)
+        if steps is None:
+            first, last = published
+            raise InputError(
+                f"The weight of `{name}` for `{task}` decays from {first:g} to {last:g} over the whole of training: "
+                f"`{name}.weight({task!r}, steps=...)` needs its number of iterations."
+            )
+        return ExponentialDecay(*published, steps)
+
+
+def _published(
+    weights: Mapping[str, _Weight],
+) -> Callable[[Callable[_Options, dict[str, Any]]], Preset[_Options]]:
+    """Make a preset of a function and its weights by task: constant, or the first and last value of a decay."""
+    return lambda settings: Preset(settings, weights)
+
+
+@_published(_LRNDE_WEIGHTS)
 def lrnde_unbiased(*, stiffness: bool = False) -> dict[str, Any]:
     """LRNDE with the regularisation time drawn uniformly over the interval; `stiffness=True` for its second variant.
 
     The local problem starts at the drawn time with an automatic step, weight 1 and a constant first stage.
 
     Source: Pal, Edelman and Rackauckas, "Locally Regularized Neural Differential Equations", ICML 2023, section 3.2
-    and its code; published weight on MNIST: 2.5 decaying exponentially to 1.0 (stiffness: 0.1 throughout).
+    and its code. The weight of the second variant on MNIST is that for the task `mnist-stiffness`.
     """
     return {"heuristic": _heuristic(stiffness), "sampler": UniformTime(weighting="paper", local_start="sample")}
 
 
+@_published(_LRNDE_WEIGHTS)
 def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
     """LRNDE with the regularisation time drawn among the times of the solver's own steps.
 
@@ -36,25 +95,36 @@ def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
     return {"heuristic": _heuristic(stiffness), "sampler": UniformStep(weighting="paper", local_start="sample")}
 
 
+@_published(
+    {
+        "mnist": (100.0, 10.0),
+        "physionet": (1000.0, 100.0),
+        "mnist-sde": 10.0,
+        "spiral-sde": 0.2,
+        "density-gaussians": (2000.0, 1000.0),
+    }
+)
 def ernode() -> dict[str, Any]:
     """ERNODE: the error estimate, averaged over all steps.
 
     The mean is that of its code; the paper writes the sum, and so has the code of its spiral SDE: `AllSteps("sum")`.
 
     Source: Pal, Ma, Shah and Rackauckas, "Opening the Blackbox: Accelerating Neural Differential Equations by
-    Regularizing Internal Solver Heuristics", ICML 2021; published weight on MNIST: 100 decaying exponentially to 10.
+    Regularizing Internal Solver Heuristics", ICML 2021. The weight for `spiral-sde` is that of the sum.
     """
     return {"heuristic": _HEURISTICS["error"], "sampler": AllSteps("mean")}
 
 
+@_published({"mnist": 0.1, "physionet": 10.0, "mnist-sde": 0.1})
 def srnode() -> dict[str, Any]:
     """SRNODE: the largest stiffness estimate of all steps, as in its code for MNIST and latent equations.
 
-    Source: as for `ernode`; published weight on MNIST: 0.1.
+    Source: as for `ernode`.
     """
     return {"heuristic": _HEURISTICS["stiffness"], "sampler": AllSteps("max")}
 
 
+@_published({})
 def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[str, Any]:
     """RNODE: kinetic energy and Jacobian norm along the solution, in the conventions of its code.
 
@@ -68,6 +138,7 @@ def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[st
     return {"heuristic": kinetic_energy * KineticEnergy() + jacobian_norm * JacobianNorm(), "sampler": Integral()}
 
 
+@_published({"mnist": 6e-5, "physionet": 1e-2})
 def taynode(order: int = 3) -> dict[str, Any]:
     """TayNODE: the mean square of a derivative of the solution, along the solution.
 
@@ -76,18 +147,22 @@ def taynode(order: int = 3) -> dict[str, Any]:
     Its code for latent equations lets the cost take part in step size control; here it never does.
 
     Source: Kelly, Bettencourt, Johnson and Duvenaud, "Learning Differential Equations that are Easy to Solve",
-    NeurIPS 2020; published weight on MNIST: 6e-5.
+    NeurIPS 2020. The weights are those of order 3.
     """
     return {"heuristic": TaylorDerivative(order), "sampler": Integral()}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _heuristic(stiffness: bool) -> Any:
     return _HEURISTICS["stiffness" if stiffness else "error"]
 
 
-_NAMES = [make.__name__ for make in (ernode, lrnde_biased, lrnde_unbiased, rnode, srnode, taynode)]
+_NAMES = ("ernode", "lrnde_biased", "lrnde_unbiased", "rnode", "srnode", "taynode")
 
 
 def __getattr__(name: str) -> NoReturn:
-    msg = f"There is no preset `{name}`; known are {', '.join(f'`{known}`' for known in _NAMES)}."
+    msg = f"There is no preset `{name}`; known are {_listed(_NAMES)}."
     raise UnknownPresetError(msg)

@@ -339,6 +339,18 @@ def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[..., 
         regularize(wrapped, heuristic=_ERROR)
 
 
+def test_presets_bring_their_published_weights() -> None:
+    presets = lrnde.presets
+    assert presets.ernode.weight("mnist", steps=100) == lrnde.ExponentialDecay(100.0, 10.0, 100)
+    assert presets.srnode.weight("mnist") == lrnde.Constant(0.1)
+    with pytest.raises(InputError, match=r"of `lrnde_biased` for `mnist` decays from 2.5 to 1 .* steps=\.\.\.\)"):
+        presets.lrnde_biased.weight("mnist")
+    with pytest.raises(UnknownNameError, match="of `taynode` for `digits`: known are those for `mnist`, `physionet`"):
+        presets.taynode.weight("digits")
+    with pytest.raises(UnknownNameError, match="of `rnode` for `mnist`: none is known here"):
+        presets.rnode.weight("mnist")
+
+
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="no preset `ernodes`; known are `ernode`, `lrnde_biased`"):
         _ = lrnde.presets.ernodes
