@@ -14,7 +14,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 # cores can take a hundred times as long as the work.
 ONE_THREAD := OMP_NUM_THREADS=1
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
-ADAPTERS ?= torchdiffeq torchsde diffrax torchode lrnde_conformance:ReferenceDriver
+ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode lrnde_conformance:ReferenceDriver
 
 .PHONY: help demo test tests lint format types conformance docs clean
 

@@ -3,7 +3,7 @@
 from lrnde_jax._evaluate import evaluate_samples, real_dtype
 from lrnde_jax._probes import check_probes
 from lrnde_jax._random import check_uniforms, draw_uniforms
-from lrnde_jax._taylor import solution_derivative
+from lrnde_jax._taylor import solution_derivative, solution_derivatives
 
 __all__ = [
     "check_probes",
@@ -12,4 +12,5 @@ __all__ = [
     "evaluate_samples",
     "real_dtype",
     "solution_derivative",
+    "solution_derivatives",
 ]

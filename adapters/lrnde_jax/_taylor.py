@@ -26,7 +26,12 @@ from lrnde_jax._series_rules import RULES, STEPS, Series, by_nested_derivatives
 
 
 def solution_derivative(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> Leaves:
-    r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution of dy/dt = `field(t, y)` through `(t, y)`.
+    r"""$\mathrm{d}^K y / \mathrm{d}t^K$, the last of `solution_derivatives`."""
+    return solution_derivatives(field, order, t, y)[-1]
+
+
+def solution_derivatives(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> list[Leaves]:
+    r"""$\mathrm{d}^k y / \mathrm{d}t^k$ for k = 1 to K, along the solution of dy/dt = `field(t, y)` through `(t, y)`.
 
     One call of `field`, whatever the order.
 
@@ -47,11 +52,12 @@ def solution_derivative(field: Callable[[Any, Leaves], Leaves], order: int, t: A
         for state, slope in zip(states, slopes, strict=True):
             coefficient = slope.at(k)
             state.coefficients.append(None if coefficient is None else coefficient.astype(state.dtype) / (k + 1))
-    coefficients = [state.at(order) for state in states]
-    return tuple(
-        jnp.zeros_like(leaf) if coefficient is None else math.factorial(order) * coefficient
-        for leaf, coefficient in zip(y, coefficients, strict=True)
-    )
+    return [tuple(_derivative(state, k) for state in states) for k in range(1, order + 1)]
+
+
+def _derivative(state: Series, k: int) -> Any:
+    coefficient = state.at(k)
+    return jnp.zeros_like(state.at(0)) if coefficient is None else math.factorial(k) * coefficient
 
 
 def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:

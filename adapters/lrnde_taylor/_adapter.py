@@ -20,12 +20,14 @@ from lrnde_taylor._call import TaylorCall, read_call
 from lrnde_taylor._problem import TaylorProblem
 from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
 
-_FIXED = "`odeint_taylor` takes the steps that it is told. Use `lrnde_taylor.diffrax.Taylor` with a step size controller."
+_FIXED = (
+    "`odeint_taylor` takes the steps that it is told. Use `lrnde_taylor.solver.Taylor` with a step size controller."
+)
 
 
 @final
 class TaylorAdapter(AbstractAdapter):
-    """Ordinary differential equations by `lrnde_taylor.torch.odeint_taylor`."""
+    """Ordinary differential equations by `lrnde_taylor.odeint.odeint_taylor`."""
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
@@ -39,8 +41,8 @@ class TaylorAdapter(AbstractAdapter):
             Capability.RESTARTED_STEP: 'fixed steps have no tolerance to choose a step by. Use `local_start="step"`.',
             Capability.RUNNING_COST: "a Taylor expansion has no quadrature rule. Use `AllSteps()`.",
             Capability.BATCHED_SAMPLES: "derivatives along the solution are not vectorised. Leave `batched` out.",
-            Capability.JIT: "the recorder is Python. Use `lrnde_taylor.diffrax.Taylor`.",
-            Capability.VMAP: "steps are shared over the batch. Use `lrnde_taylor.diffrax.Taylor`.",
+            Capability.JIT: "the recorder is Python. Use `lrnde_taylor.solver.Taylor`.",
+            Capability.VMAP: "steps are shared over the batch. Use `lrnde_taylor.solver.Taylor`.",
             Capability.TREE_STATE: "the state is one tensor. Concatenate its parts.",
         }
     )

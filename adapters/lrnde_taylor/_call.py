@@ -2,19 +2,17 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from lrnde_core import (
     AbstractCall,
-    AcceptedStep,
     Capability,
     Counts,
     DrawnStep,
-    InputTypeError,
+    Leaves,
     MethodFacts,
     Record,
     Recording,
@@ -22,6 +20,9 @@ from lrnde_core import (
     Run,
 )
 from lrnde_taylor._problem import TaylorProblem
+from lrnde_taylor._recorder import KeptStep, Recorder
+from lrnde_taylor.odeint import check_arguments
+from lrnde_torch import check_probes, count_evaluations
 
 _UNSUPPORTED = (
     (
@@ -48,94 +49,52 @@ class TaylorCall(AbstractCall):
         return self.given["y0"]
 
     def run(self, plan: RecordingPlan | None) -> Run:
-        watch = _Watch(self.given["func"], self.given["on_step"], plan, self.given["t"])
-        result = self.native(**{**self.given, "func": watch.field, "on_step": watch.on_step})
-        watch.is_open = False
-        counts = Counts(watch.num_evaluations, watch.num_steps, watch.num_steps, 0)
+        given, y0 = self.given, self.y0
+        recorder = Recorder(given["func"], given["on_step"], plan, given["t"])
+        result = self.native(**{**given, "func": recorder.field, "on_step": recorder.on_step})
+        counts = Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_steps, 0)
         if plan is None:
             return Run(result, counts, None)
-        given, y0 = self.given, self.y0
         problem = TaylorProblem(given["func"], given["midpoint"], given["order"], y0.dtype, y0.device)
-        records = [self._record(kept, watch, plan) for kept in watch.kept]
-        return Run(result, counts, Recording(problem, records, watch.num_steps > 0, num_evaluated=len(records)))
+        nothing = KeptStep(recorder.start, 0.0, 0.0, y0, None)
+        records = [
+            _record(problem, kept or nothing, recorder, keeps_gradient=plan.keeps_gradient) for kept in recorder.kept
+        ]
+        is_valid, num_reused = recorder.num_steps > 0, sum(record.estimate is not None for record in records)
+        return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
 
-    def _record(self, kept: "_Kept | None", watch: "_Watch", plan: RecordingPlan) -> Record:
-        assert kept is not None  # there are two output times, so a step was taken
-        size = abs(kept.h)
-        return Record(
-            t=kept.t,
-            h=kept.h,
-            y=(kept.y if plan.keeps_gradient else kept.y.detach(),),
-            carry=None,
-            remaining=watch.end - kept.t,
-            drawn=DrawnStep(kept.elapsed, size, size, watch.duration, watch.num_steps, is_end_known=True),
-        )
+    def check_probes(self, probes: Any) -> Leaves:
+        return (check_probes(probes, self.y0),)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Kept:
-    t: float
-    h: float
-    elapsed: float
-    y: Tensor
-
-
-class _Watch:
-    """What is seen of one forward solve."""
-
-    def __init__(self, field: Any, on_step: Any, plan: RecordingPlan | None, t: Any) -> None:
-        self._field = field
-        self._on_step = on_step
-        self._plan = plan
-        times = torch.as_tensor(t).detach()
-        self._start, self.end = float(times[0]), float(times[-1])
-        self.duration = abs(self.end - self._start)
-        self.is_open = True
-        self.num_evaluations = 0
-        self.num_steps = 0
-        self.kept: list[_Kept | None] = []
-        if plan is not None and not plan.sampler.keeps_every_step:
-            assert isinstance(plan.draws, Sequence)
-            self.kept = [None] * len(plan.draws)
-
-    def field(self, t: Tensor, y: Tensor) -> Tensor:
-        self.num_evaluations += self.is_open
-        derivative: Tensor = self._field(t, y)
-        return derivative
-
-    def on_step(self, t: Tensor, h: Tensor, y: Tensor) -> None:
-        if self._on_step is not None:
-            self._on_step(t, h, y)
-        self.num_steps += 1
-        if self._plan is None:
-            return
-        start, size = t.item(), h.item()
-        kept = _Kept(start, size, abs(start - self._start), y)
-        if self._plan.sampler.keeps_every_step:
-            self.kept.append(kept)
-            return
-        step = AcceptedStep(self.num_steps, kept.elapsed, abs(size), self.duration)
-        assert isinstance(self._plan.draws, Sequence)
-        for sample, draw in enumerate(self._plan.draws):
-            if self._plan.sampler.keep(draw, step):
-                self.kept[sample] = kept
+def _record(problem: TaylorProblem, kept: KeptStep, recorder: Recorder, *, keeps_gradient: bool) -> Record:
+    size = abs(kept.h)
+    return Record(
+        t=kept.t,
+        h=kept.h,
+        y=(kept.y if keeps_gradient else kept.y.detach(),),
+        carry=None,
+        remaining=recorder.end - kept.t,
+        drawn=DrawnStep(kept.elapsed, size, size, recorder.duration, recorder.num_steps, is_end_known=True),
+        estimate=None if kept.expansion is None else problem.estimate(kept.expansion),
+    )
 
 
 def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
-    """Read the arguments of a native call."""
+    """Read the arguments of a native call. Raises what the native call would."""
     bound = inspect.signature(native).bind(*args, **kwargs)
     bound.apply_defaults()
     given = dict(bound.arguments)
-    y0, order = given["y0"], given["order"]
-    if not isinstance(y0, Tensor):
-        raise InputTypeError(f"`y0` must be a tensor, not {type(y0).__name__}.")
+    order = given["order"]
+    check_arguments(given["y0"], given["t"], order, given["num_steps"])
+    num_evaluations = count_evaluations(order) + count_evaluations(order + 1)
     facts = MethodFacts(
         name=f"taylor{order}",
         order=order + 2,
         error_order=float(order + 1),
         stability_interval=None,
-        evaluations_per_step=2 * order + 1,
-        evaluations_per_advance=2 * order + 1,
+        evaluations_per_step=num_evaluations,
+        evaluations_per_advance=num_evaluations,
         needs_tolerances=True,
         unsupported=_UNSUPPORTED,
     )

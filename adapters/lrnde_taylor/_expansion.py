@@ -1,16 +1,20 @@
 r"""One step by Taylor expansion with Lagrange's remainder, on tuples of arrays of any backend.
 
 $y(t + h) = y + \sum_{i=1}^{p} \frac{h^i}{i!} y^{(i)} + \frac{h^{p+1}}{(p+1)!} y^{(p+1)}(\xi)$. For smooth solutions
-$\xi = t + h / (p + 2) + O(h^2)$, since this makes the remainder's own first-order term the next one of the expansion. So
-with $\xi$ at $t + h / (p + 2)$ and the state there by Euler's method the step has order p + 2. A network that corrects
-that state, element by element, makes up for the rest: the authors learn the state from nothing.
+$\xi = t + h / (p + 2) + O(h^2)$, since this makes the remainder's own first-order term the next one of the expansion.
+So with the remainder evaluated at $t + h / (p + 2)$, in the state that Euler's method gives there, the step has order
+p + 2. A network that stretches that Euler step, element by element, makes up for the rest.
+
+This differs from the published midpoint, $y + M(y) f$ with M learned from nothing. Its M is not multiplied by h, so
+that an untrained step has order p + 1, and a trained M belongs to one h. There the network also moves the time of the
+midpoint. Here that stays at $t + h / (p + 2)$: of a field of time alone the remainder is not learned.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lrnde_core import InputError, InputTypeError, Leaves
+from lrnde_core import Leaves
 
 Derivatives = Callable[[int, Any, Leaves], Sequence[Leaves]]
 """`derivatives(order, t, y)`: the first `order` derivatives of the solution through `(t, y)`."""
@@ -22,37 +26,33 @@ Correction = Callable[[Any, Leaves, Any], Leaves]
 class Expansion(NamedTuple):
     """A step.
 
-    - `y1`: the state at its end. `remainder`: the last summand of it, which stands for all that is left out.
-    - `derivatives`: the first p of the solution at the start.
+    - `y1`: the state at its end. `summands`: what it adds to the state at the start, by increasing order. The last of
+      them, the remainder, stands for all that the expansion leaves out.
     """
 
     y1: Leaves
-    remainder: Leaves
-    derivatives: Sequence[Leaves]
+    summands: list[Leaves]
+
+    @property
+    def remainder(self) -> Leaves:
+        """The last summand."""
+        return self.summands[-1]
 
 
 def expand(derivatives: Derivatives, correction: Correction | None, order: int, t: Any, h: Any, y: Leaves) -> Expansion:
-    """Take one step of size `h`: 2 `order` + 1 derivatives."""
-    first = derivatives(order, t, y)
+    """Take one step of size `h` with an expansion of this order: 2 `order` + 1 derivatives."""
+    slopes = list(derivatives(order, t, y))
     share = 1.0 / (order + 2)
-    stretch = tuple(share * h * slope for slope in first[0])
+    euler = tuple(share * h * slope for slope in slopes[0])
     if correction is not None:
-        stretch = tuple(part + extra * part for part, extra in zip(stretch, correction(t, y, h), strict=True))
-    midpoint = tuple(leaf + part for leaf, part in zip(y, stretch, strict=True))
-    last = derivatives(order + 1, t + share * h, midpoint)[-1]
-    factor = h ** (order + 1) / math.factorial(order + 1)
-    remainder = tuple(factor * leaf for leaf in last)
-    y1 = tuple(leaf + rest for leaf, rest in zip(y, remainder, strict=True))
-    for power, slopes in enumerate(first, start=1):
-        factor = h**power / math.factorial(power)
-        y1 = tuple(leaf + factor * slope for leaf, slope in zip(y1, slopes, strict=True))
-    return Expansion(y1, remainder, first)
-
-
-
-def check_count(name: str, value: Any) -> None:
-    """Refuse what is no integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputTypeError(f"`{name}={value!r}`: must be an integer of at least 1.")
-    if value < 1:
-        raise InputError(f"`{name}={value}`: must be at least 1.")
+        euler = tuple(part + extra * part for part, extra in zip(euler, correction(t, y, h), strict=True))
+    midpoint = tuple(leaf + part for leaf, part in zip(y, euler, strict=True))
+    slopes.append(derivatives(order + 1, t + share * h, midpoint)[-1])
+    summands = [
+        tuple(h**power / math.factorial(power) * leaf for leaf in slope) for power, slope in enumerate(slopes, start=1)
+    ]
+    y1 = y
+    # The smallest first.
+    for summand in reversed(summands):
+        y1 = tuple(leaf + part for leaf, part in zip(y1, summand, strict=True))
+    return Expansion(y1, summands)

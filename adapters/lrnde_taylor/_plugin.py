@@ -11,7 +11,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
         AdapterSpec(
             name="taylor",
             target="lrnde_taylor._adapter:TaylorAdapter",
-            solves=("lrnde_taylor.torch:odeint_taylor",),
+            solves=("lrnde_taylor.odeint:odeint_taylor",),
             requires=("torch>=2.4",),
             install="lrnde[taylor]",
             api_version=(1, 0),

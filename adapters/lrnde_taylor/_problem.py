@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lrnde_core import Leaves, StepEstimate, largest_magnitude
-from lrnde_taylor.torch import Correction, taylor_step
+from lrnde_taylor._expansion import Expansion
+from lrnde_taylor.odeint import Correction, taylor_step
 from lrnde_torch import AbstractTensorProblem
 
 
@@ -34,8 +35,11 @@ class TaylorProblem(AbstractTensorProblem):
         del carry
         assert first_stage is None  # restarted steps are refused
         expansion = taylor_step(self.field, self.midpoint, self.order, self._time(t), self._time(h), y[0])
-        increment = tuple(self._time(h) * slope.detach() for slope in expansion.derivatives[0])
-        magnitude = largest_magnitude([increment, tuple(leaf.detach() for leaf in expansion.remainder)])
+        return self.estimate(expansion)
+
+    def estimate(self, expansion: Expansion) -> StepEstimate:
+        """What a step says about itself."""
+        magnitude = largest_magnitude([self.detach(summand) for summand in expansion.summands])
         return StepEstimate(expansion.y1, expansion.remainder, magnitude, None)
 
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:

@@ -1,7 +1,12 @@
 """What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
-from lrnde_torch._derivative import directional_derivative, transposed_product
+from lrnde_torch._derivative import (
+    count_evaluations,
+    directional_derivative,
+    solution_derivatives,
+    transposed_product,
+)
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._holder import WeightHolder
@@ -10,19 +15,23 @@ from lrnde_torch._own_steps import OwnStepsProblem
 from lrnde_torch._problem import ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 from lrnde_torch._resolution import warn_if_torch_unresolved
+from lrnde_torch._tensor_problem import AbstractTensorProblem
 
 __all__ = [
+    "AbstractTensorProblem",
     "ExplicitProblem",
     "OwnStepsProblem",
     "WeightHolder",
     "check_probes",
     "check_uniforms",
     "collect",
+    "count_evaluations",
     "directional_derivative",
     "draw_uniforms",
     "evaluate_own_steps",
     "evaluate_samples",
     "no_side_effects",
+    "solution_derivatives",
     "transposed_product",
     "warn_if_torch_unresolved",
 ]

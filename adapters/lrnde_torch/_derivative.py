@@ -1,7 +1,8 @@
-"""Derivatives of a function of time and state: in a direction, and of a product with a cotangent."""
+"""Derivatives of a function of time and state: in a direction, along a solution, of a product with a cotangent."""
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -34,9 +35,13 @@ def directional_derivative(
 
     Raises `CapabilityError` where PyTorch has no second derivative of an operation in `function`.
     """
-    has_no_backward = is_vectorized or torch.is_inference_mode_enabled() or _IS_WITHIN_FORWARD.get()
-    differentiate = _derivative_forward if has_no_backward else _derivative_by_two_backwards
+    is_forward = is_vectorized or not _has_backward()
+    differentiate = _derivative_forward if is_forward else _derivative_by_two_backwards
     return differentiate(function, t, y, dt, dy)
+
+
+def _has_backward() -> bool:
+    return not (torch.is_inference_mode_enabled() or _IS_WITHIN_FORWARD.get())
 
 
 def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
@@ -50,35 +55,79 @@ def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: f
     """
     with torch.enable_grad(), _explain_missing_derivative():
         t, y = t if dt == 0 else _as_input(t), _as_input(y)
-        value = function(t, y)
-        if not value.requires_grad:
-            return torch.zeros_like(value)
-        cotangent = torch.zeros_like(value).requires_grad_()
         inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (dt, dy))
-        # `None` where the function does not depend on the input.
-        derivatives: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
-        parts = [
-            (derivative * direction).sum()
-            for derivative, direction in zip(derivatives, directions, strict=True)
-            if derivative is not None and derivative.requires_grad
-        ]
-        if not parts:
-            return torch.zeros_like(value)
-        total = torch.stack(parts).sum()
-        _check_graph(total, inputs)
-        result = torch.autograd.grad(total, cotangent, create_graph=True, materialize_grads=True)[0]
+        result = _derivative_of_value(function(t, y), inputs, directions)
     return result if torch.is_grad_enabled() else result.detach()
+
+
+def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: tuple[Any, ...]) -> Tensor:
+    """The derivative of a `value` with a graph of `inputs` in these directions, which may depend on the inputs too."""
+    if not value.requires_grad:
+        return torch.zeros_like(value)
+    cotangent = torch.zeros_like(value).requires_grad_()
+    # `None` where the value does not depend on the input.
+    derivatives: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
+    parts = [
+        (derivative * direction).sum()
+        for derivative, direction in zip(derivatives, directions, strict=True)
+        if derivative is not None and derivative.requires_grad
+    ]
+    if not parts:
+        return torch.zeros_like(value)
+    total = torch.stack(parts).sum()
+    _check_graph(total, inputs)
+    return torch.autograd.grad(total, cotangent, create_graph=True, materialize_grads=True)[0]
 
 
 def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
+    return _product_forward(function, t, y, dt, dy)[1]
+
+
+def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Any:
+    """What `function` returns, tensors, and their derivatives in the direction `(dt, dy)`."""
     token = _IS_WITHIN_FORWARD.set(True)
     try:
         with _explain_missing_derivative():
-            derivative: Tensor = torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))[1]
+            return torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))
     finally:
         _IS_WITHIN_FORWARD.reset(token)
-    return derivative
+
+
+def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
+    r"""$\mathrm{d}^k y / \mathrm{d}t^k$ for k = 1 to K, along the solution of dy/dt = `field(t, y)` through `(t, y)`.
+
+    - `order`: K, at least 1. `t`: scalar. `y`: of any shape, which `field` returns too.
+
+    Differentiable again. `count_evaluations(order)` evaluations of `field`: one, since each derivative is taken of the
+    graph of the one before it; K in inference mode, where there is no graph. The cost about doubles with each order.
+
+    Raises `CapabilityError` where PyTorch has no further derivative of an operation in `field`.
+    """
+    if not _has_backward():
+        return _derivatives_forward(field, order, t, y)
+    with torch.enable_grad(), _explain_missing_derivative():
+        inputs = (_as_input(t), _as_input(y))
+        derivatives = [field(*inputs)]
+        for _ in range(order - 1):
+            derivatives.append(_derivative_of_value(derivatives[-1], inputs, (1.0, derivatives[0])))
+    has_gradient = t.requires_grad or y.requires_grad or _has_other_leaves(derivatives[0], inputs)
+    if torch.is_grad_enabled() and has_gradient:
+        return derivatives
+    return [derivative.detach() for derivative in derivatives]
+
+
+def count_evaluations(order: int) -> int:
+    """How often `solution_derivatives` evaluates the field, here and now."""
+    return 1 if _has_backward() else order
+
+
+def _derivatives_forward(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
+    velocity = field(t, y)
+    if order == 1:
+        return [velocity]
+    lower, raised = _product_forward(functools.partial(_derivatives_forward, field, order - 1), t, y, 1.0, velocity)
+    return [*lower, raised[-1]]
 
 
 def transposed_product(
@@ -116,21 +165,35 @@ def _as_input(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
+def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether the graph of `value` leads to anything but `inputs`."""
+    for node in _graph(value):
+        variable = getattr(node, "variable", None)
+        if variable is not None and all(variable is not each for each in inputs):
+            return True
+    return False
+
+
+def _graph(value: Tensor, *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
+    """The nodes of the graph of `value`, each once, but those of the tensors `without` and what only they lead to."""
+    seen = {tensor.grad_fn for tensor in without}
+    waiting = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        yield node
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+
+
 def _check_graph(result: Tensor, inputs: tuple[Tensor, ...]) -> None:
     """Refuse a graph with an operation that is `once_differentiable`: its part would be left out without a word.
 
     PyTorch marks it by a node that raises when it is reached, but no path to what is differentiated leads through it.
     """
-    seen = {node.grad_fn for node in inputs}
-    waiting = [result.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            raise CapabilityError(_ADVICE)
-        seen.add(node)
-        waiting.extend(following for following, _ in node.next_functions)
+    if any(node.name() == "torch::autograd::Error" for node in _graph(result, without=inputs)):
+        raise CapabilityError(_ADVICE)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from typing import Any, final
 import torch
 
 from lrnde_core import (
-    AbstractLocalProblem,
     AbstractStages,
     ExplicitTableau,
     Leaves,
@@ -18,14 +17,14 @@ from lrnde_core import (
     explicit_nodes,
     explicit_step,
 )
-from lrnde_torch._derivative import directional_derivative, transposed_product
+from lrnde_torch._tensor_problem import AbstractTensorProblem
 
 Tensor = torch.Tensor
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class ExplicitProblem(AbstractLocalProblem, AbstractStages):
+class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method.
 
     - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: what the user gave, which
@@ -79,29 +78,5 @@ class ExplicitProblem(AbstractLocalProblem, AbstractStages):
         del carry
         return explicit_nodes(self, self.tableau, t, h, y)
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
-        return (self.field(self._time(t), y[0]),)
-
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        def on_tensors(time: Tensor, state: Tensor) -> Tensor:
-            return function(time, (state,))[0]
-
-        is_vectorized = self.is_vectorized
-        return (directional_derivative(on_tensors, self._time(t), y[0], dt, dy[0], is_vectorized=is_vectorized),)
-
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
-        def on_tensors(time: Tensor, state: Tensor) -> Tensor:
-            return function(time, (state,))[0]
-
-        return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0], is_vectorized=self.is_vectorized),)
-
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(leaves[0])
-
-    def detach(self, leaves: Leaves) -> Leaves:
-        return tuple(leaf.detach() for leaf in leaves)
-
-    def _time(self, t: Any) -> Tensor:
-        if isinstance(t, Tensor):
-            return t.to(self.dtype)
-        return torch.full((), t, dtype=self.dtype, device=self.device)

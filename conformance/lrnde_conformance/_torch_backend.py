@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar, final
 
@@ -107,17 +108,19 @@ class TorchBackend(AbstractBackend):
         del function, arrays
 
     def held_bytes(self, function: Callable[[], Any]) -> int:
-        seen: dict[int, int] = {}
+        # What the graph no longer holds in the end does not count, and its memory may be another tensor's by then.
+        held: weakref.WeakSet[_Held] = weakref.WeakSet()
 
-        def pack(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            return tensor
+        def pack(tensor: torch.Tensor) -> _Held:
+            holder = _Held(tensor)
+            held.add(holder)
+            return holder
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda holder: holder.tensor):
             result = function()
+        storages = [holder.tensor.untyped_storage() for holder in held]
         del result
-        return sum(seen.values())
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     @contextlib.contextmanager
     def in_thread(self) -> Generator[None]:
@@ -187,3 +190,11 @@ class _StatefulDrift(torch.nn.Module):
 
 def _buffers(module: torch.nn.Module) -> dict[str, list[float]]:
     return {name: buffer.reshape(-1).tolist() for name, buffer in module.named_buffers()}
+
+
+@final
+class _Held:
+    """A tensor that a graph holds for its backward pass."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor

@@ -8,7 +8,7 @@ import pytest
 from lrnde_conformance import Outcome, run_checks
 from lrnde_conformance._junit import failure_text
 
-_BUILT_IN = ["torchdiffeq", "torchsde", "diffrax", "lrnde_conformance:ReferenceDriver"]
+_BUILT_IN = ["torchdiffeq", "torchsde", "diffrax", "taylor", "lrnde_conformance:ReferenceDriver"]
 _EXPLANATIONS = (
     "declared unsupported: ",
     "the driver names no second adjoint: ",

@@ -71,8 +71,8 @@ def test_each_adapter_is_checked_without_the_libraries_of_the_others(adapter: st
 @pytest.mark.parametrize(
     ("blocked", "found", "left_out"),
     [
-        (_ALONE_CASES["torchdiffeq"], ["torchdiffeq"], ["diffrax", "torchsde"]),
-        (_ALONE_CASES["diffrax"], ["diffrax"], ["torchdiffeq", "torchsde"]),
+        (_ALONE_CASES["torchdiffeq"], ["taylor", "torchdiffeq"], ["diffrax", "torchsde"]),
+        (_ALONE_CASES["diffrax"], ["diffrax"], ["taylor", "torchdiffeq", "torchsde"]),
     ],
     ids=["torchdiffeq", "diffrax"],
 )

@@ -34,11 +34,12 @@ def _imported_by(statements: str) -> set[str]:
     "statements",
     [
         "import lrnde_core",
+        "import lrnde_taylor",
         "import lrnde_core as l; assert 'diffrax:diffeqsolve' in l.REGISTRY.claimable(); l.REGISTRY.claims(print)",
         "import lrnde_core as l; l.NFETarget(30).update(l.NFETarget(30).init(), l.Report(0., 9, 0, 1, 1, 0, None))",
         "import lrnde_core._cli",
     ],
-    ids=["import", "discover", "weights", "command-line"],
+    ids=["import", "expansion", "discover", "weights", "command-line"],
 )
 def test_the_core_imports_no_backend(statements: str) -> None:
     assert _imported_by(statements) == set()
@@ -51,6 +52,11 @@ def test_an_adapter_imports_only_its_own_backend(adapter: str, others: set[str])
     imported = _imported_by(f"import lrnde_core; lrnde_core.get_adapter({adapter!r})")
     assert adapter in imported
     assert not imported & {*others, "matplotlib", "optax", "sklearn"}
+
+
+@pytest.mark.parametrize(("module", "others"), [("odeint", {"jax", "diffrax"}), ("solver", {"torch"})])
+def test_expansions_import_only_their_own_backend(module: str, others: set[str]) -> None:
+    assert not _imported_by(f"import lrnde_taylor.{module}") & {*others, "torchdiffeq", "optax", "sklearn"}
 
 
 def _own_imports(folder: Path) -> set[str]:
@@ -80,3 +86,4 @@ def test_imports_point_one_way() -> None:
     assert _own_imports(adapters / "lrnde_torchdiffeq") == {"lrnde_core", "lrnde_torch"}
     assert _own_imports(adapters / "lrnde_torchsde") == {"lrnde_core", "lrnde_torch"}
     assert _own_imports(adapters / "lrnde_diffrax") == {"lrnde_core", "lrnde_jax"}
+    assert _own_imports(adapters / "lrnde_taylor") == {"lrnde_core", "lrnde_torch", "lrnde_jax"}

@@ -3,9 +3,10 @@
 import contextlib
 
 import pytest
+import sympy
 import torch
 
-from lrnde_torch import directional_derivative
+from lrnde_torch import count_evaluations, directional_derivative, solution_derivatives
 
 Tensor = torch.Tensor
 _T, _Y, _DY = torch.tensor(0.3).double(), torch.tensor([0.5, -1.2]).double(), torch.tensor([2.0, 0.7]).double()
@@ -57,3 +58,42 @@ def test_it_is_two_backward_passes_again_after_inference_mode() -> None:
     directional_derivative(function, _T, y, 1.0, _DY).sum().backward()
     assert seen == [True]
     assert y.grad is not None
+
+
+@pytest.mark.parametrize("context", [contextlib.nullcontext, torch.no_grad, torch.inference_mode])
+def test_derivatives_along_a_solution_are_those_of_sympy(
+    context: type[contextlib.AbstractContextManager[None]],
+) -> None:
+    time, state = sympy.symbols("t y")
+    slope = sympy.sin(time) * sympy.exp(-state) * state + sympy.tanh(state)
+    num_calls = 0
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        nonlocal num_calls
+        num_calls += 1
+        return torch.sin(t) * torch.exp(-y) * y + torch.tanh(y)
+
+    with context():
+        got = solution_derivatives(field, 5, _T, _Y)
+        assert num_calls == count_evaluations(5) == (5 if torch.is_inference_mode_enabled() else 1)
+    expression = slope
+    for derivative in got:
+        expected = sympy.lambdify((time, state), expression)(float(_T), _Y.numpy())
+        torch.testing.assert_close(derivative, torch.tensor(expected), rtol=1e-10, atol=1e-10)
+        expression = sympy.diff(expression, time) + sympy.diff(expression, state) * slope
+
+
+def test_derivatives_along_a_solution_have_gradients_of_state_and_parameters() -> None:
+    rate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+
+    def third(rate: Tensor, y: Tensor) -> Tensor:
+        return solution_derivatives(lambda t, y: rate * t * y**2, 3, _T, y)[-1]
+
+    assert torch.autograd.gradcheck(third, (rate, _Y.clone().requires_grad_()))
+
+
+def test_derivatives_along_the_solution_of_a_constant_field_are_zero() -> None:
+    first, second, third = solution_derivatives(lambda t, y: torch.ones_like(y), 3, _T, _Y)
+    torch.testing.assert_close(first, torch.ones_like(_Y))
+    assert not second.any()
+    assert not third.any()
