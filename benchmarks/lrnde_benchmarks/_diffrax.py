@@ -13,10 +13,13 @@ import lineax
 import optax
 from jax import Array
 
+from lrnde_benchmarks._settings import Expansion
 from lrnde_benchmarks._stochastic import SMALLEST_STEP
 from lrnde_benchmarks._task import AbstractProblem, Operations
+from lrnde_benchmarks._taylor_jax import taylor_solver
 
-Weights = dict[str, Array]
+Weights = dict[str, Any]
+"""Arrays by name; and, where `Method.expansion` is given, the midpoint network."""
 
 OPERATIONS = Operations(
     lambda bias, y, matrix: y @ matrix + bias,
@@ -32,11 +35,12 @@ _MAX_NOISY_STEPS = 1024
 
 @final
 class Method(NamedTuple):
-    """`tolerance` is both rtol and atol."""
+    """`tolerance` is both rtol and atol; `expansion` as in `Setting`."""
 
     problem: AbstractProblem
     tolerance: float
     first_step: float
+    expansion: Expansion | None = None
 
 
 def solve(
@@ -53,21 +57,28 @@ def solve(
 
     - `noise`: the key of the Brownian path. `end`: when the solve ends, where the final state alone is wanted.
     """
-    problem = method.problem
+    problem, expansion = method.problem, method.expansion
     y0 = problem.initial_state(OPERATIONS, weights, inputs)
     times = jnp.asarray(problem.times, y0.dtype)
     saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
-    noisy = problem.is_stochastic
+    noisy, controller = problem.is_stochastic, _controller(method.tolerance)
+    solver, first_step, max_steps = diffrax.Tsit5(), method.first_step, _MAX_STEPS
+    if noisy:
+        solver, controller = diffrax.HalfSolver(diffrax.Heun()), _noisy_controller(method.tolerance)
+        max_steps = _MAX_NOISY_STEPS
+    if expansion is not None:
+        max_steps = expansion.num_steps * (len(times) - 1)
+        solver, controller, first_step = taylor_solver(expansion, weights), diffrax.ConstantStepSize(), end / max_steps
     return call(
         _terms(problem, y0, noise, end),
-        diffrax.HalfSolver(diffrax.Heun()) if noisy else diffrax.Tsit5(),
+        solver,
         0.0,
         end,
-        method.first_step,
+        first_step,
         y0,
         weights,
-        stepsize_controller=_noisy_controller(method.tolerance) if noisy else _controller(method.tolerance),
-        max_steps=_MAX_NOISY_STEPS if noisy else _MAX_STEPS,
+        stepsize_controller=controller,
+        max_steps=max_steps,
         **{"saveat": saveat, **kwargs},
     )
 

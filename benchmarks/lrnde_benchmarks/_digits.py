@@ -26,12 +26,12 @@ DIGITS = Task(
     # once over five folds on diffrax: 0.1 needs 1.00 of the evaluations at equal accuracy, 1 needs 0.96 at -0.3
     # percentage points, 3 needs 0.76 at -1.1 points.
     rivals=Rivals(
-        weights={"default": 0.3, "taylor_derivative": 0.3, "predicted_steps": 0.1},
+        weights={"default": 0.3, "taylor_derivative": 0.3, "predicted_steps": 0.1, "tl_node": 1.0},
         weight_decay=1.0,
         looser_tolerance=1e-3,
     ),
     settings=("none", "default", "looser_tolerance", "weight_decay"),
-    benchmarked=ODE_METHODS,
+    benchmarked=(*ODE_METHODS, "tl_node"),
 )
 
 # At a constant learning rate of 1e-2 the noise of the last iterations moves accuracy by a point and doubles the steps.

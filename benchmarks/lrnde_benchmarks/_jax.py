@@ -24,8 +24,14 @@ import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
 from lrnde_benchmarks._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Penalty, Setting
+from lrnde_benchmarks._settings import Expansion, Penalty, Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
+from lrnde_benchmarks._taylor_jax import (
+    frozen_midpoint,
+    initial_midpoint,
+    initial_optimizer_state,
+    learn_midpoint,
+)
 from lrnde_benchmarks._trainer import Evaluation
 from lrnde_core import AbstractWeight, Constant, WeightState
 
@@ -37,6 +43,7 @@ class _State(NamedTuple):
     weights: Weights
     optimizer: Any
     penalty_weight: WeightState
+    midpoint_optimizer: Any
 
 
 @final
@@ -81,7 +88,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
     wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
 
     def loss(weights: Weights, examples: _Examples, index: Array, penalty_weight: Any, key: Array) -> Any:
-        batch = examples.batches[index]
+        batch, weights = examples.batches[index], frozen_midpoint(weights)
         inputs, noise = examples.inputs[batch], _noise(method, key)
         end = 1.0 if examples.end_times is None else examples.end_times[index]
         if wrapped is None:
@@ -93,6 +100,16 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         if report is not None:
             total = total + penalty_weight * report.penalty
         return total, report
+
+    def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
+        assert method.expansion is not None
+        inputs = examples.inputs[examples.batches[index]]
+
+        def states(method: Method, weights: Weights) -> Array:
+            return solve(diffrax.diffeqsolve, method, weights, inputs, None).ys
+
+        wanted = functools.partial(states, method._replace(expansion=None), weights)
+        return learn_midpoint(method.expansion, index, weights, state, functools.partial(states, method), wanted)
 
     @jax.jit
     def run(state: _State, examples: _Examples, weight_decay: Any, key: Array, start: Any, count: Any) -> _State:
@@ -108,7 +125,10 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
             if report is not None:
                 penalty_weight = program.weight.update(penalty_weight, report)
             weights: Any = optax.apply_updates(state.weights, updates)
-            return _State(weights, optimizer_state, penalty_weight)
+            midpoint_state = state.midpoint_optimizer
+            if method.expansion is not None:
+                weights, midpoint_state = learn(weights, midpoint_state, examples, index)
+            return _State(weights, optimizer_state, penalty_weight, midpoint_state)
 
         return jax.lax.fori_loop(start, start + count, iterate, state)
 
@@ -167,26 +187,33 @@ class JaxTrainer:
         self._problem = problem
         self._hyperparameters = hyperparameters
         self._program = _Program(
-            self._method(None),
+            self._method(None, setting.expansion),
             setting.penalty,
             weight,
             hyperparameters.learning_rate,
             hyperparameters.learning_rate_decay,
         )
         self._weight_decay = jnp.asarray(setting.weight_decay, dtype)
+        self._expansion = setting.expansion
         value, count = setting.weight.init()
-        weights = {
+        weights: Weights = {
             name: jnp.asarray(value, dtype) for name, value in problem.initial_weights(hyperparameters, seed).items()
         }
+        self._untrained = weights
+        midpoint_state = None
+        if setting.expansion is not None:
+            y0 = problem.initial_state(OPERATIONS, weights, jnp.asarray(data.inputs[:1], dtype))
+            weights = {**weights, **initial_midpoint(setting.expansion, y0, seed)}
+            midpoint_state = initial_optimizer_state(setting.expansion, weights)
         self._state = _State(
             weights,
             _optimizer(self._program, self._weight_decay).init(weights),
             WeightState(jnp.asarray(value, dtype), jnp.asarray(count, jnp.int32)),
+            midpoint_state,
         )
         targets_dtype = dtype if np.issubdtype(data.targets.dtype, np.floating) else jnp.int32
         end_times = setting.end_times(seed, hyperparameters.steps)
         self._data = data
-        self._untrained = weights
         self._examples = _Examples(
             jnp.asarray(data.inputs, dtype),
             jnp.asarray(data.targets, targets_dtype),
@@ -209,27 +236,27 @@ class JaxTrainer:
         return _clock.now() - begin
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        count = _counter(self._method(tolerance))
+        count = _counter(self._method(tolerance, self._expansion))
         solves = [count(*self._test_arguments(index)) for index in range(len(self._test_batches))]
         reports = [report for _, report in solves]
         return Evaluation(
             self._problem.score([np.asarray(outputs) for outputs, _ in solves], self._data, self._hyperparameters),
-            sum(int(report.nfe) for report in reports) / len(reports),
+            sum(self._num_evaluations(report) for report in reports) / len(reports),
             sum(int(report.num_accepted) for report in reports) / len(reports),
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        return self._predict(self._state.weights, tolerance)
+        return self._predict(self._method(tolerance, self._expansion), self._state.weights)
 
     def predict_reference(self) -> float:
-        return self._predict(self._untrained, None)
+        return self._predict(self._method(None, None), self._untrained)
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
-        times = _stepper(self._method(tolerance))(*self._test_arguments(0))
+        times = _stepper(self._method(tolerance, self._expansion))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
 
-    def _predict(self, weights: Weights, tolerance: float | None) -> float:
-        predict = _predictor(self._method(tolerance))
+    def _predict(self, method: Method, weights: Weights) -> float:
+        predict = _predictor(method)
         _, inputs, key = jax.block_until_ready(self._test_arguments(0))
         begin = _clock.now()
         jax.block_until_ready(predict(weights, inputs, key))
@@ -240,12 +267,19 @@ class JaxTrainer:
         state = run(self._state, self._examples, self._weight_decay, self._key, self._num_done, num_steps)
         return jax.block_until_ready(state)
 
-    def _method(self, tolerance: float | None) -> Method:
+    def _num_evaluations(self, report: lrnde.Report) -> int:
+        if self._expansion is None:
+            return int(report.nfe)
+        # The adapter does not know what a step of another library's solver costs.
+        return int(report.num_steps) * self._expansion.evaluations_per_step
+
+    def _method(self, tolerance: float | None, expansion: Expansion | None) -> Method:
         hyperparameters = self._hyperparameters
         return Method(
             self._problem,
             hyperparameters.tolerance if tolerance is None else tolerance,
             hyperparameters.first_step,
+            expansion,
         )
 
     def _test_arguments(self, index: int) -> tuple[Weights, Array, Array]:

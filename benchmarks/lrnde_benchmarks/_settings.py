@@ -40,6 +40,28 @@ class Penalty:
 
 @final
 @dataclasses.dataclass(frozen=True)
+class Expansion:
+    """How a row solves by Taylor expansion (TL-NODE), in training and at prediction.
+
+    - `order`: of the expansion. `num_steps`: equal steps between two output times.
+    - `hidden`: units of the network that corrects the midpoints. It takes one step of Adam with `learning_rate` after
+      every `period` iterations, towards the adaptive solution of their batch.
+    """
+
+    order: int = 1
+    num_steps: int = 2
+    hidden: int = 32
+    period: int = 20
+    learning_rate: float = 1e-3
+
+    @property
+    def evaluations_per_step(self) -> int:
+        """Derivatives that a step evaluates, each about as dear as one evaluation of the field."""
+        return 2 * self.order + 1
+
+
+@final
+@dataclasses.dataclass(frozen=True)
 class Setting:
     """One row.
 
@@ -47,6 +69,7 @@ class Setting:
     - `weight`: of the penalty, over training. `weight_decay`: of AdamW, decoupled, on all weights.
     - `end_spread`: half the width b of the interval around the end time from which each training solve draws its own
       (STEER); 0 where all of them end alike. Prediction ends where the task says.
+    - `expansion`: solves by Taylor expansion; `None` solves adaptively.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
     - `trained_as`: name of the setting whose trained model this row uses; `None` trains one of its own.
     """
@@ -56,6 +79,7 @@ class Setting:
     weight: AbstractWeight = _NO_WEIGHT
     weight_decay: float = 0.0
     end_spread: float = 0.0
+    expansion: Expansion | None = None
     predict_tolerance: float | None = None
     trained_as: str | None = None
 
@@ -93,6 +117,7 @@ class Setting:
             "weight": None if penalty is None else repr(self.weight),
             "weight_decay": self.weight_decay,
             "end_spread": self.end_spread,
+            "expansion": None if self.expansion is None else dataclasses.asdict(self.expansion),
             "predict_tolerance": self.predict_tolerance,
             "trained_as": self.trained_as,
         }

@@ -71,27 +71,35 @@ class TorchSolver:
 
     - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
       Brownian path of that number, with what a regularized call takes beside; returns what the call does.
+    - `learn`: trains what the solver itself learns after a training iteration, given its number, the network, initial
+      states, times and tolerance; `None` where it learns nothing.
     """
 
     native: Callable[..., Any]
     solve: _Solve
+    learn: Callable[[int, Network, Tensor, Tensor, float], None] | None = None
 
 
 @final
 class TorchTrainer:
-    """See `lrnde_benchmarks.Trainer`."""
+    """See `lrnde_benchmarks.Trainer`.
+
+    - `adaptive`: the solver. `own_solver`: makes another in its place for this training, given states; `None` does not.
+      The reference is always solved by the first.
+    """
 
     def __init__(
         self,
-        solver: TorchSolver,
+        adaptive: TorchSolver,
         problem: AbstractProblem,
         hyperparameters: Hyperparameters,
         setting: Setting,
         data: Data,
         seed: int,
+        own_solver: Callable[[Tensor], TorchSolver] | None = None,
     ) -> None:
         dtype = getattr(torch, hyperparameters.dtype)
-        self._solver = solver
+        self._adaptive = adaptive
         self._problem = problem
         self._hyperparameters = hyperparameters
         self._data = data
@@ -104,8 +112,6 @@ class TorchTrainer:
         self._learning_rate = torch.optim.lr_scheduler.ExponentialLR(
             self._optimizer, hyperparameters.learning_rate_decay
         )
-        self._regularized = None if setting.penalty is None else setting.penalty.wrap(solver.native)
-        self._counted = lrnde.regularize(solver.native)
         self._weight = setting.weight
         self._weight_state = setting.weight.init()
         self._generator = torch.Generator().manual_seed(seed)
@@ -113,6 +119,11 @@ class TorchTrainer:
         self._inputs = torch.as_tensor(data.inputs, dtype=dtype)
         self._targets = targets.to(dtype) if targets.is_floating_point() else targets
         self._batches = torch.as_tensor(data.train_batches)
+        self._solver = (
+            adaptive if own_solver is None else own_solver(self._initial_state(self._network, self._batches[0]))
+        )
+        self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
+        self._counted = lrnde.regularize(self._solver.native)
         self._end_times = setting.end_times(seed, hyperparameters.steps)
         self._test_batches = torch.as_tensor(data.test_batches)
         self._num_done = 0
@@ -131,6 +142,9 @@ class TorchTrainer:
             self._loss(index).backward()
             self._optimizer.step()
             self._learning_rate.step()
+            if self._solver.learn is not None:
+                y0 = self._initial_state(self._network, self._batches[index])
+                self._solver.learn(index, self._network, y0, self._times(index), self._hyperparameters.tolerance)
         self._num_done += num_steps
         return _clock.now() - start
 
@@ -139,7 +153,9 @@ class TorchTrainer:
         reports: list[lrnde.Report] = []
         with torch.inference_mode():
             for index in range(len(self._test_batches)):
-                ys, report = self._test_solve(self._counted, self._network, index, tolerance, penalize=False)
+                ys, report = self._test_solve(
+                    self._solver, self._counted, self._network, index, tolerance, penalize=False
+                )
                 outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
                 reports.append(report)
         return Evaluation(
@@ -149,16 +165,18 @@ class TorchTrainer:
         )
 
     def predict_once(self, tolerance: float | None = None) -> float:
-        return self._predict(self._network, tolerance)
+        return self._predict(self._solver, self._network, tolerance)
 
     def predict_reference(self) -> float:
-        return self._predict(self._untrained, None)
+        return self._predict(self._adaptive, self._untrained, None)
 
     def step_times(self, tolerance: float | None = None) -> list[float]:
         noted = StepTimes()
-        watched = lrnde.regularize(self._solver.native, heuristic=lrnde.ErrorEstimate(), sampler=noted)
+        # Tolerances of its own, since fixed steps have none.
+        heuristic = lrnde.ErrorEstimate(rtol=1.0, atol=1.0)
+        watched = lrnde.regularize(self._solver.native, heuristic=heuristic, sampler=noted)
         with torch.no_grad():
-            self._test_solve(watched, self._network, 0, tolerance, draw=[0.0])
+            self._test_solve(self._solver, watched, self._network, 0, tolerance, draw=[0.0])
         return noted.ends
 
     def _loss(self, index: int) -> Tensor:
@@ -166,10 +184,10 @@ class TorchTrainer:
         path = path_seed(self._seed, is_test=False, index=index)
         times = self._times(index)
         if self._regularized is None:
-            ys, report = self._solve(self._solver.native, self._network, batch, times, None, path), None
+            ys, report = self._solve(self._solver, self._solver.native, self._network, batch, times, None, path), None
         else:
             ys, report = self._solve(
-                self._regularized, self._network, batch, times, None, path, generator=self._generator
+                self._solver, self._regularized, self._network, batch, times, None, path, generator=self._generator
             )
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
         loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch)
@@ -183,21 +201,28 @@ class TorchTrainer:
         times = self._network.times
         return times if self._end_times is None else times * float(self._end_times[index])
 
-    def _predict(self, network: Network, tolerance: float | None) -> float:
+    def _predict(self, solver: TorchSolver, network: Network, tolerance: float | None) -> float:
         start = _clock.now()
         with torch.inference_mode():
-            ys = self._test_solve(self._solver.native, network, 0, tolerance)
+            ys = self._test_solve(solver, solver.native, network, 0, tolerance)
             self._problem.outputs(OPERATIONS, network.weights, ys)
         return _clock.now() - start
 
     def _test_solve(
-        self, call: Callable[..., Any], network: Network, index: int, tolerance: float | None, **own: Any
+        self,
+        solver: TorchSolver,
+        call: Callable[..., Any],
+        network: Network,
+        index: int,
+        tolerance: float | None,
+        **own: Any,
     ) -> Any:
         path = path_seed(self._seed, is_test=True, index=index)
-        return self._solve(call, network, self._test_batches[index], network.times, tolerance, path, **own)
+        return self._solve(solver, call, network, self._test_batches[index], network.times, tolerance, path, **own)
 
     def _solve(
         self,
+        solver: TorchSolver,
         call: Callable[..., Any],
         network: Network,
         batch: Tensor,
@@ -206,6 +231,8 @@ class TorchTrainer:
         path: int,
         **own: Any,
     ) -> Any:
-        y0 = self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])
         tolerance = self._hyperparameters.tolerance if tolerance is None else tolerance
-        return self._solver.solve(call, network, y0, times, tolerance, path, **own)
+        return solver.solve(call, network, self._initial_state(network, batch), times, tolerance, path, **own)
+
+    def _initial_state(self, network: Network, batch: Tensor) -> Tensor:
+        return self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])

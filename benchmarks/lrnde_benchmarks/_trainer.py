@@ -1,5 +1,6 @@
 """What the comparison needs of a backend."""
 
+import functools
 from typing import NamedTuple, Protocol, final
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
@@ -63,6 +64,10 @@ def make_trainer(
             f"`{setting.name}` moves the end of each training solve, and the targets of this task belong to "
             f"{len(problem.times)} times that stay. Leave it out here."
         )
+    if setting.expansion is not None and problem.is_stochastic:
+        raise CapabilityError(
+            f"`{setting.name}` expands the solution in time, which noise does not allow. Leave it out."
+        )
     if adapter == "diffrax":
         from lrnde_benchmarks._jax import JaxTrainer
 
@@ -73,4 +78,9 @@ def make_trainer(
         from lrnde_benchmarks._torchsde import SOLVER
     else:
         from lrnde_benchmarks._torchdiffeq import SOLVER
-    return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed)
+    if setting.expansion is None:
+        return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed)
+    from lrnde_benchmarks._taylor_torch import taylor_solver
+
+    expanding = functools.partial(taylor_solver, setting.expansion, SOLVER, seed)
+    return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed, expanding)
