@@ -6,13 +6,15 @@ are loaded already with as many threads as there are cores.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -26,6 +28,7 @@ from lrnde_benchmarks._threads import SINGLE_THREAD
 from lrnde_core import LrndeError
 
 _POLL_SECONDS = 0.5
+_TAKEN_SECONDS = 0.01
 # Workers that wait longer end, so that none outlives a parent that was killed.
 _IDLE_SECONDS = 60
 
@@ -82,15 +85,24 @@ def run_cells(
         counters = Counters(Path(folder) / "counters", len(jobs))
         counters.create()
         stack.enter_context(_watching(counters, on_progress))
-        executor = stack.enter_context(_workers(min(plan.jobs, len(jobs))))
-        futures = {
-            executor.submit(_run, plan, job, store, counters, place, os.getpid()): job for place, job in enumerate(jobs)
-        }
-        for future in as_completed(futures):
-            try:
-                yield Finished(futures[future], future.result())
-            except BrokenExecutor as error:
-                raise ComparisonError("A worker process died, perhaps for want of memory.") from error
+        count = min(plan.jobs, len(jobs))
+        executor = stack.enter_context(_workers(count))
+        waiting = enumerate(jobs)
+        running: dict[Future[Cell | str], Job] = {}
+
+        def submit() -> None:
+            for place, job in itertools.islice(waiting, count - len(running)):
+                running[executor.submit(_run, plan, job, store, counters, place, os.getpid())] = job
+
+        try:
+            submit()
+            while running:
+                futures, _ = wait(running, return_when=FIRST_COMPLETED)
+                finished = [Finished(running.pop(future), future.result()) for future in futures]
+                submit()
+                yield from finished
+        except BrokenExecutor as error:
+            raise ComparisonError("A worker process died, perhaps for want of memory.") from error
 
 
 def _run(plan: Plan, job: Job, store: Store | None, counters: Counters, place: int, parent: int) -> Cell | str:
@@ -123,9 +135,30 @@ def _workers(count: int) -> Generator[Executor]:
     try:
         yield executor
     except BaseException:
+        _take_all(executor)
         executor.shutdown(wait=True, kill_workers=True)  # pyright: ignore[reportCallIssue]  # loky's own
         raise
     executor.shutdown(wait=True)
+
+
+def _take_all(executor: Executor) -> None:
+    """Wait until loky's thread has taken everything submitted from its first queue.
+
+    Once it kills, that thread forgets all jobs, yet takes the next one off that queue and ends in a `KeyError`, which
+    Python prints (loky 3.6.0, `process_executor.py`, `flag_executor_shutting_down`, then `add_call_item_to_queue`).
+    Jobs are taken in order, and no more are submitted than workers have room for, so one more is soon taken, too. To be
+    removed when loky forgets that queue as well.
+    """
+    try:
+        last = executor.submit(_do_nothing)
+    except BrokenExecutor:
+        return
+    while not (last.running() or last.done()):
+        time.sleep(_TAKEN_SECONDS)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def make_executor(count: int) -> Executor:

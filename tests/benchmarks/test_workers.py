@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -175,6 +176,22 @@ def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(_workers, "_run", die)
     with pytest.raises(_workers.ComparisonError, match="want of memory"):
         list(_workers.run_cells(PLAN, PLAN.cells[:1], None, lambda _counts: None))
+
+
+def test_workers_that_are_not_needed_any_more_end_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Jobs this short keep loky's queues on the move, which is when its thread stumbled over forgotten ones.
+    printed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    monkeypatch.setattr(_workers, "_run", do_nothing)
+    events = _workers.run_cells(PLAN, PLAN.cells[:1] * 1000, None, lambda _counts: None)
+    assert [next(events).outcome for _ in range(3)] == ["nothing"] * 3
+    events.close()
+    assert not printed
+
+
+def do_nothing(*_: Any) -> str:
+    """Runs in a worker process."""
+    return "nothing"
 
 
 def die(*_: Any) -> None:
