@@ -112,7 +112,7 @@ class Setting:
             "name": self.name,
             "heuristic": None if penalty is None else repr(penalty.heuristic or "default"),
             "sampler": None if penalty is None else repr(penalty.sampler),
-            "gradient": None if penalty is None else penalty.gradient,
+            "gradient": None if penalty is None else penalty.gradient or "default",
             "num_samples": None if penalty is None else penalty.num_samples,
             "weight": None if penalty is None else repr(self.weight),
             "weight_decay": self.weight_decay,

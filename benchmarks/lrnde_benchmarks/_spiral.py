@@ -127,7 +127,14 @@ SPIRAL_SDE = Task(
     # drift alone, which the moments determine: in a first exploration (diffrax, 250 iterations, two seeds) weights 1e-5
     # and 1e-4 gave 0.92 and 0.88 of the evaluations at 1.1 and 3.4 times the error.
     rivals=Rivals(
-        weights={**PUBLISHED_WEIGHTS, "default": 0.03, "taylor_derivative": 1e-5, "predicted_steps": 0.01},
+        # `ernode` with its published weight gave 0.26 of the evaluations at 40 times the error (250 iterations, seed 11).
+        weights={
+            **PUBLISHED_WEIGHTS,
+            "default": 0.03,
+            "taylor_derivative": 1e-5,
+            "predicted_steps": 0.01,
+            "ernode": 0.3,
+        },
         weight_decay=0.1,
         looser_tolerance=3e-2,
     ),

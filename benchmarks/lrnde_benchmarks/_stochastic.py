@@ -15,8 +15,8 @@ METHODS: Mapping[str, str] = {
     "diffrax": "HalfSolver(Heun()), diffeqsolve",
 }
 
-PUBLISHED_WEIGHTS: Mapping[str, Schedule] = {"lrnde_unbiased": 1000.0, "lrnde_biased": 1000.0}
-"""For the neural SDE on MNIST (Pal, Edelman and Rackauckas, ICML 2023), constant; none were published for others."""
+PUBLISHED_WEIGHTS: Mapping[str, Schedule] = {"lrnde_unbiased": 1000.0, "lrnde_biased": 1000.0, "ernode": 10.0}
+"""For the neural SDE on MNIST, constant (Pal, Edelman and Rackauckas, ICML 2023; ERNODE: Pal et al., ICML 2021)."""
 
 SMALLEST_STEP = 1e-3
 """Both controllers go no lower; the Brownian paths resolve half of it. Steps here are 10 to 100 times longer."""
