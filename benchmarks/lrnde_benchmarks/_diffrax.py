@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import lineax
 import optax
@@ -26,6 +27,8 @@ OPERATIONS = Operations(
     jnp.tanh,
     lambda logits, labels: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
     lambda arrays: jnp.concatenate(arrays, axis=-1),
+    jnp.exp,
+    lambda step, state, sequence: jax.lax.scan(lambda now, element: (step(now, element), None), state, sequence)[0],
 )
 
 # Room for steps; diffrax reserves checkpoints by it. Solves here take fewer than 20, with noise fewer than 100.
@@ -47,7 +50,7 @@ def solve(
     call: Callable[..., Any],
     method: Method,
     weights: Weights,
-    inputs: Array,
+    y0: Array,
     noise: Array | None,
     *,
     end: Any = 1.0,
@@ -58,7 +61,6 @@ def solve(
     - `noise`: the key of the Brownian path. `end`: when the solve ends, where the final state alone is wanted.
     """
     problem, expansion = method.problem, method.expansion
-    y0 = problem.initial_state(OPERATIONS, weights, inputs)
     times = jnp.asarray(problem.times, y0.dtype)
     saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
     noisy, controller = problem.is_stochastic, _controller(method.tolerance)

@@ -23,7 +23,7 @@ from jax import Array
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
 from lrnde_benchmarks._diffrax import OPERATIONS, Method, Weights, solve
-from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import Expansion, Penalty, Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
 from lrnde_benchmarks._taylor_jax import (
@@ -50,13 +50,15 @@ class _State(NamedTuple):
 class _Examples(NamedTuple):
     """`inputs`, `targets`, and the examples of each iteration, `(steps, batch)`; see `Data`.
 
-    - `end_times`: see `Setting.end_times`.
+    - `end_times`: see `Setting.end_times`. `noise`, `divergence_weights`: see `Data`.
     """
 
     inputs: Array
     targets: Array
     batches: Array
     end_times: Array | None
+    noise: Array | None
+    divergence_weights: Array | None
 
 
 @final
@@ -67,18 +69,35 @@ class _Program:
     method: Method
     penalty: Penalty | None
     weight: AbstractWeight
+    optimizer: Optimizer
     learning_rate: float
     learning_rate_decay: float
 
 
 def _optimizer(program: _Program, weight_decay: Any) -> optax.GradientTransformation:
     rate = optax.exponential_decay(program.learning_rate, 1, program.learning_rate_decay)
-    return optax.adamw(rate, weight_decay=weight_decay)
+    if program.optimizer == "adam":
+        return optax.adamw(rate, weight_decay=weight_decay)
+    return optax.adamaxw(rate, weight_decay=weight_decay)
 
 
 def _noise(method: Method, key: Array) -> Array | None:
     """The key of the Brownian path, if there is one."""
     return jax.random.fold_in(key, 1) if method.problem.is_stochastic else None
+
+
+def _training_state(
+    problem: AbstractProblem, weights: Weights, inputs: Array, examples: _Examples, index: Array
+) -> tuple[Array, Any]:
+    """The state at time 0 of a training iteration, and the part of the loss that is due to drawing it."""
+    if examples.noise is None or examples.divergence_weights is None:
+        return problem.initial_state(OPERATIONS, weights, inputs), 0.0
+    y0, divergence = problem.drawn_state(OPERATIONS, weights, inputs, examples.noise[index])
+    return y0, examples.divergence_weights[index] * divergence
+
+
+def _initial_state(method: Method, weights: Weights, inputs: Array) -> Array:
+    return method.problem.initial_state(OPERATIONS, weights, inputs)
 
 
 @functools.cache
@@ -91,22 +110,23 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         batch, weights = examples.batches[index], frozen_midpoint(weights)
         inputs, noise = examples.inputs[batch], _noise(method, key)
         end = 1.0 if examples.end_times is None else examples.end_times[index]
+        y0, divergence = _training_state(problem, weights, inputs, examples, index)
         if wrapped is None:
-            solution, report = solve(diffrax.diffeqsolve, method, weights, inputs, noise, end=end), None
+            solution, report = solve(diffrax.diffeqsolve, method, weights, y0, noise, end=end), None
         else:
-            solution, report = solve(wrapped, method, weights, inputs, noise, end=end, key=key)
+            solution, report = solve(wrapped, method, weights, y0, noise, end=end, key=key)
         outputs = problem.outputs(OPERATIONS, weights, solution.ys)
-        total = problem.loss(OPERATIONS, outputs, examples.targets, batch)
+        total = problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence
         if report is not None:
             total = total + penalty_weight * report.penalty
         return total, report
 
     def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
         assert method.expansion is not None
-        inputs = examples.inputs[examples.batches[index]]
+        y0 = _initial_state(method, weights, examples.inputs[examples.batches[index]])
 
         def states(method: Method, weights: Weights) -> Array:
-            return solve(diffrax.diffeqsolve, method, weights, inputs, None).ys
+            return solve(diffrax.diffeqsolve, method, weights, y0, None).ys
 
         wanted = functools.partial(states, method._replace(expansion=None), weights)
         return learn_midpoint(method.expansion, index, weights, state, functools.partial(states, method), wanted)
@@ -141,7 +161,9 @@ def _predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
 
     @jax.jit
     def predict(weights: Weights, inputs: Array, key: Array) -> Array:
-        solution = solve(diffrax.diffeqsolve, method, weights, inputs, _noise(method, key))
+        solution = solve(
+            diffrax.diffeqsolve, method, weights, _initial_state(method, weights, inputs), _noise(method, key)
+        )
         return method.problem.outputs(OPERATIONS, weights, solution.ys)
 
     return predict
@@ -154,7 +176,9 @@ def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, l
 
     @jax.jit
     def count(weights: Weights, inputs: Array, key: Array) -> tuple[Array, lrnde.Report]:
-        solution, report = solve(wrapped, method, weights, inputs, _noise(method, key), penalize=False)
+        solution, report = solve(
+            wrapped, method, weights, _initial_state(method, weights, inputs), _noise(method, key), penalize=False
+        )
         return method.problem.outputs(OPERATIONS, weights, solution.ys), report
 
     return count
@@ -167,7 +191,14 @@ def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
     @jax.jit
     def steps(weights: Weights, inputs: Array, key: Array) -> Array:
         saveat = diffrax.SaveAt(steps=True)
-        return solve(diffrax.diffeqsolve, method, weights, inputs, _noise(method, key), saveat=saveat).ts
+        return solve(
+            diffrax.diffeqsolve,
+            method,
+            weights,
+            _initial_state(method, weights, inputs),
+            _noise(method, key),
+            saveat=saveat,
+        ).ts
 
     return steps
 
@@ -190,6 +221,7 @@ class JaxTrainer:
             self._method(None, setting.expansion),
             setting.penalty,
             weight,
+            hyperparameters.optimizer,
             hyperparameters.learning_rate,
             hyperparameters.learning_rate_decay,
         )
@@ -219,6 +251,8 @@ class JaxTrainer:
             jnp.asarray(data.targets, targets_dtype),
             jnp.asarray(data.train_batches, jnp.int32),
             None if end_times is None else jnp.asarray(end_times, dtype),
+            None if data.noise is None else jnp.asarray(data.noise, dtype),
+            None if data.divergence_weights is None else jnp.asarray(data.divergence_weights, dtype),
         )
         self._test_batches = jnp.asarray(data.test_batches, jnp.int32)
         self._key = jax.random.key(seed)

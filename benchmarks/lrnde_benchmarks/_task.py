@@ -19,12 +19,17 @@ class Operations(NamedTuple):
     - `tanh(y)`: elementwise.
     - `cross_entropy(logits, labels)`: mean over a batch, of shapes `(batch, classes)` and `(batch,)`.
     - `join(arrays)`: along the last axis.
+    - `exp(y)`: elementwise.
+    - `fold(step, state, sequence)`: the state, a tuple, after `state = step(state, element)` for each element along the
+      first axis.
     """
 
     affine: Callable[[Any, Any, Any], Any]
     tanh: Callable[[Any], Any]
     cross_entropy: Callable[[Any, Any], Any]
     join: Callable[[Sequence[Any]], Any]
+    exp: Callable[[Any], Any]
+    fold: Callable[[Callable[[Any, Any], Any], Any, Any], Any]
 
 
 @final
@@ -35,6 +40,8 @@ class Data(NamedTuple):
     - `train_batches`: the examples of each iteration, shape `(steps, batch)`. `test_batches`: those of each prediction
       solve, shape `(num_solves, rows)`.
     - `num_tested`: how many examples the test batches hold, without those that fill up the last one.
+    - `noise`, `divergence_weights`: of problems that draw their initial states in training, standard normal numbers of
+      shape `(steps, batch, channels)`, and what the divergence of each iteration is multiplied by, `(steps,)`.
     """
 
     inputs: Floats
@@ -42,6 +49,8 @@ class Data(NamedTuple):
     train_batches: Indices
     test_batches: Indices
     num_tested: int
+    noise: Floats | None = None
+    divergence_weights: Floats | None = None
 
 
 class AbstractProblem(abc.ABC):
@@ -72,6 +81,15 @@ class AbstractProblem(abc.ABC):
     @abc.abstractmethod
     def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
         """The state at time 0, shape `(batch, channels)`, for inputs of shape `(batch, features)`."""
+
+    def drawn_state(
+        self, operations: Operations, weights: Mapping[str, Any], inputs: Any, noise: Any
+    ) -> tuple[Any, Any]:
+        """The state at time 0 in training, and how far its distribution is from the standard normal one.
+
+        Asked for in place of `initial_state` where `Data.noise` is given, with that of the iteration.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:

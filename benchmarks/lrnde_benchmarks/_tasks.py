@@ -6,6 +6,7 @@ from lrnde_benchmarks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULA
 from lrnde_benchmarks._digits import DIGITS, DIGITS_SDE
 from lrnde_benchmarks._dynamics import BRUSSELATOR, DYNAMICS
 from lrnde_benchmarks._mnist import MNIST, MNIST_SDE
+from lrnde_benchmarks._physionet import PHYSIONET
 from lrnde_benchmarks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._task import Task
 from lrnde_core import UnknownNameError
@@ -21,6 +22,7 @@ _ALL = (
     DENSITY,
     DENSITY_GAUSSIANS,
     DENSITY_TABULAR,
+    PHYSIONET,
 )
 
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}

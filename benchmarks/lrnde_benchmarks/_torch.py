@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, final
 
@@ -20,7 +21,12 @@ from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks._trainer import Evaluation
 
 OPERATIONS = Operations(
-    torch.addmm, torch.tanh, nn.functional.cross_entropy, lambda arrays: torch.cat(list(arrays), dim=-1)
+    torch.addmm,
+    torch.tanh,
+    nn.functional.cross_entropy,
+    lambda arrays: torch.cat(list(arrays), dim=-1),
+    torch.exp,
+    lambda step, state, sequence: functools.reduce(step, sequence, state),
 )
 
 
@@ -49,6 +55,23 @@ class Network(nn.Module):
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
         return self.problem.diffusion(OPERATIONS, self.weights, t, y)
+
+
+def _optimizer(network: Network, hyperparameters: Hyperparameters, weight_decay: float) -> torch.optim.Optimizer:
+    rate = hyperparameters.learning_rate
+    if hyperparameters.optimizer == "adam":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=weight_decay)
+    optimizer = torch.optim.Adamax(network.parameters(), lr=rate)
+
+    def decay(*_: Any) -> None:
+        # Torch's Adamax knows a decay through the gradient alone.
+        with torch.no_grad():
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.mul_(1 - group["lr"] * weight_decay)
+
+    optimizer.register_step_pre_hook(decay)
+    return optimizer
 
 
 class _Solve(Protocol):
@@ -106,9 +129,7 @@ class TorchTrainer:
         self._seed = seed
         self._network = Network(problem, hyperparameters, seed)
         self._untrained = Network(problem, hyperparameters, seed)
-        self._optimizer = torch.optim.AdamW(
-            self._network.parameters(), lr=hyperparameters.learning_rate, weight_decay=setting.weight_decay
-        )
+        self._optimizer = _optimizer(self._network, hyperparameters, setting.weight_decay)
         self._learning_rate = torch.optim.lr_scheduler.ExponentialLR(
             self._optimizer, hyperparameters.learning_rate_decay
         )
@@ -125,6 +146,8 @@ class TorchTrainer:
         self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
         self._counted = lrnde.regularize(self._solver.native)
         self._end_times = setting.end_times(seed, hyperparameters.steps)
+        self._noise = None if data.noise is None else torch.as_tensor(data.noise)
+        self._divergence_weights = data.divergence_weights
         self._test_batches = torch.as_tensor(data.test_batches)
         self._num_done = 0
 
@@ -183,18 +206,28 @@ class TorchTrainer:
         batch = self._batches[index]
         path = path_seed(self._seed, is_test=False, index=index)
         times = self._times(index)
+        y0, divergence = self._training_state(batch, index)
         if self._regularized is None:
-            ys, report = self._solve(self._solver, self._solver.native, self._network, batch, times, None, path), None
+            ys, report = self._solve(self._solver, self._solver.native, self._network, y0, times, None, path), None
         else:
             ys, report = self._solve(
-                self._solver, self._regularized, self._network, batch, times, None, path, generator=self._generator
+                self._solver, self._regularized, self._network, y0, times, None, path, generator=self._generator
             )
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
-        loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch)
+        loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch) + divergence
         if report is not None:
             loss = loss + self._weight.value(self._weight_state) * report.penalty
             self._weight_state = self._weight.update(self._weight_state, report)
         return loss
+
+    def _training_state(self, batch: Tensor, index: int) -> tuple[Tensor, Any]:
+        """The state at time 0 of a training iteration, and the part of the loss that is due to drawing it."""
+        if self._noise is None or self._divergence_weights is None:
+            return self._initial_state(self._network, batch), 0.0
+        inputs = self._inputs[batch]
+        noise = self._noise[index].to(inputs.dtype)
+        y0, divergence = self._problem.drawn_state(OPERATIONS, self._network.weights, inputs, noise)
+        return y0, float(self._divergence_weights[index]) * divergence
 
     def _times(self, index: int) -> Tensor:
         """When the solution of a training iteration is wanted."""
@@ -218,21 +251,22 @@ class TorchTrainer:
         **own: Any,
     ) -> Any:
         path = path_seed(self._seed, is_test=True, index=index)
-        return self._solve(solver, call, network, self._test_batches[index], network.times, tolerance, path, **own)
+        y0 = self._initial_state(network, self._test_batches[index])
+        return self._solve(solver, call, network, y0, network.times, tolerance, path, **own)
 
     def _solve(
         self,
         solver: TorchSolver,
         call: Callable[..., Any],
         network: Network,
-        batch: Tensor,
+        y0: Tensor,
         times: Tensor,
         tolerance: float | None,
         path: int,
         **own: Any,
     ) -> Any:
         tolerance = self._hyperparameters.tolerance if tolerance is None else tolerance
-        return solver.solve(call, network, self._initial_state(network, batch), times, tolerance, path, **own)
+        return solver.solve(call, network, y0, times, tolerance, path, **own)
 
     def _initial_state(self, network: Network, batch: Tensor) -> Tensor:
         return self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])

@@ -1,5 +1,6 @@
 """Tests of what the tasks compute, without any training."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ NUMPY = Operations(
     np.tanh,
     lambda logits, labels: np.nan,
     lambda arrays: np.concatenate(arrays, axis=-1),
+    np.exp,
+    lambda step, state, sequence: functools.reduce(step, sequence, state),
 )
 SPIRAL = SpiralSDE()
 
