@@ -1,4 +1,4 @@
-"""Linear layers as named arrays: drawn once in numpy, applied by any array library."""
+"""Linear layers and convolutions as named arrays: drawn once in numpy, applied by any array library."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -33,3 +33,22 @@ def apply_with_time(operations: Operations, weights: Mapping[str, Any], name: st
     """A layer whose inputs have the time appended."""
     bias = weights[f"{name}_bias"] + t * weights[f"{name}_time"]
     return operations.affine(bias, y, weights[f"{name}_weight"])
+
+
+def convolution(
+    generator: np.random.Generator, name: str, inputs: int, outputs: int, *, has_time: bool = False
+) -> Iterator[tuple[str, Floats]]:
+    """The same for a convolution of 3 by 3 pixels between numbers of channels."""
+    bound = (9 * (inputs + has_time)) ** -0.5
+    yield f"{name}_kernel", generator.uniform(-bound, bound, (outputs, inputs, 3, 3))
+    if has_time:
+        yield f"{name}_time", generator.uniform(-bound, bound, outputs)
+    yield f"{name}_bias", generator.uniform(-bound, bound, outputs)
+
+
+def convolve(operations: Operations, weights: Mapping[str, Any], name: str, y: Any, t: Any = None) -> Any:
+    """A convolution of images `(batch, channels, height, width)` with zeros around; `t` where it has the time."""
+    bias = weights[f"{name}_bias"]
+    if t is not None:
+        bias = bias + t * weights[f"{name}_time"]
+    return operations.convolve(y, weights[f"{name}_kernel"]) + bias[:, None, None]

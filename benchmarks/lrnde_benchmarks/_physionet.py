@@ -25,22 +25,14 @@ _FULL = Hyperparameters(
     optimizer="adamax",
     hidden=40,
     tolerance=1.4e-8,
-    first_step=0.02,
+    first_step=0.1,
     dtype="float64",
     chunk=250,
     repetitions=20,
     divergence_start=100,
 )
 _USUAL = dataclasses.replace(
-    _FULL,
-    steps=300,
-    batch=128,
-    final_learning_rate=1e-3,
-    tolerance=1e-5,
-    dtype="float32",
-    chunk=50,
-    examples=2000,
-    divergence_start=10,
+    _FULL, steps=600, batch=64, final_learning_rate=1e-3, chunk=100, examples=2000, divergence_start=20
 )
 
 PHYSIONET = Task(
@@ -68,7 +60,7 @@ PHYSIONET = Task(
             "srnode": 10.0,
         },
         weight_decay=0.1,
-        looser_tolerance=1e-3,
+        looser_tolerance=1e-5,
     ),
     settings=("none", "default", "looser_tolerance", "weight_decay"),
     # The targets belong to fixed times, so `steer` does not apply.

@@ -22,6 +22,8 @@ class Operations(NamedTuple):
     - `exp(y)`: elementwise.
     - `fold(step, state, sequence)`: the state, a tuple, after `state = step(state, element)` for each element along the
       first axis.
+    - `convolve(y, kernel)`: of shapes `(batch, inputs, height, width)` and `(outputs, inputs, 3, 3)`, without turning
+      the kernel; zeros around the image keep its size.
     """
 
     affine: Callable[[Any, Any, Any], Any]
@@ -30,6 +32,7 @@ class Operations(NamedTuple):
     join: Callable[[Sequence[Any]], Any]
     exp: Callable[[Any], Any]
     fold: Callable[[Callable[[Any, Any], Any], Any, Any], Any]
+    convolve: Callable[[Any, Any], Any]
 
 
 @final

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from lrnde_benchmarks._cifar import CIFAR10
 from lrnde_benchmarks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULAR
 from lrnde_benchmarks._digits import DIGITS, DIGITS_SDE
 from lrnde_benchmarks._dynamics import BRUSSELATOR, DYNAMICS
@@ -23,6 +24,7 @@ _ALL = (
     DENSITY_GAUSSIANS,
     DENSITY_TABULAR,
     PHYSIONET,
+    CIFAR10,
 )
 
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}

@@ -27,6 +27,7 @@ OPERATIONS = Operations(
     lambda arrays: torch.cat(list(arrays), dim=-1),
     torch.exp,
     lambda step, state, sequence: functools.reduce(step, sequence, state),
+    functools.partial(nn.functional.conv2d, padding=1),
 )
 
 

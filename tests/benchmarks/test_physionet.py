@@ -1,7 +1,6 @@
 """Tests of the latent ODE on intensive care records, from small archives in the challenge's format."""
 
 import dataclasses
-import functools
 import io
 import os
 import tarfile
@@ -17,19 +16,11 @@ from lrnde_benchmarks._challenge import VARIABLES, load_records
 from lrnde_benchmarks._latent_ode import LatentODE, divergence_weights, masked_error
 from lrnde_benchmarks._physionet import PHYSIONET
 from lrnde_benchmarks._settings import Penalty, Setting
-from lrnde_benchmarks._task import Operations
 from lrnde_benchmarks._trainer import make_trainer
+from tests.benchmarks.operations import NUMPY
 
 HEADER = "Time,Parameter,Value"
 ADMITTED = ["00:00,RecordID,1", "00:00,Age,54", "00:00,Gender,0", "00:00,Height,-1", "00:00,ICUType,4"]
-NUMPY = Operations(
-    lambda bias, y, matrix: y @ matrix + bias,
-    np.tanh,
-    lambda logits, labels: np.nan,
-    lambda arrays: np.concatenate(arrays, axis=-1),
-    np.exp,
-    lambda step, state, sequence: functools.reduce(step, sequence, state),
-)
 
 
 def write_archive(path: Path, records: Mapping[str, list[str]]) -> None:

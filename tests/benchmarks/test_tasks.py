@@ -1,6 +1,5 @@
 """Tests of what the tasks compute, without any training."""
 
-import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +13,11 @@ from lrnde_benchmarks._classification import accuracy
 from lrnde_benchmarks._data import Digits
 from lrnde_benchmarks._image_sde import ImageSDE
 from lrnde_benchmarks._spiral import SpiralSDE, load_moments, moments_error
-from lrnde_benchmarks._task import Data, Operations
+from lrnde_benchmarks._task import Data
 from lrnde_benchmarks._tasks import TASKS, task_by_name
 from lrnde_core import UnknownNameError
+from tests.benchmarks.operations import NUMPY
 
-NUMPY = Operations(
-    lambda bias, y, matrix: y @ matrix + bias,
-    np.tanh,
-    lambda logits, labels: np.nan,
-    lambda arrays: np.concatenate(arrays, axis=-1),
-    np.exp,
-    lambda step, state, sequence: functools.reduce(step, sequence, state),
-)
 SPIRAL = SpiralSDE()
 
 
