@@ -15,7 +15,7 @@ from lrnde_benchmarks._challenge import NUM_HOURS, SOURCE, VARIABLES, load_recor
 from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
 from lrnde_benchmarks._gru import encode, gru_layers
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, layer
+from lrnde_benchmarks._layers import apply, glorot_layer, layer
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_core import InputError
 
@@ -79,21 +79,21 @@ class LatentODE(AbstractProblem):
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
-        blocks = [
-            named
+        blocks = {
+            name: values
             for index in range(_NUM_BLOCKS)
-            for named in (
-                *layer(generator, f"block{index}_inner", _CHANNELS, hyperparameters.hidden),
-                *layer(generator, f"block{index}_outer", hyperparameters.hidden, _CHANNELS),
+            for name, values in (
+                *glorot_layer(generator, f"block{index}_inner", _CHANNELS, hyperparameters.hidden),
+                *glorot_layer(generator, f"block{index}_outer", hyperparameters.hidden, _CHANNELS),
             )
-        ]
+        }
         bridge = dict(layer(generator, "bridge_outer", _ENCODED, 2 * _CHANNELS))
         bridge["bridge_outer_bias"][_CHANNELS:] += _INITIAL_LOGARITHM
         return {
             **dict(gru_layers(generator, len(VARIABLES), _ENCODER_HIDDEN, _ENCODED)),
             **dict(layer(generator, "bridge_inner", 2 * _ENCODED, _ENCODED)),
             **bridge,
-            **dict(blocks),
+            **blocks,
             **dict(layer(generator, "decoder", _CHANNELS, len(VARIABLES))),
         }
 

@@ -24,6 +24,16 @@ def layer(
     yield f"{name}_bias", generator.uniform(-bound, bound, outputs)
 
 
+def glorot_layer(generator: np.random.Generator, name: str, inputs: int, outputs: int) -> Iterator[tuple[str, Floats]]:
+    """The same for a stack of many layers: matrices keep the size of what goes through them, biases are small.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    bound = (6 / (inputs + outputs)) ** 0.5
+    yield f"{name}_weight", generator.uniform(-bound, bound, (inputs, outputs))
+    yield f"{name}_bias", generator.uniform(-bound, bound, outputs) / inputs**0.5
+
+
 def apply(operations: Operations, weights: Mapping[str, Any], name: str, y: Any) -> Any:
     """A layer without time, of a state of shape `(batch, inputs)`."""
     return operations.affine(weights[f"{name}_bias"], y, weights[f"{name}_weight"])

@@ -9,6 +9,8 @@ import lrnde_core as lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name
 from lrnde_benchmarks._settings import Penalty, Setting
+from lrnde_benchmarks._task import Task
+from lrnde_benchmarks._tasks import TASKS
 
 RIVALS = Rivals(
     weights={"default": 2.0, "taylor_derivative": 3.0, "predicted_steps": (4.0, 1.0)},
@@ -89,6 +91,13 @@ def test_settings_are_hashable_and_describe_themselves(name: str) -> None:
     assert setting.describe()["name"] == setting.name
 
 
+@pytest.mark.parametrize("task", list(TASKS.values()), ids=lambda task: task.name)
+def test_every_row_of_a_task_has_a_weight(task: Task) -> None:
+    for name in (*task.settings, *task.benchmarked):
+        setting = setting_by_name(name, steps=10, rivals=task.rivals)
+        assert (setting.penalty is None) == (setting.weight.value(setting.weight.init()) == 0)
+
+
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(lrnde.UnknownNameError, match="no setting `nope`; known are `none`, `default`"):
         setting_by_name("nope", steps=10, rivals=RIVALS)
@@ -103,6 +112,8 @@ def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
         ("dtype", "float16"),
         ("test_fraction", 1.0),
         ("batch", -1),
+        ("optimizer", "sgd"),
+        ("examples", 0),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(field: str, value: object) -> None:
