@@ -200,8 +200,10 @@ class AbstractAdapter(abc.ABC):
     @abc.abstractmethod
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
-    ) -> tuple[Any, Sample]:
+    ) -> tuple[Any, Sample | None]:
         """The mean over samples of `penalty(problem, draw, record, recording.probes)`, and the samples stacked.
+
+        Where the recording brings its `cost`, that is the penalty, and there are no samples (`None`).
 
         0 with gradient exactly 0 where the recording is not valid or the local step is not finite.
         """

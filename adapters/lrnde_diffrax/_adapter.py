@@ -49,7 +49,7 @@ class DiffraxAdapter(AbstractAdapter):
 
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
-    ) -> tuple[Any, Sample]:
+    ) -> tuple[Any, Sample | None]:
         del is_batched  # always
         if any(rtol is None for rtol, _ in penalty.heuristic.tolerances):
             _warn_if_unresolved(recording)

@@ -71,7 +71,7 @@ class TorchsdeCall(AbstractCall):
         _warn_if_unresolved(recorder)
         assert isinstance(plan.draws, Sequence)
         # One draw stands for all steps, where all are kept.
-        draws = plan.draws * len(recorder.kept) if plan.sampler.keeps_every_step else plan.draws
+        draws = list(plan.draws) * len(recorder.kept) if plan.sampler.keeps_every_step else plan.draws
         records = [
             self._no_record() if kept is None else self._record(draw, kept, recorder, plan)
             for draw, kept in zip(draws, recorder.kept, strict=True)

@@ -76,7 +76,7 @@ ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_deriva
 _ODES_ONLY = ("lrnde_stiffness", "srnode", "rnode", "rnode_sampled", "taynode", "taynode_sampled", "tl_node")
 
 SDE_METHODS = tuple(name for name in METHOD_NAMES if name not in _ODES_ONLY)
-"""Step doubling has no pair of stages that estimates stiffness, no state inside of a step, noise no Taylor expansion."""
+"""Step doubling has no pair of stages that estimates stiffness, no state inside of a step; noise has no expansion."""
 
 
 def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
