@@ -38,8 +38,8 @@ class Report(NamedTuple):
     - `nfe_extra`: evaluations that the penalty added; `None` likewise.
     - `num_steps`, `num_accepted`, `num_rejected`: attempted, accepted and rejected steps. `int` in torch, int32 in JAX;
       `None` where the library does not show its steps.
-    - `sample`: where the penalty looked; `None` with `penalize=False`, and with `AllSteps` or `Integral` on diffrax, which
-      adds up the costs as it solves.
+    - `sample`: where the penalty looked; `None` with `penalize=False`, and with `AllSteps` or `Integral` on diffrax,
+      which adds the costs up as it solves.
     - `nfe_diffusion`: how many of `nfe` were evaluations of the diffusion; `None` for an ordinary equation.
     - `num_forced`: accepted steps with an error ratio above 1, which a smallest step size forced; `None` where the
       library never does that or does not show it.
