@@ -16,7 +16,10 @@ INK = "#1f2933"
 MUTED = "#7b8794"
 GRID = "#e4e7eb"
 _KNOWN = {"none": MUTED, "default": "#c2410c", "none, looser tolerance": "#2563a8", "weight decay": "#3f7d4f"}
-_OTHERS = ("#7c3aed", "#a16207", "#0e7490", "#be185d", "#4d7c0f", "#92400e", "#1e3a8a", "#0f766e", "#9333ea")
+_OTHERS = (
+    *("#7c3aed", "#a16207", "#0e7490", "#be185d", "#4d7c0f", "#92400e", "#1e3a8a", "#0f766e", "#c026d3", "#b91c1c"),
+    *("#0891b2", "#57534e", "#65a30d", "#ea580c"),
+)
 
 
 def make_panels(
@@ -24,7 +27,7 @@ def make_panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a panel per backend. Made without pyplot, which would open a window system."""
     groups = rows_by_adapter(report)
-    figure = Figure(figsize=(1.2 + 4.1 * len(groups), height), layout="constrained")
+    figure = Figure(figsize=(1.2 + 4.8 * len(groups), height), layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False, sharey=is_sharing_labels)
     row = list(axes[0])
     for panel in row:
@@ -57,19 +60,33 @@ def line_style(report: Mapping[str, Any], setting: str) -> str:
     return next("--" if each["trained_as"] else "-" for each in report["settings"] if each["name"] == setting)
 
 
-def write_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float) -> None:
-    """Write names right of their points `(x, y, name, colour)`, moved up or down to keep `gap` between any two."""
+def write_labels(axes: Axes, labels: Sequence[tuple[float, float, str, str]], low: float, high: float) -> None:
+    """Write the names of points `(x, y, name, colour)` in a column right of the panel, each joined to its point.
+
+    They stand as high as their points, moved within `low` to `high`, the panel's limits, as far as they need room.
+    """
     ordered = sorted(labels, key=lambda label: label[1])
+    gap = min(0.07 * (high - low), (high - low) / max(len(ordered) - 1, 1))
     shifts = gap * np.arange(len(ordered))
-    heights = isotonic_regression(np.asarray([y for _, y, _, _ in ordered]) - shifts).x + shifts
-    for (x, _, name, colour), height in zip(ordered, heights, strict=True):
+    fitted = isotonic_regression(np.asarray([y for _, y, _, _ in ordered]) - shifts).x
+    # Of the heights within limits the closest are those without limits, clipped.
+    heights = np.clip(fitted, low, high - shifts[-1]) + shifts
+    for (x, y, name, colour), height in zip(ordered, heights, strict=True):
         axes.annotate(
             name,
-            (x, height),
-            xytext=(8, 0),
-            textcoords="offset points",
+            (x, y),
+            xytext=(1.1, height),
+            textcoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=9,
             color=colour,
             annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "alpha": 0.6,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )

@@ -59,9 +59,9 @@ def _draw(report: Mapping[str, Any], costs: Callable[[Mapping[str, Any]], Sequen
             axes.scatter(costs(row), scale * np.asarray(row["score"]), s=14, color=tint, alpha=0.4, linewidth=0)
             axes.scatter(x, y, s=70, color=tint, edgecolor="white", linewidth=1, zorder=3)
             labels.append((x, y, row["setting"], tint))
-        right = 1.5 * max(max(costs(row)) for row in report["rows"])
+        right = 1.05 * max(max(costs(row)) for row in report["rows"])
         _draw_front(axes, [(x, y) for x, y, _, _ in labels], right, is_higher_better=metric["is_higher_better"])
-        write_labels(axes, labels, gap=0.07 * (high - low))
+        write_labels(axes, labels, low, high)
         axes.set(ylim=(low, high), xlim=(0, right), xlabel=title)
         axes.set_title(adapter, loc="left", fontsize=10, color=INK, fontweight="bold")
     unit = f", {metric['unit']}" if metric["unit"] else ""

@@ -30,9 +30,10 @@ def write_plots(report: Mapping[str, Any], folder: Path, plots: Mapping[str, Dra
 
 def _draw_evaluations(report: Mapping[str, Any]) -> Figure:
     """Evaluations of a prediction solve against training iterations: mean over seeds, and their range as a band."""
-    figure, axes_list = make_panels(report, height=3.4)
+    groups = rows_by_adapter(report)
+    figure, axes_list = make_panels(report, height=max(3.4, 0.3 * max(map(len, groups.values()))))
     top = max(np.max(row["curve"]["nfe"]) for row in report["rows"])
-    for axes, (adapter, rows) in zip(axes_list, rows_by_adapter(report).items(), strict=True):
+    for axes, (adapter, rows) in zip(axes_list, groups.items(), strict=True):
         ends: list[tuple[float, float, str, str]] = []
         for row in rows:
             steps, nfe = np.asarray(row["curve"]["steps"]), np.asarray(row["curve"]["nfe"])
@@ -42,7 +43,7 @@ def _draw_evaluations(report: Mapping[str, Any]) -> Figure:
             ends.append((steps[-1], nfe.mean(0)[-1], row["setting"], colour))
         axes.set(xlim=(0, rows[0]["curve"]["steps"][-1]), ylim=(0, 1.08 * top), xlabel="training step")
         axes.set_title(adapter, loc="left", fontsize=10, color=INK, fontweight="bold")
-        write_labels(axes, ends, gap=0.075 * top)
+        write_labels(axes, ends, 0.0, 1.08 * top)
     axes_list[0].set_ylabel("evaluations per solve")
     return figure
 
