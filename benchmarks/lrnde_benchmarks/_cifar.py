@@ -107,14 +107,15 @@ def _in(folder: Path) -> ConvolutionalODE:
 
 
 # Published are 31250 iterations on all images at full resolution, with a field 64 channels wide and a cosine schedule:
-# days on a processor, so there is no full schedule.
+# days on a processor, so there is no full schedule. After 300 of them a solve at the published tolerance, 1e-4, takes
+# the 2 steps that any does (13.8 evaluations), which leaves nothing to compare.
 _HYPERPARAMETERS = Hyperparameters(
     steps=300,
     batch=32,
     learning_rate=3e-3,
     final_learning_rate=3e-4,
     hidden=16,
-    tolerance=1e-4,
+    tolerance=1e-5,
     first_step=0.2,
     chunk=100,
     repetitions=20,
@@ -142,7 +143,7 @@ CIFAR10 = Task(
             "lrnde_biased": 2.5,
         },
         weight_decay=0.3,
-        looser_tolerance=1e-2,
+        looser_tolerance=1e-3,
     ),
     settings=("none", "default", "looser_tolerance", "weight_decay"),
     benchmarked=ODE_METHODS,
