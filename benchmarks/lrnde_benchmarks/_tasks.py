@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from lrnde_benchmarks._cifar import CIFAR10
-from lrnde_benchmarks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULAR
-from lrnde_benchmarks._digits import DIGITS, DIGITS_SDE
-from lrnde_benchmarks._dynamics import BRUSSELATOR, DYNAMICS
-from lrnde_benchmarks._mnist import MNIST, MNIST_SDE
-from lrnde_benchmarks._physionet import PHYSIONET
-from lrnde_benchmarks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._task import Task
+from lrnde_benchmarks.tasks._cifar import CIFAR10
+from lrnde_benchmarks.tasks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULAR
+from lrnde_benchmarks.tasks._digits import DIGITS, DIGITS_SDE
+from lrnde_benchmarks.tasks._dynamics import BRUSSELATOR, DYNAMICS
+from lrnde_benchmarks.tasks._mnist import MNIST, MNIST_SDE
+from lrnde_benchmarks.tasks._physionet import PHYSIONET
+from lrnde_benchmarks.tasks._spiral import SPIRAL_SDE
 from lrnde_core import UnknownNameError
 
 _ALL = (

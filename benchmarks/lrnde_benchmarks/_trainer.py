@@ -69,18 +69,18 @@ def make_trainer(
             f"`{setting.name}` expands the solution in time, which noise does not allow. Leave it out."
         )
     if adapter == "diffrax":
-        from lrnde_benchmarks._jax import JaxTrainer
+        from lrnde_benchmarks.backends._jax import JaxTrainer
 
         return JaxTrainer(problem, hyperparameters, setting, data, seed)
-    from lrnde_benchmarks._torch import TorchTrainer
+    from lrnde_benchmarks.backends._torch import TorchTrainer
 
     if adapter == "torchsde":
-        from lrnde_benchmarks._torchsde import SOLVER
+        from lrnde_benchmarks.backends._torchsde import SOLVER
     else:
-        from lrnde_benchmarks._torchdiffeq import SOLVER
+        from lrnde_benchmarks.backends._torchdiffeq import SOLVER
     if setting.expansion is None:
         return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed)
-    from lrnde_benchmarks._taylor_torch import taylor_solver
+    from lrnde_benchmarks.backends._taylor_torch import taylor_solver
 
     expanding = functools.partial(taylor_solver, setting.expansion, SOLVER, seed)
     return TorchTrainer(SOLVER, problem, hyperparameters, setting, data, seed, expanding)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from lrnde_benchmarks import _cell
-from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks.tasks._digits import DIGITS
 
 Log = list[tuple[str, Any]]
 Run = Callable[..., _cell.Cell]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._cifar import CIFAR10, CifarPart
-from lrnde_benchmarks._convolutional_ode import ConvolutionalODE
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._trainer import make_trainer
+from lrnde_benchmarks.tasks._cifar import CIFAR10, CifarPart
+from lrnde_benchmarks.tasks._convolutional_ode import ConvolutionalODE
 from tests.benchmarks.operations import NUMPY
 
 

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._compare import Comparison
-from lrnde_benchmarks._density import DENSITY
-from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, write_plots
-from lrnde_benchmarks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._table import render
+from lrnde_benchmarks.tasks._density import DENSITY
+from lrnde_benchmarks.tasks._digits import DIGITS
+from lrnde_benchmarks.tasks._spiral import SPIRAL_SDE
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(

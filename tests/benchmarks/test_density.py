@@ -10,18 +10,12 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
-from lrnde_benchmarks._density import DENSITY, DENSITY_TABULAR, DensityFlow
-from lrnde_benchmarks._flow_data import NUM_SAMPLES, SampleName, load_samples
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._task import Operations
 from lrnde_benchmarks._tasks import TASKS
+from lrnde_benchmarks.tasks._density import DENSITY, DENSITY_TABULAR, DensityFlow
+from lrnde_benchmarks.tasks._flow_data import NUM_SAMPLES, SampleName, load_samples
+from tests.benchmarks.operations import NUMPY
 
-NUMPY = Operations(
-    lambda bias, y, matrix: y @ matrix + bias,
-    np.tanh,
-    lambda logits, labels: np.nan,
-    lambda arrays: np.concatenate(arrays, axis=-1),
-)
 HYPERPARAMETERS = Hyperparameters(hidden=7)
 Weights = Mapping[str, Any]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._challenge import VARIABLES, load_records
-from lrnde_benchmarks._latent_ode import LatentODE, divergence_weights, masked_error
-from lrnde_benchmarks._physionet import PHYSIONET
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._trainer import make_trainer
+from lrnde_benchmarks.tasks._challenge import VARIABLES, load_records
+from lrnde_benchmarks.tasks._latent_ode import LatentODE, divergence_weights, masked_error
+from lrnde_benchmarks.tasks._physionet import PHYSIONET
 from tests.benchmarks.operations import NUMPY
 
 HEADER = "Time,Parameter,Value"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lrnde_benchmarks._cell import Cell
-from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._store import Store, make_store
+from lrnde_benchmarks.tasks._digits import DIGITS
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(

@@ -6,11 +6,11 @@ from pathlib import Path
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._compare import Comparison
 from lrnde_benchmarks._data import Fold
-from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._plan import Plan
 from lrnde_benchmarks._store import Store
 from lrnde_benchmarks._sweep import make_plan
+from lrnde_benchmarks.tasks._digits import DIGITS
 
 MakeCell = Callable[..., Cell]
 

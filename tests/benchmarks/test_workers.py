@@ -14,11 +14,11 @@ from rich.console import Console
 from lrnde_benchmarks import _cell, _command, _store, _workers
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._command import Output, resume
-from lrnde_benchmarks._digits import DIGITS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._plan import Plan
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks.tasks._digits import DIGITS
 
 SETTINGS = tuple(
     setting_by_name(name, steps=4, rivals=DIGITS.rivals)

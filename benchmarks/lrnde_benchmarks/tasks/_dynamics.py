@@ -14,9 +14,9 @@ from scipy.integrate import solve_ivp
 
 from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, layer
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ODE_SOLVERS, AbstractProblem, Data, Metric, Operations, Task
+from lrnde_benchmarks.tasks._layers import apply, layer
 
 SystemName = Literal["van der Pol", "Brusselator"]
 

@@ -11,12 +11,12 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks._challenge import NUM_HOURS, SOURCE, VARIABLES, load_records
 from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
-from lrnde_benchmarks._gru import encode, gru_layers
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, glorot_layer, layer
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks.tasks._challenge import NUM_HOURS, SOURCE, VARIABLES, load_records
+from lrnde_benchmarks.tasks._gru import encode, gru_layers
+from lrnde_benchmarks.tasks._layers import apply, glorot_layer, layer
 from lrnde_core import InputError
 
 _CHANNELS = 20

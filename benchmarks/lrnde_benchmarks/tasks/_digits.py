@@ -4,11 +4,11 @@ import dataclasses
 
 from lrnde_benchmarks._data import Digits
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._image_ode import ImageODE
-from lrnde_benchmarks._image_sde import ImageSDE
 from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Rivals
 from lrnde_benchmarks._stochastic import METHODS, PUBLISHED_WEIGHTS
 from lrnde_benchmarks._task import ACCURACY, ODE_SOLVERS, Task
+from lrnde_benchmarks.tasks._image_ode import ImageODE
+from lrnde_benchmarks.tasks._image_sde import ImageSDE
 
 _DESCRIPTION = "scikit-learn load_digits, 8 by 8 pixels, stratified split by seed"
 

@@ -11,11 +11,11 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks import _classification
 from lrnde_benchmarks._data import NUM_CLASSES, AbstractImages, Floats, Fold
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, convolution, convolve, layer
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks.tasks import _classification
+from lrnde_benchmarks.tasks._layers import apply, convolution, convolve, layer
 
 _COLOURS = 3
 _CHANNELS = 8

@@ -22,17 +22,17 @@ from jax import Array
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
-from lrnde_benchmarks._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import Expansion, Penalty, Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
-from lrnde_benchmarks._taylor_jax import (
+from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks.backends._diffrax import OPERATIONS, Method, Weights, solve
+from lrnde_benchmarks.backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
     initial_optimizer_state,
     learn_midpoint,
 )
-from lrnde_benchmarks._trainer import Evaluation
 from lrnde_core import AbstractWeight, Constant, WeightState
 
 

@@ -15,12 +15,12 @@ from sklearn import datasets
 
 from lrnde_benchmarks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._idx import read_idx
-from lrnde_benchmarks._image_ode import ImageODE
-from lrnde_benchmarks._image_sde import ImageSDE
 from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Rivals
 from lrnde_benchmarks._stochastic import METHODS, PUBLISHED_WEIGHTS
 from lrnde_benchmarks._task import ACCURACY, ODE_SOLVERS, Task
+from lrnde_benchmarks.tasks._idx import read_idx
+from lrnde_benchmarks.tasks._image_ode import ImageODE
+from lrnde_benchmarks.tasks._image_sde import ImageSDE
 from lrnde_core import InputError
 
 _NUM_TRAIN = 60_000

@@ -12,11 +12,11 @@ from typing import Any, final
 import numpy as np
 
 from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
-from lrnde_benchmarks._flow_data import NUM_SAMPLES, TABULAR_COLUMNS, SampleName, load_samples
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply_with_time, layer
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ODE_SOLVERS, AbstractProblem, Data, Metric, Operations, Task
+from lrnde_benchmarks.tasks._flow_data import NUM_SAMPLES, TABULAR_COLUMNS, SampleName, load_samples
+from lrnde_benchmarks.tasks._layers import apply_with_time, layer
 
 
 @final

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._latent_ode import LatentODE
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ODE_SOLVERS, Metric, Task
+from lrnde_benchmarks.tasks._latent_ode import LatentODE
 
 RECONSTRUCTION_ERROR = Metric("reconstruction error", "ratio", is_higher_better=False)
 

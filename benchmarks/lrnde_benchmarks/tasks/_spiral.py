@@ -14,10 +14,10 @@ import numpy as np
 
 from lrnde_benchmarks._data import Floats, Fold
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, layer
 from lrnde_benchmarks._methods import SDE_METHODS, Rivals
 from lrnde_benchmarks._stochastic import METHODS, PUBLISHED_WEIGHTS
 from lrnde_benchmarks._task import MOMENTS_ERROR, AbstractProblem, Data, Operations, Task
+from lrnde_benchmarks.tasks._layers import apply, layer
 
 # Prediction solves, each of a batch of trajectories that share their steps.
 _NUM_TESTED = 10
@@ -26,7 +26,7 @@ _NUM_TESTED = 10
 @functools.cache
 def load_moments() -> Floats:
     """The targets, shape `(2, times, 2)`: first the means, then the variances of the two components."""
-    file = importlib.resources.files("lrnde_benchmarks") / "data" / "spiral_sde_moments.json"
+    file = importlib.resources.files("lrnde_benchmarks.tasks") / "data" / "spiral_sde_moments.json"
     values = json.loads(file.read_text(encoding="utf-8"))
     return np.stack([np.asarray(values["mean"]).T, np.asarray(values["variance"]).T])
 

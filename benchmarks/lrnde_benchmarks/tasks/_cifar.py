@@ -9,11 +9,11 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from lrnde_benchmarks._convolutional_ode import ConvolutionalODE
 from lrnde_benchmarks._data import AbstractImages, Floats, Images, Indices, Split
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ACCURACY, ODE_SOLVERS, Task
+from lrnde_benchmarks.tasks._convolutional_ode import ConvolutionalODE
 from lrnde_core import InputError
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"

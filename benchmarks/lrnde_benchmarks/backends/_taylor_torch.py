@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrnde_benchmarks._settings import Expansion
-from lrnde_benchmarks._torch import Network, TorchSolver
+from lrnde_benchmarks.backends._torch import Network, TorchSolver
 from lrnde_taylor.odeint import Midpoint, odeint_taylor
 
 

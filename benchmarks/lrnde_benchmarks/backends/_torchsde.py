@@ -11,7 +11,7 @@ import torchsde
 from torch import Tensor
 
 from lrnde_benchmarks._stochastic import SMALLEST_STEP
-from lrnde_benchmarks._torch import Network, TorchSolver
+from lrnde_benchmarks.backends._torch import Network, TorchSolver
 
 
 def _solve(

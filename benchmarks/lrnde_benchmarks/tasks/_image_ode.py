@@ -1,4 +1,4 @@
-"""A neural SDE that classifies images, as in the MNIST experiments of Pal et al., ICML 2021 and 2023."""
+"""A neural ODE that classifies images, as in the MNIST experiments of Pal et al., ICML 2021 and 2023."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,28 +6,23 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks import _classification
 from lrnde_benchmarks._data import NUM_CLASSES, AbstractImages, Floats, Fold
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._layers import apply, layer
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
-
-_CHANNELS = 32
+from lrnde_benchmarks.tasks import _classification
+from lrnde_benchmarks.tasks._layers import apply, apply_with_time, layer
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ImageSDE(AbstractProblem):
-    """Linear pixels -> 32; drift 32 -> hidden tanh -> 32, diffusion linear 32 -> 32; linear head.
-
-    One path an image in training; in prediction the class scores are averaged over several, before any softmax.
-    """
+class ImageODE(AbstractProblem):
+    """The state is the image; field pixels -> hidden tanh -> pixels, time appended to the inputs of both layers."""
 
     images: AbstractImages
 
     @property
     def is_stochastic(self) -> bool:
-        return True
+        return False
 
     @property
     def times(self) -> Sequence[float]:
@@ -38,24 +33,23 @@ class ImageSDE(AbstractProblem):
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
+        num_pixels = self.images.num_pixels
         return {
-            **dict(layer(generator, "lift", self.images.num_pixels, _CHANNELS)),
-            **dict(layer(generator, "inner", _CHANNELS, hyperparameters.hidden)),
-            **dict(layer(generator, "outer", hyperparameters.hidden, _CHANNELS)),
-            **dict(layer(generator, "diffusion", _CHANNELS, _CHANNELS)),
-            **dict(layer(generator, "head", _CHANNELS, NUM_CLASSES)),
+            **dict(layer(generator, "inner", num_pixels, hyperparameters.hidden, has_time=True)),
+            **dict(layer(generator, "outer", hyperparameters.hidden, num_pixels, has_time=True)),
+            **dict(layer(generator, "head", num_pixels, NUM_CLASSES)),
         }
 
     def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
-        return apply(operations, weights, "lift", inputs)
+        del operations, weights
+        return inputs
 
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        del t
-        return apply(operations, weights, "outer", operations.tanh(apply(operations, weights, "inner", y)))
+        inner = apply_with_time(operations, weights, "inner", t, y)
+        return apply_with_time(operations, weights, "outer", t, operations.tanh(inner))
 
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        del t
-        return apply(operations, weights, "diffusion", y)
+        raise NotImplementedError
 
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """Class scores, shape `(batch, 10)`."""

@@ -15,10 +15,10 @@ import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._step_times import StepTimes
 from lrnde_benchmarks._stochastic import path_seed
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks.backends._step_times import StepTimes
 
 OPERATIONS = Operations(
     torch.addmm,

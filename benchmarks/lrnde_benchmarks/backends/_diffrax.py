@@ -17,7 +17,7 @@ from jax import Array
 from lrnde_benchmarks._settings import Expansion
 from lrnde_benchmarks._stochastic import SMALLEST_STEP
 from lrnde_benchmarks._task import AbstractProblem, Operations
-from lrnde_benchmarks._taylor_jax import taylor_solver
+from lrnde_benchmarks.backends._taylor_jax import taylor_solver
 
 Weights = dict[str, Any]
 """Arrays by name; and, where `Method.expansion` is given, the midpoint network."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lrnde_benchmarks._data import Floats
-from lrnde_benchmarks._layers import apply, layer
 from lrnde_benchmarks._task import Operations
+from lrnde_benchmarks.tasks._layers import apply, layer
 
 _GATES = ("update", "reset", "candidate")
 
