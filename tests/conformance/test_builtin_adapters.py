@@ -14,6 +14,9 @@ _EXPLANATIONS = (
     "the driver names no second adjoint: ",
     "fields of jax are pure functions: ",
 )
+# Taylor expansions are no Runge--Kutta scheme; their solver has states of one array, and no events, `jit` or `vmap`.
+_EXPLANATIONS_OF = {"taylor": ("the driver names no scheme that vectors are stored for",)}
+_LARGEST_SHARE = {"taylor": 0.25}
 
 
 @pytest.mark.parametrize("adapter", _BUILT_IN)
@@ -24,7 +27,8 @@ def test_built_in_adapters_keep_every_law(adapter: str) -> None:
     assert not faults, f"{len(faults)} of {len(verdict.results)} checks failed:\n\n" + "\n\n".join(faults)
     # An expected failure would be a declaration that is missing.
     assert [each.id for each in verdict.results if each.outcome is Outcome.EXPECTED_FAILURE] == []
-    assert [f"{each.id}: {each.reason}" for each in skipped if not each.reason.startswith(_EXPLANATIONS)] == []
-    assert len(skipped) < 0.15 * len(verdict.results)
+    explanations = (*_EXPLANATIONS, *_EXPLANATIONS_OF.get(adapter, ()))
+    assert [f"{each.id}: {each.reason}" for each in skipped if not each.reason.startswith(explanations)] == []
+    assert len(skipped) < _LARGEST_SHARE.get(adapter, 0.15) * len(verdict.results)
     # Checks that train are left out, so the core tier is not covered.
     assert not verdict.is_complete
