@@ -120,7 +120,9 @@ class TorchdiffeqCall(AbstractCall):
         size = min(kept.size, remaining)
         y = asked.layout.flatten(kept.y)
         estimate = None
-        if kept.stages is not None and size == kept.size:
+        # Elsewhere torchdiffeq takes the slope at its predictor for the first stage: not the method's own step.
+        is_own_step = problem.tableau.is_last_stage_solution
+        if kept.stages is not None and size == kept.size and is_own_step:
             estimate = self._estimate_from(problem, kept)
         measure = size if is_end_known else kept.size
         return Record(
