@@ -8,15 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lrnde_benchmarks._methods import Schedule
-
 METHODS: Mapping[str, str] = {
     "torchsde": "heun by step doubling, sdeint",
     "diffrax": "HalfSolver(Heun()), diffeqsolve",
 }
-
-PUBLISHED_WEIGHTS: Mapping[str, Schedule] = {"lrnde_unbiased": 1000.0, "lrnde_biased": 1000.0, "ernode": 10.0}
-"""For the neural SDE on MNIST, constant (Pal, Edelman and Rackauckas, ICML 2023; ERNODE: Pal et al., ICML 2021)."""
 
 SMALLEST_STEP = 1e-3
 """Both controllers go no lower; the Brownian paths resolve half of it. Steps here are 10 to 100 times longer."""

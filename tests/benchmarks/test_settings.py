@@ -49,6 +49,14 @@ def test_presets_are_as_published() -> None:
     assert stiffness.weight == lrnde.Constant(0.1)
 
 
+def test_published_weights_are_those_of_the_task_and_else_those_for_mnist() -> None:
+    rivals = dataclasses.replace(RIVALS, published_for="physionet")
+    weights = [
+        setting_by_name(name, steps=10, rivals=rivals).weight for name in ("ernode", "srnode", "lrnde_stiffness")
+    ]
+    assert weights == [lrnde.ExponentialDecay(1000.0, 100.0, 10), lrnde.Constant(10.0), lrnde.Constant(0.1)]
+
+
 def test_the_weight_of_a_task_goes_before_the_published_one() -> None:
     rivals = dataclasses.replace(RIVALS, weights={"lrnde_unbiased": 1000.0})
     assert setting_by_name("lrnde_unbiased", steps=10, rivals=rivals).weight == lrnde.Constant(1000.0)

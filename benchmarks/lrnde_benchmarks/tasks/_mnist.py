@@ -16,7 +16,7 @@ from sklearn import datasets
 from lrnde_benchmarks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Rivals
-from lrnde_benchmarks._stochastic import METHODS, PUBLISHED_WEIGHTS
+from lrnde_benchmarks._stochastic import METHODS
 from lrnde_benchmarks._task import ACCURACY, ODE_SOLVERS, Task
 from lrnde_benchmarks.tasks._idx import read_idx
 from lrnde_benchmarks.tasks._image_ode import ImageODE
@@ -175,9 +175,10 @@ MNIST_SDE = Task(
     fast=dataclasses.replace(_SDE_USUAL, steps=40, batch=128, chunk=20, repetitions=5, tested=512),
     full=_SDE_FULL,
     rivals=Rivals(
-        weights={**PUBLISHED_WEIGHTS, "default": 0.03, "taylor_derivative": 0.3, "predicted_steps": 0.1},
+        weights={"default": 0.03, "taylor_derivative": 0.3, "predicted_steps": 0.1},
         weight_decay=0.1,
         looser_tolerance=1e-2,
+        published_for="mnist-sde",
     ),
     settings=("none", "default", "taylor_derivative", "looser_tolerance", "weight_decay"),
     benchmarked=SDE_METHODS,
