@@ -5,20 +5,9 @@ from typing import Any, ClassVar, final
 
 import torch
 
-from lrnde_core import (
-    SDE_CAPABILITIES,
-    AbstractAdapter,
-    AbstractCall,
-    Capabilities,
-    Capability,
-    Draw,
-    LocalPenalty,
-    Recording,
-    Sample,
-)
+from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
 from lrnde_taylor._call import TaylorCall, read_call
-from lrnde_taylor._problem import TaylorProblem
-from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects
+from lrnde_torch import AbstractTorchAdapter
 
 _FIXED = (
     "`odeint_taylor` takes the steps that it is told. Use `lrnde_taylor.solver.Taylor` with a step size controller."
@@ -26,7 +15,7 @@ _FIXED = (
 
 
 @final
-class TaylorAdapter(AbstractAdapter):
+class TaylorAdapter(AbstractTorchAdapter):
     """Ordinary differential equations by `lrnde_taylor.odeint.odeint_taylor`."""
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
@@ -46,26 +35,10 @@ class TaylorAdapter(AbstractAdapter):
             Capability.TREE_STATE: "the state is one tensor. Concatenate its parts.",
         }
     )
-    random_argument: ClassVar[str] = "generator"
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
         del solve  # there is one
         return read_call(native, args, kwargs)
-
-    def draw(self, source: Any, num_samples: int) -> list[float]:
-        return draw_uniforms(source, num_samples)
-
-    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
-        return check_uniforms(draw, num_samples)
-
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
-    ) -> tuple[torch.Tensor, Sample]:
-        problem = recording.problem
-        assert isinstance(problem, TaylorProblem)
-        zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(problem.field, problem.device):
-            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TaylorCall)

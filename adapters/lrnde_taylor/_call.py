@@ -55,7 +55,8 @@ class TaylorCall(AbstractCall):
         counts = Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_steps, 0)
         if plan is None:
             return Run(result, counts, None)
-        problem = TaylorProblem(given["func"], given["midpoint"], given["order"], y0.dtype, y0.device)
+        func = given["func"]
+        problem = TaylorProblem(func, func, given["midpoint"], given["order"], y0.dtype, y0.device)
         nothing = KeptStep(recorder.start, 0.0, 0.0, y0, None)
         records = [
             _record(problem, kept or nothing, recorder, keeps_gradient=plan.keeps_gradient) for kept in recorder.kept

@@ -18,12 +18,13 @@ from lrnde_torch import AbstractTensorProblem
 class TaylorProblem(AbstractTensorProblem):
     """The local problem of an `odeint_taylor`; the state is one tensor.
 
-    - `field`: dy/dt. `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
+    - `field`: dy/dt. `user_field`, `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
 
     The remainder is the estimate of the error. Steps are fixed, so that there are no tolerances.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
+    user_field: Any
     midpoint: Correction | None
     order: int
     dtype: torch.dtype

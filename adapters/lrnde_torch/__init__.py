@@ -1,6 +1,7 @@
-"""What torch adapters share (draws, the local step, its evaluation), and for users `collect` and `WeightHolder`."""
+"""What torch adapters share (a base, the local step and its evaluation), and for users `collect` and `WeightHolder`."""
 
 from lrnde_core import collect
+from lrnde_torch._adapter import AbstractTorchAdapter
 from lrnde_torch._derivative import (
     count_evaluations,
     directional_derivative,
@@ -16,9 +17,12 @@ from lrnde_torch._problem import ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 from lrnde_torch._resolution import warn_if_torch_unresolved
 from lrnde_torch._tensor_problem import AbstractTensorProblem
+from lrnde_torch._torch_problem import AbstractTorchProblem
 
 __all__ = [
     "AbstractTensorProblem",
+    "AbstractTorchAdapter",
+    "AbstractTorchProblem",
     "ExplicitProblem",
     "OwnStepsProblem",
     "WeightHolder",

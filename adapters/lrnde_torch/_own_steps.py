@@ -7,7 +7,6 @@ from typing import Any, final
 import torch
 
 from lrnde_core import (
-    AbstractLocalProblem,
     AbstractStages,
     ExplicitTableau,
     Leaves,
@@ -17,6 +16,7 @@ from lrnde_core import (
     explicit_step,
 )
 from lrnde_torch._derivative import directional_derivative, transposed_product
+from lrnde_torch._torch_problem import AbstractTorchProblem
 
 Tensor = torch.Tensor
 
@@ -47,7 +47,7 @@ class _OverTheBatch(torch.autograd.Function):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class OwnStepsProblem(AbstractLocalProblem, AbstractStages):
+class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
     """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method and steps of each member's own.
 
     For `evaluate_own_steps`, which takes it through `torch.func.vmap` over the batch. The field is evaluated for the
@@ -58,6 +58,7 @@ class OwnStepsProblem(AbstractLocalProblem, AbstractStages):
     - `tableau`: of the method; without an embedded error estimate, steps are doubled.
     - `rtol`, `atol`: scalars, or tensors that broadcast against the state of one member; `None` for fixed steps.
     - `error_norm`: the user's norm of each member: of a tensor of shape `(batch, *state)`, with shape `(batch,)`.
+    - `dtype`, `device`: of the state.
     - `are_finite`: of each evaluation, whether it was finite for every member.
     """
 
@@ -68,6 +69,8 @@ class OwnStepsProblem(AbstractLocalProblem, AbstractStages):
     atol: Any
     error_norm: Callable[[Tensor], Tensor]
     time_dtype: torch.dtype
+    dtype: torch.dtype
+    device: torch.device
     are_finite: list[Tensor] = dataclasses.field(default_factory=list[Tensor], init=False)
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
@@ -108,9 +111,6 @@ class OwnStepsProblem(AbstractLocalProblem, AbstractStages):
 
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(leaves[0][None])[0]
-
-    def detach(self, leaves: Leaves) -> Leaves:
-        return tuple(leaf.detach() for leaf in leaves)
 
     def _on_batch(self, function: Callable[..., Tensor], t: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         t = t.to(self.time_dtype)

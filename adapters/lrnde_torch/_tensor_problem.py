@@ -5,22 +5,21 @@ from typing import Any
 
 import torch
 
-from lrnde_core import AbstractLocalProblem, Leaves
+from lrnde_core import Leaves
 from lrnde_torch._derivative import directional_derivative, transposed_product
+from lrnde_torch._torch_problem import AbstractTorchProblem
 
 Tensor = torch.Tensor
 
 
-class AbstractTensorProblem(AbstractLocalProblem):
+class AbstractTensorProblem(AbstractTorchProblem):
     """The field and its derivatives.
 
-    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `dtype`, `device`: of the state.
+    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`.
     - `is_vectorized`: whether it runs under `torch.func.vmap`, where derivatives must be by forward-mode autodiff.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    dtype: torch.dtype
-    device: torch.device
     is_vectorized: bool = False
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
@@ -38,9 +37,6 @@ class AbstractTensorProblem(AbstractLocalProblem):
             return function(time, (state,))[0]
 
         return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0], is_vectorized=self.is_vectorized),)
-
-    def detach(self, leaves: Leaves) -> Leaves:
-        return tuple(leaf.detach() for leaf in leaves)
 
     def _time(self, t: Any) -> Tensor:
         if isinstance(t, Tensor):

@@ -5,27 +5,17 @@ from typing import Any, ClassVar, final
 
 import torch
 
-from lrnde_core import (
-    AbstractAdapter,
-    AbstractCall,
-    Capabilities,
-    Capability,
-    Draw,
-    LocalPenalty,
-    Recording,
-    Sample,
-)
-from lrnde_torch import check_uniforms, draw_uniforms, evaluate_samples, no_side_effects, warn_if_torch_unresolved
+from lrnde_core import AbstractCall, Capabilities, Capability
+from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchsde._arguments import read_arguments
 from lrnde_torchsde._call import TorchsdeCall
 from lrnde_torchsde._methods import method_facts
-from lrnde_torchsde._problem import SDEProblem
 
 _ODE = "torchsde solves stochastic differential equations. Use torchdiffeq or diffrax."
 
 
 @final
-class TorchsdeAdapter(AbstractAdapter):
+class TorchsdeAdapter(AbstractTorchAdapter):
     """Stochastic differential equations by `torchsde.sdeint` and `sdeint_adjoint`.
 
     The error of a step is that of step doubling, as in torchsde's adaptive solves. Fixed steps are halved along a
@@ -54,7 +44,6 @@ class TorchsdeAdapter(AbstractAdapter):
             Capability.TREE_STATE: "a state of torchsde is one tensor of shape (batch, channels).",
         }
     )
-    random_argument: ClassVar[str] = "generator"
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
         arguments = read_arguments(solve, native, args, kwargs)
@@ -68,24 +57,6 @@ class TorchsdeAdapter(AbstractAdapter):
             is_drift_joint=arguments.is_drift_joint,
         )
         return TorchsdeCall(arguments, facts)
-
-    def draw(self, source: Any, num_samples: int) -> list[float]:
-        return draw_uniforms(source, num_samples)
-
-    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
-        return check_uniforms(draw, num_samples)
-
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
-    ) -> tuple[torch.Tensor, Sample]:
-        problem = recording.problem
-        assert isinstance(problem, SDEProblem)
-        if (None, None) in penalty.heuristic.tolerances:
-            # The line of the user's call, through the two methods of `RegularizedSolve`.
-            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, stacklevel=4)
-        zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(problem.equation, problem.device):
-            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchsdeCall)

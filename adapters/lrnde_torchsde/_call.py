@@ -108,7 +108,7 @@ class TorchsdeCall(AbstractCall):
         arguments, y0 = self.arguments, self.arguments["y0"]
         kept = recorder.kept[0] if recorder.kept else None
         return SDEProblem(
-            equation=arguments["sde"],
+            user_field=arguments["sde"],
             solver=recorder.solver,
             prepared=recorder.solver.sde._base_sde,
             noise_shape=tuple(recorder.motion.shape),

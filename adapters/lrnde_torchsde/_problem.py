@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, final
 import torch
 from torchsde._core.base_sde import ForwardSDE
 
-from lrnde_core import AbstractLocalProblem, Leaves, StepEstimate
-from lrnde_torch import directional_derivative, transposed_product
+from lrnde_core import Leaves, StepEstimate
+from lrnde_torch import AbstractTorchProblem, directional_derivative, transposed_product
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._sharing import Evaluations, shared_evaluations
 
@@ -35,11 +35,11 @@ class SDECarry(NamedTuple):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class SDEProblem(AbstractLocalProblem):
+class SDEProblem(AbstractTorchProblem):
     """The local problem of a torchsde solve; the state is one tensor of shape `(batch, channels)`.
 
-    - `equation`: the user's. `prepared`: as torchsde solves it, under its own names, the log ratio of `logqp=True` as
-      one more channel.
+    - `user_field`: the user's equation. `prepared`: as torchsde solves it, under its own names, the log ratio of
+      `logqp=True` as one more channel.
     - `solver`: of the solve, which is over: its equation and motion are replaced. `noise_shape`: of its motion.
     - `differentiates_diffusion`: whether a step of it takes a derivative of the diffusion by the state.
     - `rtol`, `atol`: of an adaptive solve; `None` for fixed steps.
@@ -47,7 +47,7 @@ class SDEProblem(AbstractLocalProblem):
       gives the equation.
     """
 
-    equation: Any
+    user_field: Any
     prepared: Any
     solver: Any
     noise_shape: tuple[int, ...]
@@ -109,9 +109,6 @@ class SDEProblem(AbstractLocalProblem):
 
     def norm(self, leaves: Leaves) -> Any:
         return leaves[0].square().mean().sqrt()
-
-    def detach(self, leaves: Leaves) -> Leaves:
-        return tuple(leaf.detach() for leaf in leaves)
 
     def _time(self, t: Any) -> Tensor:
         return t if isinstance(t, Tensor) else self.time.new_full((), t)

@@ -4,32 +4,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import torch
-from lrnde_core import (
-    SDE_CAPABILITIES,
-    AbstractAdapter,
-    AbstractCall,
-    Capabilities,
-    Capability,
-    Draw,
-    LocalPenalty,
-    Recording,
-    Sample,
-)
-from lrnde_torch import (
-    OwnStepsProblem,
-    check_uniforms,
-    draw_uniforms,
-    evaluate_own_steps,
-    no_side_effects,
-    warn_if_torch_unresolved,
-)
+from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
+from lrnde_torch import AbstractTorchAdapter
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
 
 
 @final
-class TorchodeAdapter(AbstractAdapter):
+class TorchodeAdapter(AbstractTorchAdapter):
     """Ordinary differential equations by `torchode.solve_ivp` and by `solve` of torchode's adjoints."""
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
@@ -47,30 +30,10 @@ class TorchodeAdapter(AbstractAdapter):
             Capability.TREE_STATE: NO_TREE_STATE,
         }
     )
-    random_argument: ClassVar[str] = "generator"
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
         del solve  # `native` itself says whether it is the function or a method of an adjoint
         return read_call(native, args, kwargs)
-
-    def draw(self, source: Any, num_samples: int) -> list[float]:
-        return draw_uniforms(source, num_samples)
-
-    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
-        return check_uniforms(draw, num_samples)
-
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
-    ) -> tuple[torch.Tensor, Sample]:
-        del is_batched  # refused above
-        problem, y0 = recording.problem, recording.records[0].y[0]
-        assert isinstance(problem, OwnStepsProblem)
-        if (None, None) in penalty.heuristic.tolerances:
-            # The line of the user's call, through the two methods of `RegularizedSolve`.
-            warn_if_torch_unresolved(problem.rtol, problem.atol, y0.dtype, stacklevel=4)
-        zero = torch.zeros((), dtype=y0.dtype, device=y0.device)
-        with no_side_effects(problem.user_field, y0.device):
-            return evaluate_own_steps(penalty, recording, draws, zero)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchodeCall)

@@ -66,6 +66,8 @@ class TorchodeCall(AbstractCall):
             atol=self.controller.atol.item() if has_tolerances else None,
             error_norm=norm,
             time_dtype=recorder.problem.time_dtype,
+            dtype=self.y0.dtype,
+            device=self.y0.device,
         )
 
 

@@ -78,7 +78,7 @@ def _penalty(heuristic: Any, tableau: Any = DOPRI5, sampler: Any = None) -> Loca
 
 def _problem(field: Any, tableau: Any = DOPRI5, **changes: Any) -> OwnStepsProblem:
     settings = {"rtol": 1e-3, "atol": 1e-4, "error_norm": _rms, "time_dtype": torch.float64, **changes}
-    return OwnStepsProblem(field, field, tableau, **settings)
+    return OwnStepsProblem(field, field, tableau, dtype=torch.float64, device=torch.device("cpu"), **settings)
 
 
 def _record(*, h: Tensor = _H, y: Tensor = _Y, num_accepted: Tensor = _NUM_STEPS) -> Record:

@@ -1,0 +1,40 @@
+"""What the adapters of torch solvers have in common: how they draw, and how they evaluate what was kept."""
+
+from typing import Any, ClassVar
+
+import torch
+
+from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample
+from lrnde_torch._evaluate import evaluate_samples
+from lrnde_torch._evaluate_own_steps import evaluate_own_steps
+from lrnde_torch._isolation import no_side_effects
+from lrnde_torch._own_steps import OwnStepsProblem
+from lrnde_torch._random import check_uniforms, draw_uniforms
+from lrnde_torch._resolution import warn_if_torch_unresolved
+from lrnde_torch._torch_problem import AbstractTorchProblem
+
+
+class AbstractTorchAdapter(AbstractAdapter):
+    """An adapter whose recordings hold an `AbstractTorchProblem` and a list of records."""
+
+    random_argument: ClassVar[str] = "generator"
+
+    def draw(self, source: Any, num_samples: int) -> list[float]:
+        return draw_uniforms(source, num_samples)
+
+    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
+        return check_uniforms(draw, num_samples)
+
+    def evaluate(
+        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
+    ) -> tuple[torch.Tensor, Sample]:
+        problem = recording.problem
+        assert isinstance(problem, AbstractTorchProblem)
+        if (None, None) in penalty.heuristic.tolerances:
+            # The line of the user's call, through the two methods of `RegularizedSolve`.
+            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, stacklevel=4)
+        zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
+        with no_side_effects(problem.user_field, problem.device):
+            if isinstance(problem, OwnStepsProblem):
+                return evaluate_own_steps(penalty, recording, draws, zero)
+            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
