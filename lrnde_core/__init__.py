@@ -43,6 +43,11 @@ from lrnde_core._explicit import (
     largest_magnitude,
     read_stages,
 )
+from lrnde_core._fixed_methods import EULER, FIXED_METHODS, FixedMethod
+from lrnde_core._freeze import apply_plan, freeze
+from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
+from lrnde_core._freezing import AbstractFreezer, FrozenRun, NativeSolve, Span
+from lrnde_core._frozen_steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
@@ -62,6 +67,7 @@ from lrnde_core._local import (
     root_mean_square,
 )
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
+from lrnde_core._plan import Plan
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
@@ -85,9 +91,12 @@ get_adapter = REGISTRY.get_adapter
 
 __all__ = [
     "ADAPTER_API",
+    "EULER",
+    "FIXED_METHODS",
     "SDE_CAPABILITIES",
     "AbstractAdapter",
     "AbstractCall",
+    "AbstractFreezer",
     "AbstractHeuristic",
     "AbstractLocalProblem",
     "AbstractPointHeuristic",
@@ -99,6 +108,7 @@ __all__ = [
     "AdapterNotFoundError",
     "AdapterSpec",
     "AllSteps",
+    "Candidate",
     "Capabilities",
     "Capability",
     "CapabilityError",
@@ -110,6 +120,11 @@ __all__ = [
     "Evaluations",
     "ExplicitTableau",
     "ExponentialDecay",
+    "FixedMethod",
+    "FreezeReport",
+    "FrozenRun",
+    "FrozenSolution",
+    "GuardSignals",
     "InputError",
     "InputTypeError",
     "Integral",
@@ -121,7 +136,9 @@ __all__ = [
     "LrndeError",
     "MethodFacts",
     "NFETarget",
+    "NativeSolve",
     "PenaltyTerm",
+    "Plan",
     "PluginError",
     "PluginFailure",
     "PluginWarning",
@@ -135,22 +152,28 @@ __all__ = [
     "ResolutionWarning",
     "Run",
     "Sample",
+    "Span",
     "StepEstimate",
     "StiffnessEstimate",
     "TaylorDerivative",
+    "Trial",
     "UniformStep",
     "UniformTime",
     "UnknownNameError",
     "UnknownPresetError",
     "WeightState",
     "WeightedSum",
+    "apply_plan",
     "collect",
     "doubled_step",
     "explicit_advance",
     "explicit_nodes",
     "explicit_step",
+    "follow_plan",
+    "freeze",
     "get_adapter",
     "hookimpl",
+    "is_flagged",
     "largest_magnitude",
     "list_adapters",
     "mean_square",

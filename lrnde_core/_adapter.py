@@ -12,15 +12,18 @@ One call flows through it one way:
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 from lrnde_core._capabilities import Capabilities, Capability
-from lrnde_core._errors import CapabilityError
+from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._local import AbstractLocalProblem, Leaves, StepEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._report import Sample
 from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
 from lrnde_core._tableau import ExplicitTableau
+
+if TYPE_CHECKING:
+    from lrnde_core._freezing import AbstractFreezer
 
 ADAPTER_API = (1, 0)
 """Version (major, minor) of this contract. An adapter states the one it was written for in its `AdapterSpec`."""
@@ -211,6 +214,13 @@ class AbstractAdapter(abc.ABC):
     @abc.abstractmethod
     def zero_penalty(self, call: AbstractCall) -> Any:
         """0 in the dtype and on the device of the call's state."""
+
+    def freezer(self) -> "AbstractFreezer":
+        """How calls of this library are solved by a plan; of adapters that support `Capability.FREEZE`."""
+        raise PluginError(
+            f"`{type(self).__name__}` has no `freezer` and does not declare `Capability.FREEZE` unsupported. This is a "
+            "fault of the adapter: it needs one or the other."
+        )
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)

@@ -46,6 +46,7 @@ class Capability(enum.Enum):
     REVERSE_TIME = "solves backward in time"
     TREE_STATE = "states of several arrays"
     COLLECT = "collecting reports of solves deep inside a model"
+    FREEZE = "frozen solves"
 
 
 SDE_CAPABILITIES = frozenset(

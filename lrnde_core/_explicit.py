@@ -26,23 +26,34 @@ def explicit_step(
     stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
 ) -> StepEstimate:
     """Take one step of an explicit Runge--Kutta method: `num_stages` evaluations, one fewer with `first_increment`."""
+    increments, stage_states = take_stages(stages, tableau, t, h, y, first_increment, tableau.num_stages)
+    return read_stages(stages, tableau, y, increments, stage_states)
+
+
+def take_stages(
+    stages: AbstractStages,
+    tableau: ExplicitTableau,
+    t: Any,
+    h: Any,
+    y: Leaves,
+    first_increment: Leaves | None,
+    num_evaluated: int,
+) -> tuple[list[Leaves], list[Leaves]]:
+    """The increments of the first `num_evaluated` stages, and the states of all stages that these reach."""
     increments = [stages.increment(t, h, 0.0, y) if first_increment is None else first_increment]
     stage_states = [y]
-    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
+    for row, abscissa in zip(tableau.a[:num_evaluated], tableau.c[1:], strict=False):
         stage_states.append(stages.combine(y, row, increments))
-        increments.append(stages.increment(t, h, abscissa, stage_states[-1]))
-    return read_stages(stages, tableau, y, increments, stage_states)
+        if len(increments) < num_evaluated:
+            increments.append(stages.increment(t, h, abscissa, stage_states[-1]))
+    return increments, stage_states
 
 
 def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
     """The solution of `explicit_step` alone: one evaluation fewer where the last stage only serves the error."""
-    increments = [stages.increment(t, h, 0.0, y)]
-    for row, abscissa in zip(tableau.a, tableau.c[1:], strict=True):
-        state = stages.combine(y, row, increments)
-        if tableau.is_last_stage_solution and len(increments) == tableau.num_stages - 1:
-            return state
-        increments.append(stages.increment(t, h, abscissa, state))
-    return stages.combine(y, tableau.b, increments)
+    num_evaluated = tableau.num_stages - tableau.is_last_stage_solution
+    increments, stage_states = take_stages(stages, tableau, t, h, y, None, num_evaluated)
+    return stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
 
 
 def explicit_nodes(

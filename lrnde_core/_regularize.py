@@ -223,8 +223,8 @@ def regularize(
         raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
     if resolved_sampler.keeps_every_step:
         _check_every_step(resolved_sampler, gradient, num_samples, batched=batched)
-    native, bound_args, bound_kwargs = _unwrap_partial(solve)
-    adapter_name, solve_name = _find_adapter(native, adapter)
+    native, bound_args, bound_kwargs = unwrap_partial(solve)
+    adapter_name, solve_name = find_adapter(native, adapter)
     regularized = RegularizedSolve(
         native,
         adapter_name,
@@ -263,7 +263,8 @@ def _resolve(kind: str, value: Any, expected: type, by_name: Callable[[str], Any
     return value
 
 
-def _unwrap_partial(solve: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def unwrap_partial(solve: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """The callable behind every `functools.partial`, and the arguments that they bind."""
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     while isinstance(solve, functools.partial):
@@ -272,7 +273,7 @@ def _unwrap_partial(solve: Callable[..., Any]) -> tuple[Callable[..., Any], tupl
     return solve, args, kwargs
 
 
-def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
+def find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
     """Name of the adapter and of the solver call it is to be read as."""
     claims = REGISTRY.claims(solve)
     if asserted is not None:

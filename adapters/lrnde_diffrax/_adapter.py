@@ -33,6 +33,7 @@ class DiffraxAdapter(AbstractAdapter):
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
             Capability.COLLECT: "reports collected under `jax.jit` leak tracers; use the report that the call returns.",
+            Capability.FREEZE: "this adapter has no freezer.",
         }
     )
     random_argument: ClassVar[str] = "key"

@@ -5,9 +5,7 @@ from typing import Any
 
 import diffrax
 
-from lrnde_core import ExplicitTableau
-
-EULER = ExplicitTableau(a=(), b=(1.0,), c=(0.0,), error=None)
+from lrnde_core import EULER, ExplicitTableau
 
 
 def solver_name(solver: Any) -> str:

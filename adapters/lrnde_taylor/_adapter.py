@@ -33,6 +33,7 @@ class TaylorAdapter(AbstractTorchAdapter):
             Capability.JIT: "the recorder is Python. Use `lrnde_taylor.solver.Taylor`.",
             Capability.VMAP: "steps are shared over the batch. Use `lrnde_taylor.solver.Taylor`.",
             Capability.TREE_STATE: "the state is one tensor. Concatenate its parts.",
+            Capability.FREEZE: "an expansion takes fixed steps already. Freeze `torchdiffeq.odeint`.",
         }
     )
 

@@ -10,6 +10,7 @@ from lrnde_torch._derivative import (
 )
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
+from lrnde_torch._frozen_stages import FrozenStages
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._own_steps import OwnStepsProblem
@@ -24,6 +25,7 @@ __all__ = [
     "AbstractTorchAdapter",
     "AbstractTorchProblem",
     "ExplicitProblem",
+    "FrozenStages",
     "OwnStepsProblem",
     "WeightHolder",
     "check_probes",

@@ -17,6 +17,7 @@ from lrnde_core import (
     explicit_nodes,
     explicit_step,
 )
+from lrnde_torch._frozen_stages import add_increments
 from lrnde_torch._tensor_problem import AbstractTensorProblem
 
 Tensor = torch.Tensor
@@ -68,11 +69,7 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
         return (self.field(time, y[0]) * h,)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-        total = y[0]
-        for weight, (increment,) in zip(weights, increments, strict=False):
-            if weight != 0:
-                total = torch.add(total, increment, alpha=weight)
-        return (total,)
+        return (add_increments(y[0], weights, [increment for (increment,) in increments]),)
 
     def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
         del carry

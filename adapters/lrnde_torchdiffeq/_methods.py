@@ -1,10 +1,11 @@
 """The methods of torchdiffeq, as the core's tableaus.
 
 Adaptive methods: read from the library's own solver classes, so that whatever adaptive method an installed version has
-is served with its own coefficients. Fixed-step methods: torchdiffeq has no tableaus for them; they stand here, each
-tested against one step of the library.
+is served with its own coefficients. Fixed-step methods: torchdiffeq has no tableaus for them; they stand in the core or
+here, each tested against one step of the library.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,24 +13,25 @@ from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
 from torchdiffeq._impl.solvers import FixedGridODESolver
 
-from lrnde_core import ExplicitTableau
+from lrnde_core import EULER, FIXED_METHODS, ExplicitTableau
 
 DEFAULT_METHOD = "dopri5"
 
 _THIRD = 1 / 3
 
+
+def _without_estimate(name: str) -> tuple[int, ExplicitTableau]:
+    order, tableau = FIXED_METHODS[name]
+    return order, dataclasses.replace(tableau, error=None)
+
+
 _FIXED: dict[str, tuple[int, ExplicitTableau]] = {
-    "euler": (1, ExplicitTableau((), (1.0,), (0.0,), None)),
-    "midpoint": (2, ExplicitTableau(((0.5,),), (0.0, 1.0), (0.0, 0.5), None)),
-    "heun2": (2, ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), None)),
+    "euler": (1, EULER),
+    "midpoint": _without_estimate("midpoint"),
+    "heun2": _without_estimate("heun"),
     "heun3": (3, ExplicitTableau(((_THIRD,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, _THIRD, 2 / 3), None)),
-    # torchdiffeq's rk4 is the 3/8 rule.
-    "rk4": (
-        4,
-        ExplicitTableau(
-            ((_THIRD,), (-_THIRD, 1.0), (1.0, -1.0, 1.0)), (0.125, 0.375, 0.375, 0.125), (0.0, _THIRD, 2 / 3, 1.0), None
-        ),
-    ),
+    # torchdiffeq's rk4 is the 3/8 rule, as the core's.
+    "rk4": _without_estimate("rk4"),
 }
 
 

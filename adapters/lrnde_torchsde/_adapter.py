@@ -42,6 +42,8 @@ class TorchsdeAdapter(AbstractTorchAdapter):
             Capability.VMAP: "torchsde shares its steps over the batch. Use diffrax.",
             Capability.REVERSE_TIME: "torchsde solves forward in time. Negate the time in the equation.",
             Capability.TREE_STATE: "a state of torchsde is one tensor of shape (batch, channels).",
+            Capability.FREEZE: "the solution differs from path to path, so the error of one sample says nothing of "
+            "fixed steps. Compare statistics of many paths at `adaptive=False`.",
         }
     )
 

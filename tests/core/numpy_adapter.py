@@ -116,6 +116,7 @@ class NumpyAdapter(AbstractAdapter):
             Capability.FULL_GRADIENT: "numpy has no autodiff.",
             Capability.BATCHED_SAMPLES: "numpy has no vmap.",
             **dict.fromkeys(SDE_CAPABILITIES, "this solver is for ordinary differential equations."),
+            Capability.FREEZE: "this solver takes its steps in tests alone.",
         }
     )
     random_argument: ClassVar[str] = "rng"

@@ -33,14 +33,14 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
     Capability.FRESH_INCREMENT: {"sampler": lrnde.UniformTime(increment="fresh")},
 }
-# Changes of an experiment that ask for one; `collect` asks for another.
+# Changes of an experiment that ask for one; `collect` and `freeze` ask for others.
 _CALLS: dict[Capability, dict[str, Any]] = {
     Capability.TREE_STATE: {"is_split": True},
     Capability.REVERSE_TIME: {"ts": (1.0, 0.5, 0.0)},
     Capability.FLOAT32: {"dtype": "float32"},
     Capability.FLOAT64: {"dtype": "float64"},
 }
-ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT)
+ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT, Capability.FREEZE)
 """What something in a call can ask for, so that there is something to refuse."""
 
 
@@ -70,6 +70,8 @@ def refusal_capability(subject: Subject, case: str) -> None:
         )
     elif capability is Capability.COLLECT:
         _assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)
+    elif capability is Capability.FREEZE:
+        _assert_refused(subject, experiment, lambda f: _frozen(subject, experiment, f), reason, capability.value)
     else:
         asking = experiment.but(**_CALLS[capability])
         _assert_refused(
@@ -191,6 +193,12 @@ def _solve(subject: Subject, experiment: Experiment, settings: dict[str, Any], f
 def _collected(subject: Subject, experiment: Experiment, formula: Formula) -> Any:
     with lrnde.collect():
         return subject.solve(experiment, formula=formula)
+
+
+def _frozen(subject: Subject, experiment: Experiment, formula: Formula) -> Any:
+    # What is refused needs no calibration.
+    native = subject.driver.native(subject.task(experiment, formula=formula))
+    return lrnde.freeze(native, calibration=[], adapter=subject.name)
 
 
 def _assert_refused(

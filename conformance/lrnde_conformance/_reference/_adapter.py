@@ -189,6 +189,7 @@ class ReferenceAdapter(AbstractAdapter):
             Capability.JIT: "numpy is not compiled.",
             Capability.VMAP: "numpy has no vmap.",
             Capability.TREE_STATE: "a state is one array; join yours.",
+            Capability.FREEZE: "the reference is for solves that are trained through.",
         }
     )
     random_argument: ClassVar[str] = "rng"

@@ -28,6 +28,7 @@ class TorchodeAdapter(AbstractTorchAdapter):
             Capability.VMAP: "torchode's loop asks for values. Its batch already has steps of its own: put the samples "
             "there.",
             Capability.TREE_STATE: NO_TREE_STATE,
+            Capability.FREEZE: "this adapter has no freezer. Freeze the same field under torchdiffeq.",
         }
     )
 

@@ -1,0 +1,226 @@
+"""Finding the cheapest plan: candidates in order of cost, ruled out by one half of the calls, decided by the other."""
+
+import dataclasses
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, final
+
+from lrnde_core._adapter import AbstractCall
+from lrnde_core._errors import InputError, UnknownNameError
+from lrnde_core._fixed_methods import FIXED_METHODS
+from lrnde_core._freeze_errors import (
+    Metric,
+    Over,
+    metric_errors,
+    reduced_error,
+    relative_errors,
+    sample_norms,
+    share_beyond,
+)
+from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
+from lrnde_core._freezing import AbstractFreezer, NativeSolve, Span
+from lrnde_core._grids import solver_grid, uniform_grid
+from lrnde_core._local import Leaves
+from lrnde_core._plan import Plan
+
+# Where the library hides its evaluations.
+_MOST_EVALUATIONS = 200
+_MOST_STEPS = 64
+# A grid of the solver's whose ends are all this close to uniform is tried as uniform alone.
+_ALIKE = 0.02
+_NUM_TIMINGS = 5
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The calibration calls with their native solutions. Every second call, from the second on, is held back.
+
+    - `references`: the states of each native solution. `counts`: its samples.
+    """
+
+    freezer: AbstractFreezer
+    calls: Sequence[AbstractCall]
+    span: Span
+    metric: Metric | None
+    is_batched: bool
+    natives: Sequence[NativeSolve]
+    references: Sequence[Leaves]
+    counts: Sequence[int]
+
+    @classmethod
+    def solve(
+        cls,
+        freezer: AbstractFreezer,
+        calls: Sequence[AbstractCall],
+        span: Span,
+        metric: Metric | None,
+        *,
+        is_batched: bool,
+    ) -> "Calibration":
+        """Solve all calls natively. Raises `InputError` where a solution is not finite."""
+        natives = [freezer.solve(call) for call in calls]
+        references = [freezer.states(call, native.result) for call, native in zip(calls, natives, strict=True)]
+        norms = [sample_norms(reference, is_batched=is_batched) for reference in references]
+        for index, call_norms in enumerate(norms):
+            broken = sum(not math.isfinite(norm) for norm in call_norms)
+            if broken:
+                raise InputError(
+                    f"The native solution of `calibration[{index}]` is not finite for {broken} of its "
+                    f"{len(call_norms)} samples, so nothing can be compared with it; leave these inputs out."
+                )
+        return cls(freezer, calls, span, metric, is_batched, natives, references, [len(found) for found in norms])
+
+    @property
+    def num_held_back(self) -> int:
+        return sum(self.counts[1::2])
+
+    @property
+    def native_evaluations(self) -> float | None:
+        counts = [native.num_evaluations for native in self.natives]
+        known = [count for count in counts if count is not None]
+        return statistics.fmean(known) if len(known) == len(counts) else None
+
+    def errors(self, plan: Plan, *, is_held_back: bool) -> list[float]:
+        """Of every sample of one half, by a plan."""
+        found: list[float] = []
+        for index in range(int(is_held_back), len(self.calls), 2):
+            call, native = self.calls[index], self.natives[index]
+            result = self.freezer.run(call, plan).result
+            if self.metric is not None:
+                found += metric_errors(self.metric, result, native.result, index, self.counts[index])
+            else:
+                states = self.freezer.states(call, result)
+                found += relative_errors(states, self.references[index], is_batched=self.is_batched)
+        return found
+
+    def bounds(self, plan: Plan) -> tuple[float, float]:
+        """The largest signals of any sample, each on its own."""
+        signals = [self.freezer.run(call, plan).signals for call in self.calls]
+        estimates, sizes = zip(*signals, strict=True)
+        return _largest(estimates), _largest(sizes)
+
+    def plan(self, candidate: Candidate, *, is_guarded: bool) -> Plan:
+        """The plan of a candidate; with a guard its bounds are yet to be found."""
+        outputs, span = self.span.outputs, self.span
+        if candidate.follows_solver:
+            ends = solver_grid(candidate.num_steps, self.solver_grids, outputs)
+        else:
+            ends = uniform_grid(candidate.num_steps, outputs)
+        method = FIXED_METHODS[candidate.method]
+        bounds = (math.inf, math.inf) if is_guarded else None
+        return Plan(
+            candidate.method, method.tableau, span.t0, span.t1, ends, outputs, span.shapes, self.is_batched, bounds
+        )
+
+    @property
+    def solver_grids(self) -> list[tuple[float, ...]]:
+        """The solver's own grids on the calls that are not held back, where the library shows them."""
+        return [native.step_ends for native in self.natives[::2] if native.step_ends]
+
+
+def search(
+    calibration: Calibration,
+    *,
+    error: float,
+    over: Over,
+    candidates: Sequence[Candidate] | None,
+    is_guarded: bool,
+) -> FreezeReport:
+    """The report of the cheapest candidate within `error`. Raises `InputError` where there is none."""
+    asked = _default_candidates(calibration) if candidates is None else _checked(candidates, calibration)
+    plans = [(calibration.plan(candidate, is_guarded=is_guarded), candidate) for candidate in asked]
+    plans.sort(key=lambda pair: pair[0].num_evaluations)
+    trials: list[Trial] = []
+    for _, group in itertools.groupby(plans, key=lambda pair: pair[0].num_evaluations):
+        passed: list[tuple[float, Plan, list[float]]] = []
+        for plan, candidate in group:
+            search_error = reduced_error(calibration.errors(plan, is_held_back=False), over)
+            held_back_error = None
+            if search_error <= error:
+                errors = calibration.errors(plan, is_held_back=True)
+                held_back_error = reduced_error(errors, over)
+                if held_back_error <= error:
+                    passed.append((held_back_error, plan, errors))
+            trials.append(Trial(candidate, plan.num_evaluations, search_error, held_back_error))
+        if passed:
+            _, plan, errors = min(passed, key=lambda found: found[0])
+            return _report(calibration, plan, errors, over, trials)
+    raise InputError(_none_within(error, over, trials))
+
+
+def _report(calibration: Calibration, plan: Plan, errors: list[float], over: Over, trials: list[Trial]) -> FreezeReport:
+    if plan.is_guarded:
+        plan = dataclasses.replace(plan, bounds=calibration.bounds(plan))
+    native, frozen = calibration.freezer.runners(calibration.calls[0], plan)
+    return FreezeReport(
+        plan=plan,
+        trials=tuple(trials),
+        num_evaluations=plan.num_evaluations,
+        native_evaluations=calibration.native_evaluations,
+        error=reduced_error(errors, over),
+        errors=tuple(sorted(errors)),
+        share_beyond=share_beyond(over, len(errors)),
+        seconds=_median_seconds(frozen),
+        native_seconds=_median_seconds(native),
+    )
+
+
+def _none_within(error: float, over: Over, trials: Iterable[Trial]) -> str:
+    best = min(trials, key=lambda trial: trial.search_error if trial.held_back_error is None else trial.held_back_error)
+    reached = best.search_error if best.held_back_error is None else best.held_back_error
+    grid = "the solver's grid" if best.candidate.follows_solver else "a uniform grid"
+    return (
+        f"No candidate stays within `error={error:g}` (over={over!r}). The best, {best.candidate.num_steps} steps of "
+        f"{best.candidate.method} on {grid} with {best.num_evaluations} evaluations, reaches {reached:.2g}. Allow "
+        "that, give `candidates` with more steps, or train the dynamics to be easier to solve (`regularize`)."
+    )
+
+
+def _default_candidates(calibration: Calibration) -> list[Candidate]:
+    native = calibration.native_evaluations
+    most = _MOST_EVALUATIONS if native is None else native
+    counts = [num for num in range(1, _MOST_STEPS + 1) if num <= 4 or num in (6, 8, 12, 16, 24, 32, 48, 64)]
+    found: list[Candidate] = []
+    for method, num_steps in itertools.product(FIXED_METHODS, counts):
+        uniform = Candidate(method, num_steps)
+        plan = calibration.plan(uniform, is_guarded=False)
+        if plan.num_evaluations > most:
+            continue
+        found.append(uniform)
+        if calibration.solver_grids and num_steps > 1:
+            alike = Candidate(method, num_steps, follows_solver=True)
+            ends = calibration.plan(alike, is_guarded=False).step_ends
+            if max(abs(a - b) for a, b in zip(ends, plan.step_ends, strict=True)) > _ALIKE:
+                found.append(alike)
+    return found or [Candidate("euler", 1)]
+
+
+def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
+    if not candidates:
+        raise InputError("`candidates` is empty; name at least one `Candidate`, or leave it out.")
+    for candidate in candidates:
+        if candidate.method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{candidate.method}`; known are {list(FIXED_METHODS)}.")
+        if candidate.num_steps < 1:
+            raise InputError(f"`{candidate}` takes no step; `num_steps` must be at least 1.")
+        if candidate.follows_solver and not calibration.solver_grids:
+            raise InputError(f"`{candidate}` follows the solver's steps, and this native solve does not show them.")
+    return list(candidates)
+
+
+def _largest(signals: Iterable[Any]) -> float:
+    return max(itertools.chain.from_iterable(signal.reshape(-1).tolist() for signal in signals))
+
+
+def _median_seconds(run: Callable[[], None]) -> float:
+    run()
+    seconds: list[float] = []
+    for _ in range(_NUM_TIMINGS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

@@ -1,0 +1,80 @@
+"""What an adapter answers so that `freeze` can put its solver's calls onto a plan: the optional `Capability.FREEZE`."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, final
+
+from lrnde_core._adapter import AbstractCall
+from lrnde_core._frozen_steps import GuardSignals
+from lrnde_core._local import Leaves
+from lrnde_core._plan import Plan
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """What all calls of one frozen solve share: interval and output fractions, shapes; as `Plan` has them."""
+
+    t0: float
+    t1: float
+    outputs: tuple[float, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+class NativeSolve(NamedTuple):
+    """The user's own solve of one call.
+
+    - `result`: the native result. `num_evaluations`: `None` where the library hides them.
+    - `step_ends`: where its accepted steps ended, as fractions of the interval; empty where the library hides them.
+    """
+
+    result: Any
+    num_evaluations: int | None
+    step_ends: tuple[float, ...]
+
+
+class FrozenRun(NamedTuple):
+    """A call solved by a plan: the result in the library's own form, and the signals for a guard."""
+
+    result: Any
+    signals: GuardSignals
+
+
+class AbstractFreezer(abc.ABC):
+    """How calls of one library are solved by a plan. Stateless, as the adapter."""
+
+    @abc.abstractmethod
+    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+        """The span of a call. Raises `CapabilityError` for what no plan can stand for: events, noise."""
+
+    @abc.abstractmethod
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        """The native solve, without gradient. Raises `CapabilityError` where the field draws random numbers."""
+
+    @abc.abstractmethod
+    def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
+        """The solve by the plan, without gradient, with its signals whether the plan has a guard or not."""
+
+    @abc.abstractmethod
+    def states(self, call: AbstractCall, result: Any) -> Leaves:
+        """The outputs after `t0` of a native result: each array of the state with the times as a further first axis."""
+
+    @abc.abstractmethod
+    def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
+        """The native solve and the one by the plan as they would run at prediction, for timing; without gradient."""
+
+    @abc.abstractmethod
+    def frozen(
+        self,
+        native: Callable[..., Any],
+        bound_args: tuple[Any, ...],
+        bound_kwargs: Mapping[str, Any],
+        plan: Plan,
+        fallback: Callable[..., Any] | None,
+    ) -> Callable[..., Any]:
+        """The frozen solve in the form of the native call.
+
+        With a guard it returns the native result and which samples are flagged; with a `fallback` it solves those by
+        this native call.
+        """

@@ -1,0 +1,98 @@
+"""A frozen solve as data: which steps of which method, and where its outputs lie."""
+
+import dataclasses
+import json
+import math
+from itertools import pairwise
+from typing import Any, cast, final
+
+from lrnde_core._errors import InputError
+from lrnde_core._tableau import ExplicitTableau
+
+_FORMAT = "lrnde-plan/1"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The fixed steps of a frozen solve. Hashable; to and from JSON without loss.
+
+    - `method`: the name of the method. `tableau`: its coefficients.
+    - `t0`, `t1`: the interval, in the user's time; backward where `t1 < t0`.
+    - `step_ends`: where each step ends, as fractions of the interval: increasing, the last 1.
+    - `outputs`: the output times likewise, from 0 to 1. One inside of a step is read off the cubic Hermite interpolant.
+    - `shapes`: of each array of the state, without the axis of the samples.
+    - `is_batched`: whether the first axis of every array counts samples.
+    - `bounds`: the largest `GuardSignals` that are not flagged; `None` without a guard.
+    """
+
+    method: str
+    tableau: ExplicitTableau
+    t0: float
+    t1: float
+    step_ends: tuple[float, ...]
+    outputs: tuple[float, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    is_batched: bool
+    bounds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.t0) and math.isfinite(self.t1) and self.t0 != self.t1):
+            raise InputError(f"The interval from {self.t0} to {self.t1} has no length; a solve must go somewhere.")
+        ends = (0.0, *self.step_ends)
+        if not self.step_ends or self.step_ends[-1] != 1 or any(not a < b for a, b in pairwise(ends)):
+            raise InputError(f"`step_ends={self.step_ends}` must increase from above 0 to exactly 1.")
+        if not self.outputs or any(not 0 <= output <= 1 for output in self.outputs):
+            raise InputError(f"`outputs={self.outputs}` must lie between 0 and 1, and be at least one.")
+        if self.bounds is not None and self.tableau.error is None:
+            raise InputError(f"A guard needs an error estimate, and the tableau of `{self.method}` has none.")
+
+    @property
+    def is_guarded(self) -> bool:
+        return self.bounds is not None
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.step_ends)
+
+    @property
+    def num_evaluations(self) -> int:
+        """Evaluations of the field in one solve, those of guard and interpolation included."""
+        is_shared = self.tableau.is_last_stage_solution
+        return self.num_steps * (self.tableau.num_stages - is_shared) + self._ends_with_field
+
+    def outputs_inside(self, start: float, end: float) -> tuple[float, ...]:
+        """The outputs inside of a step, as fractions of it."""
+        return tuple((output - start) / (end - start) for output in self.outputs if start < output < end)
+
+    @property
+    def _ends_with_field(self) -> bool:
+        """Whether the field is needed at the very end, which no further step evaluates."""
+        start = self.step_ends[-2] if self.num_steps > 1 else 0.0
+        return bool(self.outputs_inside(start, 1.0)) or (self.is_guarded and self.tableau.is_last_stage_solution)
+
+    def describe(self) -> str:
+        """The method, the steps and their cost, for messages and tables."""
+        steps = f"{self.num_steps} step{'s' if self.num_steps > 1 else ''}"
+        return f"{steps} of {self.method}, {self.num_evaluations} evaluations"
+
+    def to_json(self) -> str:
+        """This plan as JSON, every number to the last bit."""
+        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """The plan that `to_json` wrote. Raises `InputError` for anything else."""
+        try:
+            fields = json.loads(text)
+            found = fields.pop("format")
+            if found != _FORMAT:
+                raise InputError(f"The plan has format {found!r}; this version of lrnde reads {_FORMAT!r}.")
+            tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields.pop("tableau").items()})
+            return cls(tableau=tableau, **{name: _tuples(value) for name, value in fields.items()})
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
+            raise InputError(f"This is no plan ({exc!r}); load what `Plan.to_json` wrote.") from exc
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, cast("list[Any]", value))) if isinstance(value, list) else value

@@ -1,0 +1,271 @@
+"""Frozen solves of torchdiffeq against steps by hand, their promise on fresh inputs, and what is refused."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchdiffeq import odeint, odeint_adjoint, odeint_event
+
+import lrnde_core as lrnde
+from lrnde_core import Candidate, CapabilityError, InputError, InputTypeError, LrndeError, Plan
+
+_T = torch.tensor([0.0, 1.0], dtype=torch.float64)
+_SOLVE = functools.partial(odeint, rtol=1e-8, atol=1e-8)
+
+
+class Pendulum(torch.nn.Module):
+    """Larger swings are harder."""
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        angle, speed = y[..., 0], y[..., 1]
+        return torch.stack([speed, -9.0 * torch.sin(angle) + 0.1 * torch.cos(t)], dim=-1)
+
+
+FIELD = Pendulum()
+
+
+def _inputs(seed: int, count: int = 20, scale: float = 0.5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return scale * (torch.rand(count, 2, generator=generator, dtype=torch.float64) - 0.5)
+
+
+def _calls(num_calls: int = 4, t: torch.Tensor = _T, field: Any = FIELD, **kwargs: Any) -> list[Any]:
+    return [(field, _inputs(seed, **kwargs), t) for seed in range(num_calls)]
+
+
+def _errors(ys: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    difference, size = (x[1:].transpose(0, 1).flatten(1).norm(dim=1) for x in (ys - reference, reference))
+    return difference / size
+
+
+def _rk4_by_hand(y: np.ndarray, ends: tuple[float, ...]) -> np.ndarray:
+    def field(t: float, y: np.ndarray) -> np.ndarray:
+        return np.stack([y[:, 1], -9.0 * np.sin(y[:, 0]) + 0.1 * math.cos(t)], axis=1)
+
+    t = 0.0
+    for end in ends:
+        h = end - t
+        k1 = field(t, y)
+        k2 = field(t + h / 3, y + h * k1 / 3)
+        k3 = field(t + 2 * h / 3, y + h * (k2 - k1 / 3))
+        k4 = field(end, y + h * (k1 - k2 + k3))
+        y, t = y + h * (k1 + 3 * k2 + 3 * k3 + k4) / 8, end
+    return y
+
+
+@pytest.fixture(scope="module")
+def guarded() -> tuple[Any, lrnde.FreezeReport]:
+    return lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-2, guard=True)
+
+
+def test_the_cheapest_plan_within_the_bound_is_taken_and_keeps_it_on_fresh_inputs() -> None:
+    frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(8, count=25), error=1e-2, over=0.9)
+    assert all(
+        trial.search_error > 1e-2 or (trial.held_back_error or 1) > 1e-2
+        for trial in report.trials
+        if trial.num_evaluations < report.num_evaluations
+    )
+    assert report.error <= 1e-2
+    assert report.share_beyond == pytest.approx(0.1, abs=0.01)
+    fresh = _inputs(99, count=400)
+    share = (_errors(frozen(FIELD, fresh, _T), odeint(FIELD, fresh, _T)) > report.error).double().mean()
+    # Three standard deviations of the calibration quantile and of this sample together.
+    assert share == pytest.approx(0.1, abs=3 * math.sqrt(0.1 * 0.9 * (1 / 100 + 1 / 400)))
+    assert report.native_evaluations is not None
+    assert report.native_evaluations > report.num_evaluations
+
+
+@pytest.mark.parametrize("follows_solver", [False, True])
+def test_steps_are_those_taken_by_hand(follows_solver: bool) -> None:
+    candidates = [Candidate("rk4", 3, follows_solver=follows_solver)]
+    frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(2), error=1.0, candidates=candidates)
+    assert (report.plan.step_ends == (1 / 3, 2 / 3, 1.0)) is not follows_solver
+    y0 = _inputs(7)
+    expected = _rk4_by_hand(y0.numpy(), report.plan.step_ends)
+    np.testing.assert_allclose(frozen(FIELD, y0, _T)[-1].numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", sorted(lrnde.FIXED_METHODS))
+@pytest.mark.parametrize("guard", [False, True])
+@pytest.mark.parametrize("times", [(0.0, 1.0), (0.0, 0.9, 1.0), (0.5, -0.5)])
+def test_evaluations_are_those_that_the_plan_states(method: str, guard: bool, times: tuple[float, ...]) -> None:
+    seen: list[float] = []
+
+    def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append(t.item())
+        return -y
+
+    t = torch.tensor(times, dtype=torch.float64)
+    calls = _calls(2, t=t, field=field)
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=10.0, candidates=[Candidate(method, 2)], guard=guard)
+    seen.clear()
+    frozen(*calls[0])
+    assert len(seen) == report.num_evaluations
+    assert seen[0] == times[0]
+
+
+def test_outputs_inside_steps_are_interpolated_to_the_order_of_the_cubic() -> None:
+    t = torch.linspace(0, 1, 8, dtype=torch.float64)
+    y0 = _inputs(3)
+    errors = []
+    for num_steps in (4, 8):
+        candidates = [Candidate("dormand-prince", num_steps)]
+        frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(2, t=t), error=1.0, candidates=candidates)
+        errors.append((frozen(FIELD, y0, t) - _SOLVE(FIELD, y0, t)).abs().max().item())
+    assert 11 < errors[0] / errors[1] < 23
+
+
+def test_a_plan_read_from_json_gives_the_same_numbers(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    frozen, report = guarded
+    again = lrnde.apply_plan(odeint_adjoint, Plan.from_json(report.plan.to_json()))
+    y0 = _inputs(5)
+    for ours, theirs in zip(again(FIELD, y0, _T), frozen(FIELD, y0, _T), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_gradients_are_those_through_the_steps(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    y0 = _inputs(6, count=2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda y: guarded[0](FIELD, y, _T)[0], (y0,))
+
+
+def test_no_input_beyond_the_bound_passes_the_guard_silently(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    frozen, _ = guarded
+    # Up to full turns of the pendulum.
+    far = torch.cat([_inputs(11, scale=scale) for scale in (1.0, 5.0, 20.0, 80.0)] + [torch.full((1, 2), math.nan)])
+    ys, flagged = frozen(FIELD, far, _T)
+    beyond = ~(_errors(ys[:, :-1], odeint(FIELD, far[:-1], _T)) <= 1e-2)
+    assert beyond.sum() > 10
+    assert flagged[:-1][beyond].all()
+    assert flagged[-1]
+    # Of each signal one in n + 1 fresh samples is expected to be beyond the n of the calibration: 5 here.
+    assert frozen(FIELD, _inputs(12, count=200), _T)[1].sum() < 15
+
+
+def test_flagged_samples_are_solved_by_the_fallback() -> None:
+    frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-2, fallback=_SOLVE)
+    y0 = torch.cat([_inputs(13), _inputs(13, scale=20.0)])
+    ys, flagged = frozen(FIELD, y0, _T)
+    native = _SOLVE(FIELD, y0, _T)
+    assert 0 < flagged.sum() < len(flagged)
+    assert torch.equal(ys[:, flagged], native[:, flagged])
+    assert not torch.equal(ys[:, ~flagged], native[:, ~flagged])
+
+
+class _Model(torch.nn.Module):
+    def __init__(self, frozen: Any) -> None:
+        super().__init__()
+        self.field, self.frozen = FIELD, frozen
+        self.register_buffer("t", _T)
+
+    def forward(self, y0: torch.Tensor) -> Any:
+        return self.frozen(self.field, y0, self.t)
+
+
+def test_it_exports_with_a_free_batch_and_compiles_whole(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    _, report = guarded
+    plan = dataclasses.replace(report.plan, step_ends=(1.0,))
+    model = _Model(lrnde.apply_plan(odeint, plan))
+    batch = torch.export.Dim("batch", min=2)
+    exported = torch.export.export(model, (_inputs(1),), dynamic_shapes=({0: batch},)).module()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    y0 = _inputs(2, count=7)
+    expected = model(y0)
+    for other in (exported(y0), compiled(y0)):
+        assert torch.equal(other[0], expected[0])
+        assert torch.equal(other[1], expected[1])
+
+
+def test_a_tuple_state_and_a_metric_of_the_user() -> None:
+    def field(t: torch.Tensor, y: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        del t
+        return -y[0], y[0].sum(-1)
+
+    def state(seed: int) -> tuple[torch.Tensor, ...]:
+        return _inputs(seed), torch.zeros(20, dtype=torch.float64)
+
+    def metric(ys: Any, native: Any, index: int) -> torch.Tensor:
+        assert ys[1].shape == native[1].shape == (2, 20)
+        assert index in range(4)
+        return (ys[1][-1] - native[1][-1]).abs()
+
+    calls = [(field, state(seed), _T) for seed in range(4)]
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, over="mean", metric=metric)
+    ys = frozen(field, state(9), _T)
+    assert (ys[1][-1] - _SOLVE(field, state(9), _T)[1][-1]).abs().mean() < 2e-3
+    assert report.share_beyond is None
+
+
+class _Dropout(torch.nn.Module):
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -torch.nn.functional.dropout(y, 0.1) * torch.ones_like(t)
+
+
+_FIXED = functools.partial(odeint, method="rk4")
+
+
+@pytest.mark.parametrize(
+    ("solve", "calibration", "extra", "message"),
+    [
+        (_SOLVE, [], {}, "at least 2 are needed"),
+        (_SOLVE, _calls(2, count=9), {}, "holds 9 samples .* needs at least 10"),
+        (_SOLVE, _calls(2), {"over": 0.99}, "needs at least 99"),
+        (_SOLVE, _calls(2), {"over": 1.5}, "or a quantile between 0 and 1"),
+        (_SOLVE, _calls(2), {"error": -1.0}, "must be a positive number"),
+        (_SOLVE, _calls(2), {"error": 1e-15}, r"No candidate stays within .* reaches \d"),
+        (_SOLVE, _calls(2), {"candidates": []}, "`candidates` is empty"),
+        (_SOLVE, _calls(2), {"candidates": [Candidate("rk5", 1)]}, "There is no method `rk5`"),
+        (_SOLVE, _inputs(0), {}, "must be a list of calls, not Tensor"),
+        (_SOLVE, [_inputs(0), _inputs(1)], {}, "is a `Tensor`; give a tuple"),
+        (_SOLVE, [*_calls(1), (FIELD, _inputs(1), 2 * _T)], {}, "differs from the first call"),
+        (_SOLVE, _calls(2, scale=math.nan), {"error": 0.1}, "`y0` is not finite"),
+        (_FIXED, _calls(2, field=lambda t, y: y / y[:, :1].relu()), {}, "is not finite for .* of its 20 samples"),
+        (_FIXED, _calls(2, field=_Dropout()), {}, "draws random numbers"),
+        (lrnde.regularize(odeint), _calls(2), {}, "freeze the native call"),
+        (functools.partial(odeint, FIELD), [(_inputs(0), _T), (_inputs(1), _T)], {"error": 1.0}, "binds a positional"),
+        (_SOLVE, _calls(2), {"metric": lambda *_: 0.0}, "one number for each of the 20 samples"),
+    ],
+)
+def test_what_can_not_be_frozen_is_refused(solve: Any, calibration: Any, extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(LrndeError, match=message):
+        lrnde.freeze(solve, calibration=calibration, **extra)
+
+
+def test_an_event_is_refused() -> None:
+    solve = functools.partial(odeint_event, event_fn=lambda t, y: y.sum() - t)
+    with pytest.raises(CapabilityError, match="no fixed interval"):
+        lrnde.freeze(solve, calibration=[(FIELD, _inputs(0), _T[0]), (FIELD, _inputs(1), _T[0])])
+
+
+@pytest.mark.parametrize(
+    ("y0", "t", "extra", "error", "message"),
+    [
+        (_inputs(0), 2 * _T, {}, InputError, "the plan was found for"),
+        (_inputs(0), torch.linspace(0, 1, 3), {}, InputError, "has 3 times"),
+        (torch.zeros(5, 3), _T, {}, InputError, r"has shape \(5, 3\)"),
+        (_inputs(0), 1.0, {}, InputTypeError, "tensor of one dimension"),
+        (_inputs(0), _T, {"event_fn": abs}, InputTypeError, "takes no"),
+    ],
+)
+def test_a_changed_call_is_refused_at_prediction(
+    y0: Any, t: Any, extra: Any, error: Any, message: str, guarded: tuple[Any, lrnde.FreezeReport]
+) -> None:
+    with pytest.raises(error, match=message):
+        guarded[0](FIELD, y0, t, **extra)
+
+
+def test_times_changed_in_place_are_seen(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    t = _T.clone()
+    guarded[0](FIELD, _inputs(0), t)
+    t.mul_(2)
+    with pytest.raises(InputError, match="the plan was found for"):
+        guarded[0](FIELD, _inputs(0), t)
+
+
+def test_a_fallback_needs_a_guard() -> None:
+    _, report = lrnde.freeze(_SOLVE, calibration=_calls(2), error=0.1)
+    with pytest.raises(InputError, match="has none"):
+        lrnde.apply_plan(odeint, report.plan, fallback=odeint)
