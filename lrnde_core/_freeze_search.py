@@ -1,6 +1,7 @@
 """Finding the cheapest plan: candidates in order of cost, ruled out by one half of the calls, decided by the other."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import statistics
@@ -116,10 +117,11 @@ class Calibration:
             candidate.method, method.tableau, span.t0, span.t1, ends, outputs, span.shapes, self.is_batched, bounds
         )
 
-    @property
+    @functools.cached_property
     def solver_grids(self) -> list[tuple[float, ...]]:
         """The solver's own grids on the calls that are not held back, where the library shows them."""
-        return [native.step_ends for native in self.natives[::2] if native.step_ends]
+        grids = [self.freezer.step_ends(call) for call in self.calls[::2]]
+        return [grid for grid in grids if grid]
 
 
 def search(

@@ -23,15 +23,10 @@ class Span:
 
 
 class NativeSolve(NamedTuple):
-    """The user's own solve of one call.
-
-    - `result`: the native result. `num_evaluations`: `None` where the library hides them.
-    - `step_ends`: where its accepted steps ended, as fractions of the interval; empty where the library hides them.
-    """
+    """The user's own solve of one call: the native result and its evaluations, `None` where those are hidden."""
 
     result: Any
     num_evaluations: int | None
-    step_ends: tuple[float, ...]
 
 
 class FrozenRun(NamedTuple):
@@ -51,6 +46,10 @@ class AbstractFreezer(abc.ABC):
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
         """The native solve, without gradient. Raises `CapabilityError` where the field draws random numbers."""
+
+    @abc.abstractmethod
+    def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
+        """Where the steps of the native solve end, as fractions of the interval; empty where that is hidden."""
 
     @abc.abstractmethod
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:

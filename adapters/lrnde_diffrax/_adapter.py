@@ -20,6 +20,7 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
+from lrnde_diffrax._freezer import DiffraxFreezer
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
 
 # Frames from the warning to the user's call: `_warn_if_unresolved`, `evaluate`, `_penalized`, `__call__`, the user.
@@ -33,7 +34,6 @@ class DiffraxAdapter(AbstractAdapter):
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
         {
             Capability.COLLECT: "reports collected under `jax.jit` leak tracers; use the report that the call returns.",
-            Capability.FREEZE: "this adapter has no freezer.",
         }
     )
     random_argument: ClassVar[str] = "key"
@@ -62,6 +62,9 @@ class DiffraxAdapter(AbstractAdapter):
     def zero_penalty(self, call: AbstractCall) -> Any:
         assert isinstance(call, DiffraxCall)
         return jnp.zeros((), call.arguments.state_dtype)
+
+    def freezer(self) -> DiffraxFreezer:
+        return DiffraxFreezer()
 
 
 def _warn_if_unresolved(recording: Recording) -> None:

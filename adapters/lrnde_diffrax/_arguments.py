@@ -29,10 +29,15 @@ class Arguments:
     def __getitem__(self, name: str) -> Any:
         return self.given.arguments.get(name, self.defaults.get(name))
 
+    def but(self, **replaced: Any) -> "Arguments":
+        """The same call with some arguments replaced."""
+        given = inspect.BoundArguments(self.given.signature, {**self.given.arguments, **replaced})  # pyright: ignore[reportArgumentType]
+        return Arguments(self.native, given, self.defaults)
+
     def call(self, **replaced: Any) -> Any:
         """Make the call, with some arguments replaced."""
-        given = inspect.BoundArguments(self.given.signature, {**self.given.arguments, **replaced})  # pyright: ignore[reportArgumentType]
         # `BoundArguments` reads its values in the order of the signature.
+        given = self.but(**replaced).given
         return self.native(*given.args, **given.kwargs)
 
     @property

@@ -7,7 +7,8 @@ import diffrax
 import equinox as eqx
 import jax
 
-from lrnde_diffrax._solvers import EULER, explicit_tableau
+from lrnde_core import EULER
+from lrnde_diffrax._solvers import explicit_tableau
 from lrnde_diffrax._terms import TermCount
 
 

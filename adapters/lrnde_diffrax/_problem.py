@@ -148,11 +148,15 @@ class _Stages(AbstractStages):
         return self.problem.increment(t, end, time, y)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-        total = y
-        for weight, leaves in zip(weights, increments, strict=False):
-            if weight != 0:
-                total = tuple(a + weight * b for a, b in zip(total, leaves, strict=True))
-        return total
+        return add_increments(y, weights, increments)
+
+
+def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+    """y + sum_j weights[j] increments[j], leaf by leaf; zero weights are skipped."""
+    for weight, leaves in zip(weights, increments, strict=False):
+        if weight != 0:
+            y = tuple(a + weight * b for a, b in zip(y, leaves, strict=True))
+    return y
 
 
 def _end(t: Any, h: Any, carry: StepCarry | None) -> Any:

@@ -54,24 +54,28 @@ class TorchdiffeqFreezer(AbstractFreezer):
         call = _torchdiffeq(call)
         asked = call.asked
         device = asked.layout.device
-        shows_steps = _methods.is_adaptive(asked.method) or _methods.is_fixed_step(asked.method)
-        recording_plan = None
-        if shows_steps:
-            penalty = LocalPenalty(ErrorEstimate(), AllSteps(), call.facts)
-            recording_plan = RecordingPlan(penalty, (), None, keeps_gradient=False)
         with torch.no_grad(), no_side_effects(asked.field, device):
             before = _random_state(device)
-            result, counts, recording = call.run(recording_plan)
+            result, counts, _ = call.run(None)
             if not torch.equal(before, _random_state(device)):
                 raise CapabilityError(
                     "The field draws random numbers, so that no two solves agree and no error of fixed steps can be "
                     f"told (`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."
                 )
-        steps = [] if recording is None else recording.records
+        return NativeSolve(result, counts.nfe)
+
+    def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
+        call = _torchdiffeq(call)
+        asked = call.asked
+        if not (_methods.is_adaptive(asked.method) or _methods.is_fixed_step(asked.method)):
+            return ()
+        penalty = LocalPenalty(ErrorEstimate(), AllSteps(), call.facts)
+        with torch.no_grad(), no_side_effects(asked.field, asked.layout.device):
+            recording = call.run(RecordingPlan(penalty, (), None, keeps_gradient=False)).recording
+        assert recording is not None  # asked for
         assert asked.end is not None  # events are refused
         duration = asked.end - asked.start
-        ends = [(record.t + record.h - asked.start) / duration for record in steps[:-1]]
-        return NativeSolve(result, counts.nfe, (*ends, 1.0) if steps else ())
+        return (*((record.t + record.h - asked.start) / duration for record in recording.records[:-1]), 1.0)
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         asked = _torchdiffeq(call).asked

@@ -199,6 +199,15 @@ def test_a_tuple_state_and_a_metric_of_the_user() -> None:
     assert report.share_beyond is None
 
 
+def test_calls_of_one_sample_each() -> None:
+    calls = [(FIELD, y0, _T) for y0 in _inputs(4)]
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-2, batched=False, guard=True)
+    assert len(report.errors) == 10
+    ys, flagged = frozen(*calls[0])
+    assert ys.shape == (2, 2)
+    assert not flagged
+
+
 class _Dropout(torch.nn.Module):
     def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return -torch.nn.functional.dropout(y, 0.1) * torch.ones_like(t)

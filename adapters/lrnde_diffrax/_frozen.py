@@ -1,0 +1,187 @@
+"""The frozen form of `diffrax.diffeqsolve`: plain JAX, without a loop."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import diffrax
+import jax
+import jax.core
+import jax.numpy as jnp
+
+from lrnde_core import (
+    AbstractStages,
+    CapabilityError,
+    GuardSignals,
+    InputError,
+    Leaves,
+    Plan,
+    Span,
+    follow_plan,
+    is_flagged,
+)
+from lrnde_diffrax._arguments import Arguments, read_arguments
+from lrnde_diffrax._problem import add_increments
+from lrnde_diffrax._terms import drift_terms, is_ode
+
+# Of the interval: times in float32 are this close to what the plan has.
+_CLOSE = 1e-6
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenDiffeqsolve:
+    """`diffeqsolve` by the fixed steps of a plan; takes what `diffeqsolve` takes, and returns its `Solution`.
+
+    Solver, first step, controller and adjoint are not used. Runs under `jit`, `vmap`, `grad` and `jax.export`; its
+    steps are unrolled, so compiling takes time in proportion to them.
+
+    With a guard it returns `(solution, flagged)`, `flagged` boolean of shape `(batch,)` (a scalar where the state is
+    one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
+    those of the fallback, which solves the whole call where any is flagged (`jax.lax.cond`; under `vmap`, always).
+
+    Raises `InputError` for another interval, other output times or another shape than the plan's. Traced times are not
+    compared: compiled code takes the plan's.
+    """
+
+    native: Callable[..., Any]
+    bound_args: tuple[Any, ...]
+    bound_kwargs: Mapping[str, Any]
+    plan: Plan
+    fallback: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self.plan
+        arguments = read_arguments(self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        check_form(arguments)
+        _check_plan(plan, arguments)
+        solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)
+        if signals is None:
+            return solution
+        flagged = is_flagged(plan, signals)
+        if self.fallback is None:
+            return solution, flagged
+        fallback = self.fallback
+
+        def replaced() -> Any:
+            native = fallback(*args, **kwargs).ys
+            return jax.tree.map(lambda new, old: jnp.where(_align(flagged, old), new, old), native, solution.ys)
+
+        ys = jax.lax.cond(jnp.any(flagged), replaced, lambda: solution.ys)
+        return dataclasses.replace(solution, ys=ys), flagged
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Stages(AbstractStages):
+    arguments: Arguments
+    structure: Any
+
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        arguments = self.arguments
+        time, state = jnp.asarray(t + abscissa * h, arguments.time_dtype), jax.tree.unflatten(self.structure, y)
+        terms: list[Any] = drift_terms(arguments["terms"])
+        parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], h)) for term in terms]
+        sums: list[Any] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
+        return tuple(leaf.astype(like.dtype) for leaf, like in zip(sums, y, strict=True))
+
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        return add_increments(y, weights, increments)
+
+
+def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tuple[Any, GuardSignals | None]:
+    """The solution as `diffeqsolve` returns it, and the signals for a guard or `None`."""
+    y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
+    leaves, structure = jax.tree.flatten(y0)
+    found = follow_plan(_Stages(arguments, structure), plan, tuple(leaves), is_watched=is_watched)
+    ys = jax.tree.unflatten(structure, [jnp.stack(states) for states in zip(*found.states, strict=True)])
+    times = jnp.asarray([plan.t0, plan.t1, *(plan.t0 + x * (plan.t1 - plan.t0) for x in plan.outputs)])
+    times = times.astype(arguments.time_dtype)
+    solution = diffrax.Solution(
+        t0=times[0],
+        t1=times[1],
+        ts=times[2:],
+        ys=ys,
+        interpolation=None,
+        stats={"num_steps": plan.num_steps, "num_accepted_steps": plan.num_steps, "num_rejected_steps": 0},
+        result=diffrax.RESULTS.successful,
+        solver_state=None,
+        controller_state=None,
+        made_jump=None,
+        event_mask=None,
+    )
+    return solution, found.signals
+
+
+def check_form(arguments: Arguments) -> None:
+    """Raise `CapabilityError` for what no plan can stand for."""
+    saveat, sub = arguments["saveat"], arguments["saveat"].subs
+    if not is_ode(arguments["terms"]):
+        reason = "the vector field of its terms is not dy/dt; pass `term.to_ode()` where the control is differentiable"
+    elif arguments.has_event:
+        reason = "an event ends it, so it has no fixed interval; freeze it up to a time of your own"
+    elif arguments.is_complex:
+        reason = "its state is complex; split it into its real and imaginary parts"
+    elif not jax.tree.leaves(arguments.y0):
+        reason = "its state holds no arrays"
+    elif not isinstance(sub, diffrax.SubSaveAt) or sub.steps or sub.fn is not diffrax.SubSaveAt(t1=True).fn:
+        reason = "it saves steps, functions of the state or several outputs; use `SaveAt(t0=, t1=, ts=)` alone"
+    elif saveat.dense or saveat.solver_state or saveat.controller_state or saveat.made_jump:
+        reason = "it saves an interpolation or a state of the solver; use `SaveAt(t0=, t1=, ts=)` alone"
+    else:
+        return
+    raise CapabilityError(f"This `diffeqsolve` can not be frozen: {reason}.")
+
+
+def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
+    """The span of a call. Raises `InputError` where it is traced."""
+    times = [arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts]
+    if any(isinstance(time, jax.core.Tracer) for time in times):
+        raise InputError(
+            "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
+        )
+    t0, t1 = float(times[0]), float(times[1])
+    outputs = tuple((time - t0) / (t1 - t0) for time in _output_times(arguments)) if t0 != t1 else (0.0,)
+    return Span(t0, t1, outputs, _shapes(arguments, is_batched=is_batched))
+
+
+def _output_times(arguments: Arguments) -> list[Any]:
+    """As `diffeqsolve` orders them."""
+    sub = arguments["saveat"].subs
+    inner = [] if sub.ts is None else list(sub.ts)
+    times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
+    return [time if isinstance(time, jax.core.Tracer) else float(time) for time in times]
+
+
+def _shapes(arguments: Arguments, *, is_batched: bool) -> tuple[tuple[int, ...], ...]:
+    shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
+    if is_batched and not all(shapes):
+        raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
+    return tuple(shape[is_batched:] for shape in shapes)
+
+
+def _check_plan(plan: Plan, arguments: Arguments) -> None:
+    shapes = _shapes(arguments, is_batched=plan.is_batched)
+    if shapes != plan.shapes:
+        axis = ", each behind an axis of samples" if plan.is_batched else ""
+        raise InputError(
+            f"`y0` has shapes {shapes}; the plan was found for {plan.shapes}{axis}. Freeze anew for these."
+        )
+    duration = plan.t1 - plan.t0
+    planned = [plan.t0, plan.t1, *(plan.t0 + output * duration for output in plan.outputs)]
+    times = [arguments["t0"], arguments["t1"], *_output_times(arguments)]
+    if len(times) != len(planned):
+        raise InputError(
+            f"{len(times) - 2} outputs are asked for, and the plan has {len(plan.outputs)}; freeze for each."
+        )
+    pairs = zip(times, planned, strict=True)
+    known = [(float(time), plan_time) for time, plan_time in pairs if not isinstance(time, jax.core.Tracer)]
+    if not all(abs(time - plan_time) <= _CLOSE * abs(duration) for time, plan_time in known):
+        raise InputError(
+            f"t0, t1 and outputs are {times}, and the plan was found for {planned}; freeze anew for these."
+        )
+
+
+def _align(flagged: Any, array: Any) -> Any:
+    """`flagged` of shape `(batch,)` or `()`, to broadcast against `array` of shape `(times, *flagged.shape, ...)`."""
+    return flagged.reshape((1, *flagged.shape) + (1,) * (array.ndim - 1 - flagged.ndim))

@@ -1,0 +1,178 @@
+"""Frozen solves of diffrax against steps by hand, under JAX's transformations, and what is refused."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import diffrax
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrnde_core as lrnde
+from lrnde_core import Candidate, CapabilityError, InputError, Plan
+
+_CONTROLLER = diffrax.PIDController(rtol=1e-8, atol=1e-8)
+
+
+def _field(t: Any, y: Any, args: Any) -> Any:
+    angle, speed = y["angle"], y["speed"]
+    return {"angle": speed, "speed": -args * jnp.sin(angle) + 0.1 * jnp.cos(t)}
+
+
+_SOLVE = functools.partial(
+    diffrax.diffeqsolve,
+    diffrax.ODETerm(_field),
+    diffrax.Tsit5(),
+    0.0,
+    1.0,
+    0.1,
+    args=9.0,
+    stepsize_controller=_CONTROLLER,
+)
+
+
+def _inputs(seed: int, count: int = 20, scale: float = 0.5) -> dict[str, Any]:
+    angle, speed = scale * (np.random.default_rng(seed).random((2, count)) - 0.5)
+    return {"angle": jnp.asarray(angle), "speed": jnp.asarray(speed)}
+
+
+def _calls(num_calls: int = 2, **extra: Any) -> list[dict[str, Any]]:
+    return [{"y0": _inputs(seed), **extra} for seed in range(num_calls)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _double() -> Any:
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def frozen(_double: Any) -> Any:
+    candidates = [Candidate("rk4", 3, follows_solver=True)]
+    return lrnde.freeze(_SOLVE, calibration=_calls(), error=0.5, candidates=candidates, guard=True)[0]
+
+
+def _native(y0: Any) -> Any:
+    return _SOLVE(y0=y0)
+
+
+def _rk4_by_hand(y: dict[str, Any], ends: tuple[float, ...]) -> np.ndarray:
+    def field(t: float, y: np.ndarray) -> np.ndarray:
+        return np.stack([y[1], -9.0 * np.sin(y[0]) + 0.1 * math.cos(t)])
+
+    state, t = np.stack([y["angle"], y["speed"]]), 0.0
+    for end in ends:
+        h = end - t
+        k1 = field(t, state)
+        k2 = field(t + h / 3, state + h * k1 / 3)
+        k3 = field(t + 2 * h / 3, state + h * (k2 - k1 / 3))
+        k4 = field(end, state + h * (k1 - k2 + k3))
+        state, t = state + h * (k1 + 3 * k2 + 3 * k3 + k4) / 8, end
+    return state
+
+
+def test_the_bound_is_kept_on_fresh_inputs_at_less_cost() -> None:
+    candidates = [Candidate("dormand-prince", num_steps) for num_steps in (1, 2, 3, 4)]
+    frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(4), error=1e-2, candidates=candidates)
+    solution, native = frozen(y0=_inputs(9)), _native(_inputs(9))
+    ours, theirs = (np.stack([s.ys["angle"][-1], s.ys["speed"][-1]]) for s in (solution, native))
+    # Of 20 fresh samples one in 41 is expected beyond the largest error of 40.
+    assert np.sum(np.linalg.norm(ours - theirs, axis=0) > 1e-2 * np.linalg.norm(theirs, axis=0)) <= 2
+    assert report.native_evaluations is not None
+    assert report.num_evaluations < report.native_evaluations
+    assert jax.tree.map(jnp.shape, solution.ys) == jax.tree.map(jnp.shape, native.ys)
+    assert solution.ts == native.ts
+
+
+def test_steps_are_those_taken_by_hand(frozen: Any) -> None:
+    assert frozen.plan.step_ends != (1 / 3, 2 / 3, 1.0)
+    ys = frozen(y0=_inputs(7))[0].ys
+    expected = _rk4_by_hand(_inputs(7), frozen.plan.step_ends)
+    np.testing.assert_allclose(np.stack([ys["angle"][-1], ys["speed"][-1]]), expected, rtol=1e-12)
+
+
+def test_it_is_the_same_under_transformations_and_export(frozen: Any) -> None:
+    def solve(y0: Any, args: Any = 9.0) -> Any:
+        solution, flagged = frozen(y0=y0, args=args)
+        return solution.ys["angle"], flagged
+
+    y0 = _inputs(5)
+    expected = solve(y0)
+    exported = jax.export.export(jax.jit(solve))(y0)
+    vectorised = jax.vmap(solve)(jax.tree.map(lambda leaf: leaf[None], y0))
+    for other in (jax.jit(solve)(y0), exported.call(y0), jax.tree.map(lambda leaf: leaf[0], vectorised)):
+        np.testing.assert_allclose(other[0], expected[0], rtol=1e-12)
+        np.testing.assert_array_equal(other[1], expected[1])
+    gradient = jax.grad(lambda args: solve(y0, args)[0].sum())(9.0)
+    low, high = (float(solve(y0, 9.0 + step)[0].sum()) for step in (-1e-5, 1e-5))
+    assert float(gradient) == pytest.approx((high - low) / 2e-5, rel=1e-6)
+
+
+def test_far_inputs_are_flagged_and_solved_by_the_fallback(frozen: Any) -> None:
+    far = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), _inputs(0), _inputs(3, scale=40.0))
+    solve = lrnde.apply_plan(_SOLVE, Plan.from_json(frozen.plan.to_json()), fallback=_SOLVE)
+    (ours, flagged), native = jax.jit(lambda y0: solve(y0=y0))(far), _native(far)
+    error = jnp.abs(ours.ys["angle"] - native.ys["angle"])[-1]
+    # The first half is of the calibration inputs.
+    assert not flagged[:20].any()
+    assert flagged[20:].sum() > 10
+    np.testing.assert_allclose(jnp.where(flagged, error, 0.0), 0.0, atol=1e-12)
+    assert (error[~flagged] > 0).all()
+
+
+def test_single_samples_backward_with_outputs_inside_steps(frozen: Any) -> None:
+    saveat = diffrax.SaveAt(t0=True, ts=jnp.linspace(-0.1, -0.9, 5))
+    plan = dataclasses.replace(
+        frozen.plan,
+        t1=-1.0,
+        step_ends=tuple((i + 1) / 16 for i in range(16)),
+        outputs=(0.0, 0.1, 0.3, 0.5, 0.7, 0.9),
+        is_batched=False,
+        bounds=None,
+    )
+    call = {"y0": jax.tree.map(lambda leaf: leaf[0], _inputs(1)), "saveat": saveat}
+    solve = functools.partial(_SOLVE.func, *_SOLVE.args[:2], t0=0.0, t1=-1.0, dt0=-0.1, **_SOLVE.keywords)
+    ours: Any = lrnde.apply_plan(solve, plan)(**call)
+    native: Any = solve(**call)
+    np.testing.assert_allclose(ours.ts, native.ts)
+    np.testing.assert_allclose(ours.ys["speed"], native.ys["speed"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("extra", "error", "message"),
+    [
+        ({"saveat": diffrax.SaveAt(t1=True, dense=True)}, CapabilityError, "an interpolation"),
+        ({"saveat": diffrax.SaveAt(steps=True)}, CapabilityError, "it saves steps"),
+        ({"event": diffrax.Event(lambda t, y, args, **_: t > 0.5)}, CapabilityError, "an event ends it"),
+        ({"y0": jax.tree.map(lambda leaf: leaf * jnp.nan, _inputs(0))}, InputError, "`y0` is not finite"),
+    ],
+)
+def test_what_can_not_be_frozen_is_refused(extra: dict[str, Any], error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        lrnde.freeze(_SOLVE, calibration=[{**call, **extra} for call in _calls()])
+
+
+def test_a_stochastic_equation_is_refused() -> None:
+    path = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-3, (), jax.random.key(0))
+    noise = diffrax.ControlTerm(lambda t, y, args: jnp.ones(()), path)
+    terms = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: -y), noise)
+    solve = functools.partial(diffrax.diffeqsolve, terms, diffrax.Heun(), 0.0, 1.0, 0.1)
+    with pytest.raises(CapabilityError, match="differs from path to path"):
+        lrnde.freeze(solve, calibration=[(jnp.ones(()),), (jnp.ones(()),)])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"y0": {"angle": jnp.ones((5, 2)), "speed": jnp.ones(5)}}, "the plan was found for"),
+        ({"y0": _inputs(0), "saveat": diffrax.SaveAt(t0=True, t1=True)}, "2 outputs are asked for"),
+        ({"y0": _inputs(0), "saveat": diffrax.SaveAt(ts=[0.5])}, "the plan was found for"),
+    ],
+)
+def test_a_changed_call_is_refused_at_prediction(call: dict[str, Any], message: str, frozen: Any) -> None:
+    with pytest.raises(InputError, match=message):
+        frozen(**call)
