@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
-from lrnde_core._errors import InputError, UnknownNameError
+from lrnde_core._errors import CapabilityError, InputError, UnknownNameError
 from lrnde_core._fixed_methods import FIXED_METHODS
 from lrnde_core._freeze_errors import (
     Metric,
@@ -33,6 +33,8 @@ _MOST_STEPS = 64
 # A grid of the solver's whose ends are all this close to uniform is tried as uniform alone.
 _ALIKE = 0.02
 _NUM_TIMINGS = 5
+# Relative differences of this size are those of float32 sums in another order.
+_ROUNDING = 1e-5
 
 
 @final
@@ -98,6 +100,17 @@ class Calibration:
                 found += relative_errors(states, self.references[index], is_batched=self.is_batched)
         return found
 
+    def check_repeatable(self, plan: Plan) -> None:
+        """Raise `CapabilityError` where two solves of the first call by this plan differ by more than rounding."""
+        call = self.calls[0]
+        one, other = (self.freezer.states(call, self.freezer.run(call, plan).result) for _ in range(2))
+        differences = relative_errors(other, one, is_batched=self.is_batched)
+        if any(_ROUNDING < difference < math.inf for difference in differences):
+            raise CapabilityError(
+                "Two solves of one call by the same steps differ, so the field draws random numbers or keeps a state, "
+                "and no error of fixed steps can be told. Give a field whose values depend on its arguments alone."
+            )
+
     def bounds(self, plan: Plan) -> tuple[float, float]:
         """The largest signals of any sample, each on its own."""
         signals = [self.freezer.run(call, plan).signals for call in self.calls]
@@ -136,6 +149,7 @@ def search(
     asked = _default_candidates(calibration) if candidates is None else _checked(candidates, calibration)
     plans = [(calibration.plan(candidate, is_guarded=is_guarded), candidate) for candidate in asked]
     plans.sort(key=lambda pair: pair[0].num_evaluations)
+    calibration.check_repeatable(plans[0][0])
     trials: list[Trial] = []
     for _, group in itertools.groupby(plans, key=lambda pair: pair[0].num_evaluations):
         passed: list[tuple[float, Plan, list[float]]] = []

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast, final
 
@@ -10,6 +11,8 @@ from lrnde_core._errors import InputError
 from lrnde_core._tableau import ExplicitTableau
 
 _FORMAT = "lrnde-plan/1"
+# Of the interval: times in float32 are this close to what the plan has.
+_CLOSE = 1e-6
 
 
 @final
@@ -52,6 +55,11 @@ class Plan:
         return self.bounds is not None
 
     @property
+    def output_times(self) -> tuple[float, ...]:
+        """The output times in the user's time."""
+        return tuple(self.t0 + output * (self.t1 - self.t0) for output in self.outputs)
+
+    @property
     def num_steps(self) -> int:
         return len(self.step_ends)
 
@@ -70,6 +78,30 @@ class Plan:
         """Whether the field is needed at the very end, which no further step evaluates."""
         start = self.step_ends[-2] if self.num_steps > 1 else 0.0
         return bool(self.outputs_inside(start, 1.0)) or (self.is_guarded and self.tableau.is_last_stage_solution)
+
+    def check_shapes(self, shapes: Sequence[Sequence[int]]) -> None:
+        """Raise `InputError` unless arrays of these shapes, that of the samples included, are a state of this plan."""
+        if tuple(tuple(shape)[self.is_batched :] for shape in shapes) != self.shapes:
+            found = ", ".join(str(tuple(shape)) for shape in shapes)
+            needed = ", ".join(str(("batch", *shape) if self.is_batched else shape) for shape in self.shapes)
+            raise InputError(f"`y0` has shape {found}; the plan was found for {needed}. Freeze anew for this state.")
+
+    def check_times(self, t0: float | None, t1: float | None, outputs: Sequence[float | None]) -> None:
+        """Raise `InputError` unless a call has this plan's interval and output times.
+
+        `None` stands for a time that compiled code does not know; it is taken to be the plan's.
+        """
+        if len(outputs) != len(self.outputs):
+            raise InputError(
+                f"The call asks for {len(outputs)} output times, and the plan has {len(self.outputs)}; freeze for each."
+            )
+        slack = _CLOSE * abs(self.t1 - self.t0)
+        pairs = zip([t0, t1, *outputs], [self.t0, self.t1, *self.output_times], strict=True)
+        if not all(time is None or abs(time - planned) <= slack for time, planned in pairs):
+            raise InputError(
+                f"The call goes from {t0} to {t1} with outputs at {list(outputs)}; the plan was found for {self.t0} to "
+                f"{self.t1} and {list(self.output_times)}. Freeze anew for these times."
+            )
 
     def describe(self) -> str:
         """The method, the steps and their cost, for messages and tables."""

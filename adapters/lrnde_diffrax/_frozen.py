@@ -24,9 +24,6 @@ from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
 
-# Of the interval: times in float32 are this close to what the plan has.
-_CLOSE = 1e-6
-
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +92,7 @@ def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tupl
     leaves, structure = jax.tree.flatten(y0)
     found = follow_plan(_Stages(arguments, structure), plan, tuple(leaves), is_watched=is_watched)
     ys = jax.tree.unflatten(structure, [jnp.stack(states) for states in zip(*found.states, strict=True)])
-    times = jnp.asarray([plan.t0, plan.t1, *(plan.t0 + x * (plan.t1 - plan.t0) for x in plan.outputs)])
+    times = jnp.asarray([plan.t0, plan.t1, *plan.output_times])
     times = times.astype(arguments.time_dtype)
     solution = diffrax.Solution(
         t0=times[0],
@@ -141,45 +138,31 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
             "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
         )
     t0, t1 = float(times[0]), float(times[1])
-    outputs = tuple((time - t0) / (t1 - t0) for time in _output_times(arguments)) if t0 != t1 else (0.0,)
-    return Span(t0, t1, outputs, _shapes(arguments, is_batched=is_batched))
-
-
-def _output_times(arguments: Arguments) -> list[Any]:
-    """As `diffeqsolve` orders them."""
-    sub = arguments["saveat"].subs
-    inner = [] if sub.ts is None else list(sub.ts)
-    times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
-    return [time if isinstance(time, jax.core.Tracer) else float(time) for time in times]
-
-
-def _shapes(arguments: Arguments, *, is_batched: bool) -> tuple[tuple[int, ...], ...]:
+    times = [time for time in _output_times(arguments) if time is not None]
+    outputs = tuple((time - t0) / (t1 - t0) for time in times) if t0 != t1 else (0.0,)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
     if is_batched and not all(shapes):
         raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
-    return tuple(shape[is_batched:] for shape in shapes)
+    return Span(t0, t1, outputs, tuple(shape[is_batched:] for shape in shapes))
+
+
+def _output_times(arguments: Arguments) -> list[float | None]:
+    """As `diffeqsolve` orders them; `None` for those that are traced."""
+    sub = arguments["saveat"].subs
+    inner = [] if sub.ts is None else list(sub.ts)
+    times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
+    return [_known(time) for time in times]
 
 
 def _check_plan(plan: Plan, arguments: Arguments) -> None:
-    shapes = _shapes(arguments, is_batched=plan.is_batched)
-    if shapes != plan.shapes:
-        axis = ", each behind an axis of samples" if plan.is_batched else ""
-        raise InputError(
-            f"`y0` has shapes {shapes}; the plan was found for {plan.shapes}{axis}. Freeze anew for these."
-        )
-    duration = plan.t1 - plan.t0
-    planned = [plan.t0, plan.t1, *(plan.t0 + output * duration for output in plan.outputs)]
-    times = [arguments["t0"], arguments["t1"], *_output_times(arguments)]
-    if len(times) != len(planned):
-        raise InputError(
-            f"{len(times) - 2} outputs are asked for, and the plan has {len(plan.outputs)}; freeze for each."
-        )
-    pairs = zip(times, planned, strict=True)
-    known = [(float(time), plan_time) for time, plan_time in pairs if not isinstance(time, jax.core.Tracer)]
-    if not all(abs(time - plan_time) <= _CLOSE * abs(duration) for time, plan_time in known):
-        raise InputError(
-            f"t0, t1 and outputs are {times}, and the plan was found for {planned}; freeze anew for these."
-        )
+    plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
+    t0, t1 = (_known(arguments[name]) for name in ("t0", "t1"))
+    plan.check_times(t0, t1, _output_times(arguments))
+
+
+def _known(time: Any) -> float | None:
+    """`None` for a traced time."""
+    return None if isinstance(time, jax.core.Tracer) else float(time)
 
 
 def _align(flagged: Any, array: Any) -> Any:

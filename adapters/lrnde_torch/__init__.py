@@ -10,7 +10,8 @@ from lrnde_torch._derivative import (
 )
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
-from lrnde_torch._frozen_stages import FrozenStages
+from lrnde_torch._freezing import read_span, solve_natively, timed_runner
+from lrnde_torch._frozen_solve import TimesCheck, solve_by_plan, with_guard
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._own_steps import OwnStepsProblem
@@ -25,8 +26,8 @@ __all__ = [
     "AbstractTorchAdapter",
     "AbstractTorchProblem",
     "ExplicitProblem",
-    "FrozenStages",
     "OwnStepsProblem",
+    "TimesCheck",
     "WeightHolder",
     "check_probes",
     "check_uniforms",
@@ -37,7 +38,12 @@ __all__ = [
     "evaluate_own_steps",
     "evaluate_samples",
     "no_side_effects",
+    "read_span",
     "solution_derivatives",
+    "solve_by_plan",
+    "solve_natively",
+    "timed_runner",
     "transposed_product",
     "warn_if_torch_unresolved",
+    "with_guard",
 ]

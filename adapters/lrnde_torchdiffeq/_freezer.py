@@ -9,7 +9,6 @@ from lrnde_core import (
     AbstractCall,
     AbstractFreezer,
     AllSteps,
-    Capability,
     CapabilityError,
     ErrorEstimate,
     FrozenRun,
@@ -21,10 +20,10 @@ from lrnde_core import (
     RecordingPlan,
     Span,
 )
-from lrnde_torch import no_side_effects
+from lrnde_torch import no_side_effects, read_span, solve_by_plan, solve_natively, timed_runner
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
-from lrnde_torchdiffeq._frozen import FrozenOdeint, solve_by_plan
+from lrnde_torchdiffeq._frozen import FrozenOdeint
 
 
 @final
@@ -38,31 +37,12 @@ class TorchdiffeqFreezer(AbstractFreezer):
                 "A solve that an event ends has no fixed interval, so no plan can stand for it. Freeze `odeint` up to "
                 "a time of your own."
             )
-        if not asked.layout.dtype.is_floating_point:
-            raise CapabilityError(f"The state has dtype {asked.layout.dtype}; it must be real floating point.")
-        shapes = tuple(tuple(shape) for shape in asked.layout.shapes)
-        if is_batched and not all(shapes):
-            raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
-        if not all(bool(leaf.isfinite().all()) for leaf in (asked.y0 if asked.layout.is_tuple else (asked.y0,))):
-            raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-        times = _times(call).detach().double()
-        t0, t1 = times[0].item(), times[-1].item()
-        outputs = tuple(((times - t0) / (t1 - t0)).tolist()) if t0 != t1 else (0.0,)
-        return Span(t0, t1, outputs, tuple(shape[is_batched:] for shape in shapes))
+        leaves: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
+        return read_span(leaves, _times(call), is_batched=is_batched)
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        call = _torchdiffeq(call)
-        asked = call.asked
-        device = asked.layout.device
-        with torch.no_grad(), no_side_effects(asked.field, device):
-            before = _random_state(device)
-            result, counts, _ = call.run(None)
-            if not torch.equal(before, _random_state(device)):
-                raise CapabilityError(
-                    "The field draws random numbers, so that no two solves agree and no error of fixed steps can be "
-                    f"told (`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."
-                )
-        return NativeSolve(result, counts.nfe)
+        asked = _torchdiffeq(call).asked
+        return solve_natively(call, asked.field, asked.layout.device)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         call = _torchdiffeq(call)
@@ -80,7 +60,9 @@ class TorchdiffeqFreezer(AbstractFreezer):
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         asked = _torchdiffeq(call).asked
         with torch.no_grad(), no_side_effects(asked.field, asked.layout.device):
-            return FrozenRun(*solve_by_plan(plan, asked.field, asked.y0, is_watched=True))
+            result, signals = solve_by_plan(plan, asked.field, asked.y0, is_watched=True)
+        assert signals is not None  # asked for
+        return FrozenRun(result, signals)
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
         del call
@@ -88,19 +70,11 @@ class TorchdiffeqFreezer(AbstractFreezer):
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
         call = _torchdiffeq(call)
-        asked, frozen, t = call.asked, FrozenOdeint(plan), _times(call)
-
-        def run_native() -> None:
-            with torch.no_grad():
-                call.native(*call.args, **call.kwargs)
-            _wait(asked.layout.device)
-
-        def run_frozen() -> None:
-            with torch.no_grad():
-                frozen(asked.field, asked.y0, t)
-            _wait(asked.layout.device)
-
-        return run_native, run_frozen
+        asked, frozen = call.asked, FrozenOdeint(plan)
+        return (
+            timed_runner(lambda: call.native(*call.args, **call.kwargs), asked.layout.device),
+            timed_runner(lambda: frozen(asked.field, asked.y0), asked.layout.device),
+        )
 
     def frozen(
         self,
@@ -125,12 +99,3 @@ def _torchdiffeq(call: AbstractCall) -> TorchdiffeqCall:
 def _times(call: AbstractCall) -> torch.Tensor:
     call = _torchdiffeq(call)
     return call.kwargs["t"] if "t" in call.kwargs else call.args[2]
-
-
-def _random_state(device: torch.device) -> torch.Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.random.get_rng_state()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

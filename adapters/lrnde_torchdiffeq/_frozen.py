@@ -5,13 +5,10 @@ from typing import Any, final
 
 import torch
 
-from lrnde_core import InputError, InputTypeError, Leaves, Plan, follow_plan, is_flagged
-from lrnde_torch import FrozenStages
+from lrnde_core import InputTypeError, Plan
+from lrnde_torch import TimesCheck, solve_by_plan, with_guard
 
 Tensor = torch.Tensor
-
-# Of the interval: times in float32 are this close to what the plan has.
-_CLOSE = 1e-6
 
 
 @final
@@ -19,7 +16,7 @@ class FrozenOdeint(torch.nn.Module):
     """`odeint(func, y0, t)` by the fixed steps of a plan; takes what `odeint` and `odeint_adjoint` take.
 
     Without parameters and buffers. Differentiable through its steps. Tolerances, method and options of the native call
-    are accepted and not used, so that it can take the place of one.
+    are accepted and not used, so that it can take the place of one. Where `t` is left out it is the plan's.
 
     With a guard the result is `(ys, flagged)`, `flagged` boolean of shape `(batch,)`; a sample that is not finite is
     flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which then solves the
@@ -35,69 +32,43 @@ class FrozenOdeint(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._checked_times: tuple[Tensor, int] | None = None
+        self._check_times = TimesCheck(plan)
 
     def extra_repr(self) -> str:
         return self.plan.describe()
 
-    def forward(self, func: Any, y0: Any, t: Tensor, **unused: Any) -> Any:
+    def with_field(self, func: Callable[[Tensor, Any], Any]) -> "FrozenModel":
+        """A module of `y0` alone with the weights of `func`, for `torch.export`, ONNX and a state dict."""
+        return FrozenModel(self, func)
+
+    def forward(self, func: Any, y0: Any, t: Tensor | None = None, **unused: Any) -> Any:
         _check_unused(unused)
-        is_tuple = isinstance(y0, tuple)
-        leaves: Leaves = y0 if is_tuple else (y0,)
-        check_shapes(self.plan, leaves)
-        self._check_times(t)
+        self.plan.check_shapes([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))])
+        if t is not None:
+            if not isinstance(t, Tensor) or t.ndim != 1:
+                raise InputTypeError(f"`t` must be a tensor of one dimension, not {t!r}.")
+            self._check_times(t)
         ys, signals = solve_by_plan(self.plan, func, y0, is_watched=self.plan.is_guarded)
-        if signals is None:
-            return ys
-        flagged = is_flagged(self.plan, signals)
-        if self.fallback is None:
-            return ys, flagged
-        if torch.compiler.is_compiling():
-            raise InputError(
-                "`fallback` depends on the data and can not be compiled or exported; leave it out and solve the "
-                "samples that the guard flags outside."
-            )
-        if not flagged.any():
-            return ys, flagged
-        return _replaced(ys, self.fallback(func, y0, t), flagged), flagged
+        fallback = self.fallback
+        solve = None if fallback is None else lambda: fallback(func, y0, self._times(y0) if t is None else t)
+        return with_guard(self.plan, ys, signals, solve, _replaced)
 
-    def _check_times(self, t: Any) -> None:
-        if not isinstance(t, Tensor) or t.ndim != 1:
-            raise InputTypeError(f"`t` must be a tensor of one dimension, not {t!r}.")
-        if len(t) != len(self.plan.outputs):
-            raise InputError(f"`t` has {len(t)} times, and the plan has {len(self.plan.outputs)}; freeze for each.")
-        if torch.compiler.is_compiling():
-            return
-        known = self._checked_times
-        # Comparing waits for the device, so each tensor is compared once; then a CUDA graph can capture the solve.
-        if known is None or known[0] is not t or known[1] != t._version:
-            check_times(self.plan, t)
-            self._checked_times = (t, t._version)
+    def _times(self, y0: Any) -> Tensor:
+        like = y0[0] if isinstance(y0, tuple) else y0
+        return torch.tensor(self.plan.output_times, dtype=like.dtype, device=like.device)
 
 
-def solve_by_plan(plan: Plan, field: Any, y0: Any, *, is_watched: bool) -> tuple[Any, Any]:
-    """The solution at the plan's outputs as `odeint` stacks it, and the signals for a guard or `None`."""
-    is_tuple = isinstance(y0, tuple)
-    leaves: Leaves = y0 if is_tuple else (y0,)
-    solution = follow_plan(FrozenStages(field, is_tuple), plan, leaves, is_watched=is_watched)
-    stacked = tuple(torch.stack(states) for states in zip(*solution.states, strict=True))
-    return stacked if is_tuple else stacked[0], solution.signals
+@final
+class FrozenModel(torch.nn.Module):
+    """`odeint(func, y0, t)` as a function of `y0`, by the steps of `frozen`."""
 
+    def __init__(self, frozen: FrozenOdeint, func: Callable[[Tensor, Any], Any]) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.func = func
 
-def check_shapes(plan: Plan, leaves: Leaves) -> None:
-    """Raise `InputError` unless the state has the plan's shapes."""
-    if tuple(tuple(leaf.shape[plan.is_batched :]) for leaf in leaves) != plan.shapes:
-        found = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
-        needed = ", ".join(str(("batch", *shape) if plan.is_batched else shape) for shape in plan.shapes)
-        raise InputError(f"`y0` has shape {found}; the plan was found for {needed}. Freeze anew for this state.")
-
-
-def check_times(plan: Plan, t: Tensor) -> None:
-    """Raise `InputError` unless the times are the plan's."""
-    times, duration = t.detach().double().tolist(), plan.t1 - plan.t0
-    planned = [plan.t0 + output * duration for output in plan.outputs]
-    if not all(abs(a - b) <= _CLOSE * abs(duration) for a, b in zip(times, planned, strict=True)):
-        raise InputError(f"`t` is {times}, and the plan was found for {planned}; freeze anew for these times.")
+    def forward(self, y0: Any) -> Any:
+        return self.frozen(self.func, y0)
 
 
 def _check_unused(unused: dict[str, Any]) -> None:

@@ -253,7 +253,7 @@ def test_an_event_is_refused() -> None:
     ("y0", "t", "extra", "error", "message"),
     [
         (_inputs(0), 2 * _T, {}, InputError, "the plan was found for"),
-        (_inputs(0), torch.linspace(0, 1, 3), {}, InputError, "has 3 times"),
+        (_inputs(0), torch.linspace(0, 1, 3), {}, InputError, "asks for 3 output times"),
         (torch.zeros(5, 3), _T, {}, InputError, r"has shape \(5, 3\)"),
         (_inputs(0), 1.0, {}, InputTypeError, "tensor of one dimension"),
         (_inputs(0), _T, {"event_fn": abs}, InputTypeError, "takes no"),
