@@ -1,7 +1,7 @@
 """Numbers with derivatives: forward-mode autodiff in numpy, as far as the reference adapter needs it."""
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -116,10 +116,10 @@ class Dual:
         keys = key if isinstance(key, tuple) else (key,)
         return self.each(lambda value: value[key], lambda tangent: tangent[(slice(None), *keys)])
 
-    def sum(self) -> "Dual":
-        """The sum over all elements."""
-        num_axes = self.ndim
-        return self.each(_sum_all, lambda tangent: _sum_last(tangent, num_axes))
+    def sum(self, axis: Literal[-1] | None = None) -> "Dual":
+        """The sum over all elements, or over the last axis."""
+        num_axes = self.ndim if axis is None else 1
+        return self.each(lambda value: _sum_last(value, num_axes), lambda tangent: _sum_last(tangent, num_axes))
 
     def reshape(self, shape: tuple[int, ...]) -> "Dual":
         """The same elements in another shape."""
@@ -212,10 +212,6 @@ def _matmul(a: Any, b: Any) -> Any:
     left = None if a_tangent is None else aligned(a_tangent, num_axes) @ b
     right = None if b_tangent is None else a @ aligned(b_tangent, num_axes)
     return Dual(result, add_tangents(left, right), level)
-
-
-def _sum_all(x: Any) -> Any:
-    return x.sum()
 
 
 def _sum_last(x: Any, num_axes: int) -> Any:

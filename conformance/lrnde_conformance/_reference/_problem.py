@@ -85,11 +85,7 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         return (h * as_dual(self.field(t + abscissa * h, y[0])),)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-        total = y[0]
-        for weight, (increment,) in zip(weights, increments, strict=False):
-            if weight != 0:
-                total = total + weight * increment
-        return (total,)
+        return add_increments(y, weights, increments)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         return (as_dual(self.field(t, y[0])),)
@@ -146,6 +142,15 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         error = halved - take(t, h, y[0])
         magnitude = largest_magnitude(sizes)
         return StepEstimate((halved,), (error,), magnitude, None, 2.0)
+
+
+def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+    """y + sum_j weights[j] increments[j]; zero weights are skipped."""
+    (total,) = y
+    for weight, (increment,) in zip(weights, increments, strict=False):
+        if weight != 0:
+            total = total + weight * increment
+    return (total,)
 
 
 def as_dual(value: Any) -> Dual:

@@ -1,0 +1,148 @@
+"""What `lrnde_core.freeze` asks of the reference solver, and the frozen form of `integrate`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+
+from lrnde_conformance._numpy_backend import global_numpy_state
+from lrnde_conformance._reference._call import ReferenceCall
+from lrnde_conformance._reference._dual import plain
+from lrnde_conformance._reference._methods import Field
+from lrnde_conformance._reference._problem import add_increments
+from lrnde_core import (
+    AbstractCall,
+    AbstractFreezer,
+    AbstractStages,
+    CapabilityError,
+    FrozenRun,
+    GuardSignals,
+    InputError,
+    Leaves,
+    NativeSolve,
+    Plan,
+    Span,
+    follow_plan,
+    is_flagged,
+)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenIntegrate:
+    """`integrate(field, y0, ts)` by the steps of a plan; with a guard it returns `(states, flagged)`."""
+
+    plan: Plan
+    fallback: Callable[..., Any] | None
+
+    def __call__(self, field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
+        times = [float(t) for t in ts]
+        self.plan.check_shapes([y0.shape])
+        self.plan.check_times(times[0], times[-1], times)
+        states, signals = _solve_by_plan(self.plan, field, y0, is_watched=self.plan.is_guarded)
+        if signals is None:
+            return states
+        flagged = is_flagged(self.plan, signals)
+        if self.fallback is None or not flagged.any():
+            return states, flagged
+        native = self.fallback(field, y0, ts, **settings)
+        mask = flagged.reshape(flagged.shape + (1,) * (y0.ndim - flagged.ndim))
+        return [np.where(mask, plain(new), plain(old)) for new, old in zip(native, states, strict=True)], flagged
+
+
+@final
+class ReferenceFreezer(AbstractFreezer):
+    """Freezes `integrate` of ordinary equations without control and event."""
+
+    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+        call = _reference(call)
+        if call.settings.get("event") is not None:
+            raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a time of your own.")
+        if call.settings.get("path") is not None:
+            raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
+        if not np.isfinite(plain(call.y0)).all():
+            raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
+        t0, t1 = call.ts[0], call.ts[-1]
+        outputs = tuple((t - t0) / (t1 - t0) for t in call.ts) if t0 != t1 else (0.0,)
+        return Span(t0, t1, outputs, (tuple(call.y0.shape)[is_batched:],))
+
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        before = global_numpy_state()
+        run = call.run(None)
+        if before != global_numpy_state():
+            raise CapabilityError("The field draws random numbers, so that no error of fixed steps can be told.")
+        return NativeSolve(run.result, run.counts.nfe)
+
+    def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
+        call = _reference(call)
+        ends: list[float] = []
+
+        def observe(t: float, h: float, y: Any, ratio: float, is_accepted: bool) -> None:
+            del y, ratio
+            if is_accepted:
+                ends.append((t + h - call.ts[0]) / (call.ts[-1] - call.ts[0]))
+
+        call.native(call.field, call.y0, call.ts, **{**call.settings, "observe": observe})
+        return (*ends[:-1], 1.0)
+
+    def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
+        call = _reference(call)
+        states, signals = _solve_by_plan(plan, call.field, call.y0, is_watched=True)
+        assert signals is not None  # asked for
+        return FrozenRun(states, signals)
+
+    def states(self, call: AbstractCall, result: Any) -> Leaves:
+        del call
+        return (np.stack([plain(state) for state in result[1:]]),)
+
+    def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
+        call = _reference(call)
+
+        def run_native() -> None:
+            call.native(call.field, call.y0, call.ts, **call.settings)
+
+        def run_frozen() -> None:
+            FrozenIntegrate(plan, None)(call.field, call.y0, call.ts)
+
+        return run_native, run_frozen
+
+    def frozen(
+        self,
+        native: Callable[..., Any],
+        bound_args: tuple[Any, ...],
+        bound_kwargs: Mapping[str, Any],
+        plan: Plan,
+        fallback: Callable[..., Any] | None,
+    ) -> FrozenIntegrate:
+        del native, bound_kwargs
+        if bound_args:
+            raise InputError("`solve` binds a positional argument; give `field`, `y0` and `ts` with each call.")
+        return FrozenIntegrate(plan, fallback)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Stages(AbstractStages):
+    """Stages on plain arrays and `Dual`s as they come."""
+
+    field: Field
+
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        return (h * self.field(t + abscissa * h, y[0]),)
+
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        return add_increments(y, weights, increments)
+
+
+def _solve_by_plan(plan: Plan, field: Field, y0: Any, *, is_watched: bool) -> tuple[list[Any], GuardSignals | None]:
+    solution = follow_plan(_Stages(field), plan, (y0,), is_watched=is_watched)
+    states = [y for (y,) in solution.states]
+    if solution.signals is None:
+        return states, None
+    return states, GuardSignals(*(np.asarray(plain(signal)) for signal in solution.signals))
+
+
+def _reference(call: AbstractCall) -> ReferenceCall:
+    assert isinstance(call, ReferenceCall)
+    return call
