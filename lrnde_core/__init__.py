@@ -46,7 +46,8 @@ from lrnde_core._explicit import (
 from lrnde_core._fixed_methods import EULER, FIXED_METHODS, FixedMethod
 from lrnde_core._freeze import apply_plan, freeze
 from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
-from lrnde_core._freezing import AbstractFreezer, FrozenRun, NativeSolve, Span
+from lrnde_core._freeze_sde import apply_sde_plan, freeze_sde
+from lrnde_core._freezing import AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve, Span
 from lrnde_core._frozen_steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
 from lrnde_core._heuristics import (
     AbstractHeuristic,
@@ -82,6 +83,7 @@ from lrnde_core._samplers import (
     UniformStep,
     UniformTime,
 )
+from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
 from lrnde_core._tableau import ExplicitTableau
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, NFETarget, WeightState
 
@@ -100,6 +102,7 @@ __all__ = [
     "AbstractHeuristic",
     "AbstractLocalProblem",
     "AbstractPointHeuristic",
+    "AbstractSDEFreezer",
     "AbstractSampler",
     "AbstractStages",
     "AbstractWeight",
@@ -151,6 +154,9 @@ __all__ = [
     "Report",
     "ResolutionWarning",
     "Run",
+    "SDEFreezeReport",
+    "SDEPlan",
+    "SDETrial",
     "Sample",
     "Span",
     "StepEstimate",
@@ -161,9 +167,11 @@ __all__ = [
     "UniformTime",
     "UnknownNameError",
     "UnknownPresetError",
+    "WeakError",
     "WeightState",
     "WeightedSum",
     "apply_plan",
+    "apply_sde_plan",
     "collect",
     "doubled_step",
     "explicit_advance",
@@ -171,6 +179,7 @@ __all__ = [
     "explicit_step",
     "follow_plan",
     "freeze",
+    "freeze_sde",
     "get_adapter",
     "hookimpl",
     "is_flagged",

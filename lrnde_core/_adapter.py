@@ -23,7 +23,7 @@ from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
 from lrnde_core._tableau import ExplicitTableau
 
 if TYPE_CHECKING:
-    from lrnde_core._freezing import AbstractFreezer
+    from lrnde_core._freezing import AbstractFreezer, AbstractSDEFreezer
 
 ADAPTER_API = (1, 0)
 """Version (major, minor) of this contract. An adapter states the one it was written for in its `AdapterSpec`."""
@@ -217,9 +217,16 @@ class AbstractAdapter(abc.ABC):
 
     def freezer(self) -> "AbstractFreezer":
         """How calls of this library are solved by a plan; of adapters that support `Capability.FREEZE`."""
-        raise PluginError(
-            f"`{type(self).__name__}` has no `freezer` and does not declare `Capability.FREEZE` unsupported. This is a "
-            "fault of the adapter: it needs one or the other."
+        raise self._no_freezer("freezer", Capability.FREEZE)
+
+    def sde_freezer(self) -> "AbstractSDEFreezer":
+        """How stochastic calls are solved in fixed steps; of adapters that support `Capability.FREEZE_SDE`."""
+        raise self._no_freezer("sde_freezer", Capability.FREEZE_SDE)
+
+    def _no_freezer(self, missing: str, capability: Capability) -> PluginError:
+        return PluginError(
+            f"`{type(self).__name__}` has no `{missing}` and does not declare `Capability.{capability.name}` "
+            "unsupported. This is a fault of the adapter: it needs one or the other."
         )
 
     def __eq__(self, other: object) -> bool:

@@ -46,7 +46,8 @@ class Capability(enum.Enum):
     REVERSE_TIME = "solves backward in time"
     TREE_STATE = "states of several arrays"
     COLLECT = "collecting reports of solves deep inside a model"
-    FREEZE = "frozen solves"
+    FREEZE = "frozen solves of ordinary equations"
+    FREEZE_SDE = "frozen solves of stochastic equations"
 
 
 SDE_CAPABILITIES = frozenset(
@@ -59,6 +60,7 @@ SDE_CAPABILITIES = frozenset(
         Capability.DIAGONAL_NOISE,
         Capability.GENERAL_NOISE,
         Capability.FRESH_INCREMENT,
+        Capability.FREEZE_SDE,
     }
 )
 """What concerns stochastic equations alone; an adapter of an ODE solver declares all of it unsupported."""

@@ -1,22 +1,19 @@
 """Freezing a solve onto a fixed plan: the public entry points."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
+from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, read_solve
 from lrnde_core._freeze_errors import Metric, Over, check_count, check_over
 from lrnde_core._freeze_report import Candidate, FreezeReport
 from lrnde_core._freeze_search import Calibration, search
 from lrnde_core._freezing import AbstractFreezer, Span
 from lrnde_core._plan import Plan
-from lrnde_core._registry import REGISTRY
-from lrnde_core._regularize import RegularizedSolve, find_adapter, unwrap_partial
 from lrnde_core._support import refuse
-
-CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 
 
 def freeze(
@@ -64,24 +61,21 @@ def freeze(
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
     Raises `InputError` where no candidate stays within `error` (it names the best), for too small a calibration set and
-    for calls that do not fit together; `CapabilityError` for what can not be frozen, such as stochastic equations.
+    for calls that do not fit together; `CapabilityError` for what can not be frozen (`freeze_sde` is for stochastic
+    equations).
     """
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
         raise InputError(f"`error={error!r}` must be a positive number, such as 1e-3.")
     check_over(over)
-    native, bound_args, bound_kwargs, solve_name, adapter_name = _read_solve(solve, adapter)
-    library = REGISTRY.get_adapter(adapter_name)
-    freezer = _freezer(adapter_name)
-    calls = [
-        _bind_call(library, solve_name, native, bound_args, bound_kwargs, item, index)
-        for index, item in enumerate(_checked(calibration))
-    ]
+    native = read_solve(solve, adapter)
+    freezer = _freezer(native)
+    calls = bind_calls(native, calibration)
     span = _common_span(freezer, calls, is_batched=batched)
     measured = Calibration.solve(freezer, calls, span, metric, is_batched=batched)
     check_count(over, measured.num_held_back)
     is_guarded = guard or fallback is not None
     report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
-    return freezer.frozen(native, bound_args, bound_kwargs, report.plan, fallback), report
+    return freezer.frozen(native.function, native.bound_args, native.bound_kwargs, report.plan, fallback), report
 
 
 def apply_plan(
@@ -90,71 +84,28 @@ def apply_plan(
     """The frozen solve of a plan that was found before, such as one read by `Plan.from_json`.
 
     - `solve`, `fallback`, `adapter`: as in `freeze`; a fallback needs a plan with a guard.
+
+    For the plan of a stochastic equation: `apply_sde_plan`.
     """
     if not isinstance(plan, Plan):
         raise InputTypeError(f"`plan` must be a `Plan`, not {plan!r}; `Plan.from_json` reads one.")
     if fallback is not None and not plan.is_guarded:
         raise InputError("`fallback` solves what a guard flags, and the plan has none; freeze with `guard=True`.")
-    native, bound_args, bound_kwargs, _, adapter_name = _read_solve(solve, adapter)
-    return _freezer(adapter_name).frozen(native, bound_args, bound_kwargs, plan, fallback)
+    native = read_solve(solve, adapter)
+    return _freezer(native).frozen(native.function, native.bound_args, native.bound_kwargs, plan, fallback)
 
 
-def _read_solve(solve: Any, adapter: str | None) -> tuple[Any, tuple[Any, ...], dict[str, Any], str, str]:
-    if isinstance(solve, RegularizedSolve):
-        raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
-    if not callable(solve):
-        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
-    native, bound_args, bound_kwargs = unwrap_partial(solve)
-    adapter_name, solve_name = find_adapter(native, adapter)
-    return native, bound_args, bound_kwargs, solve_name, adapter_name
-
-
-def _freezer(adapter_name: str) -> AbstractFreezer:
-    library = REGISTRY.get_adapter(adapter_name)
-    refuse(adapter_name, [Capability.FREEZE], dict(library.capabilities.unsupported))
-    return library.freezer()
-
-
-def _checked(calibration: Any) -> list[CalibrationCall]:
-    if not isinstance(calibration, list | tuple):
-        raise InputTypeError(
-            f"`calibration` must be a list of calls, not {type(calibration).__name__}: for each the arguments of "
-            "`solve`, such as `(func, y0, t)`."
-        )
-    calls: list[CalibrationCall] = list(calibration)  # pyright: ignore[reportUnknownArgumentType]
-    if len(calls) < 2:
-        raise InputError(
-            f"`calibration` has {len(calls)} calls; at least 2 are needed, since every second one is held back. "
-            "Split a batch in two."
-        )
-    return calls
-
-
-def _bind_call(
-    library: Any,
-    solve_name: str,
-    native: Any,
-    bound_args: tuple[Any, ...],
-    bound_kwargs: Mapping[str, Any],
-    item: Any,
-    index: int,
-) -> AbstractCall:
-    if isinstance(item, tuple):
-        return library.bind(solve_name, native, (*bound_args, *item), bound_kwargs)
-    if isinstance(item, Mapping):
-        return library.bind(solve_name, native, bound_args, {**bound_kwargs, **item})
-    raise InputTypeError(
-        f"`calibration[{index}]` is a `{type(item).__name__}`; give a tuple of positional or a mapping of keyword "
-        "arguments of `solve`, such as `(func, y0, t)`."
-    )
+def _freezer(solve: NativeCall) -> AbstractFreezer:
+    refuse(solve.adapter_name, [Capability.FREEZE], dict(solve.library.capabilities.unsupported))
+    return solve.library.freezer()
 
 
 def _common_span(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batched: bool) -> Span:
     for call in calls:
         if call.facts.is_stochastic:
             raise CapabilityError(
-                "A stochastic equation can not be frozen: its solution differs from path to path, so no error of one "
-                "sample says what fixed steps cost. Compare statistics of many paths at fixed steps of the library."
+                "The solution of a stochastic equation differs from path to path, so the error of one sample says "
+                "nothing of fixed steps. `lrnde.freeze_sde` freezes it on statistics of many paths."
             )
     spans = [freezer.read(call, is_batched=is_batched) for call in calls]
     for index, span in enumerate(spans):

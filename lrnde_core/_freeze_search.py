@@ -5,8 +5,7 @@ import functools
 import itertools
 import math
 import statistics
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
@@ -26,13 +25,13 @@ from lrnde_core._freezing import AbstractFreezer, NativeSolve, Span
 from lrnde_core._grids import solver_grid, uniform_grid
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
+from lrnde_core._timing import median_seconds
 
 # Where the library hides its evaluations.
 _MOST_EVALUATIONS = 200
 _MOST_STEPS = 64
 # A grid of the solver's whose ends are all this close to uniform is tried as uniform alone.
 _ALIKE = 0.02
-_NUM_TIMINGS = 5
 # Relative differences of this size are those of float32 sums in another order.
 _ROUNDING = 1e-5
 
@@ -180,8 +179,8 @@ def _report(calibration: Calibration, plan: Plan, errors: list[float], over: Ove
         error=reduced_error(errors, over),
         errors=tuple(sorted(errors)),
         share_beyond=share_beyond(over, len(errors)),
-        seconds=_median_seconds(frozen),
-        native_seconds=_median_seconds(native),
+        seconds=median_seconds(frozen),
+        native_seconds=median_seconds(native),
     )
 
 
@@ -230,13 +229,3 @@ def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[
 
 def _largest(signals: Iterable[Any]) -> float:
     return max(itertools.chain.from_iterable(signal.reshape(-1).tolist() for signal in signals))
-
-
-def _median_seconds(run: Callable[[], None]) -> float:
-    run()
-    seconds: list[float] = []
-    for _ in range(_NUM_TIMINGS):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)

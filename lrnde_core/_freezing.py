@@ -1,4 +1,4 @@
-"""What an adapter answers so that `freeze` can put its solver's calls onto a plan: the optional `Capability.FREEZE`."""
+"""What an adapter answers so that `freeze` and `freeze_sde` can put its solver's calls onto a plan. Optional."""
 
 import abc
 import dataclasses
@@ -9,6 +9,7 @@ from lrnde_core._adapter import AbstractCall
 from lrnde_core._frozen_steps import GuardSignals
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
+from lrnde_core._sde_plan import SDEPlan
 
 
 @final
@@ -77,3 +78,29 @@ class AbstractFreezer(abc.ABC):
         With a guard it returns the native result and which samples are flagged; with a `fallback` it solves those by
         this native call.
         """
+
+
+class AbstractSDEFreezer(abc.ABC):
+    """How stochastic calls of one library are solved in fixed steps of their own method. Stateless, as the adapter."""
+
+    @abc.abstractmethod
+    def read(self, call: AbstractCall) -> tuple[float, float]:
+        """Where a call starts and ends. Raises `CapabilityError` for what no plan can stand for."""
+
+    @abc.abstractmethod
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        """The native solve, without gradient."""
+
+    @abc.abstractmethod
+    def with_plan(self, call: AbstractCall, plan: SDEPlan) -> AbstractCall:
+        """The same call in the steps of the plan."""
+
+    @abc.abstractmethod
+    def runner(self, call: AbstractCall) -> Callable[[], None]:
+        """The solve of a call as it would run at prediction, for timing; without gradient, finished at return."""
+
+    @abc.abstractmethod
+    def frozen(
+        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
+    ) -> Callable[..., Any]:
+        """The native call in the steps of the plan, in its own form. Refuses another interval where it can be told."""

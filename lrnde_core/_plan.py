@@ -12,7 +12,7 @@ from lrnde_core._tableau import ExplicitTableau
 
 _FORMAT = "lrnde-plan/1"
 # Of the interval: times in float32 are this close to what the plan has.
-_CLOSE = 1e-6
+CLOSE_TIMES = 1e-6
 
 
 @final
@@ -95,7 +95,7 @@ class Plan:
             raise InputError(
                 f"The call asks for {len(outputs)} output times, and the plan has {len(self.outputs)}; freeze for each."
             )
-        slack = _CLOSE * abs(self.t1 - self.t0)
+        slack = CLOSE_TIMES * abs(self.t1 - self.t0)
         pairs = zip([t0, t1, *outputs], [self.t0, self.t1, *self.output_times], strict=True)
         if not all(time is None or abs(time - planned) <= slack for time, planned in pairs):
             raise InputError(

@@ -21,6 +21,7 @@ from lrnde_core import (
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
 from lrnde_diffrax._freezer import DiffraxFreezer
+from lrnde_diffrax._sde_freezer import DiffraxSDEFreezer
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
 
 # Frames from the warning to the user's call: `_warn_if_unresolved`, `evaluate`, `_penalized`, `__call__`, the user.
@@ -65,6 +66,9 @@ class DiffraxAdapter(AbstractAdapter):
 
     def freezer(self) -> DiffraxFreezer:
         return DiffraxFreezer()
+
+    def sde_freezer(self) -> DiffraxSDEFreezer:
+        return DiffraxSDEFreezer()
 
 
 def _warn_if_unresolved(recording: Recording) -> None:

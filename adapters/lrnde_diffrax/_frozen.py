@@ -151,17 +151,17 @@ def _output_times(arguments: Arguments) -> list[float | None]:
     sub = arguments["saveat"].subs
     inner = [] if sub.ts is None else list(sub.ts)
     times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
-    return [_known(time) for time in times]
+    return [known_time(time) for time in times]
 
 
 def _check_plan(plan: Plan, arguments: Arguments) -> None:
     plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
-    t0, t1 = (_known(arguments[name]) for name in ("t0", "t1"))
+    t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
     plan.check_times(t0, t1, _output_times(arguments))
 
 
-def _known(time: Any) -> float | None:
-    """`None` for a traced time."""
+def known_time(time: Any) -> float | None:
+    """The value of a time; `None` where it is traced."""
     return None if isinstance(time, jax.core.Tracer) else float(time)
 
 

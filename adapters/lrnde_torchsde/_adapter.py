@@ -8,8 +8,8 @@ import torch
 from lrnde_core import AbstractCall, Capabilities, Capability
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchsde._arguments import read_arguments
-from lrnde_torchsde._call import TorchsdeCall
-from lrnde_torchsde._methods import method_facts
+from lrnde_torchsde._call import TorchsdeCall, read_call
+from lrnde_torchsde._freezer import TorchsdeFreezer
 
 _ODE = "torchsde solves stochastic differential equations. Use torchdiffeq or diffrax."
 
@@ -43,22 +43,15 @@ class TorchsdeAdapter(AbstractTorchAdapter):
             Capability.REVERSE_TIME: "torchsde solves forward in time. Negate the time in the equation.",
             Capability.TREE_STATE: "a state of torchsde is one tensor of shape (batch, channels).",
             Capability.FREEZE: "the solution differs from path to path, so the error of one sample says nothing of "
-            "fixed steps. Compare statistics of many paths at `adaptive=False`.",
+            "fixed steps. Use `freeze_sde`.",
         }
     )
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
-        arguments = read_arguments(solve, native, args, kwargs)
-        facts = method_facts(
-            arguments.method,
-            arguments.noise,
-            functions=arguments.functions,
-            is_gradient_free=arguments.is_gradient_free,
-            is_adaptive=arguments.is_adaptive,
-            is_adjoint=arguments.is_adjoint,
-            is_drift_joint=arguments.is_drift_joint,
-        )
-        return TorchsdeCall(arguments, facts)
+        return read_call(read_arguments(solve, native, args, kwargs))
+
+    def sde_freezer(self) -> TorchsdeFreezer:
+        return TorchsdeFreezer()
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchsdeCall)

@@ -42,6 +42,10 @@ class Arguments:
     def __getitem__(self, name: str) -> Any:
         return self.given[name]
 
+    def but(self, **replaced: Any) -> "Arguments":
+        """The same call with some arguments replaced."""
+        return dataclasses.replace(self, given={**self.given, **replaced})
+
     @property
     def is_adjoint(self) -> bool:
         # By our own table: a user may put the wrapped call in the place of torchsde's function.

@@ -27,7 +27,7 @@ from lrnde_torch import check_probes
 from lrnde_torchsde._arguments import Arguments
 from lrnde_torchsde._brownian import Halved, coverage, resolution
 from lrnde_torchsde._equation import CountedEquation
-from lrnde_torchsde._methods import differentiates_diffusion
+from lrnde_torchsde._methods import differentiates_diffusion, method_facts
 from lrnde_torchsde._problem import SDECarry, SDEProblem
 from lrnde_torchsde._recorder import KeptStep, Recorder, own_error_ratio
 from lrnde_torchsde._solving import watched
@@ -164,6 +164,20 @@ class TorchsdeCall(AbstractCall):
                 else None
             ),
         )
+
+
+def read_call(arguments: Arguments) -> TorchsdeCall:
+    """The call with the facts of its method."""
+    facts = method_facts(
+        arguments.method,
+        arguments.noise,
+        functions=arguments.functions,
+        is_gradient_free=arguments.is_gradient_free,
+        is_adaptive=arguments.is_adaptive,
+        is_adjoint=arguments.is_adjoint,
+        is_drift_joint=arguments.is_drift_joint,
+    )
+    return TorchsdeCall(arguments, facts)
 
 
 def _on_cpu(time: torch.Tensor, value: float) -> torch.Tensor:

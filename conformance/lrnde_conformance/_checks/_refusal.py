@@ -33,14 +33,14 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
     Capability.FRESH_INCREMENT: {"sampler": lrnde.UniformTime(increment="fresh")},
 }
-# Changes of an experiment that ask for one; `collect` and `freeze` ask for others.
+# Changes of an experiment that ask for one; `collect` and those that freeze ask for others.
 _CALLS: dict[Capability, dict[str, Any]] = {
     Capability.TREE_STATE: {"is_split": True},
     Capability.REVERSE_TIME: {"ts": (1.0, 0.5, 0.0)},
     Capability.FLOAT32: {"dtype": "float32"},
     Capability.FLOAT64: {"dtype": "float64"},
 }
-ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT, Capability.FREEZE)
+ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT, Capability.FREEZE, Capability.FREEZE_SDE)
 """What something in a call can ask for, so that there is something to refuse."""
 
 
@@ -70,8 +70,10 @@ def refusal_capability(subject: Subject, case: str) -> None:
         )
     elif capability is Capability.COLLECT:
         _assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)
-    elif capability is Capability.FREEZE:
-        _assert_refused(subject, experiment, lambda f: _frozen(subject, experiment, f), reason, capability.value)
+    elif capability in (Capability.FREEZE, Capability.FREEZE_SDE):
+        _assert_refused(
+            subject, experiment, lambda f: _frozen(subject, experiment, f, capability), reason, capability.value
+        )
     else:
         asking = experiment.but(**_CALLS[capability])
         _assert_refused(
@@ -195,9 +197,11 @@ def _collected(subject: Subject, experiment: Experiment, formula: Formula) -> An
         return subject.solve(experiment, formula=formula)
 
 
-def _frozen(subject: Subject, experiment: Experiment, formula: Formula) -> Any:
+def _frozen(subject: Subject, experiment: Experiment, formula: Formula, capability: Capability) -> Any:
     # What is refused needs no calibration.
     native = subject.driver.native(subject.task(experiment, formula=formula))
+    if capability is Capability.FREEZE_SDE:
+        return lrnde.freeze_sde(native, calibration=[], statistic=lambda result: result, adapter=subject.name)
     return lrnde.freeze(native, calibration=[], adapter=subject.name)
 
 

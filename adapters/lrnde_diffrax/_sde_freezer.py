@@ -1,0 +1,85 @@
+"""What `lrnde_core.freeze_sde` asks of diffrax."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import diffrax
+import jax
+import numpy as np
+
+from lrnde_core import AbstractCall, AbstractSDEFreezer, CapabilityError, InputError, NativeSolve, SDEPlan
+from lrnde_diffrax._arguments import Arguments, read_arguments
+from lrnde_diffrax._call import DiffraxCall, read_call
+from lrnde_diffrax._frozen import known_time
+from lrnde_diffrax._solvers import is_doubling
+
+
+@final
+class DiffraxSDEFreezer(AbstractSDEFreezer):
+    """Freezes `diffeqsolve` of stochastic equations."""
+
+    def read(self, call: AbstractCall) -> tuple[float, float]:
+        arguments = _arguments(call)
+        if arguments.has_event:
+            raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
+        t0, t1 = known_time(arguments["t0"]), known_time(arguments["t1"])
+        if t0 is None or t1 is None:
+            raise InputError(
+                "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
+            )
+        return t0, t1
+
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        result, counts, _ = call.run(None)
+        return NativeSolve(result, None if counts.nfe is None else int(counts.nfe))
+
+    def with_plan(self, call: AbstractCall, plan: SDEPlan) -> DiffraxCall:
+        return read_call(_fixed(_arguments(call), plan))
+
+    def runner(self, call: AbstractCall) -> Callable[[], None]:
+        arguments = _arguments(call)
+        # As an argument, or the compiler would solve the equation itself.
+        solve = jax.jit(lambda y0: arguments.call(y0=y0).ys)
+        return lambda: jax.block_until_ready(solve(arguments["y0"]))
+
+    def frozen(
+        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
+    ) -> "FrozenSDE":
+        return FrozenSDE(native, bound_args, bound_kwargs, plan)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenSDE:
+    """`diffeqsolve` in the fixed steps of a plan; takes what it takes, and returns its `Solution`. Runs under `jit`.
+
+    First step and controller are the plan's; of a `HalfSolver` the solver inside takes the steps. Raises `InputError`
+    for another interval than the plan's; traced times are not compared.
+    """
+
+    native: Callable[..., Any]
+    bound_args: tuple[Any, ...]
+    bound_kwargs: Mapping[str, Any]
+    plan: SDEPlan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self.plan
+        arguments = read_arguments(self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        plan.check_interval(known_time(arguments["t0"]), known_time(arguments["t1"]))
+        return _fixed(arguments, plan).call()
+
+
+def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
+    solver = arguments["solver"]
+    ts = np.linspace(plan.t0, plan.t1, plan.num_steps + 1)
+    return arguments.but(
+        solver=solver.solver if is_doubling(solver) else solver,
+        dt0=None,
+        stepsize_controller=diffrax.StepTo(ts=ts),
+    )
+
+
+def _arguments(call: AbstractCall) -> Arguments:
+    assert isinstance(call, DiffraxCall)
+    return call.arguments

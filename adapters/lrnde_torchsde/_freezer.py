@@ -1,0 +1,73 @@
+"""What `lrnde_core.freeze_sde` asks of torchsde."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+
+from lrnde_core import AbstractCall, AbstractSDEFreezer, NativeSolve, SDEPlan
+from lrnde_torch import no_side_effects, timed_runner
+from lrnde_torchsde._arguments import Arguments, read_arguments
+from lrnde_torchsde._call import TorchsdeCall, read_call
+
+# Of a step: torchsde adds up its steps in the dtype of the times, and goes as far as it must at the end. Steps longer
+# by this much do not leave a sliver for one more.
+_STRETCH = 1e-3
+
+
+@final
+class TorchsdeFreezer(AbstractSDEFreezer):
+    """Freezes `sdeint` and `sdeint_adjoint`."""
+
+    def read(self, call: AbstractCall) -> tuple[float, float]:
+        arguments = _arguments(call)
+        return arguments.start, arguments.end
+
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        arguments = _arguments(call)
+        with torch.no_grad(), no_side_effects(arguments["sde"], arguments["y0"].device):
+            result, counts, _ = call.run(None)
+        return NativeSolve(result, counts.nfe)
+
+    def with_plan(self, call: AbstractCall, plan: SDEPlan) -> TorchsdeCall:
+        return read_call(_fixed(_arguments(call), plan))
+
+    def runner(self, call: AbstractCall) -> Callable[[], None]:
+        arguments = _arguments(call)
+        return timed_runner(lambda: arguments.native(**arguments.given), arguments["y0"].device)
+
+    def frozen(
+        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
+    ) -> "FrozenSdeint":
+        return FrozenSdeint(native, bound_args, bound_kwargs, plan)
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenSdeint:
+    """`sdeint` or `sdeint_adjoint` in the fixed steps of a plan; takes what it takes, and returns its result.
+
+    `adaptive` and `dt` are the plan's. Raises `InputError` for another interval than the plan's.
+    """
+
+    native: Callable[..., Any]
+    bound_args: tuple[Any, ...]
+    bound_kwargs: Mapping[str, Any]
+    plan: SDEPlan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self.plan
+        solve = f"torchsde:{self.native.__name__}"
+        arguments = read_arguments(solve, self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        plan.check_interval(arguments.start, arguments.end)
+        return arguments.native(**_fixed(arguments, plan).given)
+
+
+def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
+    return arguments.but(adaptive=False, dt=(1 + _STRETCH) * (plan.t1 - plan.t0) / plan.num_steps)
+
+
+def _arguments(call: AbstractCall) -> Arguments:
+    assert isinstance(call, TorchsdeCall)
+    return call.arguments

@@ -1,0 +1,69 @@
+"""Reading what is to be frozen: the native solve, and the calls that it is calibrated on."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lrnde_core._adapter import AbstractAdapter, AbstractCall
+from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._registry import REGISTRY
+from lrnde_core._regularize import RegularizedSolve, find_adapter, unwrap_partial
+
+CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
+
+
+class NativeCall(NamedTuple):
+    """The user's solve: the library's own function, what is bound to it, and the adapter that knows it."""
+
+    function: Callable[..., Any]
+    bound_args: tuple[Any, ...]
+    bound_kwargs: dict[str, Any]
+    solve_name: str
+    adapter_name: str
+
+    @property
+    def library(self) -> AbstractAdapter:
+        """The adapter."""
+        return REGISTRY.get_adapter(self.adapter_name)
+
+
+def read_solve(solve: Any, adapter: str | None) -> NativeCall:
+    """Find the library of a solve. Raises `InputTypeError` for what is none, and for one that is regularized."""
+    if isinstance(solve, RegularizedSolve):
+        raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
+    if not callable(solve):
+        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
+    native, bound_args, bound_kwargs = unwrap_partial(solve)
+    adapter_name, solve_name = find_adapter(native, adapter)
+    return NativeCall(native, bound_args, bound_kwargs, solve_name, adapter_name)
+
+
+def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
+    """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
+    return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
+
+
+def _checked(calibration: Any) -> list[CalibrationCall]:
+    if not isinstance(calibration, list | tuple):
+        raise InputTypeError(
+            f"`calibration` must be a list of calls, not {type(calibration).__name__}: for each the arguments of "
+            "`solve`, such as `(func, y0, t)`."
+        )
+    calls: list[CalibrationCall] = list(calibration)  # pyright: ignore[reportUnknownArgumentType]
+    if len(calls) < 2:
+        raise InputError(
+            f"`calibration` has {len(calls)} calls; at least 2 are needed, since every second one is held back. "
+            "Split a batch in two."
+        )
+    return calls
+
+
+def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
+    bind, args, kwargs = solve.library.bind, solve.bound_args, solve.bound_kwargs
+    if isinstance(item, tuple):
+        return bind(solve.solve_name, solve.function, (*args, *item), kwargs)
+    if isinstance(item, Mapping):
+        return bind(solve.solve_name, solve.function, args, {**kwargs, **item})
+    raise InputTypeError(
+        f"`calibration[{index}]` is a `{type(item).__name__}`; give a tuple of positional or a mapping of keyword "
+        "arguments of `solve`, such as `(func, y0, t)`."
+    )

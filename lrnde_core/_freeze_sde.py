@@ -1,0 +1,204 @@
+"""Freezing a stochastic solve onto fixed steps, by the weak error of the user's statistics."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from lrnde_core._adapter import AbstractCall
+from lrnde_core._capabilities import Capability
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError
+from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, read_solve
+from lrnde_core._freezing import AbstractSDEFreezer, NativeSolve
+from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
+from lrnde_core._support import refuse
+from lrnde_core._timing import median_seconds
+from lrnde_core._weak_error import MIN_HELD_BACK, Rows, Statistic, native_scales, statistic_rows, weak_error
+
+_MOST_STEPS = 1024
+
+
+def freeze_sde(
+    solve: Callable[..., Any],
+    *,
+    calibration: Sequence[CalibrationCall],
+    statistic: Statistic,
+    error: float = 1e-2,
+    candidates: Sequence[int] | None = None,
+    adapter: str | None = None,
+) -> tuple[Callable[..., Any], SDEFreezeReport]:
+    """Replace a solve of a stochastic equation, for prediction, by the fewest equal steps that keep its statistics.
+
+        solve = functools.partial(sdeint, method="srk", adaptive=True, rtol=1e-3, atol=1e-3)
+        frozen, report = lrnde.freeze_sde(
+            solve, calibration=[(sde, y0, ts, bm) for bm in paths], statistic=lambda ys: ys[-1]
+        )
+        ys = frozen(sde, y0, ts)
+
+    The steps are those of the call's own method (under diffrax's `HalfSolver` of the solver inside). Every second call
+    of `calibration`, from the second on, is held back. Numbers of steps are tried from small to large; the others rule
+    out, and the first whose error is at most `error` on the held-back calls, with 95% confidence, is taken.
+
+    - `solve`: the native call with its tolerances, adaptive or of small steps: what errors are measured against.
+    - `calibration`: calls to solve, as in `freeze`, of one interval. Give each a Brownian motion of its own (`bm` in
+      torchsde, the path inside of `terms` in diffrax), so that both solves follow the same paths: with new noise in
+      each solve it takes (2 / error)^2 paths or more to tell an error.
+    - `statistic`: of a native result what is to be kept, for each path: an array of shape `(paths,)` or
+      `(paths, statistics)`. Such as `lambda ys: ys[-1]` for the mean of the final states, or those and their squares.
+    - `error`: the largest difference of the means, frozen against native, in standard deviations of the statistic over
+      the native paths. That of n paths' own mean is 1 / sqrt(n).
+    - `candidates`: numbers of steps to try. By default 1, 2, 3, 4, 6, 8, 12, ... up to as many evaluations as the
+      native solve takes.
+    - `adapter`: as in `regularize`.
+
+    Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
+
+    Raises `InputError` where no number of steps stays within `error` (it names the best) and for fewer than 30
+    held-back paths; `CapabilityError` for an ordinary equation, which `freeze` is for.
+    """
+    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
+        raise InputError(f"`error={error!r}` must be a positive number, such as 1e-2.")
+    native = read_solve(solve, adapter)
+    freezer = _freezer(native)
+    calls = bind_calls(native, calibration)
+    measured = _Calibration.solve(freezer, calls, _common_interval(freezer, calls), statistic)
+    report = _search(measured, float(error), candidates)
+    return freezer.frozen(native.function, native.bound_args, native.bound_kwargs, report.plan), report
+
+
+def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
+    """The frozen solve of a plan that was found before, such as one read by `SDEPlan.from_json`.
+
+    - `solve`: the call that the plan was found for; the plan is of its method. `adapter`: as in `regularize`.
+    """
+    if not isinstance(plan, SDEPlan):
+        raise InputTypeError(f"`plan` must be an `SDEPlan`, not {plan!r}; `SDEPlan.from_json` reads one.")
+    native = read_solve(solve, adapter)
+    return _freezer(native).frozen(native.function, native.bound_args, native.bound_kwargs, plan)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Calibration:
+    """The calibration calls with what the statistic says of their native solutions."""
+
+    freezer: AbstractSDEFreezer
+    calls: Sequence[AbstractCall]
+    interval: tuple[float, float]
+    statistic: Statistic
+    natives: Sequence[Rows]
+    scales: Sequence[float]
+    native_evaluations: float | None
+
+    @classmethod
+    def solve(
+        cls,
+        freezer: AbstractSDEFreezer,
+        calls: Sequence[AbstractCall],
+        interval: tuple[float, float],
+        statistic: Statistic,
+    ) -> "_Calibration":
+        solves = [freezer.solve(call) for call in calls]
+        natives = [statistic_rows(statistic, native.result) for native in solves]
+        num_held_back = sum(map(len, natives[1::2]))
+        if num_held_back < MIN_HELD_BACK:
+            raise InputError(
+                f"`calibration` holds {num_held_back} paths in every second call, which are held back to decide; at "
+                f"least {MIN_HELD_BACK} are needed. Give more or larger calls."
+            )
+        scales = native_scales([row for rows in natives for row in rows])
+        return cls(freezer, calls, interval, statistic, natives, scales, _mean_evaluations(solves))
+
+    def solve_by(self, plan: SDEPlan, *, is_held_back: bool) -> tuple[WeakError, int | None]:
+        """The weak error on one half, and the evaluations of one solve."""
+        native: Rows = []
+        frozen: Rows = []
+        num_evaluations = None
+        for index in range(int(is_held_back), len(self.calls), 2):
+            found = self.freezer.solve(self.freezer.with_plan(self.calls[index], plan))
+            num_evaluations = found.num_evaluations
+            native += self.natives[index]
+            frozen += statistic_rows(self.statistic, found.result)
+        return weak_error(native, frozen, self.scales), num_evaluations
+
+
+def _search(measured: _Calibration, error: float, candidates: Sequence[int] | None) -> SDEFreezeReport:
+    trials: list[SDETrial] = []
+    for num_steps in _ladder() if candidates is None else _checked(candidates):
+        plan = SDEPlan(*measured.interval, num_steps)
+        searched, num_evaluations = measured.solve_by(plan, is_held_back=False)
+        most = measured.native_evaluations
+        is_dear = most is not None and num_evaluations is not None and num_evaluations > most
+        if candidates is None and is_dear and trials:
+            break
+        held_back = None
+        if searched.estimate <= error:
+            held_back, _ = measured.solve_by(plan, is_held_back=True)
+        trials.append(SDETrial(num_steps, searched, held_back))
+        if held_back is not None and held_back.bound <= error:
+            return _report(measured, plan, num_evaluations, held_back, trials)
+    raise InputError(_none_within(error, trials))
+
+
+def _report(
+    measured: _Calibration, plan: SDEPlan, num_evaluations: int | None, error: WeakError, trials: list[SDETrial]
+) -> SDEFreezeReport:
+    freezer, first = measured.freezer, measured.calls[0]
+    return SDEFreezeReport(
+        plan=plan,
+        trials=tuple(trials),
+        num_evaluations=num_evaluations,
+        native_evaluations=measured.native_evaluations,
+        error=error,
+        num_paths=sum(map(len, measured.natives[1::2])),
+        seconds=median_seconds(freezer.runner(freezer.with_plan(first, plan))),
+        native_seconds=median_seconds(freezer.runner(first)),
+    )
+
+
+def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
+    best = min(trials, key=lambda trial: (trial.held_back is None, (trial.held_back or trial.search).bound))
+    reached = best.held_back or best.search
+    return (
+        f"No number of steps keeps the statistics within `error={error:g}`. The best, {best.num_steps} steps, is off "
+        f"by {reached.estimate:.2g} standard deviations, and by at most {reached.bound:.2g} with 95% confidence. Where "
+        "these differ much, more paths tell them apart, or the same Brownian paths in both solves (`bm=...`); else "
+        "allow a larger error or give `candidates` with more steps."
+    )
+
+
+def _freezer(solve: NativeCall) -> AbstractSDEFreezer:
+    refuse(solve.adapter_name, [Capability.FREEZE_SDE], dict(solve.library.capabilities.unsupported))
+    return solve.library.sde_freezer()
+
+
+def _common_interval(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> tuple[float, float]:
+    if not all(call.facts.is_stochastic for call in calls):
+        raise CapabilityError("This is an ordinary equation, whose solution has an error itself; use `lrnde.freeze`.")
+    intervals = [freezer.read(call) for call in calls]
+    for index, interval in enumerate(intervals):
+        if interval != intervals[0]:
+            raise InputError(
+                f"`calibration[{index}]` goes from {interval[0]} to {interval[1]}, and the first call from "
+                f"{intervals[0][0]} to {intervals[0][1]}. A plan is for one interval; freeze them apart."
+            )
+    return intervals[0]
+
+
+def _ladder() -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    powers = [2**exponent for exponent in range(_MOST_STEPS.bit_length())]
+    return sorted({*powers, *(power + power // 2 for power in powers[1:-1])})
+
+
+def _checked(candidates: Sequence[int]) -> list[int]:
+    if not candidates:
+        raise InputError("`candidates` is empty; name at least one number of steps, or leave it out.")
+    return sorted(set(candidates))
+
+
+def _mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
+    counts = [native.num_evaluations for native in solves]
+    known = [count for count in counts if count is not None]
+    return statistics.fmean(known) if len(known) == len(counts) else None

@@ -1,0 +1,70 @@
+"""How far the statistics of frozen paths are from those of native ones."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._sde_plan import WeakError
+
+Statistic = Callable[[Any], Any]
+Rows = list[list[float]]
+
+MIN_HELD_BACK = 30
+"""Fewer paths held back say too little for a confidence interval by the central limit theorem."""
+_CONFIDENCE = 0.95
+
+
+def statistic_rows(statistic: Statistic, result: Any) -> Rows:
+    """What the statistic says of each path of a native result: a row a path.
+
+    Raises `InputTypeError` unless it is an array with an axis of paths.
+    """
+    values = statistic(result)
+    shape: Any = getattr(values, "shape", None)
+    if shape is None or not len(shape) or not math.prod(shape):
+        raise InputTypeError(
+            f"`statistic` returned {values!r}; it must return an array of shape (paths,) or (paths, statistics), such "
+            "as the states at the end, `lambda ys: ys[-1]`."
+        )
+    return values.reshape((shape[0], -1)).tolist()
+
+
+def native_scales(rows: Rows) -> list[float]:
+    """The standard deviation of each statistic over the paths of the native solves.
+
+    Raises `InputError` where one is not finite, or does not vary.
+    """
+    scales = [
+        statistics.pstdev(column) if all(map(math.isfinite, column)) else math.nan for column in zip(*rows, strict=True)
+    ]
+    for index, scale in enumerate(scales):
+        if not math.isfinite(scale):
+            raise InputError(f"Statistic {index} of the native solution is not finite on some path; leave these out.")
+        if scale == 0:
+            raise InputError(
+                f"Statistic {index} is the same on every path, so its error has no scale; leave it out of `statistic`."
+            )
+    return scales
+
+
+def weak_error(native: Rows, frozen: Rows, scales: Sequence[float]) -> WeakError:
+    """The error in standard deviations.
+
+    Differences are taken path by path, so where both solves share their Brownian path the bound is tight. It holds for
+    all statistics at once (Bonferroni), by the central limit theorem.
+    """
+    count = len(native)
+    quantile = statistics.NormalDist().inv_cdf(1 - (1 - _CONFIDENCE) / (2 * len(scales)))
+    estimates: list[float] = []
+    bounds: list[float] = []
+    for ours, theirs, scale in zip(zip(*frozen, strict=True), zip(*native, strict=True), scales, strict=True):
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        if not all(map(math.isfinite, differences)):
+            return WeakError(math.inf, math.inf)
+        mean = math.fsum(differences) / count
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / max(count - 1, 1))
+        estimates.append(abs(mean) / scale)
+        bounds.append((abs(mean) + quantile * deviation / math.sqrt(count)) / scale)
+    return WeakError(max(estimates), max(bounds))

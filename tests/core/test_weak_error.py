@@ -1,0 +1,64 @@
+"""The weak error of a frozen stochastic solve, against numbers made to have a known one."""
+
+import math
+
+import numpy as np
+import pytest
+
+import lrnde_core as lrnde
+from lrnde_core._weak_error import native_scales, statistic_rows, weak_error
+
+
+def test_the_bound_covers_the_true_error_of_all_statistics_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    num_trials, num_paths = 2000, 50
+    truth = np.array([0.3, 0.3])
+    covered = 0
+    for _ in range(num_trials):
+        native = rng.normal(size=(num_paths, 2))
+        frozen = native + truth + rng.exponential(0.5, size=(num_paths, 2)) - 0.5
+        covered += weak_error(native.tolist(), frozen.tolist(), [1.0, 1.0]).bound >= truth.max()
+    # 97.5% for each of two statistics that are equally far off; the normal quantile is a little short at 50 paths.
+    assert 0.97 < covered / num_trials <= 1.0
+
+
+def test_the_error_is_the_difference_of_means_in_standard_deviations() -> None:
+    native = np.random.default_rng(1).normal(size=(40, 3)) * np.array([1.0, 10.0, 0.1])
+    frozen = native + np.array([0.1, 2.0, 0.0])
+    error = weak_error(native.tolist(), frozen.tolist(), native_scales(native.tolist()))
+    assert error.estimate == pytest.approx(max(0.1 / native[:, 0].std(), 2.0 / native[:, 1].std()), rel=1e-12)
+    # On shared paths that differ by a constant nothing is left to chance.
+    assert error.bound == pytest.approx(error.estimate, rel=1e-12)
+
+
+def test_what_is_not_finite_is_infinitely_far() -> None:
+    assert weak_error([[0.0], [1.0]], [[0.0], [math.nan]], [1.0]).bound == math.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [(np.ones(()), "array of shape"), ([1.0, 2.0], "array of shape"), (np.ones((3, 0)), "array of shape")],
+)
+def test_a_statistic_is_an_array_with_an_axis_of_paths(values: object, message: str) -> None:
+    with pytest.raises(lrnde.InputTypeError, match=message):
+        statistic_rows(lambda result: result, values)
+
+
+@pytest.mark.parametrize(("row", "message"), [([1.0, math.inf], "not finite"), ([1.0, 0.0], "same on every path")])
+def test_a_statistic_varies_and_is_finite(row: list[float], message: str) -> None:
+    with pytest.raises(lrnde.InputError, match=message):
+        native_scales([[1.0, 0.0], row, [2.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "no", '{"format": "lrnde-plan/1"}', '{"format": "lrnde-sde-plan/1", "t0": 0.0, "t1": 1.0}']
+)
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(lrnde.InputError, match="plan"):
+        lrnde.SDEPlan.from_json(text)
+
+
+@pytest.mark.parametrize("fields", [(0.0, 0.0, 1), (0.0, math.inf, 1), (0.0, 1.0, 0), (0.0, 1.0, 1.5)])
+def test_a_plan_goes_somewhere_in_whole_steps(fields: tuple[float, float, int]) -> None:
+    with pytest.raises(lrnde.InputError, match=r"no length|whole number"):
+        lrnde.SDEPlan(*fields)
