@@ -35,8 +35,8 @@ class SDEPlan:
         pairs = ((t0, self.t0), (t1, self.t1))
         if not all(time is None or abs(time - planned) <= slack for time, planned in pairs):
             raise InputError(
-                f"The call goes from {t0} to {t1}; the plan was found for {self.t0} to {self.t1}. Freeze anew for these "
-                "times."
+                f"The call goes from {t0} to {t1}; the plan was found for {self.t0} to {self.t1}. Freeze anew for "
+                "these times."
             )
 
     def to_json(self) -> str:

@@ -63,5 +63,5 @@ def test_what_can_not_be_frozen_is_told() -> None:
     with pytest.raises(lrnde.CapabilityError, match=r"use `lrnde.freeze`"):
         lrnde.freeze_sde(SOLVE, calibration=[ordinary] * 2, statistic=lambda sol: sol.ys[-1])
     frozen = lrnde.apply_sde_plan(SOLVE, lrnde.SDEPlan(0.0, 1.0, 4))
-    with pytest.raises(lrnde.InputError, match="freeze anew"):
+    with pytest.raises(lrnde.InputError, match="Freeze anew"):
         frozen(terms=terms(0), t1=2.0)

@@ -109,7 +109,7 @@ def test_bad_input_is_told(settings: dict[str, Any], message: str) -> None:
 
 def test_another_interval_is_refused() -> None:
     frozen = lrnde.apply_sde_plan(FINE, lrnde.SDEPlan(0.0, 1.0, 4))
-    with pytest.raises(lrnde.InputError, match="freeze anew"):
+    with pytest.raises(lrnde.InputError, match="Freeze anew"):
         frozen(Decay(), Y0, 2 * TS)
     assert frozen(Decay(), Y0.float(), TS.float()).dtype == torch.float32
 
