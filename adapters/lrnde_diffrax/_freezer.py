@@ -11,7 +11,7 @@ import numpy as np
 from lrnde_core import AbstractCall, AbstractFreezer, FrozenRun, InputError, Leaves, NativeSolve, Plan, Span
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._call import DiffraxCall
-from lrnde_diffrax._frozen import FrozenDiffeqsolve, check_form, read_span, solve_by_plan
+from lrnde_diffrax._frozen import FrozenDiffeqsolve, check_form, output_times, read_span, solve_by_plan
 
 
 @final
@@ -46,8 +46,9 @@ class DiffraxFreezer(AbstractFreezer):
         return FrozenRun(solution, signals)
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
-        is_start_saved = bool(_arguments(call)["saveat"].subs.t0)
-        return tuple(leaf[is_start_saved:] for leaf in jax.tree.leaves(result.ys))
+        arguments = _arguments(call)
+        num_at_start = output_times(arguments).count(float(arguments["t0"]))
+        return tuple(leaf[num_at_start:] for leaf in jax.tree.leaves(result.ys))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
         arguments = _arguments(call)

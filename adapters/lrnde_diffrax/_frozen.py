@@ -138,7 +138,7 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
             "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
         )
     t0, t1 = float(times[0]), float(times[1])
-    times = [time for time in _output_times(arguments) if time is not None]
+    times = [time for time in output_times(arguments) if time is not None]
     outputs = tuple((time - t0) / (t1 - t0) for time in times) if t0 != t1 else (0.0,)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
     if is_batched and not all(shapes):
@@ -146,8 +146,8 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
     return Span(t0, t1, outputs, tuple(shape[is_batched:] for shape in shapes))
 
 
-def _output_times(arguments: Arguments) -> list[float | None]:
-    """As `diffeqsolve` orders them; `None` for those that are traced."""
+def output_times(arguments: Arguments) -> list[float | None]:
+    """The times of the outputs as `diffeqsolve` orders them; `None` for those that are traced."""
     sub = arguments["saveat"].subs
     inner = [] if sub.ts is None else list(sub.ts)
     times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
@@ -157,7 +157,7 @@ def _output_times(arguments: Arguments) -> list[float | None]:
 def _check_plan(plan: Plan, arguments: Arguments) -> None:
     plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
     t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
-    plan.check_times(t0, t1, _output_times(arguments))
+    plan.check_times(t0, t1, output_times(arguments))
 
 
 def known_time(time: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -164,6 +164,13 @@ class AbstractBackend(abc.ABC):
     @abc.abstractmethod
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
         """`function` of each of the arrays along the first axis, vectorised; `None` where that does not exist."""
+
+    @abc.abstractmethod
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+        """`function` of arrays like these, by each way that the library has to compile or export code, by name.
+
+        Their first axis, common to all, may have any length. Empty where there is no such way.
+        """
 
     @abc.abstractmethod
     def held_bytes(self, function: Callable[[], Any]) -> int | None:

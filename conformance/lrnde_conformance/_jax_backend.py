@@ -2,10 +2,11 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -135,6 +136,13 @@ class JaxBackend(AbstractBackend):
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
         return self._compiled(jax.vmap(function))(arrays)
+
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+        (batch,) = jax.export.symbolic_shape("batch")
+        shapes = [jax.ShapeDtypeStruct((batch, *array.shape[1:]), array.dtype) for array in arrays]
+        # Exported code is compiled by `jax.jit` first.
+        exported = jax.export.deserialize(jax.export.export(jax.jit(function))(*shapes).serialize())
+        return {"jax.export": exported.call}
 
     def held_bytes(self, function: Callable[[], Any]) -> None:
         del function

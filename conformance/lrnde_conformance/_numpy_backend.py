@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import tracemalloc
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -115,6 +115,10 @@ class NumpyBackend(AbstractBackend):
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
+
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+        del function, arrays
+        return {}
 
     def held_bytes(self, function: Callable[[], Any]) -> int:
         gc.collect()

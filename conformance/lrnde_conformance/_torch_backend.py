@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -107,6 +107,14 @@ class TorchBackend(AbstractBackend):
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
 
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+        # What is captured whole is what counts, and not the code that a compiler makes of it.
+        compiled = torch.compile(function, fullgraph=True, backend="eager", dynamic=True)
+        batch = torch.export.Dim("batch", min=2)
+        shapes = {"arrays": tuple({0: batch} for _ in arrays)}
+        exported = torch.export.export(_Called(function), tuple(arrays), dynamic_shapes=shapes)
+        return {"torch.compile": compiled, "torch.export": exported.module()}
+
     def held_bytes(self, function: Callable[[], Any]) -> int:
         # What the graph no longer holds in the end does not count, and its memory may be another tensor's by then.
         held: weakref.WeakSet[_Held] = weakref.WeakSet()
@@ -169,6 +177,17 @@ class _Field(torch.nn.Module):
             return self._function(torch, t, y, parameters)
         result = self._function(torch, t, torch.cat(y, dim=-1), parameters)
         return tuple(torch.split(result, 1, dim=-1))
+
+
+class _Called(torch.nn.Module):
+    """A function as the module that torch exports."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *arrays: torch.Tensor) -> Any:
+        return self._function(*arrays)
 
 
 class _StatefulDrift(torch.nn.Module):

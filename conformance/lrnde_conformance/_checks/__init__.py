@@ -8,6 +8,8 @@ from lrnde_conformance._checks import (
     _directions,
     _events,
     _every_step,
+    _freezing,
+    _frozen,
     _gradient,
     _identity,
     _interface,
@@ -51,6 +53,8 @@ _MODULES = (
     _refusal,
     _memory,
     _reduction,
+    _frozen,
+    _freezing,
 )
 
 ALL: tuple[Check, ...] = tuple(

@@ -1,0 +1,232 @@
+"""Law 15, continued: a frozen solve takes the plan's steps, in the form of the native call, as plain code."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+import lrnde_core as lrnde
+from lrnde_conformance._backend import Counter
+from lrnde_conformance._check import CheckSkipped, check
+from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._freezing import (
+    SCHEME_OF,
+    apply,
+    by_hand,
+    calibrated,
+    captured,
+    experiment,
+    frozen_states,
+    if_freezable,
+    plan_of,
+    solution,
+    uniform,
+)
+from lrnde_conformance._oracle import complex_step_gradient
+from lrnde_conformance._schemes import SCHEMES
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+_NEEDS = (Capability.FREEZE,)
+_ROUNDING = {"float32": 1e-5, "float64": 1e-12}
+# The output in the middle lies inside of a step.
+_ENDS = (0.35, 1.0)
+# Compiled otherwise, sums are ordered otherwise.
+_COMPILED = {"float32": 1e-5, "float64": 1e-12}
+
+
+def _method_cases(subject: Subject) -> tuple[str, ...]:
+    if not if_freezable(subject):
+        return ()
+    return ("dormand-prince",) if subject.is_lean else tuple(SCHEME_OF)
+
+
+@check(
+    "freeze.steps",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=_method_cases,
+    hint="take the steps with `lrnde_core.follow_plan`, at the times that it asks for",
+)
+def freeze_steps(subject: Subject, case: str) -> None:
+    """The frozen solution is that of the published scheme's steps, in as many evaluations as the plan states."""
+    described, plan = experiment(subject), plan_of(subject, case, _ENDS)
+    counter = Counter()
+    task = subject.task(described, formula=subject.backend.counted(described.problem.formula, counter))
+    states = frozen_states(subject, apply(subject, task, plan), task)
+    subject.backend.wait()
+    assert_close(
+        f"The solution by steps of {case}",
+        subject.backend.to_numpy(states),
+        by_hand(described.problem, case, _ENDS),
+        rtol=_ROUNDING[described.dtype],
+        atol=0.0,
+        cause="stages lie at other times, or outputs inside of a step are read off another curve",
+        hint="solve by one step of Euler's method first",
+    )
+    cause, hint = "something is evaluated that the plan does not need", "count the calls that `follow_plan` makes"
+    what = f"The number of evaluations by steps of {case}"
+    assert_equal(what, counter.num_drift, plan.num_evaluations, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.order",
+    law=15,
+    tier="optional",
+    needs=(*_NEEDS, Capability.FLOAT64),
+    cases=unless_lean(_method_cases),
+    hint="check `freeze.steps` first",
+)
+def freeze_order(subject: Subject, case: str) -> None:
+    """The error falls with the number of steps at the order of the method."""
+    described, order = experiment(subject), SCHEMES[SCHEME_OF[case]].order
+    reference = solution(described.problem)
+    task = subject.task(described)
+    errors: list[float] = []
+    for num_steps in (32, 64):
+        solve = apply(subject, task, plan_of(subject, case, uniform(num_steps)))
+        states = subject.backend.to_numpy(frozen_states(subject, solve, task))
+        errors.append(float(np.max(np.abs(states - reference))))
+    assert_close(
+        f"The order at which the error of {case} falls",
+        math.log2(errors[0] / errors[1]),
+        order,
+        rtol=0.0,
+        atol=0.4,
+        cause="the plan's steps are not those that are taken, or the field sees other times",
+        hint="print the errors of 1, 2, 4, ... steps",
+    )
+
+
+@check(
+    "freeze.form",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=unless_lean(lambda subject: ("array", "tree") if if_freezable(subject) else ()),
+    hint="return what the native call returns: its type, its shapes, its dtypes",
+)
+def freeze_form(subject: Subject, case: str) -> None:
+    """The frozen result has type, shapes and dtypes of the native one, and its inputs stay as they were."""
+    is_split = case == "tree"
+    if is_split and not subject.supports(Capability.TREE_STATE):
+        msg = "states of several arrays are declared unsupported"
+        raise CheckSkipped(msg)
+    described = experiment(subject).but(is_split=is_split)
+    plan = plan_of(subject, "midpoint", (1.0,))
+    shapes = ((1,), (1,)) if is_split else plan.shapes
+    plan = lrnde.Plan(plan.method, plan.tableau, plan.t0, plan.t1, plan.step_ends, plan.outputs, shapes, True)
+    task = subject.task(described)
+    before = subject.backend.to_numpy(task.y0).copy()
+    frozen = subject.driver.call(apply(subject, task, plan), task)
+    native = subject.driver.call(subject.driver.native(task), task)
+    cause, hint = "the result is put together by hand", "compare both results at the console"
+    assert_equal("The type of the frozen result", type(frozen), type(native), cause=cause, hint=hint)
+    ours, theirs = (subject.driver.states(result) for result in (frozen, native))
+    assert_equal("The type of the frozen states", type(ours), type(theirs), cause=cause, hint=hint)
+    ours, theirs = subject.backend.to_numpy(ours), subject.backend.to_numpy(theirs)
+    for name in ("shape", "dtype"):
+        what = f"The {name} of the frozen states"
+        assert_equal(what, getattr(ours, name), getattr(theirs, name), cause=cause, hint=hint)
+    what = "The state at the start"
+    assert_equal(what, ours[0], theirs[0], cause=cause, hint=hint)
+    cause, hint = "stages are added in place", "copy before adding"
+    assert_equal("`y0` after a frozen solve", subject.backend.to_numpy(task.y0), before, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.json",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=if_freezable,
+    hint="keep in the frozen solve nothing but the plan",
+)
+def freeze_json(subject: Subject, _: str) -> None:
+    """A plan written as JSON and read again gives the same numbers, bit for bit."""
+    found = calibrated(subject)
+    task = subject.task(found.experiment, y0=found.starts[0])
+    again = apply(subject, task, lrnde.Plan.from_json(found.report.plan.to_json()))
+    cause, hint = "the frozen solve holds something beside its plan", "compare the attributes of the two solves"
+    results = [subject.driver.call(solve, task) for solve in (again, found.solve)]
+    ours, theirs = (subject.backend.to_numpy(subject.driver.states(result)) for result, _ in results)
+    assert_equal("The solution by a plan that was read from JSON", ours, theirs, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.gradient",
+    law=15,
+    tier="optional",
+    needs=(*_NEEDS, Capability.FLOAT64),
+    cases=unless_lean(if_freezable),
+    hint="detach nothing in the frozen solve",
+)
+def freeze_gradient(subject: Subject, _: str) -> None:
+    """The gradient of the frozen solution is that of the scheme's steps, with respect to `y0` and parameters."""
+    described, ends = experiment(subject), uniform(2)
+    plan = plan_of(subject, "rk4", ends)
+    variables = {**described.problem.parameters, "y0": described.problem.y0}
+
+    def loss(variables: Any, constants: Any) -> Any:
+        parameters = {name: value for name, value in variables.items() if name != "y0"}
+        task = subject.task(described, parameters=parameters, y0=variables["y0"], **constants)
+        return subject.backend.sum_of_squares(frozen_states(subject, apply(subject, task, plan), task)), None
+
+    constants = {name: value for name, value in described.constants.items() if name != "draws"}
+    found = subject.backend.differentiate(("frozen", plan), loss, variables, constants, described.dtype)
+    expected = complex_step_gradient(
+        lambda moved: np.sum(by_hand(described.problem.moved(**moved), "rk4", ends) ** 2), variables
+    )
+    for name in variables:
+        assert_close(
+            f"The gradient of the frozen solution with respect to `{name}`",
+            found.gradient[name],
+            expected[name],
+            rtol=1e-9,
+            atol=1e-12,
+            cause="a state or an increment is detached",
+            hint="compare with finite differences of one step",
+        )
+
+
+@check(
+    "freeze.export",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=if_freezable,
+    hint="no Python branch on a value of an array, and no shape of the calibration in the code",
+)
+def freeze_export(subject: Subject, _: str) -> None:
+    """Compiled and exported with its guard, for a free number of samples, the frozen solve gives the same numbers."""
+    found = calibrated(subject)
+
+    def arguments_of(y0: np.ndarray) -> dict[int | str, Any]:
+        args, kwargs = captured(subject, subject.task(found.experiment, y0=y0))
+        return {**dict(enumerate(args)), **kwargs}
+
+    example, other = (arguments_of(found.starts[0][:size]) for size in (7, 11))
+    # Arguments of which there is one for each sample.
+    names = [name for name, value in example.items() if np.shape(value)[:1] == (7,)]
+
+    def solve(*arrays: Any) -> Any:
+        given = {**example, **dict(zip(names, arrays, strict=True))}
+        args = [value for name, value in given.items() if isinstance(name, int)]
+        kwargs = {name: value for name, value in given.items() if isinstance(name, str)}
+        result, flagged = found.solve(*args, **kwargs)
+        return subject.driver.states(result), flagged
+
+    exported = subject.backend.exports(solve, [example[name] for name in names])
+    if not exported:
+        msg = f"the suite can not compile or export calls of {subject.backend.name}"
+        raise CheckSkipped(msg)
+    arrays = [other[name] for name in names]
+    expected = [subject.backend.to_numpy(part) for part in solve(*arrays)]
+    for name, compiled in exported.items():
+        states, flagged = (subject.backend.to_numpy(part) for part in compiled(*arrays))
+        cause, hint = "the code depends on the values or the number of the samples", f"run {name} by hand"
+        rtol = _COMPILED[found.experiment.dtype]
+        assert_close(f"The frozen solution by {name}", states, expected[0], rtol=rtol, atol=0.0, cause=cause, hint=hint)
+        assert_equal(f"The flags by {name}", flagged, expected[1], cause=cause, hint=hint)
