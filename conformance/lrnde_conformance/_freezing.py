@@ -94,15 +94,18 @@ def captured(subject: Subject, task: Task) -> NativeCall:
 
 def freeze(subject: Subject, tasks: Sequence[Task], **settings: Any) -> tuple[Callable[..., Any], lrnde.FreezeReport]:
     """Freeze the native call of these tasks, with the settings of the first."""
-    calls = [captured(subject, task) for task in tasks]
-    solve = functools.partial(subject.driver.native(tasks[0]), **calls[0].kwargs)
-    return lrnde.freeze(solve, calibration=[call.args for call in calls], adapter=subject.name, **settings)
+    calls = [captured(subject, task).args for task in tasks]
+    return lrnde.freeze(with_settings(subject, tasks[0]), calibration=calls, adapter=subject.name, **settings)
 
 
 def apply(subject: Subject, task: Task, plan: lrnde.Plan, fallback: Callable[..., Any] | None = None) -> Any:
     """The frozen solve of a plan, as `lrnde_core.apply_plan` makes it for a task."""
-    solve = functools.partial(subject.driver.native(task), **captured(subject, task).kwargs)
-    return lrnde.apply_plan(solve, plan, fallback=fallback, adapter=subject.name)
+    return lrnde.apply_plan(with_settings(subject, task), plan, fallback=fallback, adapter=subject.name)
+
+
+def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
+    """The native call with tolerances and the like bound, as a user freezes it."""
+    return functools.partial(subject.driver.native(task), **captured(subject, task).kwargs)
 
 
 def plan_of(subject: Subject, method: str, step_ends: tuple[float, ...], *, is_guarded: bool = False) -> lrnde.Plan:
@@ -138,11 +141,14 @@ def solution(problem: Problem) -> np.ndarray:
     return by_hand(problem, "dormand-prince", uniform(200))
 
 
+def native_result(subject: Subject, described: Experiment) -> Any:
+    """The native result, by laws 1 and 2 that of the call without a penalty: the program that `freeze` runs too."""
+    return subject.solve(described, extra={"penalize": False})[0]
+
+
 def native_solution(subject: Subject, described: Experiment) -> np.ndarray:
-    """The solution of the bare call; where that is another program to compile, the one to ten digits."""
-    if subject.backend.is_compiled:
-        return solution(described.problem)
-    return subject.backend.to_numpy(subject.driver.states(subject.solve_bare(described)))
+    """The states of the native result."""
+    return subject.backend.to_numpy(subject.driver.states(native_result(subject, described)))
 
 
 def uniform(num_steps: int) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import lrnde_core as lrnde
 from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
 from lrnde_conformance._reference._solver import integrate
-from lrnde_core import AbstractAdapter, AbstractCall, AdapterSpec, Run, hookimpl
+from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AdapterSpec, Run, hookimpl
 
 Change = Callable[..., Any]
 
@@ -28,6 +28,8 @@ class Faults:
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
+    - Of freezing: `span`, `native` (`NativeSolve`), `step_ends`, `frozen_run`, `frozen_states`; `frozen` (the frozen
+      solve, then its plan and its fallback).
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` (in its place).
     """
@@ -52,6 +54,12 @@ class Faults:
     capabilities: Change = _same
     random_argument: Any = "rng"
     is_equal: bool = True
+    span: Change = _same
+    native: Change = _same
+    step_ends: Change = _same
+    frozen_run: Change = _same
+    frozen_states: Change = _same
+    frozen: Change = _same
     is_claimed: bool = True
     is_method: bool = False
     methods: Change = _same
@@ -93,6 +101,36 @@ class _Call(AbstractCall):
         return faults.after_run(Run(faults.result(run.result), faults.counts(run.counts), recording), self._call)
 
 
+class _Freezer(AbstractFreezer):
+    """The reference's, with faults; calls are those of a mutant."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._true = ReferenceAdapter().freezer()
+
+    def read(self, call: Any, *, is_batched: bool) -> Any:
+        return self._faults.span(self._true.read(call._call, is_batched=is_batched))
+
+    def solve(self, call: Any) -> Any:
+        return self._faults.native(self._true.solve(call._call))
+
+    def step_ends(self, call: Any) -> Any:
+        return self._faults.step_ends(self._true.step_ends(call._call))
+
+    def run(self, call: Any, plan: Any) -> Any:
+        return self._faults.frozen_run(self._true.run(call._call, plan))
+
+    def states(self, call: Any, result: Any) -> Any:
+        return self._faults.frozen_states(self._true.states(call._call, result))
+
+    def runners(self, call: Any, plan: Any) -> Any:
+        return self._true.runners(call._call, plan)
+
+    def frozen(self, native: Any, bound_args: Any, bound_kwargs: Any, plan: Any, fallback: Any) -> Any:
+        solve = self._true.frozen(native, bound_args, bound_kwargs, plan, fallback)
+        return self._faults.frozen(solve, plan, fallback)
+
+
 def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
     true = ReferenceAdapter()
 
@@ -120,6 +158,9 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
 
         def zero_penalty(self, call: Any) -> Any:
             return faults.zero(true.zero_penalty(call._call))
+
+        def freezer(self) -> AbstractFreezer:
+            return _Freezer(faults)
 
         def __eq__(self, other: object) -> bool:
             return super().__eq__(other) if faults.is_equal else self is other

@@ -47,6 +47,23 @@ from tests.conformance.faults import (
     without_event_clipping,
     without_first_step,
 )
+from tests.conformance.freezing_faults import (
+    at_its_own_times,
+    fallback_for_all,
+    flagging,
+    from_the_end,
+    frozen_by_euler,
+    frozen_field,
+    frozen_result,
+    is_large,
+    is_nan,
+    later,
+    overwriting,
+    remembering,
+    twice,
+    without_a_look,
+    without_gradient,
+)
 from tests.conformance.mutant_adapter import Faults, Mutant, is_caught, subject
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -290,6 +307,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "refusal.draw",
         Faults(check_draw=lambda draw, n: [Draw(abs(float(u)) % 1, 0) for u in np.ravel(draw)[:n]]),
     ),
+    Mutant("frozen-at-later-times", "freeze.steps", Faults(frozen=frozen_field(later)), "euler"),
+    Mutant("frozen-evaluates-once-more", "freeze.steps", Faults(frozen=frozen_field(twice)), "rk4"),
+    Mutant("frozen-by-eulers-method", "freeze.order", Faults(frozen=frozen_by_euler), "rk4"),
+    Mutant("frozen-result-of-another-type", "freeze.form", Faults(frozen=frozen_result(tuple)), "array"),
+    Mutant("frozen-input-overwritten", "freeze.form", Faults(frozen=overwriting), "array"),
+    Mutant("frozen-with-a-memory", "freeze.json", Faults(frozen=remembering())),
+    Mutant("frozen-without-gradient", "freeze.gradient", Faults(frozen=frozen_field(without_gradient))),
+    Mutant("errors-of-the-first-outputs", "freeze.error", Faults(frozen_states=lambda leaves: (leaves[0][:1],))),
+    Mutant("errors-of-better-steps", "freeze.bound", Faults(frozen=frozen_by_euler)),
+    Mutant("steps-counted-from-the-end", "freeze.grid", Faults(step_ends=from_the_end)),
+    Mutant("not-a-number-unflagged", "freeze.guard", Faults(frozen=flagging(lambda flags, y: flags & ~is_nan(y)))),
+    Mutant("guard-that-looks-at-size-alone", "freeze.guard", Faults(frozen=flagging(lambda flags, y: is_large(y)))),
+    Mutant("guard-that-flags-all", "freeze.guard", Faults(frozen=flagging(lambda flags, y: flags | True))),
+    Mutant("fallback-for-all", "freeze.fallback", Faults(frozen=fallback_for_all)),
+    Mutant("times-not-compared", "freeze.refusal", Faults(frozen=at_its_own_times), "other-times"),
+    Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
     Mutant("all-steps-recorded", "memory.independent-of-steps", Faults(plan=keep_where(remember_every_step))),
     Mutant("trained-without-gradient", "reduction.adaptive", Faults(value=detached), "dopri5"),
     Mutant("fixed-steps-trained-without-gradient", "reduction.fixed-step", Faults(value=detached), "rk4"),
@@ -305,6 +338,7 @@ METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True)
 WITHOUT_MUTANT = {
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",
     "transform.vmap": "numpy vectorises nothing; the tests of the diffrax adapter run it",
+    "freeze.export": "numpy exports nothing; the tests of the torchdiffeq and diffrax adapters run it",
 }
 """Checks that no mutant of a numpy adapter can fail, with the reason."""
 

@@ -16,8 +16,6 @@ from tests.conformance.mutants import METHOD, MUTANTS, OWN_STEPS, WITHOUT_MUTANT
 TRIED_BY_ALL = {
     Capability.CPU: "every check runs there, unless another device is asked for",
     Capability.CUDA: "every check runs there with `--device cuda`",
-    Capability.FREEZE: "tests of the adapters that have a freezer hold it against steps by hand",
-    Capability.FREEZE_SDE: "tests of the adapters that have a freezer hold it against steps by hand",
 }
 NOT_ASKABLE = {
     Capability.CPU: "where a solver runs is not an argument of its call",

@@ -20,6 +20,11 @@ def unless_lean(cases: Callable[[Subject], Sequence[str]] = lambda _: ("",)) -> 
     return lambda subject: () if subject.is_lean else cases(subject)
 
 
+def unless_compiled(cases: Callable[[Subject], Sequence[str]]) -> Callable[[Subject], Sequence[str]]:
+    """The cases; none where each needs a program of its own, and the tests of the adapter must do."""
+    return lambda subject: () if subject.backend.is_compiled else cases(subject)
+
+
 def few_method_cases(subject: Subject) -> list[str]:
     """One case for each method; where each is compiled anew only for those that differ most, the main one if lean."""
     methods = subject.methods

@@ -7,7 +7,7 @@ import numpy as np
 
 import lrnde_core as lrnde
 from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
-from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._cases import unless_compiled
 from lrnde_conformance._checks._compare import assert_close, assert_equal
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._driver import Task
@@ -26,6 +26,7 @@ from lrnde_conformance._freezing import (
     relative_errors,
     starts,
     uniform,
+    with_settings,
 )
 from lrnde_conformance._subject import Subject
 from lrnde_conformance._trace import trace
@@ -113,7 +114,7 @@ def freeze_bound(subject: Subject, _: str) -> None:
     law=15,
     tier="optional",
     needs=(*_NEEDS, Capability.UNIFORM_TIME),
-    cases=unless_lean(lambda subject: if_freezable(subject) if subject.driver.shares_steps else ()),
+    cases=unless_compiled(lambda subject: if_freezable(subject) if subject.driver.shares_steps else ()),
     hint="return from `step_ends` the ends of accepted steps as fractions of the interval, the last exactly 1",
 )
 def freeze_grid(subject: Subject, _: str) -> None:
@@ -176,7 +177,7 @@ def freeze_guard(subject: Subject, _: str) -> None:
     law=15,
     tier="optional",
     needs=_NEEDS,
-    cases=unless_lean(if_freezable),
+    cases=unless_compiled(if_freezable),
     hint="take from the fallback's result the flagged samples alone",
 )
 def freeze_fallback(subject: Subject, _: str) -> None:
@@ -184,9 +185,9 @@ def freeze_fallback(subject: Subject, _: str) -> None:
     found = calibrated(subject)
     y0 = starts(_SEED, 1)[0]
     y0[::3] *= 30.0
-    task = subject.task(found.experiment, y0=y0)
-    native = subject.driver.call(subject.driver.native(task), task)
-    solve = apply(subject, task, found.report.plan, subject.driver.native(task))
+    described = found.experiment.but(problem=found.experiment.problem.moved(y0=y0))
+    task = subject.task(described)
+    solve = apply(subject, task, found.report.plan, with_settings(subject, task))
     states, flagged = _guarded(subject, solve, task)
     frozen, expected_flags = _guarded(subject, found.solve, task)
     cause, hint = "the fallback takes the place of all samples, or of none", "compare the three results at one sample"
@@ -196,7 +197,7 @@ def freeze_fallback(subject: Subject, _: str) -> None:
             "The guard flags all samples or none, some of which lie far away.", got=f"{flagged.sum()} of {len(flagged)}"
         )
     rtol = _ROUNDING[found.experiment.dtype]
-    expected = np.where(flagged[:, None], subject.backend.to_numpy(subject.driver.states(native)), frozen)
+    expected = np.where(flagged[:, None], native_solution(subject, described), frozen)
     assert_close("The solution with a fallback", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
 
 

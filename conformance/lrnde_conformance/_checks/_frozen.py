@@ -1,5 +1,6 @@
 """Law 15, continued: a frozen solve takes the plan's steps, in the form of the native call, as plain code."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -19,6 +20,7 @@ from lrnde_conformance._freezing import (
     experiment,
     frozen_states,
     if_freezable,
+    native_result,
     plan_of,
     solution,
     uniform,
@@ -36,10 +38,21 @@ _ENDS = (0.35, 1.0)
 _COMPILED = {"float32": 1e-5, "float64": 1e-12}
 
 
+def _form_cases(subject: Subject) -> tuple[str, ...]:
+    if not if_freezable(subject):
+        return ()
+    return ("array",) if subject.backend.is_compiled else ("array", "tree")
+
+
 def _method_cases(subject: Subject) -> tuple[str, ...]:
     if not if_freezable(subject):
         return ()
     return ("dormand-prince",) if subject.is_lean else tuple(SCHEME_OF)
+
+
+def _order_cases(subject: Subject) -> tuple[str, ...]:
+    cases = _method_cases(subject)
+    return cases[-1:] if subject.backend.is_compiled else cases
 
 
 @check(
@@ -76,7 +89,7 @@ def freeze_steps(subject: Subject, case: str) -> None:
     law=15,
     tier="optional",
     needs=(*_NEEDS, Capability.FLOAT64),
-    cases=unless_lean(_method_cases),
+    cases=unless_lean(_order_cases),
     hint="check `freeze.steps` first",
 )
 def freeze_order(subject: Subject, case: str) -> None:
@@ -105,7 +118,7 @@ def freeze_order(subject: Subject, case: str) -> None:
     law=15,
     tier="optional",
     needs=_NEEDS,
-    cases=unless_lean(lambda subject: ("array", "tree") if if_freezable(subject) else ()),
+    cases=_form_cases,
     hint="return what the native call returns: its type, its shapes, its dtypes",
 )
 def freeze_form(subject: Subject, case: str) -> None:
@@ -114,14 +127,14 @@ def freeze_form(subject: Subject, case: str) -> None:
     if is_split and not subject.supports(Capability.TREE_STATE):
         msg = "states of several arrays are declared unsupported"
         raise CheckSkipped(msg)
-    described = experiment(subject).but(is_split=is_split)
+    found = calibrated(subject)
+    described = found.experiment.but(is_split=is_split, problem=found.experiment.problem.moved(y0=found.starts[0]))
     plan = plan_of(subject, "midpoint", (1.0,))
-    shapes = ((1,), (1,)) if is_split else plan.shapes
-    plan = lrnde.Plan(plan.method, plan.tableau, plan.t0, plan.t1, plan.step_ends, plan.outputs, shapes, True)
+    plan = dataclasses.replace(plan, shapes=((1,), (1,)) if is_split else plan.shapes)
     task = subject.task(described)
     before = subject.backend.to_numpy(task.y0).copy()
     frozen = subject.driver.call(apply(subject, task, plan), task)
-    native = subject.driver.call(subject.driver.native(task), task)
+    native = native_result(subject, described)
     cause, hint = "the result is put together by hand", "compare both results at the console"
     assert_equal("The type of the frozen result", type(frozen), type(native), cause=cause, hint=hint)
     ours, theirs = (subject.driver.states(result) for result in (frozen, native))

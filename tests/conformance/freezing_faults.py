@@ -1,0 +1,120 @@
+"""Faults that a frozen solve may have: changes of what the reference adapter's freezer makes."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lrnde_conformance._reference._dual import detach, plain
+from lrnde_core import FIXED_METHODS
+from tests.conformance.mutant_adapter import Change
+
+Field = Callable[[Any, Any], Any]
+
+
+def frozen_field(change: Callable[[Field], Field]) -> Change:
+    """The frozen solve of a changed field."""
+
+    def changed(solve: Any, *_: Any) -> Any:
+        return lambda field, *args, **settings: solve(change(field), *args, **settings)
+
+    return changed
+
+
+def later(field: Field) -> Field:
+    return lambda t, y: field(t + 1e-6, y)
+
+
+def twice(field: Field) -> Field:
+    return lambda t, y: 0.5 * (field(t, y) + field(t, y))
+
+
+def without_gradient(field: Field) -> Field:
+    return lambda t, y: detach(field(t, y))
+
+
+def frozen_by_euler(solve: Any, plan: Any, *_: Any) -> Any:
+    """Takes the plan's steps by another method."""
+    return dataclasses.replace(solve, plan=dataclasses.replace(plan, tableau=FIXED_METHODS["euler"].tableau))
+
+
+def frozen_result(change: Callable[[Any], Any]) -> Change:
+    """Another native result."""
+
+    def changed(solve: Any, plan: Any, *_: Any) -> Any:
+        def call(*args: Any, **settings: Any) -> Any:
+            result = solve(*args, **settings)
+            return (change(result[0]), result[1]) if plan.is_guarded else change(result)
+
+        return call
+
+    return changed
+
+
+def overwriting(solve: Any, plan: Any, *_: Any) -> Any:
+    def call(field: Any, y0: Any, *args: Any, **settings: Any) -> Any:
+        result = solve(field, y0.copy(), *args, **settings)
+        if not plan.is_guarded:
+            y0 += 1.0
+        return result
+
+    return call
+
+
+def remembering() -> Change:
+    """A solve that differs a little from the one made before it."""
+    made: list[Any] = []
+
+    def changed(solve: Any, *_: Any) -> Any:
+        made.append(solve)
+        shift = 1e-14 * len(made)
+        return frozen_result(lambda states: [state + shift for state in states])(solve, solve.plan)
+
+    return changed
+
+
+def from_the_end(ends: tuple[float, ...]) -> tuple[float, ...]:
+    return (*(1 - end for end in reversed(ends[:-1])), 1.0)
+
+
+def flagging(change: Callable[[np.ndarray, np.ndarray], Any]) -> Change:
+    """Other flags, from those of the guard and `y0`."""
+
+    def changed(solve: Any, plan: Any, *_: Any) -> Any:
+        def call(field: Any, y0: Any, *args: Any, **settings: Any) -> Any:
+            result = solve(field, y0, *args, **settings)
+            return (result[0], change(result[1], plain(y0))) if plan.is_guarded else result
+
+        return call
+
+    return changed
+
+
+def is_nan(y: np.ndarray) -> np.ndarray:
+    return np.isnan(y).any(axis=-1)
+
+
+def is_large(y: np.ndarray) -> np.ndarray:
+    return ~(np.linalg.norm(y, axis=-1) < 10)
+
+
+def fallback_for_all(solve: Any, plan: Any, fallback: Any) -> Any:
+    def call(*args: Any, **settings: Any) -> Any:
+        result = solve(*args, **settings)
+        return result if fallback is None else (fallback(*args, **settings), result[1])
+
+    return call
+
+
+def at_its_own_times(solve: Any, plan: Any, *_: Any) -> Any:
+    return lambda field, y0, ts, **settings: solve(field, y0, plan.output_times, **settings)
+
+
+def without_a_look(solve: Any, plan: Any, *_: Any) -> Any:
+    def call(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
+        if y0.shape[1:] == plan.shapes[0]:
+            return solve(field, y0, ts, **settings)
+        return [y0] * len(plan.outputs), np.zeros(len(y0), bool)
+
+    return call
