@@ -63,10 +63,12 @@ class TimesCheck:
         self._known: tuple[Tensor, int] | None = None
 
     def __call__(self, times: Tensor) -> None:
-        """Raise `InputError` unless `times`, of shape `(times,)`, are the plan's; the first and last are its ends."""
+        """Raise `InputError` unless `times`, of shape `(times,)` or `(batch, times)`, are the plan's, ends included."""
+        self._plan.check_times(None, None, [None] * times.shape[-1])
         if torch.compiler.is_compiling():
-            self._plan.check_times(None, None, [None] * len(times))
-        elif self._known is None or self._known[0] is not times or self._known[1] != times._version:
-            outputs: list[float] = times.detach().double().tolist()
-            self._plan.check_times(outputs[0] if outputs else None, outputs[-1] if outputs else None, outputs)
+            return
+        if self._known is None or self._known[0] is not times or self._known[1] != times._version:
+            rows: list[list[float]] = torch.atleast_2d(times.detach().double()).unique(dim=0).tolist()
+            for outputs in rows:
+                self._plan.check_times(outputs[0], outputs[-1], outputs)
             self._known = (times, times._version)

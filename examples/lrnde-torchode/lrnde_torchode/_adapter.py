@@ -9,6 +9,7 @@ from lrnde_torch import AbstractTorchAdapter
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._freezer import TorchodeFreezer
 
 
 @final
@@ -28,7 +29,6 @@ class TorchodeAdapter(AbstractTorchAdapter):
             Capability.VMAP: "torchode's loop asks for values. Its batch already has steps of its own: put the samples "
             "there.",
             Capability.TREE_STATE: NO_TREE_STATE,
-            Capability.FREEZE: "this adapter has no freezer. Freeze the same field under torchdiffeq.",
         }
     )
 
@@ -39,3 +39,6 @@ class TorchodeAdapter(AbstractTorchAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchodeCall)
         return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)
+
+    def freezer(self) -> TorchodeFreezer:
+        return TorchodeFreezer()

@@ -44,6 +44,7 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         step_method=method,
         controller=controller,
         facts=method_facts(method, controller, y0.dtype, is_backsolve=False),
+        asked=None if {"t_span", "args"} & given.keys() else (given["f"], y0, given["t_eval"]),
     )
 
 

@@ -20,6 +20,7 @@ class TorchodeCall(AbstractCall):
 
     - `solve()`: the call as the user wrote it. `solve_with(controller)`: the same with another controller.
     - `y0`, `step_method`, `controller`: as the call names them, defaults filled in.
+    - `asked`: `f`, `y0` and `t_eval` of a call of `solve_ivp` that has nothing else for an equation; else `None`.
     """
 
     solve: Callable[[], Any]
@@ -28,6 +29,7 @@ class TorchodeCall(AbstractCall):
     step_method: Any
     controller: Any
     facts: MethodFacts
+    asked: tuple[Any, torch.Tensor, torch.Tensor] | None = None
 
     def run(self, plan: RecordingPlan | None) -> Run:
         if plan is None:

@@ -1,0 +1,126 @@
+"""What `lrnde_core.freeze` asks of torchode, and the frozen form of `solve_ivp`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import torch
+import torchode
+from lrnde_core import (
+    AbstractCall,
+    AbstractFreezer,
+    CapabilityError,
+    FrozenRun,
+    InputError,
+    Leaves,
+    NativeSolve,
+    Plan,
+    Span,
+)
+from lrnde_torch import TimesCheck, no_side_effects, read_span, solve_by_plan, solve_natively, timed_runner, with_guard
+
+from lrnde_torchode._call import TorchodeCall
+
+
+@final
+class FrozenSolveIvp(torch.nn.Module):
+    """`solve_ivp(f, y0, t_eval)` by the fixed steps of a plan: one interval for all samples.
+
+    Tolerances and the like are accepted and not used. With a guard it returns `(solution, flagged)`; with a `fallback`,
+    a native call, the flagged samples of `solution.ys` are those of its solution.
+    """
+
+    def __init__(self, plan: Plan, fallback: Callable[..., Any] | None = None) -> None:
+        super().__init__()
+        self.plan = plan
+        self.fallback = fallback
+        self._check_times = TimesCheck(plan)
+
+    def forward(self, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, **settings: Any) -> Any:
+        self.plan.check_shapes([y0.shape])
+        self._check_times(t_eval)
+        solution, signals = _solve_by_plan(self.plan, f, y0, t_eval, is_watched=self.plan.is_guarded)
+        fallback = self.fallback
+        solve = None if fallback is None else lambda: fallback(f, y0, t_eval, **settings)
+        return with_guard(self.plan, solution, signals, solve, _merged)
+
+
+@final
+class TorchodeFreezer(AbstractFreezer):
+    """Freezes `solve_ivp` where all samples have the same times."""
+
+    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+        asked = _torchode(call).asked
+        if asked is None or not is_batched:
+            raise CapabilityError(
+                "A plan stands for `torchode.solve_ivp(f, y0, t_eval)` of a batch, without `t_span` and `args`, and "
+                "not for `solve` of an adjoint. Call that, with a field that holds its arguments."
+            )
+        _, y0, t_eval = asked
+        rows = torch.atleast_2d(t_eval)
+        if not bool((rows == rows[0]).all()):
+            raise InputError("`t_eval` differs from sample to sample, and a plan has one interval; freeze them apart.")
+        return read_span((y0,), rows[0], is_batched=True)
+
+    def solve(self, call: AbstractCall) -> NativeSolve:
+        f, y0, _ = _asked(call)
+        return solve_natively(call, f, y0.device)
+
+    def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
+        del call
+        return ()  # each sample has steps of its own
+
+    def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
+        f, y0, t_eval = _asked(call)
+        with torch.no_grad(), no_side_effects(f, y0.device):
+            return FrozenRun(*_solve_by_plan(plan, f, y0, t_eval, is_watched=True))
+
+    def states(self, call: AbstractCall, result: Any) -> Leaves:
+        del call
+        return (result.ys.transpose(0, 1)[1:],)
+
+    def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
+        asked, frozen = _asked(call), FrozenSolveIvp(plan)
+        native = timed_runner(_torchode(call).solve, asked[1].device)
+        return native, timed_runner(lambda: frozen(*asked), asked[1].device)
+
+    def frozen(
+        self,
+        native: Callable[..., Any],
+        bound_args: tuple[Any, ...],
+        bound_kwargs: Mapping[str, Any],
+        plan: Plan,
+        fallback: Callable[..., Any] | None,
+    ) -> FrozenSolveIvp:
+        del native, bound_kwargs
+        if bound_args:
+            raise InputError("`solve` binds a positional argument; give `f`, `y0` and `t_eval` with each call.")
+        return FrozenSolveIvp(plan, fallback)
+
+
+def _solve_by_plan(plan: Plan, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool) -> tuple[Any, Any]:
+    field = f.f if isinstance(f, torchode.ODETerm) else f
+
+    def at_each_time(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return field(t.expand(y.shape[0]), y)
+
+    ys, signals = solve_by_plan(plan, at_each_time, y0, is_watched=is_watched, dim=1)
+    counts = {"n_f_evals": plan.num_evaluations, "n_steps": plan.num_steps, "n_accepted": plan.num_steps}
+    stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
+    status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)
+    return torchode.Solution(t_eval.expand(y0.shape[0], -1), ys, stats, status), signals
+
+
+def _merged(solution: Any, native: Any, flagged: torch.Tensor) -> Any:
+    ys = torch.where(flagged[:, None, None], native.ys, solution.ys)
+    return torchode.Solution(solution.ts, ys, solution.stats, torch.where(flagged, native.status, solution.status))
+
+
+def _asked(call: AbstractCall) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    asked = _torchode(call).asked
+    assert asked is not None  # refused by `read`
+    return asked
+
+
+def _torchode(call: AbstractCall) -> TorchodeCall:
+    assert isinstance(call, TorchodeCall)
+    return call
