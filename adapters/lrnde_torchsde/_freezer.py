@@ -11,10 +11,6 @@ from lrnde_torch import no_side_effects, timed_runner
 from lrnde_torchsde._arguments import Arguments, read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
 
-# Of a step: torchsde adds up its steps in the dtype of the times, and goes as far as it must at the end. Steps longer
-# by this much do not leave a sliver for one more.
-_STRETCH = 1e-3
-
 
 @final
 class TorchsdeFreezer(AbstractSDEFreezer):
@@ -65,7 +61,12 @@ class FrozenSdeint:
 
 
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
-    return arguments.but(adaptive=False, dt=(1 + _STRETCH) * (plan.t1 - plan.t0) / plan.num_steps)
+    ts, y0 = arguments["ts"], arguments["y0"]
+    dtype = ts.dtype if isinstance(ts, torch.Tensor) and ts.is_floating_point() else y0.dtype
+    # torchsde adds up its steps in this dtype and goes as far as it must at the end. Steps longer by some roundings do
+    # not leave a sliver for one more.
+    stretch = 1 + 4 * plan.num_steps * torch.finfo(dtype).eps
+    return arguments.but(adaptive=False, dt=stretch * (plan.t1 - plan.t0) / plan.num_steps)
 
 
 def _arguments(call: AbstractCall) -> Arguments:

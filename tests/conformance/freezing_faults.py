@@ -34,6 +34,10 @@ def without_gradient(field: Field) -> Field:
     return lambda t, y: detach(field(t, y))
 
 
+def twice_the_steps(plan: Any) -> Any:
+    return dataclasses.replace(plan, num_steps=2 * plan.num_steps)
+
+
 def frozen_by_euler(solve: Any, plan: Any, *_: Any) -> Any:
     """Takes the plan's steps by another method."""
     return dataclasses.replace(solve, plan=dataclasses.replace(plan, tableau=FIXED_METHODS["euler"].tableau))

@@ -8,7 +8,7 @@ from typing import Any
 import lrnde_core as lrnde
 from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
 from lrnde_conformance._reference._solver import integrate
-from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AdapterSpec, Run, hookimpl
+from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AbstractSDEFreezer, AdapterSpec, Run, hookimpl
 
 Change = Callable[..., Any]
 
@@ -29,7 +29,7 @@ class Faults:
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
     - Of freezing: `span`, `native` (`NativeSolve`), `step_ends`, `frozen_run`, `frozen_states`; `frozen` (the frozen
-      solve, then its plan and its fallback).
+      solve, then its plan and its fallback). Of stochastic equations: `sde_plan`, `frozen_sde_plan`.
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` (in its place).
     """
@@ -59,6 +59,8 @@ class Faults:
     step_ends: Change = _same
     frozen_run: Change = _same
     frozen_states: Change = _same
+    sde_plan: Change = _same
+    frozen_sde_plan: Change = _same
     frozen: Change = _same
     is_claimed: bool = True
     is_method: bool = False
@@ -131,6 +133,29 @@ class _Freezer(AbstractFreezer):
         return self._faults.frozen(solve, plan, fallback)
 
 
+class _SDEFreezer(AbstractSDEFreezer):
+    """The reference's, with faults; calls are those of a mutant."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._true = ReferenceAdapter().sde_freezer()
+
+    def read(self, call: Any) -> Any:
+        return self._true.read(call._call)
+
+    def solve(self, call: Any) -> Any:
+        return self._true.solve(call._call)
+
+    def with_plan(self, call: Any, plan: Any) -> Any:
+        return _Call(self._true.with_plan(call._call, self._faults.sde_plan(plan)), self._faults)
+
+    def runner(self, call: Any) -> Any:
+        return self._true.runner(call._call)
+
+    def frozen(self, native: Any, bound_args: Any, bound_kwargs: Any, plan: Any) -> Any:
+        return self._true.frozen(native, bound_args, bound_kwargs, self._faults.frozen_sde_plan(plan))
+
+
 def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
     true = ReferenceAdapter()
 
@@ -161,6 +186,9 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
 
         def freezer(self) -> AbstractFreezer:
             return _Freezer(faults)
+
+        def sde_freezer(self) -> AbstractSDEFreezer:
+            return _SDEFreezer(faults)
 
         def __eq__(self, other: object) -> bool:
             return super().__eq__(other) if faults.is_equal else self is other

@@ -61,6 +61,7 @@ from tests.conformance.freezing_faults import (
     overwriting,
     remembering,
     twice,
+    twice_the_steps,
     without_a_look,
     without_gradient,
 )
@@ -322,6 +323,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("guard-that-flags-all", "freeze.guard", Faults(frozen=flagging(lambda flags, y: flags | True))),
     Mutant("fallback-for-all", "freeze.fallback", Faults(frozen=fallback_for_all)),
     Mutant("times-not-compared", "freeze.refusal", Faults(frozen=at_its_own_times), "other-times"),
+    Mutant("statistics-of-smaller-steps", "freeze.statistics", Faults(sde_plan=twice_the_steps)),
+    Mutant("frozen-in-smaller-steps", "freeze.statistics", Faults(frozen_sde_plan=twice_the_steps)),
     Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
     Mutant("all-steps-recorded", "memory.independent-of-steps", Faults(plan=keep_where(remember_every_step))),
     Mutant("trained-without-gradient", "reduction.adaptive", Faults(value=detached), "dopri5"),

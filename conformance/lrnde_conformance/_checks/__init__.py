@@ -9,6 +9,7 @@ from lrnde_conformance._checks import (
     _events,
     _every_step,
     _freezing,
+    _freezing_sde,
     _frozen,
     _gradient,
     _identity,
@@ -55,6 +56,7 @@ _MODULES = (
     _reduction,
     _frozen,
     _freezing,
+    _freezing_sde,
 )
 
 ALL: tuple[Check, ...] = tuple(

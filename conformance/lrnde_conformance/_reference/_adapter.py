@@ -12,6 +12,7 @@ from lrnde_conformance._reference._dual import Dual, plain
 from lrnde_conformance._reference._facts import method_facts
 from lrnde_conformance._reference._freezer import ReferenceFreezer
 from lrnde_conformance._reference._methods import STOCHASTIC
+from lrnde_conformance._reference._sde_freezer import ReferenceSDEFreezer
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,
@@ -104,6 +105,9 @@ class ReferenceAdapter(AbstractAdapter):
 
     def freezer(self) -> ReferenceFreezer:
         return ReferenceFreezer()
+
+    def sde_freezer(self) -> ReferenceSDEFreezer:
+        return ReferenceSDEFreezer()
 
 
 @contextlib.contextmanager
