@@ -161,9 +161,11 @@ def _edit(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-def test_the_skeleton_may_claim_a_method(tmp_path: Path) -> None:
+def test_the_skeleton_may_claim_a_method_and_names_the_library_to_install(tmp_path: Path) -> None:
     folder = _scaffold.write_adapter("toy", solve="toy.core:Solver.solve", parent=tmp_path)
-    assert 'solves=("toy.core:Solver.solve",)' in (folder / "lrnde_toy" / "_plugin.py").read_text()
+    plugin = (folder / "lrnde_toy" / "_plugin.py").read_text()
+    assert 'solves=("toy.core:Solver.solve",)' in plugin
+    assert 'install="toy"' in plugin
 
 
 def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:

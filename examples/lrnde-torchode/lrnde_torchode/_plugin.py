@@ -19,7 +19,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
                 "torchode:JointBacksolveAdjoint.solve",
             ),
             requires=("torch>=2.4", "torchode>=1.0.1,<2"),
-            install="lrnde-torchode",
+            install="torchode",
             api_version=(1, 0),
             driver="lrnde_torchode._driver:TorchodeDriver",
         )
