@@ -6,10 +6,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, final
 
+from lrnde_benchmarks import _frozen
+from lrnde_benchmarks._frozen import FrozenSolve
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._trainer import Trainer, make_trainer
-from lrnde_core import CapabilityError
+from lrnde_benchmarks._trainer import Prediction, Trainer, make_trainer
+from lrnde_core import CapabilityError, LrndeError
 
 _Item = TypeVar("_Item")
 
@@ -26,8 +28,9 @@ class Measurement:
     - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated predictions of one
       batch. `reference_ms`: the same of the untrained model of this seed and backend, taken in turns with it, and
       `train_reference_ms`: its mean between chunks of training. All are processor time, see `_clock.now`.
-    - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then. `step_times`: where the steps of one
-      prediction solve end, within [0, 1]; `untrained_step_times`: before training.
+    - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then; empty for a frozen solve.
+    - `step_times`: where the steps of one prediction solve end, within [0, 1]; `untrained_step_times`: before training.
+    - `frozen`: of a row that predicts by fixed steps, found after training.
     """
 
     nfe: float
@@ -41,6 +44,7 @@ class Measurement:
     curve_nfe: tuple[float, ...]
     step_times: tuple[float, ...]
     untrained_step_times: tuple[float, ...]
+    frozen: FrozenSolve | None = None
 
     @property
     def predict_cost(self) -> float:
@@ -71,13 +75,13 @@ def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
     time: whatever else the machine does meets all of them alike.
     """
     hyperparameters = plan.hyperparameters
-    trainers, skipped = _make_trainers(plan, job)
+    trainers, skipped, num_tested = _make_trainers(plan, job)
     rows = [setting for setting in job.settings if setting.model in trainers]
     if not rows:
         return Cell(job.adapter, job.seed, {}, skipped)
     untrained = {setting.name: tuple(trainers[setting.model].step_times(setting.predict_tolerance)) for setting in rows}
     seconds = dict.fromkeys(trainers, 0.0)
-    curves: dict[str, list[float]] = {setting.name: [] for setting in rows}
+    curves: dict[str, list[float]] = {setting.name: [] for setting in rows if setting.frozen_error is None}
     curve_steps = [0]
     # Initial weights and bare solve are the same in every trainer of a seed and backend.
     reference = trainers[rows[0].model].predict_reference
@@ -91,11 +95,15 @@ def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
         curve_steps.append(start + num_steps)
         _extend_curves(curves, rows, trainers)
         on_progress(start + num_steps)
-    predict_seconds, reference_seconds = _time_predictions(rows, trainers, reference, hyperparameters.repetitions)
+    predictions, frozen = _freeze(rows, trainers, num_tested, skipped)
+    rows = [setting for setting in rows if setting.name in predictions]
+    predict_seconds, reference_seconds = _time_predictions(
+        predictions, {setting.name: trainers[setting.model] for setting in rows}, reference, hyperparameters.repetitions
+    )
     measurements: dict[str, Measurement] = {}
     for setting in rows:
-        trainer = trainers[setting.model]
-        evaluation = trainer.evaluate(setting.predict_tolerance)
+        trainer, prediction = trainers[setting.model], predictions[setting.name]
+        evaluation = trainer.evaluate(prediction)
         if not math.isfinite(evaluation.score):
             skipped[setting.name] = f"Training diverged: the {plan.task.metric.name} is {evaluation.score}."
             continue
@@ -107,16 +115,17 @@ def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
             train_reference_ms=1e3 * statistics.mean(references),
             predict_ms=1e3 * predict_seconds[setting.name],
             reference_ms=1e3 * reference_seconds,
-            curve_steps=tuple(curve_steps),
-            curve_nfe=tuple(curves[setting.name]),
-            step_times=tuple(trainer.step_times(setting.predict_tolerance)),
+            curve_steps=tuple(curve_steps) if setting.name in curves else (),
+            curve_nfe=tuple(curves.get(setting.name, ())),
+            step_times=tuple(trainer.step_times(prediction)),
             untrained_step_times=untrained[setting.name],
+            frozen=frozen.get(setting.name),
         )
     return Cell(job.adapter, job.seed, measurements, skipped)
 
 
-def _make_trainers(plan: Plan, job: Job) -> tuple[dict[str, Trainer], dict[str, str]]:
-    """Prepared trainers by setting, and why settings that the adapter refuses are left out."""
+def _make_trainers(plan: Plan, job: Job) -> tuple[dict[str, Trainer], dict[str, str], int]:
+    """Prepared trainers by setting, why settings that the adapter refuses are left out, and how many are tested."""
     problem = plan.task.problem
     data = problem.load(plan.hyperparameters, job.seed, plan.fold(job.seed))
     trainers: dict[str, Trainer] = {}
@@ -131,26 +140,49 @@ def _make_trainers(plan: Plan, job: Job) -> tuple[dict[str, Trainer], dict[str, 
             skipped[setting.name] = str(refusal)
         else:
             trainers[setting.name] = trainer
-    return trainers, skipped
+    return trainers, skipped, data.num_tested
 
 
 def _extend_curves(curves: dict[str, list[float]], rows: Sequence[Setting], trainers: Mapping[str, Trainer]) -> None:
     for setting in rows:
-        curves[setting.name].append(trainers[setting.model].evaluate(setting.predict_tolerance).nfe)
+        if setting.name in curves:
+            curves[setting.name].append(trainers[setting.model].evaluate(setting.predict_tolerance).nfe)
+
+
+def _freeze(
+    rows: Sequence[Setting], trainers: Mapping[str, Trainer], num_tested: int, skipped: dict[str, str]
+) -> tuple[dict[str, Prediction], dict[str, FrozenSolve]]:
+    """How each row predicts, and what was frozen; what can not be is left out of both, with the reason."""
+    predictions: dict[str, Prediction] = {}
+    frozen: dict[str, FrozenSolve] = {}
+    for setting in rows:
+        if setting.frozen_error is None:
+            predictions[setting.name] = setting.predict_tolerance
+            continue
+        try:
+            found = _frozen.freeze(trainers[setting.model], setting.frozen_error, num_tested)
+        except LrndeError as refusal:
+            skipped[setting.name] = str(refusal)
+        else:
+            predictions[setting.name], frozen[setting.name] = found
+    return predictions, frozen
 
 
 def _time_predictions(
-    rows: Sequence[Setting], trainers: Mapping[str, Trainer], reference: Callable[[], float], repetitions: int
+    predictions: Mapping[str, Prediction],
+    trainers: Mapping[str, Trainer],
+    reference: Callable[[], float],
+    repetitions: int,
 ) -> tuple[dict[str, float], float]:
-    """Median seconds of one prediction, by setting, and of the reference. The first round is not counted."""
-    times: dict[str, list[float]] = {setting.name: [] for setting in rows}
+    """Median seconds of one prediction, by row, and of the reference. The first round is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in predictions}
     reference_times: list[float] = []
     for round_index in range(repetitions + 1):
-        for setting in _rotated([None, *rows], round_index):
-            if setting is None:
+        for name in _rotated([None, *predictions], round_index):
+            if name is None:
                 reference_times.append(reference())
             else:
-                times[setting.name].append(trainers[setting.model].predict_once(setting.predict_tolerance))
+                times[name].append(trainers[name].predict_once(predictions[name]))
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
     return medians, statistics.median(reference_times[1:])
 

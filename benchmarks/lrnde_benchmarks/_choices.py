@@ -7,7 +7,7 @@ from typing import Literal, final
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._plan import Plan
 from lrnde_benchmarks._settings import BASELINE
 from lrnde_benchmarks._task import Task
@@ -58,6 +58,8 @@ def make_plan(options: Options, *, is_side_by_side: bool) -> Plan:
     if options.weight is not None:
         rivals = dataclasses.replace(rivals, weights={**rivals.weights, "default": options.weight})
     settings = tuple(setting_by_name(name, steps=hyperparameters.steps, rivals=rivals) for name in names)
+    if not task.problem.is_stochastic:
+        settings = with_frozen(settings)
     plan = Plan(task, adapters, tuple(range(num_seeds)), settings, hyperparameters, 1, is_side_by_side)
     jobs = min(len(plan.cells), os.cpu_count() or 1) if options.jobs is None else options.jobs
     if jobs < 1:

@@ -178,6 +178,7 @@ def _with(comparison: Comparison, event: Finished, *, is_strict: bool) -> Compar
 
 def _columns(measurements: Sequence[Measurement]) -> dict[str, Any]:
     columns: dict[str, Any] = {name: [getattr(each, name) for each in measurements] for name in _LISTED}
+    columns["frozen"] = [None if each.frozen is None else dataclasses.asdict(each.frozen) for each in measurements]
     columns["curve"] = {
         "steps": measurements[0].curve_steps,
         "nfe": [each.curve_nfe for each in measurements],

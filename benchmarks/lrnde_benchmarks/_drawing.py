@@ -50,9 +50,17 @@ def rows_by_adapter(report: Mapping[str, Any]) -> dict[str, list[Mapping[str, An
 
 
 def colour_of(report: Mapping[str, Any], setting: str) -> str:
-    """The same in all pictures of a report."""
-    others = [each["name"] for each in report["settings"] if each["name"] not in _KNOWN]
+    """The same in all pictures of a report; a frozen solve has that of its model."""
+    others = [each["name"] for each in report["settings"] if each["name"] not in _KNOWN and not is_frozen(each)]
+    setting = next(
+        each["trained_as"] if is_frozen(each) else setting for each in report["settings"] if each["name"] == setting
+    )
     return _KNOWN.get(setting) or _OTHERS[others.index(setting) % len(_OTHERS)]
+
+
+def is_frozen(setting: Mapping[str, Any]) -> bool:
+    """Whether a setting of a report predicts by fixed steps."""
+    return setting.get("frozen_error") is not None
 
 
 def line_style(report: Mapping[str, Any], setting: str) -> str:

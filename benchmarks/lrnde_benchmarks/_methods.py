@@ -4,7 +4,7 @@ What suits a task (weights above all) is the task's own, see `Rivals`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import lrnde_core as lrnde
@@ -81,6 +81,8 @@ _PENALTIES: Mapping[str, _Method] = {
 _REMAINDER = Penalty(lrnde.ErrorEstimate(rtol=0.0, atol=1.0), lrnde.AllSteps(), gradient="full")
 _REMAINDER_WEIGHT = 10.0
 
+_FROZEN_ERROR = 1e-2
+
 METHOD_NAMES = (BASELINE, *_PENALTIES, "steer", "weight_decay", "looser_tolerance", "tl_node")
 
 ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
@@ -114,6 +116,16 @@ def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
         case _:
             known = ", ".join(f"`{known}`" for known in METHOD_NAMES)
             raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
+
+
+def with_frozen(settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    """The settings, with a row behind each trained adaptive model that predicts by fixed steps; see `Setting`."""
+    found: list[Setting] = []
+    for setting in settings:
+        found.append(setting)
+        if setting.trained_as is None and setting.expansion is None:
+            found.append(Setting(f"{setting.name}, frozen", frozen_error=_FROZEN_ERROR, trained_as=setting.name))
+    return tuple(found)
 
 
 def _penalised(name: str, steps: int, rivals: Rivals) -> Setting:

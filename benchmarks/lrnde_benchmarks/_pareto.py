@@ -45,7 +45,7 @@ def _predict_costs(row: Mapping[str, Any]) -> list[float]:
 
 
 def _draw(report: Mapping[str, Any], costs: Callable[[Mapping[str, Any]], Sequence[float]], title: str) -> Figure:
-    """A small dot per seed, a large one for the mean; the front of the means as stairs."""
+    """A small dot per seed, a large one, or a diamond if frozen, for the mean; the front of the means as stairs."""
     groups = rows_by_adapter(report)
     figure, axes_list = make_panels(report, height=max(3.4, 0.3 * max(map(len, groups.values()))))
     metric = report["task"]["metric"]
@@ -57,7 +57,8 @@ def _draw(report: Mapping[str, Any], costs: Callable[[Mapping[str, Any]], Sequen
             tint = colour_of(report, row["setting"])
             x, y = mean(costs(row)), scale * mean(row["score"])
             axes.scatter(costs(row), scale * np.asarray(row["score"]), s=14, color=tint, alpha=0.4, linewidth=0)
-            axes.scatter(x, y, s=70, color=tint, edgecolor="white", linewidth=1, zorder=3)
+            marker = "o" if row["frozen"][0] is None else "D"
+            axes.scatter(x, y, s=70, color=tint, edgecolor="white", linewidth=1, zorder=3, marker=marker)
             labels.append((x, y, row["setting"], tint))
         right = 1.05 * max(max(costs(row)) for row in report["rows"])
         _draw_front(axes, [(x, y) for x, y, _, _ in labels], right, is_higher_better=metric["is_higher_better"])

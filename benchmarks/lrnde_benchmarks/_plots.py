@@ -30,9 +30,12 @@ def write_plots(report: Mapping[str, Any], folder: Path, plots: Mapping[str, Dra
 
 def _draw_evaluations(report: Mapping[str, Any]) -> Figure:
     """Evaluations of a prediction solve against training iterations: mean over seeds, and their range as a band."""
-    groups = rows_by_adapter(report)
+    # Solves are frozen after training, so they have no curve.
+    groups = {
+        adapter: [row for row in rows if row["curve"]["steps"]] for adapter, rows in rows_by_adapter(report).items()
+    }
     figure, axes_list = make_panels(report, height=max(3.4, 0.3 * max(map(len, groups.values()))))
-    top = max(np.max(row["curve"]["nfe"]) for row in report["rows"])
+    top = max(np.max(row["curve"]["nfe"]) for rows in groups.values() for row in rows)
     for axes, (adapter, rows) in zip(axes_list, groups.items(), strict=True):
         ends: list[tuple[float, float, str, str]] = []
         for row in rows:

@@ -71,6 +71,7 @@ class Setting:
       (STEER); 0 where all of them end alike. Prediction ends where the task says.
     - `expansion`: solves by Taylor expansion; `None` solves adaptively.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
+    - `frozen_error`: predicts by fixed steps, within this relative error of the adaptive solution (`lrnde.freeze`).
     - `trained_as`: name of the setting whose trained model this row uses; `None` trains one of its own.
     """
 
@@ -81,6 +82,7 @@ class Setting:
     end_spread: float = 0.0
     expansion: Expansion | None = None
     predict_tolerance: float | None = None
+    frozen_error: float | None = None
     trained_as: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,5 +121,6 @@ class Setting:
             "end_spread": self.end_spread,
             "expansion": None if self.expansion is None else dataclasses.asdict(self.expansion),
             "predict_tolerance": self.predict_tolerance,
+            "frozen_error": self.frozen_error,
             "trained_as": self.trained_as,
         }

@@ -18,9 +18,10 @@ import numpy as np
 import lrnde_core as lrnde
 from lrnde_benchmarks._cell import Cell, Measurement
 from lrnde_benchmarks._files import write_json
+from lrnde_benchmarks._frozen import FrozenSolve
 from lrnde_benchmarks._plan import Job, Plan
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the files. Other versions are not read."""
 
 # What every backend uses, beside what its adapter requires.
@@ -155,8 +156,13 @@ def _read(path: Path, identity: Mapping[str, Any]) -> Cell:
 
 
 def _measurement(values: Mapping[str, Any]) -> Measurement:
-    frozen: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
-    return Measurement(**frozen)
+    fields, frozen = _with_tuples(values), values["frozen"]
+    fields["frozen"] = None if frozen is None else FrozenSolve(**_with_tuples(frozen))
+    return Measurement(**fields)
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
 
 
 def _differences(own: Any, other: Any, name: str = "") -> list[str]:

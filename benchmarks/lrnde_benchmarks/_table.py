@@ -15,6 +15,7 @@ Columns = Mapping[str, Callable[[Mapping[str, Any]], str]]
 
 def render(report: Mapping[str, Any]) -> RenderableType:
     """Two tables, and a line for each setting that was left out. `report` is what `Comparison.report` returns."""
+    frozen_rows = [row for row in report["rows"] if row["frozen"][0] is not None]
     num_seeds = sorted({len(row["seeds"]) for row in report["rows"]})
     seeds = " to ".join(str(number) for number in num_seeds)
     metric = report["task"]["metric"]
@@ -22,12 +23,26 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_table(title, _measured(metric), report["rows"])]
     if report["ratios"]:
         parts += [_table(_title(metric), _compared(metric), report["ratios"]), _published(report["published"])]
+    if frozen_rows:
+        parts.append(_table("Frozen solves: error relative to the adaptive solution", _FROZEN, frozen_rows))
     parts += [
         Text(f"{skip['adapter']}, {skip['setting']}: left out. {skip['reason']}", style="yellow")
         for skip in report["skipped"]
     ]
     parts += [Text(f"{each['cell']}: failed. {each['reason']}", style="red") for each in report["failed"]]
     return Group(*parts)
+
+
+_FROZEN: Columns = {
+    "plan": lambda row: "\n".join(
+        dict.fromkeys(f"{found['num_steps']} x {found['method']}" for found in row["frozen"])
+    ),
+    "bound": lambda row: f"{row['frozen'][0]['error_bound']:.0e}",
+    "calibrated": lambda row: f"{max(found['error'] for found in row['frozen']):.1e}",
+    "test, median": lambda row: f"{mean([found['test_errors'][0] for found in row['frozen']]):.1e}",
+    "largest": lambda row: f"{max(found['test_errors'][-1] for found in row['frozen']):.1e}",
+    "beyond": lambda row: f"{mean([found['test_share_beyond_bound'] for found in row['frozen']]):.1%}",
+}
 
 
 def _measured(metric: Mapping[str, Any]) -> Columns:

@@ -43,6 +43,8 @@ class Data(NamedTuple):
     - `train_batches`: the examples of each iteration, shape `(steps, batch)`. `test_batches`: those of each prediction
       solve, shape `(num_solves, rows)`.
     - `num_tested`: how many examples the test batches hold, without those that fill up the last one.
+    - `calibration`: examples that are neither trained on nor tested, in two halves `(2, rows)`, for freezing the solve;
+      `None` where there are none.
     - `noise`, `divergence_weights`: of problems that draw their initial states in training, standard normal numbers of
       shape `(steps, batch, channels)`, and what the divergence of each iteration is multiplied by, `(steps,)`.
     """
@@ -52,6 +54,7 @@ class Data(NamedTuple):
     train_batches: Indices
     test_batches: Indices
     num_tested: int
+    calibration: Indices | None = None
     noise: Floats | None = None
     divergence_weights: Floats | None = None
 

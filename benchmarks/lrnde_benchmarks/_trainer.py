@@ -1,12 +1,17 @@
 """What the comparison needs of a backend."""
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, final
 
+from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
-from lrnde_core import CapabilityError
+from lrnde_core import CapabilityError, FreezeReport, Plan
+
+Prediction = float | Plan | None
+"""How a prediction is solved: at a tolerance, by fixed steps, or, with `None`, at the tolerance of training."""
 
 
 @final
@@ -24,7 +29,7 @@ class Evaluation(NamedTuple):
 
 
 class Trainer(Protocol):
-    """One model in training. `tolerance` is that of the prediction solve; `None` stands for that of training."""
+    """One model in training."""
 
     def prepare(self) -> None:
         """Compile, and touch whatever is slow the first time. Trains nothing."""
@@ -34,11 +39,11 @@ class Trainer(Protocol):
         """Train for `num_steps` more iterations and return the seconds that took, by `_clock.now`."""
         ...
 
-    def evaluate(self, tolerance: float | None = None) -> Evaluation:
+    def evaluate(self, prediction: Prediction = None) -> Evaluation:
         """Predict all test batches."""
         ...
 
-    def predict_once(self, tolerance: float | None = None) -> float:
+    def predict_once(self, prediction: Prediction = None) -> float:
         """Predict the first test batch and return the seconds that took, compiled beforehand."""
         ...
 
@@ -46,8 +51,23 @@ class Trainer(Protocol):
         """`predict_once` of the untrained model: the same work in every trainer of a seed and backend."""
         ...
 
-    def step_times(self, tolerance: float | None = None) -> list[float]:
+    def step_times(self, prediction: Prediction = None) -> list[float]:
         """Times at which the steps of the prediction solve of the first batch end, within [0, 1]."""
+        ...
+
+    def weights(self) -> Mapping[str, Floats]:
+        """The weights of the problem by name, as trained so far."""
+        ...
+
+    def freeze(self, error: float, over: float | str = "max") -> FreezeReport:
+        """`lrnde.freeze` of the solve at the tolerance of training, calibrated on `Data.calibration`.
+
+        Raises `InputError` where no fixed steps stay within `error` and where there is too little to calibrate with.
+        """
+        ...
+
+    def states(self, prediction: Prediction = None) -> list[Floats]:
+        """The solution of each test batch at the task's times after 0, `(times, batch, channels)`."""
         ...
 
 

@@ -4,21 +4,30 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._cell import Cell, Measurement
+from lrnde_benchmarks._frozen import FrozenSolve
 from lrnde_benchmarks._trainer import Evaluation
+
+PLAN = lrnde.Plan("euler", lrnde.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
 
 
 @dataclasses.dataclass
 class StubTrainer:
-    """Says what it is asked to do in `log`. An iteration takes 1 s; a solve costs 40, or 20 at a loose tolerance."""
+    """Says what it is asked to do in `log`. An iteration takes 1 s; a solve costs 40.
+
+    At a loose tolerance it costs 20, by fixed steps 2. The latter are off by 0.5, 1.5, ..., 4.5%, in turn from
+    sample to sample.
+    """
 
     name: str
     log: list[tuple[str, Any]]
     steps_done: int = 0
     refusal: str | None = None
+    freeze_refusal: str | None = None
 
     def prepare(self) -> None:
         if self.refusal is not None:
@@ -31,11 +40,22 @@ class StubTrainer:
         return float(num_steps)
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
+        if tolerance is PLAN:
+            return Evaluation(0.8, 2.0, 2.0)
         return Evaluation(0.9, 40.0, 4.0) if tolerance is None else Evaluation(0.9, 20.0, 2.0)
+
+    def freeze(self, error: float) -> lrnde.FreezeReport:
+        if self.freeze_refusal is not None:
+            raise lrnde.InputError(self.freeze_refusal)
+        return lrnde.FreezeReport(PLAN, (), 2, 40.0, 0.03, (0.01, 0.03), 1 / 3, 0.001, 0.004)
+
+    def states(self, prediction: Any = None) -> list[Any]:
+        native = np.ones((1, 360, 2), np.float32)
+        return [native if prediction is None else native * (1.005 + 0.01 * (np.arange(360) % 5))[None, :, None]]
 
     def predict_once(self, tolerance: float | None = None) -> float:
         self.log.append((self.name, ("predict", tolerance)))
-        return 0.004 if tolerance is None else 0.002
+        return 0.001 if tolerance is PLAN else 0.004 if tolerance is None else 0.002
 
     def predict_reference(self) -> float:
         self.log.append((self.name, "reference"))
@@ -45,8 +65,14 @@ class StubTrainer:
         return [0.25, 0.5, 0.75, 1.0] if tolerance is None else [0.5, 1.0]
 
 
+FROZEN = FrozenSolve("euler", 2, 0.01, 0.008, 70, 1 / 71, (0.002, 0.004, 0.006, 0.012), 0.02, 0.01, 1.5)
+
+
 def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str, str] | None = None) -> Cell:
-    """A cell in which a setting's cost is in proportion to its evaluations, and its score one point up per seed."""
+    """A cell in which a setting's cost is in proportion to its evaluations, and its score one point up per seed.
+
+    What is called frozen is `FROZEN`.
+    """
     measurements = {
         name: Measurement(
             nfe=value,
@@ -56,10 +82,11 @@ def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str
             train_reference_ms=20.0,
             predict_ms=2 * value,
             reference_ms=10.0,
-            curve_steps=(0, 10),
-            curve_nfe=(13.0, value),
+            curve_steps=() if name.endswith("frozen") else (0, 10),
+            curve_nfe=() if name.endswith("frozen") else (13.0, value),
             step_times=(0.5, 1.0),
             untrained_step_times=(1.0,),
+            frozen=FROZEN if name.endswith("frozen") else None,
         )
         for name, value in nfe.items()
     }

@@ -7,7 +7,7 @@ import pytest
 
 from lrnde_benchmarks import _cell
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._trainer import Evaluation
@@ -30,12 +30,14 @@ def log() -> Log:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., Any]) -> Run:
-    def run_with(refusals: dict[str, str] | None = None) -> _cell.Cell:
+    def run_with(
+        refusals: dict[str, str] | None = None, settings: tuple[Setting, ...] = SETTINGS, **options: Any
+    ) -> _cell.Cell:
         def make(_adapter: str, _problem: Any, _hyperparameters: Hyperparameters, setting: Setting, *_: Any) -> Any:
-            return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name))
+            return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name), **options)
 
         monkeypatch.setattr(_cell, "make_trainer", make)
-        return _cell.run_cell(PLAN, Job("stub", 0, SETTINGS), lambda _num_done: None)
+        return _cell.run_cell(PLAN, Job("stub", 0, settings), lambda _num_done: None)
 
     return run_with
 
@@ -97,3 +99,25 @@ def test_a_setting_that_the_adapter_refuses_is_left_out_with_the_reason(run: Run
     cell = run({"default": "no derivatives here"})
     assert set(cell.measurements) == {"none", "none, looser tolerance"}
     assert cell.skipped == {"default": "no derivatives here"}
+
+
+def test_a_frozen_row_predicts_by_its_plan_and_is_held_against_the_adaptive_solution(run: Run, log: Log) -> None:
+    cell = run(settings=with_frozen(SETTINGS))
+    assert list(cell.measurements) == ["none", "none, frozen", "default", "default, frozen", "none, looser tolerance"]
+    row = cell.measurements["default, frozen"]
+    assert (row.nfe, row.num_accepted, row.score, row.predict_ms) == (2, 2, 0.8, 1)
+    assert row.train_seconds == 50
+    assert row.curve_nfe == ()
+    assert row.frozen is not None
+    assert row.frozen.test_errors == pytest.approx((0.025, 0.045, 0.045, 0.045))
+    assert (row.frozen.error, row.frozen.num_held_back) == (0.03, 2)
+    assert (row.frozen.test_share_beyond, row.frozen.test_share_beyond_bound) == pytest.approx((0.4, 0.8))
+    assert (row.frozen.method, row.frozen.num_steps) == ("euler", 2)
+    # Frozen rows take turns with the others.
+    assert len([entry for entry in log if isinstance(entry[1], tuple)]) == 5 * (HYPERPARAMETERS.repetitions + 1)
+
+
+def test_a_solve_that_can_not_be_frozen_is_left_out_with_the_reason(run: Run) -> None:
+    cell = run(settings=with_frozen(SETTINGS), freeze_refusal="no candidate")
+    assert set(cell.measurements) == {setting.name for setting in SETTINGS}
+    assert cell.skipped == {"none, frozen": "no candidate", "default, frozen": "no candidate"}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._compare import Comparison
-from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, write_plots
 from lrnde_benchmarks._table import render
@@ -159,6 +159,19 @@ def test_table_fits_80_columns_and_names_everything(comparison: Comparison) -> N
         assert expected in text
     assert "0.556 to 0.733" in text
     assert "…" not in text
+
+
+def test_frozen_rows_are_reported_and_drawn(make_cell: MakeCell, tmp_path: Path) -> None:
+    plan = PLAN._replace(settings=with_frozen(SETTINGS[:2]), adapters=("diffrax",), seeds=(0,))
+    nfe = {"none": 40.0, "none, frozen": 12.0, "default": 20.0, "default, frozen": 4.0}
+    report = json.loads(json.dumps(Comparison(plan).with_cell(make_cell("diffrax", 0, nfe)).report()))
+    assert report["rows"][1]["frozen"][0]["error_bound"] == 0.01
+    assert report["rows"][0]["frozen"] == [None]
+    ratios = {row["setting"]: row for row in report["ratios"]}
+    assert ratios["default, frozen"]["predict_speedup"]["mean"] == 10.0
+    text = " ".join(shown(report).split())
+    assert "default, frozen 2 x euler 1e-02 8.0e-03 2.0e-03 1.2e-02 1.0%" in text
+    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == 5
 
 
 def test_plots_are_written(comparison: Comparison, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name
+from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name, with_frozen
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._task import Task
 from lrnde_benchmarks._tasks import TASKS
@@ -34,6 +34,13 @@ def test_rows_take_over_what_suits_the_task() -> None:
     assert setting_by_name("steer", steps=10, rivals=RIVALS).end_spread == 0.25
     decaying = setting_by_name("predicted_steps", steps=10, rivals=RIVALS).weight
     assert decaying == lrnde.ExponentialDecay(4.0, 1.0, 10)
+
+
+def test_each_trained_adaptive_model_has_a_frozen_row_behind_it() -> None:
+    names = ("none", "looser_tolerance", "tl_node")
+    found = with_frozen([setting_by_name(name, steps=10, rivals=RIVALS) for name in names])
+    assert [setting.name for setting in found] == ["none", "none, frozen", "none, looser tolerance", "tl_node"]
+    assert (found[1].model, found[1].frozen_error) == ("none", 0.01)
 
 
 def test_baseline_has_no_penalty_at_all() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lrnde_benchmarks._cell import Cell
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._store import Store, make_store
 from lrnde_benchmarks.tasks._digits import DIGITS
@@ -20,6 +20,7 @@ MakeCell = Callable[..., Cell]
 SETTINGS = tuple(
     setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "looser_tolerance", "default")
 )
+FROZEN = with_frozen(SETTINGS)
 PLAN = Plan(DIGITS, ("stub",), (0, 1), SETTINGS, Hyperparameters(steps=10), jobs=1, is_side_by_side=False)
 VERSIONS = {"stub": {"solver": "1.0"}}
 
@@ -61,6 +62,15 @@ def test_a_cell_comes_back_as_it_was_written(tmp_path: Path, make_cell: MakeCell
     assert {path.name[: path.name.rindex("-")] for path in tmp_path.iterdir()} == {
         f"digits-stub-{model}-seed-{seed}" for model in ("none", "default") for seed in (0, 1)
     }
+
+
+def test_what_was_frozen_comes_back_too(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path, settings=FROZEN)
+    job = jobs_of(store)[0]
+    cell = make_cell("stub", 0, {setting.name: 13.0 for setting in job.settings})
+    assert cell.measurements["none, frozen"].frozen is not None
+    store.write(job, cell)
+    assert store.find([job]).cells[job] == cell
 
 
 def test_reasons_for_leaving_out_are_kept(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_a_prediction_holds_every_image_once_for_each_path() -> None:
     assert np.array_equal(data.test_batches[:, :128], data.test_batches[:, -128:])
 
 
+@pytest.mark.parametrize("name", ["digits", "density-tabular", "dynamics"])
+def test_calibration_examples_are_neither_trained_on_nor_tested(name: str) -> None:
+    task = TASKS[name]
+    data = task.problem.load(task.hyperparameters, seed=0)
+    assert data.calibration is not None
+    parts = [set(each.flatten().tolist()) for each in (data.train_batches, data.calibration, data.test_batches)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == len(data.inputs)
+    assert len(parts[1]) == data.calibration.size
+    assert data.calibration.shape == (2, (len(data.inputs) - data.num_tested) // 20)
+
+
 @pytest.mark.parametrize("name", list(TASKS))
 def test_initial_weights_depend_on_the_seed_alone(name: str) -> None:
     task = TASKS[name]

@@ -134,7 +134,8 @@ class Oscillator(AbstractProblem):
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
         batches = np.zeros((1, 1), np.intp)
-        return Data(np.array([[1.0, 0.0]]), np.zeros(1), batches, batches, 1)
+        calibration = np.zeros((2, 10), np.intp)
+        return Data(np.array([[1.0, 0.0]]), np.zeros(1), batches, batches, 1, calibration)
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
         return {"turn": 6 * np.pi * np.array([[0.0, 1.0], [-1.0, 0.0]])}
@@ -173,6 +174,24 @@ def test_a_looser_tolerance_takes_fewer_evaluations(adapter: str, is_noisy: bool
     assert len(trainer.step_times(loose)) == cheap.num_accepted
     assert trainer.step_times()[-1] == pytest.approx(1.0)
     assert trainer.predict_once(loose) > 0
+
+
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exact_solution(adapter: str) -> None:
+    hyperparameters = Hyperparameters(batch=1, tolerance=1e-6)
+    trainer = make_on(Oscillator(is_noisy=False), adapter, NONE, hyperparameters)
+    report = trainer.freeze(0.3)
+    plan = report.plan
+    # The point has turned three times.
+    (ys,) = trainer.states(plan)
+    assert ys.shape == (1, 1, 2)
+    assert np.linalg.norm(ys[0, 0] - [1.0, 0.0]) == pytest.approx(report.error, abs=1e-4)
+    assert report.error < 0.3
+    evaluation = trainer.evaluate(plan)
+    assert (evaluation.nfe, evaluation.num_accepted) == (plan.num_evaluations, plan.num_steps)
+    assert evaluation.nfe < trainer.evaluate().nfe
+    assert trainer.step_times(plan) == list(plan.step_ends)
+    assert trainer.predict_once(plan) > 0
 
 
 @final

@@ -59,7 +59,8 @@ def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) 
     report = read(out / "report.json")
     assert report == read(copy)
     assert report["is_complete"]
-    settings = ["none", "none, looser tolerance", "steer", "weight decay"]
+    settings = ["none", "none, frozen", "none, looser tolerance", "steer", "steer, frozen", "weight decay"]
+    settings.append("weight decay, frozen")
     assert [row["setting"] for row in report["rows"]] == settings
     assert {row["setting"] for row in report["ratios"]} == set(settings[1:])
     assert {path.name for path in out.iterdir()} == {"report.json", "cells", *PLOTS}

@@ -45,7 +45,8 @@ def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
     assert report == read(copy)
     assert report["is_complete"]
     assert report["seeds"] == [0]
-    settings = ["none", "default", "none, looser tolerance", "weight decay"]
+    settings = ["none", "none, frozen", "default", "default, frozen", "none, looser tolerance", "weight decay"]
+    settings.append("weight decay, frozen")
     assert [row["setting"] for row in report["rows"]] == settings
     for row in report["rows"]:
         assert row["adapter"] == "torchdiffeq"

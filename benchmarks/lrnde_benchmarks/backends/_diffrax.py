@@ -18,6 +18,7 @@ from lrnde_benchmarks._settings import Expansion
 from lrnde_benchmarks._stochastic import SMALLEST_STEP
 from lrnde_benchmarks._task import AbstractProblem, Operations
 from lrnde_benchmarks.backends._taylor_jax import taylor_solver
+from lrnde_core import Plan, apply_plan
 
 Weights = dict[str, Any]
 """Arrays by name; and, where `Method.expansion` is given, the midpoint network."""
@@ -49,12 +50,18 @@ _MAX_NOISY_STEPS = 1024
 
 @final
 class Method(NamedTuple):
-    """`tolerance` is both rtol and atol; `expansion` as in `Setting`."""
+    """`tolerance` is both rtol and atol; `expansion` as in `Setting`; `plan`: the fixed steps of a frozen solve."""
 
     problem: AbstractProblem
     tolerance: float
     first_step: float
     expansion: Expansion | None = None
+    plan: Plan | None = None
+
+    @property
+    def native(self) -> Callable[..., Any]:
+        """`diffeqsolve`, or what is frozen of it."""
+        return diffrax.diffeqsolve if self.plan is None else apply_plan(diffrax.diffeqsolve, self.plan)
 
 
 def solve(

@@ -10,7 +10,7 @@ so settings that differ in nothing else share one compilation.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
 import diffrax
@@ -22,10 +22,11 @@ from jax import Array
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
+from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import Expansion, Penalty, Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
-from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks._trainer import Evaluation, Prediction
 from lrnde_benchmarks.backends._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks.backends._taylor_jax import (
     frozen_midpoint,
@@ -33,7 +34,7 @@ from lrnde_benchmarks.backends._taylor_jax import (
     initial_optimizer_state,
     learn_midpoint,
 )
-from lrnde_core import AbstractWeight, Constant, WeightState
+from lrnde_core import AbstractWeight, Constant, Plan, WeightState
 
 
 @final
@@ -158,12 +159,11 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
 @functools.cache
 def _predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to predictions, by the bare solver call."""
+    native = method.native
 
     @jax.jit
     def predict(weights: Weights, inputs: Array, key: Array) -> Array:
-        solution = solve(
-            diffrax.diffeqsolve, method, weights, _initial_state(method, weights, inputs), _noise(method, key)
-        )
+        solution = solve(native, method, weights, _initial_state(method, weights, inputs), _noise(method, key))
         return method.problem.outputs(OPERATIONS, weights, solution.ys)
 
     return predict
@@ -185,6 +185,19 @@ def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, l
 
 
 @functools.cache
+def _states_finder(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to the states at the times after 0."""
+    native = method.native
+
+    @jax.jit
+    def states(weights: Weights, inputs: Array, key: Array) -> Array:
+        y0 = _initial_state(method, weights, inputs)
+        return solve(native, method, weights, y0, _noise(method, key)).ys[1 - len(method.problem.times) :]
+
+    return states
+
+
+@functools.cache
 def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to the end times of the steps, padded with inf."""
 
@@ -201,6 +214,11 @@ def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
         ).ts
 
     return steps
+
+
+def _spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """In place of a solver call: its arguments."""
+    return args, kwargs
 
 
 @final
@@ -269,25 +287,48 @@ class JaxTrainer:
         self._num_done += num_steps
         return _clock.now() - begin
 
-    def evaluate(self, tolerance: float | None = None) -> Evaluation:
-        count = _counter(self._method(tolerance, self._expansion))
-        solves = [count(*self._test_arguments(index)) for index in range(len(self._test_batches))]
+    def evaluate(self, prediction: Prediction = None) -> Evaluation:
+        method = self._method(prediction, self._expansion)
+        if method.plan is not None:
+            outputs = self._test_all(_predictor(method))
+            return Evaluation(self._score(outputs), method.plan.num_evaluations, method.plan.num_steps)
+        solves = self._test_all(_counter(method))
         reports = [report for _, report in solves]
         return Evaluation(
-            self._problem.score([np.asarray(outputs) for outputs, _ in solves], self._data, self._hyperparameters),
+            self._score([outputs for outputs, _ in solves]),
             sum(self._num_evaluations(report) for report in reports) / len(reports),
             sum(int(report.num_accepted) for report in reports) / len(reports),
         )
 
-    def predict_once(self, tolerance: float | None = None) -> float:
-        return self._predict(self._method(tolerance, self._expansion), self._state.weights)
+    def predict_once(self, prediction: Prediction = None) -> float:
+        return self._predict(self._method(prediction, self._expansion), self._state.weights)
 
     def predict_reference(self) -> float:
         return self._predict(self._method(None, None), self._untrained)
 
-    def step_times(self, tolerance: float | None = None) -> list[float]:
-        times = _stepper(self._method(tolerance, self._expansion))(*self._test_arguments(0))
+    def step_times(self, prediction: Prediction = None) -> list[float]:
+        if isinstance(prediction, Plan):
+            return list(prediction.step_ends)
+        times = _stepper(self._method(prediction, self._expansion))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
+
+    def weights(self) -> Mapping[str, Floats]:
+        return {name: np.asarray(self._state.weights[name]) for name in self._untrained}
+
+    def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
+        method, weights = self._method(None, self._expansion), self._state.weights
+        calls, settings = [], {}
+        for batch in [] if self._data.calibration is None else self._data.calibration:
+            y0 = _initial_state(method, weights, self._examples.inputs[jnp.asarray(batch, jnp.int32)])
+            args, settings = solve(_spelled, method, weights, y0, None)
+            calls.append(args)
+        return lrnde.freeze(
+            functools.partial(diffrax.diffeqsolve, **settings), calibration=calls, error=error, over=over
+        )[1]
+
+    def states(self, prediction: Prediction = None) -> list[Floats]:
+        found = self._test_all(_states_finder(self._method(prediction, self._expansion)))
+        return [np.asarray(ys) for ys in found]
 
     def _predict(self, method: Method, weights: Weights) -> float:
         predict = _predictor(method)
@@ -307,14 +348,21 @@ class JaxTrainer:
         # The adapter does not know what a step of another library's solver costs.
         return int(report.num_steps) * self._expansion.evaluations_per_step
 
-    def _method(self, tolerance: float | None, expansion: Expansion | None) -> Method:
+    def _method(self, prediction: Prediction, expansion: Expansion | None) -> Method:
         hyperparameters = self._hyperparameters
         return Method(
             self._problem,
-            hyperparameters.tolerance if tolerance is None else tolerance,
+            prediction if isinstance(prediction, float) else hyperparameters.tolerance,
             hyperparameters.first_step,
             expansion,
+            prediction if isinstance(prediction, Plan) else None,
         )
+
+    def _test_all(self, predict: Callable[[Weights, Array, Array], Any]) -> list[Any]:
+        return [predict(*self._test_arguments(index)) for index in range(len(self._test_batches))]
+
+    def _score(self, outputs: list[Array]) -> float:
+        return self._problem.score([np.asarray(each) for each in outputs], self._data, self._hyperparameters)
 
     def _test_arguments(self, index: int) -> tuple[Weights, Array, Array]:
         """Weights, inputs and key of a prediction solve."""

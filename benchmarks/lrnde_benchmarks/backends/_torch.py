@@ -5,7 +5,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, final
 
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
+from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._stochastic import path_seed
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
-from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks._trainer import Evaluation, Prediction
 from lrnde_benchmarks.backends._step_times import StepTimes
+from lrnde_core import Plan
 
 OPERATIONS = Operations(
     torch.addmm,
@@ -73,6 +75,15 @@ def _optimizer(network: Network, hyperparameters: Hyperparameters, weight_decay:
 
     optimizer.register_step_pre_hook(decay)
     return optimizer
+
+
+def _spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """In place of a solver call: its arguments."""
+    return args, kwargs
+
+
+def _tolerance(prediction: Prediction) -> float | None:
+    return None if isinstance(prediction, Plan) else prediction
 
 
 class _Solve(Protocol):
@@ -150,6 +161,7 @@ class TorchTrainer:
         self._noise = None if data.noise is None else torch.as_tensor(data.noise)
         self._divergence_weights = data.divergence_weights
         self._test_batches = torch.as_tensor(data.test_batches)
+        self._frozen: dict[Plan, Callable[..., Any]] = {}
         self._num_done = 0
 
     def prepare(self) -> None:
@@ -172,36 +184,61 @@ class TorchTrainer:
         self._num_done += num_steps
         return _clock.now() - start
 
-    def evaluate(self, tolerance: float | None = None) -> Evaluation:
+    def evaluate(self, prediction: Prediction = None) -> Evaluation:
         outputs: list[Any] = []
-        reports: list[lrnde.Report] = []
+        counts: list[tuple[float, float]] = []
         with torch.inference_mode():
             for index in range(len(self._test_batches)):
-                ys, report = self._test_solve(
-                    self._solver, self._counted, self._network, index, tolerance, penalize=False
-                )
+                if isinstance(prediction, Plan):
+                    ys = self._test_solve(self._solver, self._call(prediction), self._network, index, None)
+                    counts.append((prediction.num_evaluations, prediction.num_steps))
+                else:
+                    ys, report = self._test_solve(
+                        self._solver, self._counted, self._network, index, prediction, penalize=False
+                    )
+                    counts.append((report.nfe, report.num_accepted))
                 outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
-                reports.append(report)
-        return Evaluation(
-            self._problem.score(outputs, self._data, self._hyperparameters),
-            sum(report.nfe for report in reports) / len(reports),
-            sum(report.num_accepted for report in reports) / len(reports),
-        )
+        evaluations, steps = zip(*counts, strict=True)
+        score = self._problem.score(outputs, self._data, self._hyperparameters)
+        return Evaluation(score, sum(evaluations) / len(counts), sum(steps) / len(counts))
 
-    def predict_once(self, tolerance: float | None = None) -> float:
-        return self._predict(self._solver, self._network, tolerance)
+    def predict_once(self, prediction: Prediction = None) -> float:
+        return self._predict(self._solver, self._network, prediction)
 
     def predict_reference(self) -> float:
         return self._predict(self._adaptive, self._untrained, None)
 
-    def step_times(self, tolerance: float | None = None) -> list[float]:
+    def step_times(self, prediction: Prediction = None) -> list[float]:
+        if isinstance(prediction, Plan):
+            return list(prediction.step_ends)
         noted = StepTimes()
         # Tolerances of its own, since fixed steps have none.
         heuristic = lrnde.ErrorEstimate(rtol=1.0, atol=1.0)
         watched = lrnde.regularize(self._solver.native, heuristic=heuristic, sampler=noted)
         with torch.no_grad():
-            self._test_solve(self._solver, watched, self._network, 0, tolerance, draw=[0.0])
+            self._test_solve(self._solver, watched, self._network, 0, prediction, draw=[0.0])
         return noted.ends
+
+    def weights(self) -> Mapping[str, Floats]:
+        return {name: value.detach().numpy() for name, value in self._network.weights.items()}
+
+    def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
+        solver, calls, settings = self._solver, [], {}
+        for batch in [] if self._data.calibration is None else torch.as_tensor(self._data.calibration):
+            with torch.no_grad():
+                y0 = self._initial_state(self._network, batch)
+            args, settings = self._solve(solver, _spelled, self._network, y0, self._network.times, None, 0)
+            calls.append(args)
+        return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
+
+    def states(self, prediction: Prediction = None) -> list[Floats]:
+        with torch.inference_mode():
+            return [
+                self._test_solve(self._solver, self._call(prediction), self._network, index, _tolerance(prediction))[
+                    1:
+                ].numpy()
+                for index in range(len(self._test_batches))
+            ]
 
     def _loss(self, index: int) -> Tensor:
         batch = self._batches[index]
@@ -235,10 +272,18 @@ class TorchTrainer:
         times = self._network.times
         return times if self._end_times is None else times * float(self._end_times[index])
 
-    def _predict(self, solver: TorchSolver, network: Network, tolerance: float | None) -> float:
+    def _call(self, prediction: Prediction) -> Callable[..., Any]:
+        if not isinstance(prediction, Plan):
+            return self._solver.native
+        if prediction not in self._frozen:
+            self._frozen[prediction] = lrnde.apply_plan(self._solver.native, prediction)
+        return self._frozen[prediction]
+
+    def _predict(self, solver: TorchSolver, network: Network, prediction: Prediction) -> float:
+        call = self._call(prediction) if isinstance(prediction, Plan) else solver.native
         start = _clock.now()
         with torch.inference_mode():
-            ys = self._test_solve(solver, solver.native, network, 0, tolerance)
+            ys = self._test_solve(solver, call, network, 0, _tolerance(prediction))
             self._problem.outputs(OPERATIONS, network.weights, ys)
         return _clock.now() - start
 

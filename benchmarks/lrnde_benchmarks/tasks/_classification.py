@@ -10,6 +10,7 @@ from lrnde_benchmarks._data import (
     Floats,
     Fold,
     fold_splits,
+    hold_out_calibration,
     holdout_split,
     test_batches,
     training_batches,
@@ -18,8 +19,13 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._task import Data, Operations
 
 
-def load(source: AbstractImages, hyperparameters: Hyperparameters, seed: int, fold: Fold | None) -> Data:
-    """Images; a prediction solve has each image of its batch `hyperparameters.paths` times, one after the other."""
+def load(
+    source: AbstractImages, hyperparameters: Hyperparameters, seed: int, fold: Fold | None, *, is_calibrating: bool
+) -> Data:
+    """Images; a prediction solve has each image of its batch `hyperparameters.paths` times, one after the other.
+
+    - `is_calibrating`: whether some are kept from training for `Data.calibration`.
+    """
     images = source.load()
     if fold is not None:
         split = fold_splits(images.labels, fold.count, fold.repeat)[fold.index]
@@ -27,14 +33,17 @@ def load(source: AbstractImages, hyperparameters: Hyperparameters, seed: int, fo
         split = images.split
     else:
         split = holdout_split(images.labels, hyperparameters.test_fraction, seed)
+    calibration = hold_out_calibration(split.train, seed) if is_calibrating else None
+    train = split.train if calibration is None else calibration.train
     held_out = split.test[: hyperparameters.tested]
     tested = test_batches(held_out, hyperparameters.batch)
     return Data(
         inputs=images.pixels,
         targets=images.labels,
-        train_batches=training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed),
+        train_batches=training_batches(train, hyperparameters.batch, hyperparameters.steps, seed),
         test_batches=np.tile(tested, (1, hyperparameters.paths)),
         num_tested=len(held_out),
+        calibration=None if calibration is None else calibration.halves,
     )
 
 

@@ -46,7 +46,7 @@ class ConvolutionalODE(AbstractProblem):
         return math.isqrt(self.images.num_pixels // _COLOURS)
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        return _classification.load(self.images, hyperparameters, seed, fold)
+        return _classification.load(self.images, hyperparameters, seed, fold, is_calibrating=True)
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])

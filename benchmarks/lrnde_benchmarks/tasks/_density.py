@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
+from lrnde_benchmarks._data import Floats, Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ODE_SOLVERS, AbstractProblem, Data, Metric, Operations, Task
@@ -48,12 +48,14 @@ class DensityFlow(AbstractProblem):
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
         samples = load_samples(self.samples)
         split = random_split(len(samples), hyperparameters.test_fraction, seed, fold)
+        calibration = hold_out_calibration(split.train, seed)
         return Data(
             inputs=samples,
             targets=np.zeros(0),
-            train_batches=training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed),
+            train_batches=training_batches(calibration.train, hyperparameters.batch, hyperparameters.steps, seed),
             test_batches=test_batches(split.test, hyperparameters.batch),
             num_tested=len(split.test),
+            calibration=calibration.halves,
         )
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:

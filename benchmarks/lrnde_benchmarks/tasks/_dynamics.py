@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
+from lrnde_benchmarks._data import Floats, Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Rivals
 from lrnde_benchmarks._task import ODE_SOLVERS, AbstractProblem, Data, Metric, Operations, Task
@@ -106,12 +106,14 @@ class FittedDynamics(AbstractProblem):
         """An example is a trajectory: its start is the input, all of its states are the target."""
         states = make_trajectories(self.system).states
         split = random_split(NUM_TRAJECTORIES, hyperparameters.test_fraction, seed, fold)
+        calibration = hold_out_calibration(split.train, seed)
         return Data(
             inputs=states[0],
             targets=states,
-            train_batches=training_batches(split.train, hyperparameters.batch, hyperparameters.steps, seed),
+            train_batches=training_batches(calibration.train, hyperparameters.batch, hyperparameters.steps, seed),
             test_batches=test_batches(split.test, hyperparameters.batch),
             num_tested=len(split.test),
+            calibration=calibration.halves,
         )
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks._data import Floats, Fold, random_split, test_batches, training_batches
+from lrnde_benchmarks._data import Floats, Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks.tasks._challenge import NUM_HOURS, SOURCE, VARIABLES, load_records
@@ -67,12 +67,14 @@ class LatentODE(AbstractProblem):
         split = random_split(len(both), hyperparameters.test_fraction, seed, fold)
         steps, batch = hyperparameters.steps, hyperparameters.batch
         generator = np.random.default_rng([seed, 7])
+        calibration = hold_out_calibration(split.train, seed)
         return Data(
             inputs=both[:, ::-1].reshape(len(both), -1),
             targets=both,
-            train_batches=training_batches(split.train, batch, steps, seed),
+            train_batches=training_batches(calibration.train, batch, steps, seed),
             test_batches=test_batches(split.test, batch),
             num_tested=len(split.test),
+            calibration=calibration.halves,
             noise=generator.standard_normal((steps, batch, _CHANNELS), np.float32),
             divergence_weights=divergence_weights(steps, hyperparameters.divergence_start),
         )
