@@ -157,7 +157,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
 
 
 @functools.cache
-def _predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
+def predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to predictions, by the bare solver call."""
     native = method.native
 
@@ -290,7 +290,7 @@ class JaxTrainer:
     def evaluate(self, prediction: Prediction = None) -> Evaluation:
         method = self._method(prediction, self._expansion)
         if method.plan is not None:
-            outputs = self._test_all(_predictor(method))
+            outputs = self._test_all(predictor(method))
             return Evaluation(self._score(outputs), method.plan.num_evaluations, method.plan.num_steps)
         solves = self._test_all(_counter(method))
         reports = [report for _, report in solves]
@@ -331,7 +331,7 @@ class JaxTrainer:
         return [np.asarray(ys) for ys in found]
 
     def _predict(self, method: Method, weights: Weights) -> float:
-        predict = _predictor(method)
+        predict = predictor(method)
         _, inputs, key = jax.block_until_ready(self._test_arguments(0))
         begin = _clock.now()
         jax.block_until_ready(predict(weights, inputs, key))
