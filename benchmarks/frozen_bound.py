@@ -7,7 +7,8 @@ random 600 calibrate and 597 are fresh, so both are exchangeable. It is frozen o
 fresh images whose error is beyond the promised one are counted.
 
 The promise is an expected share. Given exchangeability the count of a model has a beta-binomial distribution, whatever
-the errors are; its sum over the models decides whether the counts are what was promised. One backend: both freeze by
+the errors are; its sum over the models, each of which splits the images anew, decides whether the counts are what was
+promised. One backend: both freeze by
 the same search, which looks at numbers alone.
 """
 
@@ -109,7 +110,7 @@ def main() -> None:
     steps = 30 if options.fast else 200
     rows: list[dict[str, Any]] = []
     for index in range(options.models):
-        method, seed = METHODS[index % 2], index // 2
+        method, seed = METHODS[index % 2], index
         trainer = make_model(method, seed, steps)
         for over in QUANTILES:
             rows.append({"method": method, "seed": seed, "over": over, **count_beyond(trainer, over)})

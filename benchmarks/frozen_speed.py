@@ -65,7 +65,8 @@ def train(backend: str, method: str, seed: int, hyperparameters: Hyperparameters
     }
     print(
         f"{backend}, {method}, seed {seed}: {plan.describe()} ({adaptive.nfe:.0f} adaptive), accuracy "
-        f"{fixed.score:.4f} ({adaptive.score:.4f}), error {frozen.error:.1e}, at most {frozen.test_errors[-1]:.1e} on test images",
+        f"{fixed.score:.4f} ({adaptive.score:.4f}), error {frozen.error:.1e}, on test images at most "
+        f"{frozen.test_errors[-1]:.1e}",
         flush=True,
     )
     return Model(trainer.weights(), plan, facts)
