@@ -31,6 +31,7 @@ LAWS = {
     12: "No trace",
     13: "Direction and shape",
     14: "Refusal",
+    15: "Freezing",
 }
 """The laws of docs/protocol.md by number."""
 
