@@ -1,11 +1,13 @@
 """Taking the steps of a plan. Nothing here looks at a value, so it compiles, exports and differentiates."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lrnde_core._explicit import AbstractStages, take_stages
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
+from lrnde_core._tableau import ExplicitTableau
 
 
 class GuardSignals(NamedTuple):
@@ -34,41 +36,30 @@ def follow_plan(stages: AbstractStages, plan: Plan, y0: Leaves, *, is_watched: b
     - `is_watched`: whether to return the signals; one more evaluation where the plan has no guard and its method
       evaluates the field at its new solution.
     """
-    tableau, duration = plan.tableau, plan.t1 - plan.t0
+    duration, ends = plan.t1 - plan.t0, (0.0, *plan.step_ends)
     found: dict[float, Leaves] = {0.0: y0}
     y, first = y0, None
     errors: list[Any] = []
     sizes: list[Any] = [_norm(y0, plan)] if is_watched else []
-    for start, end in pairwise((0.0, *plan.step_ends)):
+    for index, (start, end) in enumerate(pairwise(ends)):
         t, h = plan.t0 + start * duration, (end - start) * duration
-        inside = plan.outputs_inside(start, end)
-        shares_last = tableau.is_last_stage_solution
+        inside = [output for output in plan.outputs if start < output < end]
         needs_last = end < 1 or bool(inside) or is_watched
-        num_stages = tableau.num_stages - (shares_last and not needs_last)
-        increments, stage_states = take_stages(stages, tableau, t, h, y, first, num_stages)
-        y1 = stage_states[-1] if shares_last else stages.combine(y, tableau.b, increments)
-        last = increments[-1] if shares_last and needs_last else None
+        y1, increments, last = _take_step(stages, plan.tableau, t, h, y, first, needs_last=needs_last)
         if inside:
             last = stages.increment(t, h, 1.0, y1) if last is None else last
-            outputs = [output for output in plan.outputs if start < output < end]
-            for output, fraction in zip(outputs, inside, strict=True):
-                found[output] = _interpolate(stages, fraction, y, y1, increments[0], last)
+            for output in inside:
+                found[output] = _interpolate(stages, (output - start) / (end - start), y, y1, increments[0], last)
         if is_watched:
-            assert tableau.error is not None  # every plan of a guard has one
-            errors.append(_norm(_weighted_sum(tableau.error, increments), plan))
+            errors.append(_norm(_estimate(plan.tableau, increments), plan))
             sizes.append(_norm(y1, plan))
+        first = None
         if last is not None and end < 1:
-            ratio = _size_of_next(plan, end) / (end - start)
+            ratio = (ends[index + 2] - end) / (end - start)
             first = tuple(ratio * leaf for leaf in last)
-        else:
-            first = None
         y = found[end] = y1
-    states = tuple(found[output] for output in plan.outputs)
-    if not is_watched:
-        return FrozenSolution(states, None)
-    return FrozenSolution(
-        states, GuardSignals(sum(errors[1:], errors[0]) / sizes[-1], sum(sizes[1:], sizes[0]) / len(sizes))
-    )
+    signals = GuardSignals(_sum(errors) / sizes[-1], _sum(sizes) / len(sizes)) if is_watched else None
+    return FrozenSolution(tuple(found[output] for output in plan.outputs), signals)
 
 
 def is_flagged(plan: Plan, signals: GuardSignals) -> Any:
@@ -78,8 +69,22 @@ def is_flagged(plan: Plan, signals: GuardSignals) -> Any:
     return ~((signals.error_estimate <= error_bound) & (signals.size <= size_bound))
 
 
-def _size_of_next(plan: Plan, end: float) -> float:
-    return plan.step_ends[plan.step_ends.index(end) + 1] - end
+def _take_step(
+    stages: AbstractStages,
+    tableau: ExplicitTableau,
+    t: float,
+    h: float,
+    y: Leaves,
+    first: Leaves | None,
+    *,
+    needs_last: bool,
+) -> tuple[Leaves, list[Leaves], Leaves | None]:
+    """The new state, the increments, and that at the new state where it is one of them and `needs_last`."""
+    if not tableau.is_last_stage_solution:
+        increments, _ = take_stages(stages, tableau, t, h, y, first, tableau.num_stages)
+        return stages.combine(y, tableau.b, increments), increments, None
+    increments, stage_states = take_stages(stages, tableau, t, h, y, first, tableau.num_stages - (not needs_last))
+    return stage_states[-1], increments, increments[-1] if needs_last else None
 
 
 def _interpolate(stages: AbstractStages, x: float, y0: Leaves, y1: Leaves, first: Leaves, last: Leaves) -> Leaves:
@@ -88,14 +93,19 @@ def _interpolate(stages: AbstractStages, x: float, y0: Leaves, y1: Leaves, first
     return stages.combine(y0, (x * x * (3 - 2 * x), x * (1 - x) ** 2, x * x * (x - 1)), [rise, first, last])
 
 
-def _weighted_sum(weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-    pairs = [(weight, leaves) for weight, leaves in zip(weights, increments, strict=True) if weight != 0]
+def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
+    """The method's own estimate of the error of a step."""
+    assert tableau.error is not None  # every plan of a guard has one
+    pairs = [(weight, leaves) for weight, leaves in zip(tableau.error, increments, strict=True) if weight != 0]
     terms = [tuple(weight * leaf for leaf in leaves) for weight, leaves in pairs]
-    return tuple(sum(leaves[1:], leaves[0]) for leaves in zip(*terms, strict=True))
+    return tuple(_sum(leaves) for leaves in zip(*terms, strict=True))
 
 
 def _norm(leaves: Leaves, plan: Plan) -> Any:
     """The Euclidean norm of each sample over all arrays of the state."""
     rows = (leaf.reshape((leaf.shape[0], -1) if plan.is_batched else (-1,)) for leaf in leaves)
-    squares = [(row * row).sum(-1) for row in rows]
-    return sum(squares[1:], squares[0]) ** 0.5
+    return _sum([(row * row).sum(-1) for row in rows]) ** 0.5
+
+
+def _sum(terms: Sequence[Any]) -> Any:
+    return sum(terms[1:], terms[0])

@@ -69,15 +69,12 @@ class Plan:
         is_shared = self.tableau.is_last_stage_solution
         return self.num_steps * (self.tableau.num_stages - is_shared) + self._ends_with_field
 
-    def outputs_inside(self, start: float, end: float) -> tuple[float, ...]:
-        """The outputs inside of a step, as fractions of it."""
-        return tuple((output - start) / (end - start) for output in self.outputs if start < output < end)
-
     @property
     def _ends_with_field(self) -> bool:
         """Whether the field is needed at the very end, which no further step evaluates."""
         start = self.step_ends[-2] if self.num_steps > 1 else 0.0
-        return bool(self.outputs_inside(start, 1.0)) or (self.is_guarded and self.tableau.is_last_stage_solution)
+        has_output_inside = any(start < output < 1 for output in self.outputs)
+        return has_output_inside or (self.is_guarded and self.tableau.is_last_stage_solution)
 
     def check_shapes(self, shapes: Sequence[Sequence[int]]) -> None:
         """Raise `InputError` unless arrays of these shapes, that of the samples included, are a state of this plan."""

@@ -114,6 +114,7 @@ def test_it_is_the_same_under_transformations_and_export(frozen: Any) -> None:
 
 def test_far_inputs_are_flagged_and_solved_by_the_fallback(frozen: Any) -> None:
     far = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), _inputs(0), _inputs(3, scale=40.0))
+    assert frozen(y0=jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), far))[1][0]
     solve = lrnde.apply_plan(_SOLVE, Plan.from_json(frozen.plan.to_json()), fallback=_SOLVE)
     (ours, flagged), native = jax.jit(lambda y0: solve(y0=y0))(far), _native(far)
     error = jnp.abs(ours.ys["angle"] - native.ys["angle"])[-1]
@@ -154,6 +155,46 @@ def test_single_samples_backward_with_outputs_inside_steps(frozen: Any) -> None:
 def test_what_can_not_be_frozen_is_refused(extra: dict[str, Any], error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         lrnde.freeze(_SOLVE, calibration=[{**call, **extra} for call in _calls()])
+
+
+def _noisy(t: Any, y: Any, args: Any) -> Any:
+    return jax.tree.map(lambda leaf: -leaf * np.random.uniform(0.9, 1.1), y)
+
+
+@pytest.mark.parametrize(
+    ("solve", "calibration", "extra", "message"),
+    [
+        (_SOLVE, [], {}, "at least 2 are needed"),
+        (_SOLVE, _calls(), {"over": 0.99}, "holds 20 samples .* needs at least 99"),
+        (_SOLVE, _calls(), {"error": 1e-15}, r"No candidate stays within .* with 1 evaluations, reaches \d"),
+        (_SOLVE, [*_calls(1), *_calls(1, saveat=diffrax.SaveAt(t0=True, t1=True))], {}, "differs from the first call"),
+        (
+            functools.partial(_SOLVE.func, diffrax.ODETerm(_noisy), *_SOLVE.args[1:], **_SOLVE.keywords),
+            _calls(),
+            {},
+            "Two solves of one call by the same steps differ",
+        ),
+    ],
+)
+def test_bad_calibrations_are_refused(solve: Any, calibration: Any, extra: dict[str, Any], message: str) -> None:
+    state = np.random.get_state()
+    with pytest.raises(lrnde.LrndeError, match=message):
+        lrnde.freeze(solve, calibration=calibration, candidates=[Candidate("euler", 1)], **extra)
+    np.random.set_state(state)
+
+
+def test_another_interval_is_refused_at_prediction(frozen: Any) -> None:
+    solve = lrnde.apply_plan(diffrax.diffeqsolve, frozen.plan)
+    with pytest.raises(InputError, match=r"goes from 0.0 to 2.0 .* the plan was found for 0.0 to 1.0"):
+        solve(*_SOLVE.args[:2], 0.0, 2.0, 0.1, _inputs(0), 9.0)
+
+
+def test_the_solvers_own_steps_are_shown(frozen: Any) -> None:
+    call = lrnde.get_adapter("diffrax").bind("", _SOLVE.func, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
+    ends = lrnde.get_adapter("diffrax").freezer().step_ends(call)
+    assert len(ends) == call.run(None).counts.num_accepted
+    assert np.all(np.diff([0.0, *ends]) > 0)
+    assert ends[-1] == 1.0
 
 
 def test_a_stochastic_equation_is_refused() -> None:
