@@ -96,7 +96,7 @@ def flagging(change: Callable[[np.ndarray, np.ndarray], Any]) -> Change:
 
 
 def is_nan(y: np.ndarray) -> np.ndarray:
-    return np.isnan(y).any(axis=-1)
+    return np.isnan(y.sum(axis=-1))
 
 
 def is_large(y: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def freeze_grid(subject: Subject, _: str) -> None:
     num_calls = 2 * math.ceil(_FEWEST / subject.batch)
     candidate = lrnde.Candidate("rk4", len(found.points), follows_solver=True)
     tasks = [subject.task(found.experiment)] * num_calls
-    _, report = freeze(subject, tasks, error=10.0, candidates=[candidate])
+    report = freeze(subject, tasks, error=10.0, candidates=[candidate])[1]
     t0, t1 = found.experiment.ts[0], found.experiment.ts[-1]
     assert_close(
         "The grid of a plan that follows the solver",

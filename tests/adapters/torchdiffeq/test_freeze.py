@@ -161,7 +161,7 @@ def test_flagged_samples_are_solved_by_the_fallback() -> None:
 def test_onnx_runtime_gives_the_same_numbers_for_any_batch() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     calls = [(_Weighted(net), _inputs(seed).float(), _T.float()) for seed in range(2)]
-    frozen, _ = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)
+    frozen: Any = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)[0]
     model = frozen.with_field(_Weighted(net)).eval()
     shapes = ({0: torch.export.Dim("batch")},)
     program = torch.onnx.export(model, (calls[0][1],), dynamo=True, dynamic_shapes=shapes, verbose=False)
@@ -169,7 +169,8 @@ def test_onnx_runtime_gives_the_same_numbers_for_any_batch() -> None:
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     # The last sample is far away, and flagged.
     y0 = torch.cat([_inputs(2, count=6), _inputs(3, count=1, scale=50.0)]).float()
-    ys, flagged = session.run(None, {"y0": y0.numpy()})
+    results: Any = session.run(None, {"y0": y0.numpy()})
+    ys, flagged = results
     expected, expected_flags = model(y0)
     np.testing.assert_allclose(ys, expected.detach().numpy(), rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(flagged, expected_flags.numpy())
@@ -220,7 +221,7 @@ def test_a_cuda_graph_captures_it(guarded: tuple[Any, lrnde.FreezeReport]) -> No
 
 
 def test_a_model_of_the_state_alone_has_the_weights_of_its_field() -> None:
-    frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(2), error=0.1, fallback=_SOLVE)
+    frozen: Any = lrnde.freeze(_SOLVE, calibration=_calls(2), error=0.1, fallback=_SOLVE)[0]
     field = _Weighted(torch.nn.Linear(2, 2).double())
     model = frozen.with_field(field)
     assert dict(model.named_parameters()).keys() == {"func.net.weight", "func.net.bias"}
