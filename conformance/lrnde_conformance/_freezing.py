@@ -56,6 +56,10 @@ class Calibrated:
     solve: Callable[..., Any]
     report: lrnde.FreezeReport
 
+    def at(self, y0: np.ndarray) -> Experiment:
+        """The solve from other initial states."""
+        return self.experiment.but(problem=self.experiment.problem.moved(y0=y0))
+
 
 def freezable_method(subject: Subject) -> Method | None:
     """The first adaptive method of ordinary equations that nothing drives."""
@@ -108,12 +112,10 @@ def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
     return functools.partial(subject.driver.native(task), **captured(subject, task).kwargs)
 
 
-def plan_of(subject: Subject, method: str, step_ends: tuple[float, ...], *, is_guarded: bool = False) -> lrnde.Plan:
-    """The calibrated plan with another method and other steps."""
-    plan = calibrated(subject).report.plan
-    tableau = lrnde.FIXED_METHODS[method].tableau
-    bounds = plan.bounds if is_guarded else None
-    return dataclasses.replace(plan, method=method, tableau=tableau, step_ends=step_ends, bounds=bounds)
+def plan_of(subject: Subject, method: str, step_ends: tuple[float, ...]) -> lrnde.Plan:
+    """The calibrated plan with another method and other steps, without a guard."""
+    plan, tableau = calibrated(subject).report.plan, lrnde.FIXED_METHODS[method].tableau
+    return dataclasses.replace(plan, method=method, tableau=tableau, step_ends=step_ends, bounds=None)
 
 
 def frozen_states(subject: Subject, solve: Callable[..., Any], task: Task) -> Any:

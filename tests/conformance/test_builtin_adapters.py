@@ -13,6 +13,7 @@ _EXPLANATIONS = (
     "declared unsupported: ",
     "the driver names no second adjoint: ",
     "fields of jax are pure functions: ",
+    "the suite can not compile or export calls of numpy",
 )
 # Taylor expansions are no Runge--Kutta scheme; their solver has states of one array, and no events, `jit` or `vmap`.
 _EXPLANATIONS_OF = {"taylor": ("the driver names no scheme that vectors are stored for",)}

@@ -58,11 +58,11 @@ def freeze_error(subject: Subject, _: str) -> None:
     """The errors in the report are those of the scheme's steps against the native solution."""
     found = calibrated(subject)
     atol = 100 * found.experiment.rtol
-    problems = [found.experiment.problem.moved(y0=y0) for y0 in found.starts]
-    solutions = [native_solution(subject, found.experiment.but(problem=problem)) for problem in problems]
+    solves = [found.at(y0) for y0 in found.starts]
+    solutions = [native_solution(subject, described) for described in solves]
 
     def errors(index: int, method: str, ends: Any) -> np.ndarray:
-        return relative_errors(by_hand(problems[index], method, ends), solutions[index])
+        return relative_errors(by_hand(solves[index].problem, method, ends), solutions[index])
 
     cause = "the errors are of other calls, other outputs, or another solve than the frozen one"
     hint = "solve one call natively and by the plan, and compare them by hand"
@@ -91,9 +91,8 @@ def freeze_bound(subject: Subject, _: str) -> None:
     rank = math.ceil((len(held_back) + 1) * _QUANTILE)
     beyond = 0
     for y0 in starts(_SEED, _NUM_FRESH):
-        described = found.experiment.but(problem=found.experiment.problem.moved(y0=y0))
-        states, _flagged = _guarded(subject, found.solve, subject.task(described))
-        beyond += int(np.sum(relative_errors(states, native_solution(subject, described)) > held_back[rank - 1]))
+        states, _flagged = _guarded(subject, found.solve, subject.task(found.at(y0)))
+        beyond += int(np.sum(relative_errors(states, native_solution(subject, found.at(y0))) > held_back[rank - 1]))
     num_fresh = _NUM_FRESH * BATCH
     promised = 1 - rank / (len(held_back) + 1)
     deviation = math.sqrt(promised * (1 - promised) * (1 / len(held_back) + 1 / num_fresh))
@@ -149,26 +148,26 @@ def freeze_grid(subject: Subject, _: str) -> None:
 def freeze_guard(subject: Subject, _: str) -> None:
     """The guard flags what lies far from the calibration inputs, is harder to solve, or is not a number."""
     found = calibrated(subject)
-    described = found.experiment
     cause, hint = "the flags are not those of the signals", "compare the signals of one call with `plan.bounds`"
-    for y0 in found.starts:
-        flagged = _guarded(subject, found.solve, subject.task(described, y0=y0))[1]
-        assert_equal("The number of flagged calibration samples", int(flagged.sum()), 0, cause=cause, hint=hint)
+
+    def num_flagged(y0: np.ndarray) -> int:
+        return int(_guarded(subject, found.solve, subject.task(found.at(y0)))[1].sum())
+
+    what = "The number of flagged calibration samples"
+    assert_equal(what, sum(map(num_flagged, found.starts)), 0, cause=cause, hint=hint)
     fresh = starts(_SEED, 1)[0]
-    num_flagged = int(_guarded(subject, found.solve, subject.task(described, y0=fresh))[1].sum())
     # For each of both signals 1 in n + 1 is expected beyond the n of the calibration.
     expected = 2 * BATCH / (found.starts[..., 0].size + 1)
     what = "The number of flagged samples like those of the calibration"
-    assert_close(what, num_flagged, expected, rtol=0.0, atol=4 * math.sqrt(2 * expected), cause=cause, hint=hint)
+    assert_close(what, num_flagged(fresh), expected, rtol=0.0, atol=4 * math.sqrt(2 * expected), cause=cause, hint=hint)
     far = 100 * fresh / np.linalg.norm(fresh, axis=1, keepdims=True)
     far[-1] = np.nan
-    flagged = _guarded(subject, found.solve, subject.task(described, y0=far))[1]
-    assert_equal("The number of flagged samples far away", int(flagged.sum()), BATCH, cause=cause, hint=hint)
-    parameters = described.problem.parameters
-    harder = described.problem.moved(y0=fresh, **{name: 5 * parameters[name] for name in ("inner", "outer")})
-    described = described.but(problem=harder)
-    states, flagged = _guarded(subject, found.solve, subject.task(described))
-    silent = (relative_errors(states, native_solution(subject, described)) > BOUND) & ~flagged
+    assert_equal("The number of flagged samples far away", num_flagged(far), BATCH, cause=cause, hint=hint)
+    problem = found.experiment.problem
+    changes = {name: 5 * problem.parameters[name] for name in ("inner", "outer")}
+    harder = found.experiment.but(problem=problem.moved(y0=fresh, **changes))
+    states, flagged = _guarded(subject, found.solve, subject.task(harder))
+    silent = (relative_errors(states, native_solution(subject, harder)) > BOUND) & ~flagged
     assert_equal("The number of hard samples that pass silently", int(silent.sum()), 0, cause=cause, hint=hint)
 
 
@@ -185,8 +184,7 @@ def freeze_fallback(subject: Subject, _: str) -> None:
     found = calibrated(subject)
     y0 = starts(_SEED, 1)[0]
     y0[::3] *= 30.0
-    described = found.experiment.but(problem=found.experiment.problem.moved(y0=y0))
-    task = subject.task(described)
+    task = subject.task(found.at(y0))
     solve = apply(subject, task, found.report.plan, with_settings(subject, task))
     states, flagged = _guarded(subject, solve, task)
     frozen, expected_flags = _guarded(subject, found.solve, task)
@@ -197,7 +195,7 @@ def freeze_fallback(subject: Subject, _: str) -> None:
             "The guard flags all samples or none, some of which lie far away.", got=f"{flagged.sum()} of {len(flagged)}"
         )
     rtol = _ROUNDING[found.experiment.dtype]
-    expected = np.where(flagged[:, None], native_solution(subject, described), frozen)
+    expected = np.where(flagged[:, None], native_solution(subject, found.at(y0)), frozen)
     assert_close("The solution with a fallback", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
 
 

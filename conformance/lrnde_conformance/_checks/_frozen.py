@@ -41,7 +41,8 @@ _COMPILED = {"float32": 1e-5, "float64": 1e-12}
 def _form_cases(subject: Subject) -> tuple[str, ...]:
     if not if_freezable(subject):
         return ()
-    return ("array",) if subject.backend.is_compiled else ("array", "tree")
+    has_trees = subject.supports(Capability.TREE_STATE) and not subject.backend.is_compiled
+    return ("array", "tree") if has_trees else ("array",)
 
 
 def _method_cases(subject: Subject) -> tuple[str, ...]:
@@ -124,11 +125,8 @@ def freeze_order(subject: Subject, case: str) -> None:
 def freeze_form(subject: Subject, case: str) -> None:
     """The frozen result has type, shapes and dtypes of the native one, and its inputs stay as they were."""
     is_split = case == "tree"
-    if is_split and not subject.supports(Capability.TREE_STATE):
-        msg = "states of several arrays are declared unsupported"
-        raise CheckSkipped(msg)
     found = calibrated(subject)
-    described = found.experiment.but(is_split=is_split, problem=found.experiment.problem.moved(y0=found.starts[0]))
+    described = found.at(found.starts[0]).but(is_split=is_split)
     plan = plan_of(subject, "midpoint", (1.0,))
     plan = dataclasses.replace(plan, shapes=((1,), (1,)) if is_split else plan.shapes)
     task = subject.task(described)
@@ -160,7 +158,7 @@ def freeze_form(subject: Subject, case: str) -> None:
 def freeze_json(subject: Subject, _: str) -> None:
     """A plan written as JSON and read again gives the same numbers, bit for bit."""
     found = calibrated(subject)
-    task = subject.task(found.experiment, y0=found.starts[0])
+    task = subject.task(found.at(found.starts[0]))
     again = apply(subject, task, lrnde.Plan.from_json(found.report.plan.to_json()))
     cause, hint = "the frozen solve holds something beside its plan", "compare the attributes of the two solves"
     results = [subject.driver.call(solve, task) for solve in (again, found.solve)]
