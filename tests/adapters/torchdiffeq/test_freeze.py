@@ -229,6 +229,8 @@ def test_a_model_of_the_state_alone_has_the_weights_of_its_field() -> None:
     y0 = _inputs(1, scale=100.0)
     for ours, theirs in zip(model(y0), frozen(field, y0, _T), strict=True):
         assert torch.equal(ours, theirs)
+    with pytest.raises(InputError, match="`fallback` depends on the data and can not be compiled or exported"):
+        torch.export.export(model, (y0,))
 
 
 def test_a_tuple_state_and_a_metric_of_the_user() -> None:
