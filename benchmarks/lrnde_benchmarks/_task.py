@@ -19,7 +19,7 @@ class Operations(NamedTuple):
     - `tanh(y)`: elementwise.
     - `cross_entropy(logits, labels)`: mean over a batch, of shapes `(batch, classes)` and `(batch,)`.
     - `join(arrays)`: along the last axis.
-    - `exp(y)`: elementwise.
+    - `exp(y)`, `softplus(y)`: elementwise.
     - `fold(step, state, sequence)`: the state, a tuple, after `state = step(state, element)` for each element along the
       first axis.
     - `convolve(y, kernel)`: of shapes `(batch, inputs, height, width)` and `(outputs, inputs, 3, 3)`, without turning
@@ -31,6 +31,7 @@ class Operations(NamedTuple):
     cross_entropy: Callable[[Any, Any], Any]
     join: Callable[[Sequence[Any]], Any]
     exp: Callable[[Any], Any]
+    softplus: Callable[[Any], Any]
     fold: Callable[[Callable[[Any, Any], Any], Any, Any], Any]
     convolve: Callable[[Any, Any], Any]
 

@@ -8,6 +8,7 @@ from lrnde_benchmarks.tasks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_
 from lrnde_benchmarks.tasks._digits import DIGITS, DIGITS_SDE
 from lrnde_benchmarks.tasks._dynamics import BRUSSELATOR, DYNAMICS
 from lrnde_benchmarks.tasks._mnist import MNIST, MNIST_SDE
+from lrnde_benchmarks.tasks._mocap import MOCAP
 from lrnde_benchmarks.tasks._physionet import PHYSIONET
 from lrnde_benchmarks.tasks._spiral import SPIRAL_SDE
 from lrnde_core import UnknownNameError
@@ -24,6 +25,7 @@ _ALL = (
     DENSITY_GAUSSIANS,
     DENSITY_TABULAR,
     PHYSIONET,
+    MOCAP,
     CIFAR10,
 )
 

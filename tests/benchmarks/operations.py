@@ -29,6 +29,7 @@ NUMPY = Operations(
     lambda logits, labels: np.nan,
     lambda arrays: np.concatenate(arrays, axis=-1),
     np.exp,
+    lambda y: np.logaddexp(0.0, y),
     lambda step, state, sequence: functools.reduce(step, sequence, state),
     _convolve,
 )

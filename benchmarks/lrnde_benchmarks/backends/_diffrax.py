@@ -39,6 +39,7 @@ OPERATIONS = Operations(
     lambda logits, labels: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
     lambda arrays: jnp.concatenate(arrays, axis=-1),
     jnp.exp,
+    jax.nn.softplus,
     lambda step, state, sequence: jax.lax.scan(lambda now, element: (step(now, element), None), state, sequence)[0],
     _convolve,
 )

@@ -28,6 +28,7 @@ OPERATIONS = Operations(
     nn.functional.cross_entropy,
     lambda arrays: torch.cat(list(arrays), dim=-1),
     torch.exp,
+    nn.functional.softplus,
     lambda step, state, sequence: functools.reduce(step, sequence, state),
     functools.partial(nn.functional.conv2d, padding=1),
 )
