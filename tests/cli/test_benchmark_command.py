@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
-    args = ["digits", "--fast", "--steps", "4", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
+    args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
     first = run(*args, "--methods", "none,steer")
     assert first.returncode == 0, first.stderr
     cells = {path: path.read_bytes() for path in (out / "cells").iterdir()}
@@ -67,7 +67,7 @@ def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) 
 
 
 def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    args = ["digits", "--steps", "3", "--methods", "none", "--adapters", "torchdiffeq", "--jobs", "1"]
+    args = ["digits", "--fast", "--steps", "3", "--methods", "none", "--adapters", "torchdiffeq", "--jobs", "1"]
     process = subprocess.Popen(
         [*COMMAND, *args, "--seeds", "1000", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,

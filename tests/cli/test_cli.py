@@ -72,12 +72,14 @@ def test_one_adapter_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.parametrize("args", [["adapters", "torchdifeq"], ["compare", "--adapters", "torchdifeq"]])
-def test_an_unknown_adapter_is_bad_usage(args: list[str]) -> None:
-    result = run(*args)
-    assert result.returncode == 2
-    assert "There is no adapter `torchdifeq`" in result.stderr
-    assert "Did you mean `torchdiffeq`?" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_an_unknown_adapter_is_bad_usage(
+    args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(monkeypatch, *args) == 2
+    errors = capsys.readouterr().err
+    assert "There is no adapter `torchdifeq`" in errors
+    assert "Did you mean `torchdiffeq`?" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
