@@ -349,8 +349,10 @@ def test_solves_that_are_vectorised_and_compiled_have_probes_of_their_own() -> N
     solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.JacobianNorm())
     controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
 
+    # Made once: a field made anew is compiled anew.
+    term = diffrax.ODETerm(lambda _t, y, _: jnp.tanh(_WEIGHTS["inner"] @ y))
+
     def penalty(y0: Any, draw: Any, probes: Any) -> Any:
-        term = diffrax.ODETerm(lambda _t, y, _: jnp.tanh(_WEIGHTS["inner"] @ y))
         arguments = (term, diffrax.Tsit5(), 0.0, 1.0, None, y0)
         return solve(*arguments, stepsize_controller=controller, draw=draw, probes=probes)[1].penalty
 

@@ -31,7 +31,7 @@ _FULL = Hyperparameters(
     repetitions=20,
 )
 _USUAL = dataclasses.replace(
-    _FULL, steps=400, learning_rate=1e-2, final_learning_rate=2e-3, tolerance=5e-3, paths=10, chunk=100
+    _FULL, steps=300, learning_rate=1e-2, final_learning_rate=2e-3, tolerance=5e-3, paths=10, chunk=75
 )
 
 MOCAP = Task(
@@ -48,7 +48,7 @@ MOCAP = Task(
     fast=dataclasses.replace(_USUAL, steps=40, chunk=20, repetitions=5),
     full=_FULL,
     rivals=Rivals(
-        weights={"default": 0.03, "taylor_derivative": 1e-5, "predicted_steps": 0.01, "ernode": 0.3},
+        weights={"default": 0.1, "taylor_derivative": 1e-6, "predicted_steps": 0.03, "ernode": 0.3},
         weight_decay=0.1,
         looser_tolerance=2e-2,
         published_for="mnist-sde",
