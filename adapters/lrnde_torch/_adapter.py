@@ -17,8 +17,8 @@ from lrnde_torch._torch_problem import AbstractTorchProblem
 class AbstractTorchAdapter(AbstractAdapter):
     """An adapter whose recordings hold an `AbstractTorchProblem` and a list of records.
 
-    `capabilities`, `bind` and `zero_penalty` are left to write. The random argument is `generator`; without it, draws are
-    from the global generator of the CPU.
+    `capabilities`, `bind` and `zero_penalty` are left to write. The random argument is `generator`; without it, draws
+    are from the global generator of the CPU.
     """
 
     random_argument: ClassVar[str] = "generator"

@@ -47,7 +47,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
-    args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
+    args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--jobs", "1"]
+    args += ["--out", str(out), "--json", str(copy)]
     first = run(*args, "--methods", "none,steer")
     assert first.returncode == 0, first.stderr
     cells = {path: path.read_bytes() for path in (out / "cells").iterdir()}
