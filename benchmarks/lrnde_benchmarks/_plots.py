@@ -63,7 +63,9 @@ def _draw_steps(report: Mapping[str, Any]) -> Figure:
         for height, (_, times, colour) in enumerate(reversed(lines)):
             axes.hlines(height, 0, 1, color=GRID, linewidth=1)
             axes.vlines([0.0, *times], height - 0.3, height + 0.3, color=colour, linewidth=2)
-            axes.text(1.03, height, f"{len(times)} steps", va="center", fontsize=9, color=colour)
+            axes.text(
+                1.03, height, f"{len(times)} step{'s' * (len(times) != 1)}", va="center", fontsize=9, color=colour
+            )
         axes.set_yticks(range(len(lines)), [name for name, _, _ in reversed(lines)], fontsize=9)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.6, len(lines) - 0.4), xlabel="time along the trajectory")
         axes.set_title(adapter, loc="left", fontsize=10, color=INK, fontweight="bold")

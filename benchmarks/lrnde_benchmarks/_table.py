@@ -24,7 +24,9 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     if report["ratios"]:
         parts += [_table(_title(metric), _compared(metric), report["ratios"]), _published(report["published"])]
     if frozen_rows:
-        parts.append(_table("Frozen solves: error relative to the adaptive solution", _FROZEN, frozen_rows))
+        bound = frozen_rows[0]["frozen"][0]["error_bound"]
+        title = f"Frozen solves: relative error, at most {bound:g} asked for"
+        parts.append(_table(title, _FROZEN, frozen_rows))
     parts += [
         Text(f"{skip['adapter']}, {skip['setting']}: left out. {skip['reason']}", style="yellow")
         for skip in report["skipped"]
@@ -37,7 +39,6 @@ _FROZEN: Columns = {
     "plan": lambda row: "\n".join(
         dict.fromkeys(f"{found['num_steps']} x {found['method']}" for found in row["frozen"])
     ),
-    "bound": lambda row: f"{row['frozen'][0]['error_bound']:.0e}",
     "calibrated": lambda row: f"{max(found['error'] for found in row['frozen']):.1e}",
     "test, median": lambda row: f"{mean([found['test_errors'][0] for found in row['frozen']]):.1e}",
     "largest": lambda row: f"{max(found['test_errors'][-1] for found in row['frozen']):.1e}",

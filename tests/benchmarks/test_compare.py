@@ -170,7 +170,8 @@ def test_frozen_rows_are_reported_and_drawn(make_cell: MakeCell, tmp_path: Path)
     ratios = {row["setting"]: row for row in report["ratios"]}
     assert ratios["default, frozen"]["predict_speedup"]["mean"] == 10.0
     text = " ".join(shown(report).split())
-    assert "default, frozen 2 x euler 1e-02 8.0e-03 2.0e-03 1.2e-02 1.0%" in text
+    assert "default, frozen 2 x euler 8.0e-03 2.0e-03 1.2e-02 1.0%" in text
+    assert "at most 0.01 asked for" in text
     assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == 5
 
 
