@@ -75,7 +75,7 @@ def freeze(
     check_count(over, measured.num_held_back)
     is_guarded = guard or fallback is not None
     report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
-    return freezer.frozen(native.function, native.bound_args, native.bound_kwargs, report.plan, fallback), report
+    return freezer.frozen(native.solve, report.plan, fallback), report
 
 
 def apply_plan(
@@ -92,7 +92,7 @@ def apply_plan(
     if fallback is not None and not plan.is_guarded:
         raise InputError("`fallback` solves what a guard flags, and the plan has none; freeze with `guard=True`.")
     native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.function, native.bound_args, native.bound_kwargs, plan, fallback)
+    return _freezer(native).frozen(native.solve, plan, fallback)
 
 
 def _freezer(solve: NativeCall) -> AbstractFreezer:

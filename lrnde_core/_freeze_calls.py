@@ -1,6 +1,7 @@
 """Reading what is to be frozen: the native solve, and the calls that it is calibrated on."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lrnde_core._adapter import AbstractAdapter, AbstractCall
@@ -12,11 +13,12 @@ CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 
 
 class NativeCall(NamedTuple):
-    """The user's solve: the library's own function, what is bound to it, and the adapter that knows it."""
+    """The user's solve, the name that its adapter knows it by, and the adapter's.
 
-    function: Callable[..., Any]
-    bound_args: tuple[Any, ...]
-    bound_kwargs: dict[str, Any]
+    - `solve`: the library's own function with what is bound to it, which may be nothing.
+    """
+
+    solve: functools.partial[Any]
     solve_name: str
     adapter_name: str
 
@@ -34,7 +36,7 @@ def read_solve(solve: Any, adapter: str | None) -> NativeCall:
         raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
     native, bound_args, bound_kwargs = unwrap_partial(solve)
     adapter_name, solve_name = find_adapter(native, adapter)
-    return NativeCall(native, bound_args, bound_kwargs, solve_name, adapter_name)
+    return NativeCall(functools.partial(native, *bound_args, **bound_kwargs), solve_name, adapter_name)
 
 
 def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
@@ -58,11 +60,11 @@ def _checked(calibration: Any) -> list[CalibrationCall]:
 
 
 def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
-    bind, args, kwargs = solve.library.bind, solve.bound_args, solve.bound_kwargs
+    bind, native, args, kwargs = solve.library.bind, solve.solve.func, solve.solve.args, solve.solve.keywords
     if isinstance(item, tuple):
-        return bind(solve.solve_name, solve.function, (*args, *item), kwargs)
+        return bind(solve.solve_name, native, (*args, *item), kwargs)
     if isinstance(item, Mapping):
-        return bind(solve.solve_name, solve.function, args, {**kwargs, **item})
+        return bind(solve.solve_name, native, args, {**kwargs, **item})
     raise InputTypeError(
         f"`calibration[{index}]` is a `{type(item).__name__}`; give a tuple of positional or a mapping of keyword "
         "arguments of `solve`, such as `(func, y0, t)`."

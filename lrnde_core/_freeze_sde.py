@@ -64,7 +64,7 @@ def freeze_sde(
     calls = bind_calls(native, calibration)
     measured = _Calibration.solve(freezer, calls, _common_interval(freezer, calls), statistic)
     report = _search(measured, float(error), candidates)
-    return freezer.frozen(native.function, native.bound_args, native.bound_kwargs, report.plan), report
+    return freezer.frozen(native.solve, report.plan), report
 
 
 def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | N
     if not isinstance(plan, SDEPlan):
         raise InputTypeError(f"`plan` must be an `SDEPlan`, not {plan!r}; `SDEPlan.from_json` reads one.")
     native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.function, native.bound_args, native.bound_kwargs, plan)
+    return _freezer(native).frozen(native.solve, plan)
 
 
 @final

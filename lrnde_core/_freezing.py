@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 from lrnde_core._adapter import AbstractCall
@@ -66,14 +67,11 @@ class AbstractFreezer(abc.ABC):
 
     @abc.abstractmethod
     def frozen(
-        self,
-        native: Callable[..., Any],
-        bound_args: tuple[Any, ...],
-        bound_kwargs: Mapping[str, Any],
-        plan: Plan,
-        fallback: Callable[..., Any] | None,
+        self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None
     ) -> Callable[..., Any]:
         """The frozen solve in the form of the native call.
+
+        - `solve`: the native function with what the user has bound to it, which may be nothing.
 
         With a guard it returns the native result and which samples are flagged; with a `fallback` it solves those by
         this native call.
@@ -100,7 +98,8 @@ class AbstractSDEFreezer(abc.ABC):
         """The solve of a call as it would run at prediction, for timing; without gradient, finished at return."""
 
     @abc.abstractmethod
-    def frozen(
-        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
-    ) -> Callable[..., Any]:
-        """The native call in the steps of the plan, in its own form. Refuses another interval where it can be told."""
+    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
+        """The native call in the steps of the plan, in its own form. Refuses another interval where it can be told.
+
+        - `solve`: as of `AbstractFreezer.frozen`.
+        """

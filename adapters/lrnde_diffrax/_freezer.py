@@ -1,6 +1,7 @@
 """What `lrnde_core.freeze` asks of diffrax."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import diffrax
@@ -62,14 +63,9 @@ class DiffraxFreezer(AbstractFreezer):
         return lambda: run(native), lambda: run(frozen)
 
     def frozen(
-        self,
-        native: Callable[..., Any],
-        bound_args: tuple[Any, ...],
-        bound_kwargs: Mapping[str, Any],
-        plan: Plan,
-        fallback: Callable[..., Any] | None,
+        self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None
     ) -> FrozenDiffeqsolve:
-        return FrozenDiffeqsolve(native, bound_args, bound_kwargs, plan, fallback)
+        return FrozenDiffeqsolve(solve, plan, fallback)
 
 
 def _arguments(call: AbstractCall) -> Arguments:

@@ -1,7 +1,8 @@
 """The frozen form of `diffrax.diffeqsolve`: plain JAX, without a loop."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import diffrax
@@ -41,15 +42,13 @@ class FrozenDiffeqsolve:
     compared: compiled code takes the plan's.
     """
 
-    native: Callable[..., Any]
-    bound_args: tuple[Any, ...]
-    bound_kwargs: Mapping[str, Any]
+    solve: functools.partial[Any]
     plan: Plan
     fallback: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        plan = self.plan
-        arguments = read_arguments(self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        solve, plan = self.solve, self.plan
+        arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         check_form(arguments)
         _check_plan(plan, arguments)
         solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)

@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze_sde` asks of diffrax."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import diffrax
@@ -43,10 +44,8 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
         solve = jax.jit(lambda y0: arguments.call(y0=y0).ys)
         return lambda: jax.block_until_ready(solve(arguments["y0"]))
 
-    def frozen(
-        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
-    ) -> "FrozenSDE":
-        return FrozenSDE(native, bound_args, bound_kwargs, plan)
+    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSDE":
+        return FrozenSDE(solve, plan)
 
 
 @final
@@ -58,14 +57,12 @@ class FrozenSDE:
     for another interval than the plan's; traced times are not compared.
     """
 
-    native: Callable[..., Any]
-    bound_args: tuple[Any, ...]
-    bound_kwargs: Mapping[str, Any]
+    solve: functools.partial[Any]
     plan: SDEPlan
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        plan = self.plan
-        arguments = read_arguments(self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        solve, plan = self.solve, self.plan
+        arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         plan.check_interval(known_time(arguments["t0"]), known_time(arguments["t1"]))
         return _fixed(arguments, plan).call()
 

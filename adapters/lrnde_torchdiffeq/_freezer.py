@@ -1,6 +1,7 @@
 """What `lrnde_core.freeze` asks of torchdiffeq."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -76,16 +77,8 @@ class TorchdiffeqFreezer(AbstractFreezer):
             timed_runner(lambda: frozen(asked.field, asked.y0), asked.layout.device),
         )
 
-    def frozen(
-        self,
-        native: Callable[..., Any],
-        bound_args: tuple[Any, ...],
-        bound_kwargs: Mapping[str, Any],
-        plan: Plan,
-        fallback: Callable[..., Any] | None,
-    ) -> FrozenOdeint:
-        del native
-        bound = [*(["a positional argument"] if bound_args else []), *({"func", "y0", "t"} & bound_kwargs.keys())]
+    def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenOdeint:
+        bound = [*(["a positional argument"] if solve.args else []), *({"func", "y0", "t"} & solve.keywords.keys())]
         if bound:
             raise InputError(f"`solve` binds {', '.join(bound)}; give `func`, `y0` and `t` with each call.")
         return FrozenOdeint(plan, fallback)

@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze_sde` asks of torchsde."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -33,10 +34,8 @@ class TorchsdeFreezer(AbstractSDEFreezer):
         arguments = _arguments(call)
         return timed_runner(lambda: arguments.native(**arguments.given), arguments["y0"].device)
 
-    def frozen(
-        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
-    ) -> "FrozenSdeint":
-        return FrozenSdeint(native, bound_args, bound_kwargs, plan)
+    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSdeint":
+        return FrozenSdeint(solve, plan)
 
 
 @final
@@ -47,15 +46,14 @@ class FrozenSdeint:
     `adaptive` and `dt` are the plan's. Raises `InputError` for another interval than the plan's.
     """
 
-    native: Callable[..., Any]
-    bound_args: tuple[Any, ...]
-    bound_kwargs: Mapping[str, Any]
+    solve: functools.partial[Any]
     plan: SDEPlan
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self.plan
-        solve = f"torchsde:{self.native.__name__}"
-        arguments = read_arguments(solve, self.native, (*self.bound_args, *args), {**self.bound_kwargs, **kwargs})
+        solve, native = self.solve, self.solve.func
+        name = f"torchsde:{native.__name__}"
+        arguments = read_arguments(name, native, (*solve.args, *args), {**solve.keywords, **kwargs})
         plan.check_interval(arguments.start, arguments.end)
         return arguments.native(**_fixed(arguments, plan).given)
 

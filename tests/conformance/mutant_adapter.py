@@ -128,9 +128,8 @@ class _Freezer(AbstractFreezer):
     def runners(self, call: Any, plan: Any) -> Any:
         return self._true.runners(call._call, plan)
 
-    def frozen(self, native: Any, bound_args: Any, bound_kwargs: Any, plan: Any, fallback: Any) -> Any:
-        solve = self._true.frozen(native, bound_args, bound_kwargs, plan, fallback)
-        return self._faults.frozen(solve, plan, fallback)
+    def frozen(self, solve: Any, plan: Any, fallback: Any) -> Any:
+        return self._faults.frozen(self._true.frozen(solve, plan, fallback), plan, fallback)
 
 
 class _SDEFreezer(AbstractSDEFreezer):
@@ -152,8 +151,8 @@ class _SDEFreezer(AbstractSDEFreezer):
     def runner(self, call: Any) -> Any:
         return self._true.runner(call._call)
 
-    def frozen(self, native: Any, bound_args: Any, bound_kwargs: Any, plan: Any) -> Any:
-        return self._true.frozen(native, bound_args, bound_kwargs, self._faults.frozen_sde_plan(plan))
+    def frozen(self, solve: Any, plan: Any) -> Any:
+        return self._true.frozen(solve, self._faults.frozen_sde_plan(plan))
 
 
 def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:

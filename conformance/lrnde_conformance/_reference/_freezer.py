@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze` asks of the reference solver, and the frozen form of `integrate`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -107,16 +108,8 @@ class ReferenceFreezer(AbstractFreezer):
 
         return run_native, run_frozen
 
-    def frozen(
-        self,
-        native: Callable[..., Any],
-        bound_args: tuple[Any, ...],
-        bound_kwargs: Mapping[str, Any],
-        plan: Plan,
-        fallback: Callable[..., Any] | None,
-    ) -> FrozenIntegrate:
-        del native, bound_kwargs
-        if bound_args:
+    def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenIntegrate:
+        if solve.args:
             raise InputError("`solve` binds a positional argument; give `field`, `y0` and `ts` with each call.")
         return FrozenIntegrate(plan, fallback)
 

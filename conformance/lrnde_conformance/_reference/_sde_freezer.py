@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, final
 
 from lrnde_conformance._reference._call import ReferenceCall
@@ -32,11 +32,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
         call = _reference(call)
         return lambda: call.native(call.field, call.y0, call.ts, **call.settings)
 
-    def frozen(
-        self, native: Callable[..., Any], bound_args: tuple[Any, ...], bound_kwargs: Mapping[str, Any], plan: SDEPlan
-    ) -> Callable[..., Any]:
-        solve = functools.partial(native, *bound_args, **bound_kwargs)
-
+    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
         def frozen(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
             plan.check_interval(float(ts[0]), float(ts[-1]))
             return solve(field, y0, ts, **{**settings, "first_step": _size(plan)})

@@ -1,6 +1,7 @@
 """What `lrnde_core.freeze` asks of torchode, and the frozen form of `solve_ivp`."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -83,16 +84,8 @@ class TorchodeFreezer(AbstractFreezer):
         native = timed_runner(_torchode(call).solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
 
-    def frozen(
-        self,
-        native: Callable[..., Any],
-        bound_args: tuple[Any, ...],
-        bound_kwargs: Mapping[str, Any],
-        plan: Plan,
-        fallback: Callable[..., Any] | None,
-    ) -> FrozenSolveIvp:
-        del native, bound_kwargs
-        if bound_args:
+    def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenSolveIvp:
+        if solve.args:
             raise InputError("`solve` binds a positional argument; give `f`, `y0` and `t_eval` with each call.")
         return FrozenSolveIvp(plan, fallback)
 
