@@ -91,7 +91,9 @@ class ExponentialDecay(AbstractWeight):
         del report
         count = state.count + 1
         progress = clip(count / self.num_iterations, 0.0, 1.0)
-        return WeightState(self.initial * (self.final / self.initial) ** progress, count)
+        # In the dtype of the state, whatever that of the count is: a compiled loop must not change it.
+        initial = self.initial + 0 * state.value
+        return WeightState(initial * (self.final / self.initial) ** progress, count)
 
 
 @final

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, NFETarget, Report
+from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, NFETarget, Report, WeightState
 
 
 def _report(nfe: Any) -> Report:
@@ -64,6 +64,16 @@ def test_weights_run_under_jit_scan_and_vmap(weight: AbstractWeight) -> None:
     traced = jax.jit(jax.vmap(train))(jnp.asarray(costs))
     for row, row_costs in zip(np.asarray(traced).tolist(), costs.tolist(), strict=True):
         assert row == pytest.approx(_values(weight, row_costs), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [Constant(0.2), ExponentialDecay(2.5, 1.0, 10), NFETarget(30)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_keep_the_dtypes_of_their_state(weight: AbstractWeight, dtype: str) -> None:
+    with jax.enable_x64(True):
+        value, count = weight.init()
+        state = WeightState(jnp.asarray(value, dtype), jnp.asarray(count, "int32"))
+        updated = weight.update(state, _report(jnp.asarray(40, "int32")))
+        assert (updated.value.dtype, updated.count.dtype) == (dtype, "int32")
 
 
 @pytest.mark.parametrize("target", [3, 4, 6])
