@@ -50,18 +50,16 @@ class Capability(enum.Enum):
     FREEZE_SDE = "frozen solves of stochastic equations"
 
 
-SDE_CAPABILITIES = frozenset(
-    {
-        Capability.ADAPTIVE_SDE,
-        Capability.FIXED_STEP_SDE,
-        Capability.ITO_SDE,
-        Capability.STRATONOVICH_SDE,
-        Capability.ADDITIVE_NOISE,
-        Capability.DIAGONAL_NOISE,
-        Capability.GENERAL_NOISE,
-        Capability.FRESH_INCREMENT,
-        Capability.FREEZE_SDE,
-    }
+SDE_CAPABILITIES = (
+    Capability.ADAPTIVE_SDE,
+    Capability.FIXED_STEP_SDE,
+    Capability.ITO_SDE,
+    Capability.STRATONOVICH_SDE,
+    Capability.ADDITIVE_NOISE,
+    Capability.DIAGONAL_NOISE,
+    Capability.GENERAL_NOISE,
+    Capability.FRESH_INCREMENT,
+    Capability.FREEZE_SDE,
 )
 """What concerns stochastic equations alone; an adapter of an ODE solver declares all of it unsupported."""
 

@@ -1,6 +1,7 @@
 """What is imported when, in fresh processes, and that imports point one way."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,15 @@ def test_imports_point_one_way() -> None:
     assert _own_imports(adapters / "lrnde_torchsde") == {"lrnde_core", "lrnde_torch"}
     assert _own_imports(adapters / "lrnde_diffrax") == {"lrnde_core", "lrnde_jax"}
     assert _own_imports(adapters / "lrnde_taylor") == {"lrnde_core", "lrnde_torch", "lrnde_jax"}
+
+
+def test_declarations_keep_their_order_from_process_to_process() -> None:
+    """Processes that share the tests of one run must find the same tests in the same order."""
+    code = "from lrnde_core import SDE_CAPABILITIES; print([each.name for each in SDE_CAPABILITIES])"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        )
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout
