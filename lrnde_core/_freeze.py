@@ -1,13 +1,12 @@
 """Freezing a solve onto a fixed plan: the public entry points."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, read_solve
+from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve
 from lrnde_core._freeze_errors import Metric, Over, check_count, check_over
 from lrnde_core._freeze_report import Candidate, FreezeReport
 from lrnde_core._freeze_search import Calibration, search
@@ -64,8 +63,7 @@ def freeze(
     for calls that do not fit together; `CapabilityError` for what can not be frozen (`freeze_sde` is for stochastic
     equations).
     """
-    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
-        raise InputError(f"`error={error!r}` must be a positive number, such as 1e-3.")
+    check_bound(error)
     check_over(over)
     native = read_solve(solve, adapter)
     freezer = _freezer(native)
@@ -75,7 +73,7 @@ def freeze(
     check_count(over, measured.num_held_back)
     is_guarded = guard or fallback is not None
     report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
-    return freezer.frozen(native.solve, report.plan, fallback), report
+    return freezer.frozen(native.function, report.plan, fallback), report
 
 
 def apply_plan(
@@ -92,7 +90,7 @@ def apply_plan(
     if fallback is not None and not plan.is_guarded:
         raise InputError("`fallback` solves what a guard flags, and the plan has none; freeze with `guard=True`.")
     native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.solve, plan, fallback)
+    return _freezer(native).frozen(native.function, plan, fallback)
 
 
 def _freezer(solve: NativeCall) -> AbstractFreezer:

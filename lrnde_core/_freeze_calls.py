@@ -1,6 +1,7 @@
 """Reading what is to be frozen: the native solve, and the calls that it is calibrated on."""
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,10 +16,10 @@ CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 class NativeCall(NamedTuple):
     """The user's solve, the name that its adapter knows it by, and the adapter's.
 
-    - `solve`: the library's own function with what is bound to it, which may be nothing.
+    - `function`: the library's own function with what is bound to it, which may be nothing.
     """
 
-    solve: functools.partial[Any]
+    function: functools.partial[Any]
     solve_name: str
     adapter_name: str
 
@@ -37,6 +38,12 @@ def read_solve(solve: Any, adapter: str | None) -> NativeCall:
     native, bound_args, bound_kwargs = unwrap_partial(solve)
     adapter_name, solve_name = find_adapter(native, adapter)
     return NativeCall(functools.partial(native, *bound_args, **bound_kwargs), solve_name, adapter_name)
+
+
+def check_bound(error: Any) -> None:
+    """Raise `InputError` unless the allowed error is a positive number."""
+    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
+        raise InputError(f"`error={error!r}` must be a positive number, such as 1e-3.")
 
 
 def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
@@ -60,7 +67,7 @@ def _checked(calibration: Any) -> list[CalibrationCall]:
 
 
 def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
-    bind, native, args, kwargs = solve.library.bind, solve.solve.func, solve.solve.args, solve.solve.keywords
+    bind, native, args, kwargs = solve.library.bind, solve.function.func, solve.function.args, solve.function.keywords
     if isinstance(item, tuple):
         return bind(solve.solve_name, native, (*args, *item), kwargs)
     if isinstance(item, Mapping):

@@ -1,16 +1,14 @@
 """Freezing a stochastic solve onto fixed steps, by the weak error of the user's statistics."""
 
 import dataclasses
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, read_solve
-from lrnde_core._freezing import AbstractSDEFreezer, NativeSolve
+from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve
+from lrnde_core._freezing import AbstractSDEFreezer, mean_evaluations
 from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
 from lrnde_core._support import refuse
 from lrnde_core._timing import median_seconds
@@ -57,14 +55,13 @@ def freeze_sde(
     Raises `InputError` where no number of steps stays within `error` (it names the best) and for fewer than 30
     held-back paths; `CapabilityError` for an ordinary equation, which `freeze` is for.
     """
-    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
-        raise InputError(f"`error={error!r}` must be a positive number, such as 1e-2.")
+    check_bound(error)
     native = read_solve(solve, adapter)
     freezer = _freezer(native)
     calls = bind_calls(native, calibration)
     measured = _Calibration.solve(freezer, calls, _common_interval(freezer, calls), statistic)
     report = _search(measured, float(error), candidates)
-    return freezer.frozen(native.solve, report.plan), report
+    return freezer.frozen(native.function, report.plan), report
 
 
 def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
@@ -75,7 +72,7 @@ def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | N
     if not isinstance(plan, SDEPlan):
         raise InputTypeError(f"`plan` must be an `SDEPlan`, not {plan!r}; `SDEPlan.from_json` reads one.")
     native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.solve, plan)
+    return _freezer(native).frozen(native.function, plan)
 
 
 @final
@@ -108,7 +105,7 @@ class _Calibration:
                 f"least {MIN_HELD_BACK} are needed. Give more or larger calls."
             )
         scales = native_scales([row for rows in natives for row in rows])
-        return cls(freezer, calls, interval, statistic, natives, scales, _mean_evaluations(solves))
+        return cls(freezer, calls, interval, statistic, natives, scales, mean_evaluations(solves))
 
     def solve_by(self, plan: SDEPlan, *, is_held_back: bool) -> tuple[WeakError, int | None]:
         """The weak error on one half, and the evaluations of one solve."""
@@ -196,9 +193,3 @@ def _checked(candidates: Sequence[int]) -> list[int]:
     if not candidates:
         raise InputError("`candidates` is empty; name at least one number of steps, or leave it out.")
     return sorted(set(candidates))
-
-
-def _mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
-    counts = [native.num_evaluations for native in solves]
-    known = [count for count in counts if count is not None]
-    return statistics.fmean(known) if len(known) == len(counts) else None

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
@@ -21,7 +20,7 @@ from lrnde_core._freeze_errors import (
     share_beyond,
 )
 from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
-from lrnde_core._freezing import AbstractFreezer, NativeSolve, Span
+from lrnde_core._freezing import AbstractFreezer, NativeSolve, Span, mean_evaluations
 from lrnde_core._grids import solver_grid, uniform_grid
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
@@ -82,9 +81,7 @@ class Calibration:
 
     @property
     def native_evaluations(self) -> float | None:
-        counts = [native.num_evaluations for native in self.natives]
-        known = [count for count in counts if count is not None]
-        return statistics.fmean(known) if len(known) == len(counts) else None
+        return mean_evaluations(self.natives)
 
     def errors(self, plan: Plan, *, is_held_back: bool) -> list[float]:
         """Of every sample of one half, by a plan."""

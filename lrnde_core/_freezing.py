@@ -3,7 +3,8 @@
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 from lrnde_core._adapter import AbstractCall
@@ -29,6 +30,13 @@ class NativeSolve(NamedTuple):
 
     result: Any
     num_evaluations: int | None
+
+
+def mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
+    """Evaluations of a native solve on average; `None` where one hides them."""
+    counts = [native.num_evaluations for native in solves]
+    known = [count for count in counts if count is not None]
+    return statistics.fmean(known) if len(known) == len(counts) else None
 
 
 class FrozenRun(NamedTuple):

@@ -1,13 +1,13 @@
 """A frozen solve as data: which steps of which method, and where its outputs lie."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast, final
 
 from lrnde_core._errors import InputError
+from lrnde_core._plan_json import read_plan, write_plan
 from lrnde_core._tableau import ExplicitTableau
 
 _FORMAT = "lrnde-plan/1"
@@ -107,20 +107,17 @@ class Plan:
 
     def to_json(self) -> str:
         """This plan as JSON, every number to the last bit."""
-        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1)
+        return write_plan(self, _FORMAT)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         """The plan that `to_json` wrote. Raises `InputError` for anything else."""
-        try:
-            fields = json.loads(text)
-            found = fields.pop("format")
-            if found != _FORMAT:
-                raise InputError(f"The plan has format {found!r}; this version of lrnde reads {_FORMAT!r}.")
+
+        def make(fields: dict[str, Any]) -> Plan:
             tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields.pop("tableau").items()})
             return cls(tableau=tableau, **{name: _tuples(value) for name, value in fields.items()})
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
-            raise InputError(f"This is no plan ({exc!r}); load what `Plan.to_json` wrote.") from exc
+
+        return read_plan(text, _FORMAT, make)
 
 
 def _tuples(value: Any) -> Any:

@@ -1,12 +1,12 @@
 """A frozen stochastic solve as data, and what a search for it found."""
 
 import dataclasses
-import json
 import math
 from typing import final
 
 from lrnde_core._errors import InputError
 from lrnde_core._plan import CLOSE_TIMES
+from lrnde_core._plan_json import read_plan, write_plan
 
 _FORMAT = "lrnde-sde-plan/1"
 
@@ -41,19 +41,12 @@ class SDEPlan:
 
     def to_json(self) -> str:
         """This plan as JSON, every number to the last bit."""
-        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1)
+        return write_plan(self, _FORMAT)
 
     @classmethod
     def from_json(cls, text: str) -> "SDEPlan":
         """The plan that `to_json` wrote. Raises `InputError` for anything else."""
-        try:
-            fields = json.loads(text)
-            found = fields.pop("format")
-            if found != _FORMAT:
-                raise InputError(f"The plan has format {found!r}; `SDEPlan` reads {_FORMAT!r}.")
-            return cls(**fields)
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
-            raise InputError(f"This is no plan ({exc!r}); load what `SDEPlan.to_json` wrote.") from exc
+        return read_plan(text, _FORMAT, lambda fields: cls(**fields))
 
 
 @final
