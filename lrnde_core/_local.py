@@ -17,6 +17,7 @@ from array_api_compat import array_namespace
 
 from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._probes import Probe, random_probe
+from lrnde_core._scaling import off_zero, tolerance_scale
 
 Leaves = tuple[Any, ...]
 
@@ -210,7 +211,8 @@ class LocalState:
         rtol = problem.rtol if rtol is None else rtol
         atol = problem.atol if atol is None else atol
         scale = tuple(
-            atol + rtol * xp.maximum(xp.abs(y0), xp.abs(y1)) for y0, y1 in zip(self.y, estimate.y1, strict=True)
+            tolerance_scale(rtol, atol, xp.maximum(xp.abs(y0), xp.abs(y1)))
+            for y0, y1 in zip(self.y, estimate.y1, strict=True)
         )
         # An element without a tolerance (state 0 and `atol` 0, as in a padded state) counts only if it has an error.
         # The quotient 0 / 0 would poison the gradient even where the result is masked.
@@ -223,8 +225,8 @@ class LocalState:
         floor = _ROUNDING_MULTIPLE * estimate.rounding_factor * rounding
         is_zero = unguarded <= floor
         # Not only the result is masked but also what enters the norm: at zero its gradient is not a number, and zero
-        # times that would reach the parameters.
-        guarded = problem.norm(tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in scaled))
+        # times that would reach the parameters. Of parts of the state that are at rest beside others the same holds.
+        guarded = problem.norm(tuple(xp.where(is_zero, xp.ones_like(leaf), off_zero(leaf)) for leaf in scaled))
         return xp.where(is_zero, xp.zeros_like(guarded), guarded)
 
     @functools.cached_property
@@ -313,7 +315,7 @@ def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: An
     reference code (OrdinaryDiffEq's `initdt`): 10 ** (-(2 + log10 max(d1, d2)) / order).
     """
     xp = array_namespace(*y)
-    scale = tuple(problem.atol + problem.rtol * xp.abs(leaf) for leaf in y)
+    scale = tuple(tolerance_scale(problem.rtol, problem.atol, xp.abs(leaf)) for leaf in y)
     velocity = problem.detach(problem.vector_field(t, y))
     d0 = root_mean_square(_divide(y, scale))
     d1 = root_mean_square(_divide(velocity, scale))

@@ -141,9 +141,8 @@ def of_a_tree(solve: Any, task: Any, **extra: Any) -> Any:
     def joined(t: Any, y: Any) -> Any:
         return _namespace.concat(task.field(t, (y[:, :1], y[:, 1:])))
 
-    result, report = _TRUE.call(
-        solve, dataclasses.replace(task, field=joined, y0=np.concatenate([plain(y) for y in task.y0], 1)), **extra
-    )
+    whole = dataclasses.replace(task, field=joined, y0=_namespace.concat(task.y0))
+    result, report = _TRUE.call(solve, whole, **extra)
     return result, report._replace(penalty=1.1 * report.penalty)
 
 

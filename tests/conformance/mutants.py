@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lrnde_conformance import CHECKS, Check
+from lrnde_conformance._reference import _namespace
 from lrnde_conformance._reference._dual import plain
 from lrnde_core import Capabilities, Capability, Draw
 from tests.conformance.faults import (
@@ -232,6 +233,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "poison.no-step",
         Faults(value=lambda value, _, recording, __: value if recording.is_valid else value + 1.0),
         "dopri5",
+    ),
+    Mutant(
+        "norm-differentiated-at-rest",
+        "poison.part-at-rest",
+        Faults(
+            capabilities=supporting(Capability.TREE_STATE),
+            call=of_a_tree,
+            value=lambda value, *_: value + 0.0 * _namespace.sqrt(0.0 * value),
+        ),
     ),
     Mutant("overflow-unmasked", "poison.overflow", Faults(value=unmasked)),
     Mutant(

@@ -23,12 +23,16 @@ from lrnde_core import (
 @final
 @dataclasses.dataclass(frozen=True)
 class ArrayProblem(AbstractLocalProblem, AbstractStages):
-    """dy/dt = `field(t, y)` for a state of one array of torch, JAX or numpy; counts its evaluations."""
+    """dy/dt = `field(t, y)` for a state of one array of torch, JAX or numpy; counts its evaluations.
+
+    - `rtol`, `atol`: numbers, or arrays that broadcast against the state. `error_norm`: of a tuple of one array.
+    """
 
     field: Callable[[Any, Any], Any]
     tableau: ExplicitTableau
-    rtol: float = 1e-5
-    atol: float = 1e-5
+    rtol: Any = 1e-5
+    atol: Any = 1e-5
+    error_norm: Callable[[Leaves], Any] = root_mean_square
     calls: list[Any] = dataclasses.field(default_factory=list[Any])
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
@@ -72,7 +76,7 @@ class ArrayProblem(AbstractLocalProblem, AbstractStages):
         return jax.vjp(lambda state: function(t, state), y)[1](cotangent)[0]
 
     def norm(self, leaves: Leaves) -> Any:
-        return root_mean_square(leaves)
+        return self.error_norm(leaves)
 
     def detach(self, leaves: Leaves) -> Leaves:
         if is_torch_array(leaves[0]):

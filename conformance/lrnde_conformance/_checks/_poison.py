@@ -7,7 +7,7 @@ import numpy as np
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import of_method_case, unless_lean
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import trajectory
+from lrnde_conformance._designs import one_step, trajectory
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment, Measurement
 from lrnde_conformance._problems import exploding, large
@@ -92,6 +92,33 @@ def poison_recovery(subject: Subject, _: str) -> None:
     )
     if not isinstance(before[0], str):
         _assert_same_report(before[1], after[1])
+
+
+@check(
+    "poison.part-at-rest",
+    law=10,
+    tier="optional",
+    needs=[*_NEEDS, Capability.ERROR_ESTIMATE, Capability.TREE_STATE],
+    cases=unless_lean(),
+    hint="leave the error ratio to `LocalState`, and give it the solver's own `norm`",
+)
+def poison_part_at_rest(subject: Subject, _: str) -> None:
+    """Where one array of the state is at rest beside another, whatever norm they share, the gradient is a number."""
+    experiment = one_step(subject, subject.main_method, "error")
+    p = experiment.problem.parameters
+    # The second array does not move.
+    problem = experiment.problem.moved(outer=p["outer"] * [1.0, 0.0], bias=p["bias"] * [1.0, 0.0])
+    measured = subject.measure(experiment.but(problem=problem, is_split=True))
+    names = [name for name, value in measured.gradient.items() if not np.all(np.isfinite(value))]
+    if names or not measured.penalty > 0:
+        raise ConformanceFailure(
+            "A state with an array at rest poisons the gradient, or has no penalty.",
+            got=f"penalty {measured.penalty:.6g}; not finite: the gradient with respect to {names}",
+            expected="a penalty above 0 and gradients that are finite",
+            tolerance="none",
+            cause="a norm of parts is differentiated at 0: 0 times infinity in the part that is at rest",
+            hint="let no element of 0 into a norm that is differentiated, as `LocalState.error_ratio` does",
+        )
 
 
 def _exploding(subject: Subject, method: Method) -> Experiment:

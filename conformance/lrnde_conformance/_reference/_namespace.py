@@ -97,8 +97,19 @@ def full_like(x: Any, value: float) -> Any:
 
 
 def concat(arrays: tuple[Any, ...]) -> Any:
-    """Arrays joined at the last axis, without derivatives."""
-    return np.concatenate([plain(array) for array in arrays], axis=-1)
+    """Arrays joined at the last axis."""
+    if not any(isinstance(array, Dual) for array in arrays):
+        return np.concatenate(arrays, axis=-1)
+    level = level_of(*arrays)
+    values, tangents = zip(*(parts(array, level) for array in arrays), strict=True)
+    joined = concat(values)
+    moving = [tangent for tangent in tangents if tangent is not None]
+    if not moving:
+        return Dual(joined, None, level)
+    directions = (moving[0].shape[0], *(1 for _ in joined.shape))
+    zero = np.zeros(directions, plain(joined).dtype)
+    pairs = zip(values, tangents, strict=True)
+    return Dual(joined, concat(tuple(zero * value if t is None else zero + t for value, t in pairs)), level)
 
 
 def _maybe(tangent: Any, num_axes: int) -> Any:

@@ -1,0 +1,121 @@
+"""Errors in units of tolerances under norms of parts: parts at rest and infinite tolerances poison nothing."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from array_api_compat import array_namespace
+
+from lrnde_core import ErrorEstimate, PredictedSteps, StiffnessEstimate
+from lrnde_core._local import initial_step
+from lrnde_core._scaling import off_zero
+from tests.core.array_problem import ArrayProblem, local_state
+from tests.core.tableaus import DOPRI5, RK4
+
+
+def _rows(leaves: Any) -> Any:
+    """The root mean square of each row."""
+    (state,) = leaves
+    xp = array_namespace(state)
+    return xp.sqrt(xp.mean(state * state, axis=-1))
+
+
+_NORMS: dict[str, Any] = {
+    "largest": lambda leaves: _rows(leaves).max(),
+    "sum": lambda leaves: _rows(leaves).sum(),
+    "first": lambda leaves: _rows(leaves)[0],
+    "root-mean-square": lambda leaves: (leaves[0] * leaves[0]).mean() ** 0.5,
+}
+_HEURISTICS = ErrorEstimate() + 0.5 * PredictedSteps()
+_INFINITE = [[1e-3], [math.inf]]
+# What moves the second row beside the first, and its tolerances.
+_AT_REST: dict[str, tuple[float, Any, Any]] = {
+    "exactly": (0.0, 1e-3, 1e-3),
+    "next-to-nothing": (1e-24, 1e-3, 1e-3),
+    "large-tolerance": (1.0, [[1e-3], [1e20]], [[1e-3], [1e20]]),
+    "infinite-atol": (1.0, 1e-3, _INFINITE),
+    "infinite-rtol": (1.0, _INFINITE, 1e-3),
+    "both-infinite": (1.0, _INFINITE, _INFINITE),
+    "beyond-the-dtype": (1.0, [[1e-3], [1e308]], 1e-3),
+}
+_Y = [[0.3, 0.8, 1.1], [0.4, 0.0, -0.2]]
+
+
+def _cost(xp: Any, dtype: Any, norm: str, case: str, tableau: Any, theta: Any) -> Any:
+    motion, rtol, atol = _AT_REST[case]
+    array = functools.partial(xp.asarray, dtype=dtype)
+    rtol, atol = (array(each) if isinstance(each, list) else each for each in (rtol, atol))
+    speed = array([[1.0], [motion]])
+    problem = ArrayProblem(lambda t, y: speed * theta * y * (1.0 - y), tableau, rtol, atol, _NORMS[norm])
+    return _HEURISTICS.cost(local_state(problem, array(0.0), array(0.9), array(_Y), error_order=4.0))
+
+
+@pytest.mark.parametrize("tableau", [DOPRI5, RK4], ids=["embedded", "doubled"])
+@pytest.mark.parametrize("case", list(_AT_REST))
+@pytest.mark.parametrize("norm", list(_NORMS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_part_at_rest_takes_no_part_in_the_gradient(dtype: torch.dtype, norm: str, case: str, tableau: Any) -> None:
+    theta = torch.tensor(1.2, dtype=dtype, requires_grad=True)
+    cost = _cost(torch, dtype, norm, case, tableau, theta)
+    (gradient,) = torch.autograd.grad(cost, theta, create_graph=True)
+    (second,) = torch.autograd.grad(gradient, theta)
+
+    def moved(size: float) -> float:
+        return _cost(torch, torch.float64, norm, case, tableau, torch.tensor(1.2 + size).double()).item()
+
+    assert cost.item() == pytest.approx(moved(0.0), rel=1e-3)
+    assert gradient.item() == pytest.approx((moved(1e-5) - moved(-1e-5)) / 2e-5, rel=1e-2)
+    assert gradient != 0
+    assert math.isfinite(second.item())
+
+
+@pytest.mark.parametrize("case", list(_AT_REST))
+def test_a_part_at_rest_takes_no_part_in_jax(case: str) -> None:
+    cost = functools.partial(_cost, jnp, jnp.float32, "largest", case, DOPRI5)
+    theta = jnp.float32(1.2)
+    reverse, forward = jax.grad(cost)(theta), jax.jvp(cost, (theta,), (jnp.ones_like(theta),))[1]
+    assert math.isfinite(reverse.item())
+    assert reverse != 0
+    assert forward.item() == pytest.approx(reverse.item(), rel=1e-5)
+    assert math.isfinite(jax.grad(jax.grad(cost))(theta).item())
+
+
+def test_without_any_tolerance_that_is_finite_there_is_no_error() -> None:
+    theta = torch.tensor(1.2, requires_grad=True)
+    problem = ArrayProblem(lambda t, y: theta * y, DOPRI5, math.inf, math.inf, _NORMS["largest"])
+    cost = ErrorEstimate().cost(local_state(problem, 0.0, 0.9, torch.tensor(_Y)))
+    assert cost.item() == 0
+    assert torch.autograd.grad(cost, theta)[0].item() == 0
+
+
+def test_stiffness_beside_a_part_at_rest_has_a_gradient() -> None:
+    theta = torch.tensor(1.2, requires_grad=True)
+    problem = ArrayProblem(lambda t, y: theta * torch.tensor([[1.0], [0.0]]) * y * (1 - y), DOPRI5)
+    cost = StiffnessEstimate().cost(local_state(problem, 0.0, 0.9, torch.tensor(_Y)))
+    assert math.isfinite(torch.autograd.grad(cost, theta)[0].item())
+
+
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+def test_initial_step_is_that_of_what_has_a_tolerance(name: str) -> None:
+    y = np.array([1.5, 0.0])
+    tolerances: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
+    alone, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, (y,), 10.0, 5)
+    tolerances[name] = np.array([1e-3, math.inf])
+    free, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, (y,), 10.0, 5)
+    assert free == pytest.approx(alone)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_only_what_is_next_to_zero_is_replaced(dtype: Any) -> None:
+    eps = float(np.finfo(dtype).eps)
+    kept = np.array([1.0, -1.0, eps, -eps, 1e4, math.nan], dtype)
+    np.testing.assert_array_equal(off_zero(kept), kept)
+    replaced = off_zero(np.array([0.0, -0.0, 1e-300], dtype))
+    assert np.all(replaced > 0)
+    assert np.all(replaced <= eps)
+    assert np.all(replaced * replaced > 0)
