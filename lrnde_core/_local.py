@@ -130,6 +130,14 @@ class AbstractLocalProblem(abc.ABC):
     def detach(self, leaves: Leaves) -> Leaves:
         """The same values without gradient."""
 
+    def copy(self, leaves: Leaves) -> Leaves:
+        """The same values, with their gradient, in memory of their own where arrays can be written to.
+
+        The user's field is given copies: it may write into its state (boundary values, masks), and the recorded one is
+        the solver's or the user's. `jvp` and `vjp` copy the state themselves.
+        """
+        return leaves
+
 
 @final
 class LocalState:
@@ -181,7 +189,8 @@ class LocalState:
     def _estimate(self) -> StepEstimate:
         if self._known_estimate is not None:
             return self._known_estimate
-        return self._problem.step(self.t, self.h, self.y, first_stage=self._first_stage, carry=self._carry)
+        y = self._problem.copy(self.y)
+        return self._problem.step(self.t, self.h, y, first_stage=self._first_stage, carry=self._carry)
 
     @functools.cached_property
     def _rounding(self) -> Leaves:
@@ -265,7 +274,7 @@ class LocalState:
         if self._fraction is None:
             return self.t, self.y
         size = self.h * self._fraction
-        return self.t + size, self._problem.advance(self.t, size, self.y, carry=self._carry)
+        return self.t + size, self._problem.advance(self.t, size, self._problem.copy(self.y), carry=self._carry)
 
     def mean_over_points(self, at: Literal["time", "step"], function: Callable[[Any, Leaves], Any]) -> Any:
         """The mean of `function(t, y)` over the step: its value at the one point where it is read, or by quadrature.
@@ -281,15 +290,15 @@ class LocalState:
     def _nodes(self) -> tuple[QuadratureNode, ...]:
         if self._known_estimate is not None and self._known_estimate.nodes is not None:
             return self._known_estimate.nodes
-        return self._problem.nodes(self.t, self.h, self.y, carry=self._carry)
+        return self._problem.nodes(self.t, self.h, self._problem.copy(self.y), carry=self._carry)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`."""
-        return self._problem.vector_field(t, y)
+        return self._problem.vector_field(t, self._problem.copy(y))
 
     def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$."""
-        return self._problem.total_derivative(order, t, y)
+        return self._problem.total_derivative(order, t, self._problem.copy(y))
 
     def jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
         r"""$\partial_y f \, e$ at `(t, y)` for a `probe` e of the shapes of the state."""
@@ -316,7 +325,7 @@ def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: An
     """
     xp = array_namespace(*y)
     scale = tuple(tolerance_scale(problem.rtol, problem.atol, xp.abs(leaf)) for leaf in y)
-    velocity = problem.detach(problem.vector_field(t, y))
+    velocity = problem.detach(problem.vector_field(t, problem.copy(y)))
     d0 = root_mean_square(_divide(y, scale))
     d1 = root_mean_square(_divide(velocity, scale))
     longest = abs(remaining)

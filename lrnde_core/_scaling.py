@@ -16,9 +16,10 @@ def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
     """
     xp = array_namespace(size)
     largest = float(xp.finfo(size.dtype).max)
-    is_free = (rtol > largest) | (atol > largest)
-    if isinstance(is_free, bool):
-        return xp.full_like(size, math.inf) if is_free else atol + rtol * size
+    tolerance = rtol + atol
+    if isinstance(tolerance, int | float):
+        return xp.full_like(size, math.inf) if tolerance > largest else atol + rtol * size
+    is_free = xp.zeros_like(size) + tolerance > largest
     # Infinity times a size of 0, and times the zero cotangent of one that is masked afterwards, is not a number.
     scale = atol + rtol * xp.where(is_free, xp.ones_like(size), size)
     return xp.where(is_free, xp.full_like(size, math.inf), scale)

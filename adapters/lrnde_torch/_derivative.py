@@ -56,7 +56,7 @@ def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: f
     with torch.enable_grad(), _explain_missing_derivative():
         t, y = t if dt == 0 else _as_input(t), _as_input(y)
         inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (dt, dy))
-        result = _derivative_of_value(function(t, y), inputs, directions)
+        result = _derivative_of_value(function(t.clone(), y.clone()), inputs, directions)
     return result if torch.is_grad_enabled() else result.detach()
 
 
@@ -86,10 +86,14 @@ def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy:
 
 def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Any:
     """What `function` returns, tensors, and their derivatives in the direction `(dt, dy)`."""
+
+    def of_copies(t: Tensor, y: Tensor) -> Any:
+        return function(t.clone(), y.clone())
+
     token = _IS_WITHIN_FORWARD.set(True)
     try:
         with _explain_missing_derivative():
-            return torch.func.jvp(function, (t, y), (torch.full_like(t, dt), dy))
+            return torch.func.jvp(of_copies, (t, y), (torch.full_like(t, dt), dy))
     finally:
         _IS_WITHIN_FORWARD.reset(token)
 
@@ -108,7 +112,7 @@ def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> l
         return _derivatives_forward(field, order, t, y)
     with torch.enable_grad(), _explain_missing_derivative():
         inputs = (_as_input(t), _as_input(y))
-        derivatives = [field(*inputs)]
+        derivatives = [field(*(each.clone() for each in inputs))]
         for _ in range(order - 1):
             derivatives.append(_derivative_of_value(derivatives[-1], inputs, (1.0, derivatives[0])))
     has_gradient = t.requires_grad or y.requires_grad or _has_other_leaves(derivatives[0], inputs)
@@ -123,7 +127,7 @@ def count_evaluations(order: int) -> int:
 
 
 def _derivatives_forward(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
-    velocity = field(t, y)
+    velocity = field(t.clone(), y.clone())
     if order == 1:
         return [velocity]
     lower, raised = _product_forward(functools.partial(_derivatives_forward, field, order - 1), t, y, 1.0, velocity)
@@ -141,12 +145,12 @@ def transposed_product(
     """
     if is_vectorized or torch.is_inference_mode_enabled():
         with _explain_missing_derivative():
-            pull_back = torch.func.vjp(lambda state: function(t, state), y)[1]
+            pull_back = torch.func.vjp(lambda state: function(t, state.clone()), y)[1]
             return pull_back(cotangent)[0]
     is_differentiated = torch.is_grad_enabled()
     with torch.enable_grad(), _explain_missing_derivative():
         y = _as_input(y)
-        value = function(t, y)
+        value = function(t, y.clone())
         if not value.requires_grad:
             return torch.zeros_like(y)
         # Only of a cotangent that asks for its gradient do operations that are `once_differentiable` leave a mark.
@@ -159,7 +163,8 @@ def transposed_product(
 
 
 def _as_input(tensor: Tensor) -> Tensor:
-    # An alias, so that what else depends on the tensor stays out of the partial derivative.
+    # An alias, so that what else depends on the tensor stays out of the partial derivative. Functions are given copies
+    # of it, into which they may write.
     if tensor.requires_grad:
         return tensor.view_as(tensor)
     return tensor.detach().requires_grad_()

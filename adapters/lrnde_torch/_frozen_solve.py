@@ -5,7 +5,7 @@ from typing import Any, final
 
 import torch
 
-from lrnde_core import GuardSignals, InputError, Plan, follow_plan, is_flagged
+from lrnde_core import GuardSignals, InputError, Leaves, Plan, follow_plan, is_flagged
 from lrnde_torch._frozen_stages import FrozenStages
 
 Tensor = torch.Tensor
@@ -16,11 +16,17 @@ def solve_by_plan(
 ) -> tuple[Any, GuardSignals | None]:
     """The states at the plan's outputs, stacked along `dim`, and the signals for a guard or `None`.
 
-    - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are likewise.
+    - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are likewise. It is not written to, even
+      where `field` writes into its state.
     """
     is_tuple = isinstance(y0, tuple)
-    solution = follow_plan(FrozenStages(field, is_tuple), plan, y0 if is_tuple else (y0,), is_watched=is_watched)
-    stacked = tuple(torch.stack(states, dim) for states in zip(*solution.states, strict=True))
+    leaves: Leaves = y0 if is_tuple else (y0,)
+    copies = tuple(leaf.clone() for leaf in leaves)
+    solution = follow_plan(FrozenStages(field, is_tuple), plan, copies, is_watched=is_watched)
+    # An output at the start is the initial state as it was given.
+    outputs = zip(plan.outputs, solution.states, strict=True)
+    states = [leaves if output == 0 else state for output, state in outputs]
+    stacked = tuple(torch.stack(parts, dim) for parts in zip(*states, strict=True))
     return stacked if is_tuple else stacked[0], solution.signals
 
 

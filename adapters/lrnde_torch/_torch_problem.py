@@ -19,3 +19,6 @@ class AbstractTorchProblem(AbstractLocalProblem):
 
     def detach(self, leaves: Leaves) -> Leaves:
         return tuple(leaf.detach() for leaf in leaves)
+
+    def copy(self, leaves: Leaves) -> Leaves:
+        return tuple(leaf.clone() for leaf in leaves)

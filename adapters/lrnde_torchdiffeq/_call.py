@@ -59,6 +59,16 @@ class TorchdiffeqCall(AbstractCall):
         recording = Recording(problem, records, recorder.num_drawable > 0, num_reused, num_evaluated=len(records))
         return Run(result, counts, recording)
 
+    def on_copy(self) -> "TorchdiffeqCall":
+        """The same call from a copy of its initial state, into which the field may write."""
+        y0 = self.asked.y0
+        copied = tuple(tensor.clone() for tensor in y0) if self.asked.layout.is_tuple else y0.clone()
+        asked = self.asked._replace(y0=copied)
+        if "y0" in self.kwargs:
+            return dataclasses.replace(self, kwargs={**self.kwargs, "y0": copied}, asked=asked)
+        func, _, *further = self.args
+        return dataclasses.replace(self, args=(func, copied, *further), asked=asked)
+
     def check_probes(self, probes: Any) -> Leaves:
         layout = self.asked.layout
         return (layout.flatten(check_probes(probes, self.asked.y0)).to(layout.dtype),)

@@ -42,11 +42,11 @@ class TorchdiffeqFreezer(AbstractFreezer):
         return read_span(leaves, _times(call), is_batched=is_batched)
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        asked = _torchdiffeq(call).asked
-        return solve_natively(call, asked.field, asked.layout.device)
+        call = _torchdiffeq(call).on_copy()
+        return solve_natively(call, call.asked.field, call.asked.layout.device)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
-        call = _torchdiffeq(call)
+        call = _torchdiffeq(call).on_copy()
         asked = call.asked
         if not (_methods.is_adaptive(asked.method) or _methods.is_fixed_step(asked.method)):
             return ()
@@ -70,7 +70,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         return tuple(leaf[1:] for leaf in (result if isinstance(result, tuple) else (result,)))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        call = _torchdiffeq(call)
+        call = _torchdiffeq(call).on_copy()
         asked, frozen = call.asked, FrozenOdeint(plan)
         return (
             timed_runner(lambda: call.native(*call.args, **call.kwargs), asked.layout.device),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, final
 
@@ -40,8 +41,11 @@ class StateLayout:
         """A state as the user's functions expect it, from one tensor."""
         if not self.is_tuple:
             return y
-        parts = torch.split(y, [shape.numel() for shape in self.shapes])
-        return tuple(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+        # One view each, as in torchdiffeq: the field may write into those, unlike the views of `torch.split`.
+        starts = itertools.accumulate((shape.numel() for shape in self.shapes), initial=0)
+        return tuple(
+            y[start : start + shape.numel()].view(shape) for start, shape in zip(starts, self.shapes, strict=False)
+        )
 
     def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
         """The user's field on the flat state, in the state's dtype whatever it returns, as adaptive methods take it."""

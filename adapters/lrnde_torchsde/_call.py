@@ -80,6 +80,10 @@ class TorchsdeCall(AbstractCall):
         problem, is_valid = self._problem(recorder), recorder.num_accepted > 0
         return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
 
+    def on_copy(self) -> "TorchsdeCall":
+        """The same call from a copy of its initial state, into which the equation may write."""
+        return dataclasses.replace(self, arguments=self.arguments.but(y0=self.arguments["y0"].clone()))
+
     def check_probes(self, probes: Any) -> Leaves:
         if self.arguments["logqp"]:
             raise CapabilityError(

@@ -18,20 +18,21 @@ class TorchsdeFreezer(AbstractSDEFreezer):
     """Freezes `sdeint` and `sdeint_adjoint`."""
 
     def read(self, call: AbstractCall) -> tuple[float, float]:
-        arguments = _arguments(call)
+        arguments = _torchsde(call).arguments
         return arguments.start, arguments.end
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        arguments = _arguments(call)
+        call = _torchsde(call).on_copy()
+        arguments = call.arguments
         with torch.no_grad(), no_side_effects(arguments["sde"], arguments["y0"].device):
             result, counts, _ = call.run(None)
         return NativeSolve(result, counts.nfe)
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> TorchsdeCall:
-        return read_call(_fixed(_arguments(call), plan))
+        return read_call(_fixed(_torchsde(call).arguments, plan))
 
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        arguments = _arguments(call)
+        arguments = _torchsde(call).on_copy().arguments
         return timed_runner(lambda: arguments.native(**arguments.given), arguments["y0"].device)
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSdeint":
@@ -67,6 +68,6 @@ def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     return arguments.but(adaptive=False, dt=stretch * (plan.t1 - plan.t0) / plan.num_steps)
 
 
-def _arguments(call: AbstractCall) -> Arguments:
+def _torchsde(call: AbstractCall) -> TorchsdeCall:
     assert isinstance(call, TorchsdeCall)
-    return call.arguments
+    return call

@@ -67,14 +67,15 @@ class SDEProblem(AbstractTorchProblem):
         solver.bm = motion
         (y0,), is_grad_enabled = y, torch.is_grad_enabled()
         if self.differentiates_diffusion and not y0.requires_grad:
-            # torchsde would take a copy that requires gradient, another one for each evaluation.
-            y0 = y0.detach().requires_grad_()
+            # torchsde would take a copy that requires gradient, another one for each evaluation. No leaf, so that the
+            # drift may write into it.
+            y0 = y0.detach().requires_grad_().clone()
         with (
             shared_evaluations(solver.sde, self.time.device) as evaluations,
             torch.set_grad_enabled(is_grad_enabled or self.differentiates_diffusion),
         ):
             motion.increment = increments.whole
-            memory = solver.init_extra_solver_state(carry.t0, carry.hidden)
+            memory = solver.init_extra_solver_state(carry.t0, carry.hidden.clone())
             whole, _ = solver.step(carry.t0, carry.t1, y0, memory)
             magnitude = _largest_increment(evaluations, h, increments)
             motion.increment = increments.first

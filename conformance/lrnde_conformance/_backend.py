@@ -62,12 +62,14 @@ class AbstractBackend(abc.ABC):
 
     - `name`: of the library. `device`: `"cpu"` or `"cuda"`.
     - `random_states_are_global`: whether the library has random states that code may advance unseen.
+    - `arrays_are_mutable`: whether a field can write into the state that it is given.
     - `is_compiled`: whether each new program is compiled, so that a few must do.
     - `is_narrow`: whether float32 is all that is asked for; set by the `Subject`.
     """
 
     name: ClassVar[str]
     random_states_are_global: ClassVar[bool]
+    arrays_are_mutable: ClassVar[bool]
     is_compiled: ClassVar[bool]
     is_narrow: bool = False
     device: str

@@ -25,6 +25,7 @@ class JaxBackend(AbstractBackend):
 
     name: ClassVar[str] = "jax"
     random_states_are_global: ClassVar[bool] = False
+    arrays_are_mutable: ClassVar[bool] = False
     is_compiled: ClassVar[bool] = True
 
     def __init__(self, device: str = "cpu") -> None:

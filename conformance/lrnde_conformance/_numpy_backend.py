@@ -23,6 +23,7 @@ class NumpyBackend(AbstractBackend):
 
     name: ClassVar[str] = "numpy"
     random_states_are_global: ClassVar[bool] = True
+    arrays_are_mutable: ClassVar[bool] = True
     is_compiled: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu") -> None:

@@ -21,6 +21,7 @@ class TorchBackend(AbstractBackend):
 
     name: ClassVar[str] = "torch"
     random_states_are_global: ClassVar[bool] = True
+    arrays_are_mutable: ClassVar[bool] = True
     is_compiled: ClassVar[bool] = False
 
     def __init__(self, device: str = "cpu") -> None:

@@ -266,6 +266,19 @@ class FreshFirstStage:
         return getattr(self._problem, name)
 
 
+class WithoutCopies:
+    """A local problem that gives the field the recorded state itself."""
+
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
+
+    def copy(self, leaves: Any) -> Any:
+        return leaves
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
+
+
 UNFINISHED: list[int] = []
 ACTIVE: list[int] = []
 _KEPT: list[Any] = []

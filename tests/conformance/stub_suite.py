@@ -102,6 +102,7 @@ class StubBackend(AbstractBackend):
 
     name: ClassVar[str] = "stub"
     random_states_are_global: ClassVar[bool] = False
+    arrays_are_mutable: ClassVar[bool] = False
 
     def __init__(self, device: str) -> None:
         self.device = device

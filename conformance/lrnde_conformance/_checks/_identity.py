@@ -1,12 +1,13 @@
 """Law 1: the native result, and the gradient of the task, are those of the bare call to the last bit."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lrnde_conformance._backend import Differentiated
-from lrnde_conformance._check import check
+from lrnde_conformance._check import CheckSkipped, check
 from lrnde_conformance._checks._cases import few_method_cases, method_cases, of_method_case, unless_lean
 from lrnde_conformance._checks._compare import assert_close, assert_equal
 from lrnde_conformance._designs import trajectory
@@ -70,6 +71,61 @@ def identity_adjoint(subject: Subject, case: str) -> None:
     """Under every other adjoint too, the solution and the gradient of a loss of it are those of the bare call."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost).but(adjoint=case)
     _assert_same_gradient(subject, experiment, case)
+
+
+@check(
+    "identity.written-state",
+    law=1,
+    cases=few_method_cases,
+    hint="give the field a copy of the state: override `copy` of the local problem",
+)
+def identity_written_state(subject: Subject, case: str) -> None:
+    """A field may write into its state: solution, gradient of the task and y0 end as after the bare call."""
+    if not subject.backend.arrays_are_mutable:
+        msg = f"arrays of {subject.backend.name} cannot be written to"
+        raise CheckSkipped(msg)
+    method = of_method_case(subject, case)
+    if method.is_implicit:
+        msg = "what an implicit step evaluates is not its state"
+        raise CheckSkipped(msg)
+    # Of the first step, whose state is the user's own.
+    experiment = trajectory(subject, method, "taylor-at-step").but(draws=(0.0,))
+    try:
+        bare = _differentiated_where_written(subject, experiment, is_bare=True)
+    except RuntimeError as error:
+        msg = f"the solver itself cannot be differentiated with such a field: {str(error)[:80]}"
+        raise CheckSkipped(msg) from error
+    wrapped = _differentiated_where_written(subject, experiment, is_bare=False)
+    for name, expected in {**bare.extra, **bare.gradient}.items():
+        got = {**wrapped.extra, **wrapped.gradient}[name]
+        assert_equal(
+            f"After a field with `{case}` that writes into its state: `{name}`",
+            got.tolist(),
+            expected.tolist(),
+            cause="the field was given the recorded state, or the user's own, and wrote into it once more",
+            hint="give the field a copy",
+        )
+
+
+def _differentiated_where_written(subject: Subject, experiment: Experiment, *, is_bare: bool) -> Differentiated:
+    """The gradient of the sum of squares of the solution by the parameters; solution and y0 as they are afterwards."""
+    problem, to_numpy = experiment.problem, subject.backend.to_numpy
+
+    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+        # Adds up, so that a second time shows.
+        y[..., 0] = y[..., 0] + 0.01
+        return problem.formula.drift(xp, t, y, p)
+
+    y0 = subject.backend.array(problem.y0.copy(), experiment.dtype)
+    given = {"y0": y0, "formula": dataclasses.replace(problem.formula, drift=drift)}
+
+    def loss(variables: Mapping[str, Any], _: Mapping[str, Any]) -> tuple[Any, Any]:
+        solve = subject.solve_bare if is_bare else lambda *args, **kwargs: subject.solve(*args, **kwargs)[0]
+        states = subject.driver.states(solve(experiment, parameters=variables, **given))
+        return subject.backend.sum_of_squares(states), states
+
+    done = subject.backend.differentiate(None, loss, problem.parameters, {}, experiment.dtype)
+    return done._replace(extra={"the solution": to_numpy(done.extra), "y0": to_numpy(y0)})
 
 
 def _assert_same_gradient(subject: Subject, experiment: Experiment, case: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import detach
+from lrnde_conformance._reference._dual import copied, detach
 from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT
 from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
 from lrnde_core import (
@@ -36,6 +36,10 @@ class ReferenceCall(AbstractCall):
     ts: tuple[float, ...]
     settings: Mapping[str, Any]
     facts: MethodFacts
+
+    def on_copy(self) -> "ReferenceCall":
+        """The same call from a copy of its initial state, into which the field may write."""
+        return dataclasses.replace(self, y0=copied(self.y0))
 
     def run(self, plan: RecordingPlan | None) -> Run:
         settings, has_event = dict(self.settings), self.settings.get("event") is not None

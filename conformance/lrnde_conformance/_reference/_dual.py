@@ -116,6 +116,13 @@ class Dual:
         keys = key if isinstance(key, tuple) else (key,)
         return self.each(lambda value: value[key], lambda tangent: tangent[(slice(None), *keys)])
 
+    def __setitem__(self, key: Any, new: Any) -> None:
+        keys = key if isinstance(key, tuple) else (key,)
+        value, tangent = parts(new, self.level)
+        self.value[key] = value
+        if self.tangent is not None:
+            self.tangent[(slice(None), *keys)] = 0.0 if tangent is None else tangent
+
     def sum(self, axis: Literal[-1] | None = None) -> "Dual":
         """The sum over all elements, or over the last axis."""
         num_axes = self.ndim if axis is None else 1
@@ -142,6 +149,13 @@ def plain(x: Any) -> Any:
 def detach(x: Any) -> Dual:
     """The value without derivatives."""
     return Dual(plain(x))
+
+
+def copied(x: Any) -> Any:
+    """The same value and derivatives in memory of their own."""
+    if not isinstance(x, Dual):
+        return np.array(x)
+    return Dual(copied(x.value), None if x.tangent is None else copied(x.tangent), x.level)
 
 
 def unary(x: Any, function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrnde_conformance._numpy_backend import global_numpy_state
 from lrnde_conformance._reference._call import ReferenceCall
-from lrnde_conformance._reference._dual import plain
+from lrnde_conformance._reference._dual import copied, plain
 from lrnde_conformance._reference._methods import Field
 from lrnde_conformance._reference._problem import add_increments
 from lrnde_core import (
@@ -70,13 +70,13 @@ class ReferenceFreezer(AbstractFreezer):
 
     def solve(self, call: AbstractCall) -> NativeSolve:
         before = global_numpy_state()
-        run = call.run(None)
+        run = _reference(call).on_copy().run(None)
         if before != global_numpy_state():
             raise CapabilityError("The field draws random numbers, so that no error of fixed steps can be told.")
         return NativeSolve(run.result, run.counts.nfe)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
-        call = _reference(call)
+        call = _reference(call).on_copy()
         ends: list[float] = []
 
         def observe(t: float, h: float, y: Any, ratio: float, is_accepted: bool) -> None:
@@ -98,7 +98,7 @@ class ReferenceFreezer(AbstractFreezer):
         return (np.stack([plain(state) for state in result[1:]]),)
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        call = _reference(call)
+        call = _reference(call).on_copy()
 
         def run_native() -> None:
             call.native(call.field, call.y0, call.ts, **call.settings)
@@ -129,8 +129,9 @@ class _Stages(AbstractStages):
 
 
 def _solve_by_plan(plan: Plan, field: Field, y0: Any, *, is_watched: bool) -> tuple[list[Any], GuardSignals | None]:
-    solution = follow_plan(_Stages(field), plan, (y0,), is_watched=is_watched)
-    states = [y for (y,) in solution.states]
+    solution = follow_plan(_Stages(field), plan, (copied(y0),), is_watched=is_watched)
+    outputs = zip(plan.outputs, solution.states, strict=True)
+    states = [y0 if output == 0 else y for output, (y,) in outputs]
     if solution.signals is None:
         return states, None
     return states, GuardSignals(*(np.asarray(plain(signal)) for signal in solution.signals))

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import Dual, detach, level_of, parts
+from lrnde_conformance._reference._dual import Dual, copied, detach, level_of, parts
 from lrnde_conformance._reference._methods import (
     IMPLICIT,
     STOCHASTIC,
@@ -93,7 +93,7 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         level = level_of(*y, *dy, *([t] if isinstance(t, Dual) else [])) + 1
         time = Dual(t, np.full((1,), dt, y[0].dtype), level)
-        state = Dual(y[0], dy[0].reshape((1, *dy[0].shape)), level)
+        state = copied(Dual(y[0], dy[0].reshape((1, *dy[0].shape)), level))
         (result,) = function(time, (state,))
         _, tangent = parts(result, level)
         return (0.0 * y[0] if tangent is None else tangent.reshape(tangent.shape[1:]),)
@@ -103,6 +103,9 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
 
     def detach(self, leaves: Leaves) -> Leaves:
         return tuple(map(detach, leaves))
+
+    def copy(self, leaves: Leaves) -> Leaves:
+        return tuple(map(copied, leaves))
 
     def _of_step(self, t: Any, h: Any) -> "ReferenceProblem":
         """The ordinary equation that a step of a controlled one solves."""

@@ -21,7 +21,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
         return call.ts[0], call.ts[-1]
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        run = call.run(None)
+        run = _reference(call).on_copy().run(None)
         return NativeSolve(run.result, run.counts.nfe)
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> ReferenceCall:
@@ -29,7 +29,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
         return dataclasses.replace(call, settings={**call.settings, "first_step": _size(plan)})
 
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        call = _reference(call)
+        call = _reference(call).on_copy()
         return lambda: call.native(call.field, call.y0, call.ts, **call.settings)
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:

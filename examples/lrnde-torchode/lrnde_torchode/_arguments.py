@@ -45,6 +45,7 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         controller=controller,
         facts=method_facts(method, controller, y0.dtype, is_backsolve=False),
         asked=None if {"t_span", "args"} & given.keys() else (given["f"], y0, given["t_eval"]),
+        solve_from=lambda y0: native(**{**given, "y0": y0}),
     )
 
 

@@ -1,6 +1,7 @@
 """One native call of torchode: its solve, and its kept steps as the core takes them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, final
 
@@ -21,6 +22,7 @@ class TorchodeCall(AbstractCall):
     - `solve()`: the call as the user wrote it. `solve_with(controller)`: the same with another controller.
     - `y0`, `step_method`, `controller`: as the call names them, defaults filled in.
     - `asked`: `f`, `y0` and `t_eval` of a call of `solve_ivp` that has nothing else for an equation; else `None`.
+      `solve_from(y0)`: that call from another initial state.
     """
 
     solve: Callable[[], Any]
@@ -30,6 +32,16 @@ class TorchodeCall(AbstractCall):
     controller: Any
     facts: MethodFacts
     asked: tuple[Any, torch.Tensor, torch.Tensor] | None = None
+    solve_from: Callable[[torch.Tensor], Any] | None = None
+
+    def on_copy(self) -> "TorchodeCall":
+        """The same call of `solve_ivp` from a copy of its initial state, into which the field may write."""
+        assert self.asked is not None
+        assert self.solve_from is not None
+        f, y0, t_eval = self.asked
+        copied = y0.clone()
+        solve = functools.partial(self.solve_from, copied)
+        return dataclasses.replace(self, solve=solve, y0=copied, asked=(f, copied, t_eval))
 
     def run(self, plan: RecordingPlan | None) -> Run:
         if plan is None:

@@ -63,6 +63,7 @@ class TorchodeFreezer(AbstractFreezer):
         return read_span((y0,), rows[0], is_batched=True)
 
     def solve(self, call: AbstractCall) -> NativeSolve:
+        call = _torchode(call).on_copy()
         f, y0, _ = _asked(call)
         return solve_natively(call, f, y0.device)
 
@@ -80,8 +81,9 @@ class TorchodeFreezer(AbstractFreezer):
         return (result.ys.transpose(0, 1)[1:],)
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
+        call = _torchode(call).on_copy()
         asked, frozen = _asked(call), FrozenSolveIvp(plan)
-        native = timed_runner(_torchode(call).solve, asked[1].device)
+        native = timed_runner(call.solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
 
     def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenSolveIvp:
