@@ -85,6 +85,14 @@ class AbstractLocalProblem(abc.ABC):
         msg = f"`{type(self).__name__}` has no quadrature rule, and its adapter does not refuse running costs."
         raise PluginError(msg)
 
+    def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
+        """`time`, a point of the step from `t` over `h`, where the method evaluates the field for it.
+
+        Another time only at the ends of the step, where a solver may keep a rounding away from a jump of the field.
+        """
+        del t, h, carry
+        return time
+
     @abc.abstractmethod
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`: one evaluation."""
@@ -282,9 +290,16 @@ class LocalState:
         - `at`: which point, the sampled one or the start of the step.
         """
         if self._is_quadrature:
-            values = [node.weight * function(self.t + node.abscissa * self.h, node.y) for node in self._nodes]
+            values = [
+                node.weight * function(self._time_inside(self.t + node.abscissa * self.h), node.y)
+                for node in self._nodes
+            ]
             return functools.reduce(operator.add, values)
-        return function(*(self.sampled_point if at == "time" else (self.t, self.y)))
+        time, y = self.sampled_point if at == "time" else (self.t, self.y)
+        return function(self._time_inside(time), y)
+
+    def _time_inside(self, time: Any) -> Any:
+        return self._problem.time_inside(time, self.t, self.h, carry=self._carry)
 
     @property
     def _nodes(self) -> tuple[QuadratureNode, ...]:
@@ -325,7 +340,8 @@ def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: An
     """
     xp = array_namespace(*y)
     scale = tuple(tolerance_scale(problem.rtol, problem.atol, xp.abs(leaf)) for leaf in y)
-    velocity = problem.detach(problem.vector_field(t, problem.copy(y)))
+    start = problem.time_inside(t, t, remaining, carry=None)
+    velocity = problem.detach(problem.vector_field(start, problem.copy(y)))
     d0 = root_mean_square(_divide(y, scale))
     d1 = root_mean_square(_divide(velocity, scale))
     longest = abs(remaining)

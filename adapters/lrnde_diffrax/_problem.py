@@ -93,6 +93,12 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
         assert self.tableau is not None  # refused before the solve
         return explicit_nodes(_Stages(self, carry), self.tableau, t, h, y)
 
+    def time_inside(self, time: Any, t: Any, h: Any, *, carry: StepCarry | None) -> Any:
+        del t
+        if carry is None:
+            return time
+        return jnp.where(h >= 0, jnp.minimum(time, carry.end), jnp.maximum(time, carry.end))
+
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         # The sum of the products with one unit of time: also right for a `MultiTerm`, whose field is a tuple.
         unit, state = jnp.ones_like(t), self._tree(y)

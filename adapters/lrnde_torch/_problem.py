@@ -1,6 +1,7 @@
 """One differentiable step of an explicit Runge--Kutta method in torch, on a state of one tensor."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, final
 
@@ -62,11 +63,35 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         time = self._time(t + abscissa * h)
-        if abscissa == 1 and self.ends_before_t1:
-            time = torch.nextafter(time, self._time(t))
-        elif abscissa == 0 and self.starts_after_t0:
-            time = torch.nextafter(time, self._time(t + h))
+        # Any stage of a step may be rounded to its start; only the last to its end.
+        if self.starts_after_t0 or (self.ends_before_t1 and abscissa == 1):
+            time = self._moved_inside(time, t, h)
         return (self.field(time, y[0]) * h,)
+
+    def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
+        del carry
+        if not (self.starts_after_t0 or self.ends_before_t1) or self._is_amid(time, t, h):
+            return time
+        return self._moved_inside(self._time(time), t, h)
+
+    def _is_amid(self, time: Any, t: Any, h: Any) -> bool:
+        """Whether a time is known to be neither end of a step, without waiting for a device."""
+        if isinstance(time, Tensor):
+            return False
+        rounding = 2 * torch.finfo(self.dtype).eps * max(abs(t), abs(t + h))
+        return min(abs(time - t), abs(time - (t + h))) > rounding
+
+    def _moved_inside(self, time: Tensor, t: Any, h: Any) -> Tensor:
+        """`time`, or the nearest one inside of the step from `t` over `h` where it is an end that is not evaluated."""
+        start, end = self._time(t), self._time(t + h)
+        # Of a step of length 0, to a sample at the very start of a step, the sign is left.
+        ahead = torch.copysign(torch.full_like(time, math.inf), self._time(h))
+        moved = time
+        if self.ends_before_t1:
+            moved = torch.where(time == end, torch.nextafter(end, -ahead), time)
+        if self.starts_after_t0:
+            moved = torch.where((time == start) | (moved == start), torch.nextafter(start, ahead), moved)
+        return moved
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return (add_increments(y[0], weights, [increment for (increment,) in increments]),)
