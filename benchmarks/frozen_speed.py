@@ -1,11 +1,12 @@
 """How fast a frozen solve predicts, compiled and not, for one input and for many.
 
-    python benchmarks/frozen_speed.py [--fast] [--seeds N] [--backend torchdiffeq|diffrax] [--json FILE]
+    python benchmarks/frozen_speed.py [--fast] [--seeds N] [--backend torchdiffeq|diffrax] [--device cuda] [--json FILE]
 
 Models are those of `lrnde benchmark digits`, trained with its schedule, without penalty and with the default one, and
 frozen within a relative error of 1e-2. A prediction is the solve and the head. All forms of both models take turns in
-one process on one thread; figures are medians of paired ratios of processor time, of which the tables show the median
-over seeds. Torch: eager, `torch.compile(fullgraph=True)` and ONNX Runtime (`pip install onnx onnxruntime onnxscript`).
+one process on one thread; figures are medians of paired ratios of processor time (wall time on another device) with
+their 95% intervals; the table shows their geometric mean over seeds, with its interval over seeds. Torch: eager,
+`torch.compile(fullgraph=True)` and ONNX Runtime (`pip install onnx onnxruntime onnxscript`) or, on CUDA, a graph.
 """
 
 # Parts of torch, jax and the ONNX packages come without types.
@@ -18,7 +19,7 @@ import functools
 import json
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,10 @@ import numpy as np
 import lrnde_core as lrnde
 from lrnde_benchmarks import Hyperparameters, make_trainer, setting_by_name, task_by_name
 from lrnde_benchmarks._frozen import freeze
+from lrnde_benchmarks._pairs import paired_times
+from lrnde_benchmarks._statistics import in_words, ratio_interval, repeated_ratio
 from lrnde_benchmarks._threads import SINGLE_THREAD
-from overhead import paired_ratios
+from overhead import clock_for
 
 ERROR = 1e-2
 BATCHES = (1, 512)
@@ -72,9 +75,8 @@ def train(backend: str, method: str, seed: int, hyperparameters: Hyperparameters
     return Model(trainer.weights(), plan, facts)
 
 
-def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters) -> Forms:
+def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, device: str) -> Forms:
     """The adaptive prediction of torchdiffeq, and those by the plan."""
-    import onnxruntime
     import torch
     import torchdiffeq
 
@@ -83,10 +85,14 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters) -> 
     network = Network(TASK.problem, hyperparameters, 0)
     network.load_state_dict({name: torch.tensor(value) for name, value in model.weights.items()})
     network.requires_grad_(False)
+    network.to(device)
+    network.times = network.times.to(device)
+    network.weights = dict(network.named_parameters())
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     tolerance = hyperparameters.tolerance
     options = {"first_step": hyperparameters.first_step}
     adaptive = functools.partial(torchdiffeq.odeint, rtol=tolerance, atol=tolerance, method="dopri5", options=options)
-    x = torch.tensor(inputs, dtype=torch.float32)
+    x = torch.tensor(inputs, dtype=torch.float32, device=device)
 
     class Prediction(torch.nn.Module):
         def __init__(self, solve: Callable[..., Any]) -> None:
@@ -98,28 +104,56 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters) -> 
             ys = self.solve(self.network, y0, self.network.times)
             return TASK.problem.outputs(OPERATIONS, self.network.weights, ys)
 
-    def run(predict: Callable[..., Any]) -> Any:
+    def run(predict: Callable[..., Any]) -> None:
         with torch.no_grad():
-            return predict(x)
+            predict(x)
+        wait()
 
     native, frozen = Prediction(adaptive), Prediction(lrnde.apply_plan(torchdiffeq.odeint, model.plan))
     frozen.eval()
     torch.compiler.reset()  # several networks share this code, and more than 8 versions of it are not compiled
     compiled = torch.compile(frozen, fullgraph=True, dynamic=False)
-    program: Any = torch.onnx.export(frozen, (x,), dynamo=True, verbose=False)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), settings)
-    feed = {session.get_inputs()[0].name: x.numpy()}
+    exported = _cuda_graph(frozen, x) if device == "cuda" else _onnx_session(frozen, x)
     return {
         "adaptive, eager": lambda: run(native),
         "frozen, eager": lambda: run(frozen),
         "frozen, torch.compile": lambda: run(compiled),
-        "frozen, ONNX Runtime": lambda: session.run(None, feed)[0],
+        **exported,
     }
 
 
-def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters) -> Forms:
+def _onnx_session(predict: Any, x: Any) -> Forms:
+    import onnxruntime
+    import torch
+
+    program: Any = torch.onnx.export(predict, (x,), dynamo=True, verbose=False)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), settings)
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return {"frozen, ONNX Runtime": lambda: session.run(None, feed)[0]}
+
+
+def _cuda_graph(predict: Any, x: Any) -> Forms:
+    import torch
+
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.no_grad():
+        # What libraries set up at the first call can not be captured.
+        with torch.cuda.stream(stream):
+            predict(x)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            predict(x)
+
+    def replay() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return {"frozen, CUDA graph": replay}
+
+
+def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, device: str) -> Forms:
     """The adaptive prediction of diffrax and that by the plan, both compiled."""
     import jax
     import jax.numpy as jnp
@@ -129,6 +163,8 @@ def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters) -> Fo
 
     weights = {name: jnp.asarray(value) for name, value in model.weights.items()}
     x, key = jnp.asarray(inputs, jnp.float32), jax.random.key(0)
+    # What is compiled runs where its arguments are.
+    weights, x, key = jax.device_put((weights, x, key), jax.devices(device)[0])
     native = Method(TASK.problem, hyperparameters.tolerance, hyperparameters.first_step)
     frozen = native._replace(plan=model.plan)
     return {
@@ -141,7 +177,7 @@ BACKENDS = {"torchdiffeq": torch_forms, "diffrax": jax_forms}
 
 
 def time_forms(
-    backend: str, seed: int, models: Mapping[str, Model], batch: int, seconds: float
+    backend: str, seed: int, models: Mapping[str, Model], batch: int, seconds: float, device: str
 ) -> list[dict[str, Any]]:
     """A row for each model and form, all of them timed in turn against the adaptive unpenalised one."""
     hyperparameters = TASK.hyperparameters
@@ -149,12 +185,12 @@ def time_forms(
     inputs = data.inputs[np.resize(data.test_batches.flatten()[: data.num_tested], batch)]
     calls: dict[tuple[str, str], Callable[[], Any]] = {}
     for name, model in models.items():
-        forms = BACKENDS[backend](model, inputs, hyperparameters)
+        forms = BACKENDS[backend](model, inputs, hyperparameters, device)
         calls |= {(name, form): functools.partial(_repeat, call) for form, call in forms.items()}
-    first, *others = calls
-    ratios, base_seconds = paired_ratios(calls[first], [calls[key] for key in others], seconds)
-    times = dict(zip(calls, [1.0, *ratios], strict=True))
-    adaptive = {name: next(time for key, time in times.items() if key[0] == name) for name in models}
+    rounds = paired_times(list(calls.values()), seconds, clock_for(device))
+    times = dict(zip(calls, zip(*rounds, strict=True), strict=True))
+    adaptive = {name: next(own for key, own in times.items() if key[0] == name) for name in models}
+    base = next(iter(times.values()))
     return [
         {
             "backend": backend,
@@ -162,12 +198,16 @@ def time_forms(
             "batch": batch,
             "model": name,
             "form": form,
-            "ms": 1e3 * base_seconds * time / REPEATS,
-            "speedup": 1 / time,
-            "speedup_own": adaptive[name] / time,
+            "ms": 1e3 * statistics.median(own) / REPEATS,
+            "speedup": _speedup(base, own),
+            "speedup_own": _speedup(adaptive[name], own),
         }
-        for (name, form), time in times.items()
+        for (name, form), own in times.items()
     ]
+
+
+def _speedup(base: Sequence[float], own: Sequence[float]) -> dict[str, Any]:
+    return repeated_ratio([other / each for other, each in zip(base, own, strict=True)])._asdict()
 
 
 def _repeat(call: Callable[[], Any]) -> None:
@@ -176,7 +216,7 @@ def _repeat(call: Callable[[], Any]) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Medians over seeds, with the smallest and the largest."""
+    """Geometric means over seeds, with their intervals."""
     print("\n| backend | model | form | batch | ms | times as fast as `none`, adaptive | as its own adaptive solve |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -185,8 +225,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for key, group in sorted(groups.items(), key=lambda item: (item[0][0], item[0][3])):
         cells = [f"{statistics.median(row['ms'] for row in group):.3f}"]
         for name in ("speedup", "speedup_own"):
-            values = [row[name] for row in group]
-            cells.append(f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})")
+            cells.append(in_words(ratio_interval([row[name]["mean"] for row in group]), 1))
         print(f"| {' | '.join(map(str, key))} | {' | '.join(cells)} |")
 
 
@@ -196,6 +235,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="30 training iterations, fewer repetitions")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backend", choices=list(BACKENDS), help="only this one")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of the predictions")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     # Torch and XLA read these when they are imported.
@@ -209,7 +249,7 @@ def main() -> None:
             models = {method: train(backend, method, seed, hyperparameters) for method in METHODS}
             trained += [model.facts for model in models.values()]
             for batch in BATCHES:
-                rows += time_forms(backend, seed, models, batch, 1.0 if options.fast else 5.0)
+                rows += time_forms(backend, seed, models, batch, 1.0 if options.fast else 5.0, options.device)
     print_table(rows)
     if options.json:
         content = {"steps": steps, "models": trained, "rows": rows}

@@ -4,8 +4,9 @@
 
 An iteration is the density of a heuristic at one point and its gradient by the parameters. That of `KineticEnergy`, one
 evaluation, alternates with each of the others in one process on one thread; the figure is the median of the paired
-ratios of processor time. Field and batch are those of overhead.py. Beside our derivatives along the solution stand the
-other ways: in torch forward mode nested, in JAX directional derivatives nested and `jax.experimental.jet`.
+ratios of processor time with its 95% interval. Field and batch are those of overhead.py. Beside our derivatives along
+the solution stand the other ways: in torch forward mode nested, in JAX directional derivatives nested and
+`jax.experimental.jet`.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
-from overhead import BATCH, HIDDEN, WIDTH, Iteration, paired_ratios
+from lrnde_benchmarks._pairs import Iteration, paired_ratios
+from lrnde_benchmarks._statistics import in_words
+from overhead import BATCH, HIDDEN, WIDTH
 
 ORDERS = (2, 3, 4, 5, 6)
 HEURISTICS: dict[str, lrnde.AbstractPointHeuristic] = {
@@ -171,8 +174,8 @@ def main() -> None:
         reference, others = make()
         for name, other in others.items():
             (ratio,), seconds = paired_ratios(reference, [other], 1.0 if options.fast else 6.0)
-            rows.append({"backend": backend, "name": name, "ratio": ratio, "reference_ms": 1e3 * seconds})
-            print(f"{backend:6} {name:44} {ratio:7.2f} evaluations of {1e3 * seconds:.2f} ms", flush=True)
+            rows.append({"backend": backend, "name": name, "ratio": ratio._asdict(), "reference_ms": 1e3 * seconds})
+            print(f"{backend:6} {name:44} {in_words(ratio, 2)} evaluations of {1e3 * seconds:.2f} ms", flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

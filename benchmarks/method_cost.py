@@ -3,8 +3,8 @@
     python benchmarks/method_cost.py [--fast] [--steps N] [--backend torchdiffeq|diffrax] [--json FILE]
 
 Bare and penalised iterations (solve, loss, backward pass) take turns in one process on one thread; the figure is the
-median of the paired ratios of processor time. The number of accepted steps is forced by a largest step, so what a
-method saves by making the solve easier is left out. Model and solvers are those of overhead.py.
+median of the paired ratios of processor time with its 95% interval. The number of accepted steps is forced by a largest
+step, so what a method saves by making the solve easier is left out. Model and solvers are those of overhead.py.
 """
 
 import argparse
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
-from overhead import BATCH, jax_iterations, paired_ratios, torch_iterations
+from lrnde_benchmarks._pairs import paired_ratios
+from lrnde_benchmarks._statistics import in_words
+from overhead import BATCH, jax_iterations, torch_iterations
 
 _SAMPLED = lrnde.UniformTime()
 METHODS: dict[str, dict[str, Any]] = {
@@ -40,10 +42,10 @@ def rows(backend: str, num_steps: int, seconds: float) -> list[dict[str, Any]]:
         bare, penalised, measure_floor = make(entry, num_steps, settings["heuristic"], settings["sampler"], BATCH)
         extra = measure_floor() - 1
         (ratio,), bare_seconds = paired_ratios(bare, [penalised], seconds)
-        row = {"method": name, "ratio": ratio, "extra_evaluations": extra, "bare_ms": 1e3 * bare_seconds}
+        row = {"method": name, "ratio": ratio._asdict(), "extra_evaluations": extra, "bare_ms": 1e3 * bare_seconds}
         found.append({"backend": backend, "entry": entry, "steps": num_steps, **row})
         print(
-            f"{backend:12} {num_steps:4} steps  {name:20} {ratio:6.2f} of bare ({row['bare_ms']:.2f} ms), "
+            f"{backend:12} {num_steps:4} steps  {name:20} {in_words(ratio, 2)} of bare ({row['bare_ms']:.2f} ms), "
             f"evaluations +{100 * extra:.0f}%",
             flush=True,
         )

@@ -1,29 +1,30 @@
 """What the penalty costs: time and peak memory of a wrapped training iteration against the bare one.
 
-    python benchmarks/overhead.py [--fast] [--json FILE]
+    python benchmarks/overhead.py [--fast] [--device cpu|cuda] [--json FILE]
 
 Time: bare and wrapped iterations (solve, loss, backward pass) alternate in one process; the figure is the median of the
-paired ratios. Beside it stands the floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted
-steps is forced by a largest step, so that both sides take the same ones.
+paired ratios with its 95% interval, of processor time on a CPU and of wall time on another device. Beside it stands the
+floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted steps is forced by a largest step,
+so that both sides take the same ones.
 
 Memory: torch, peak resident memory of a process of its own above what it held before the iteration (Linux); JAX, the
 temporary memory that XLA plans for the compiled iteration.
 """
 
 import argparse
-import gc
-import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._clock import now
+from lrnde_benchmarks._pairs import Iteration, paired_ratios
+from lrnde_benchmarks._statistics import in_words
 
 TOLERANCE = 1e-3
 WIDTH, HIDDEN, BATCH = 64, 100, 128
@@ -33,11 +34,10 @@ HEURISTICS: dict[str, tuple[lrnde.AbstractHeuristic, lrnde.AbstractSampler]] = {
     "TaylorDerivative(2), UniformTime": (lrnde.TaylorDerivative(2), lrnde.UniformTime()),
     'TaylorDerivative(2, at="step"), UniformTime': (lrnde.TaylorDerivative(2, at="step"), lrnde.UniformTime()),
 }
-Iteration = Callable[[], Any]
 
 
 def torch_iterations(
-    entry: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
+    entry: str, num_steps: int, heuristic: Any, sampler: Any, batch: int, device: str = "cpu"
 ) -> tuple[Iteration, Iteration, Callable[[], float]]:
     """A bare and a wrapped iteration of torchdiffeq, and what measures the floor of their ratio."""
     import torch
@@ -57,7 +57,8 @@ def torch_iterations(
             times = t.expand(y.shape[0], 1)
             return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
 
-    field, y0, ts = Field(), torch.randn(batch, WIDTH), torch.tensor([0.0, 1.0])
+    field, y0, ts = Field().to(device), torch.randn(batch, WIDTH).to(device), torch.tensor([0.0, 1.0], device=device)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     options = {"max_step": 1 / num_steps, "first_step": 1 / num_steps}
     arguments: dict[str, Any] = {"options": options}
     if entry == "odeint_adjoint":
@@ -67,11 +68,13 @@ def torch_iterations(
     def bare() -> None:
         field.zero_grad()
         solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)[-1].square().mean().backward()
+        wait()
 
     def wrapped() -> lrnde.Report:
         field.zero_grad()
         ys, report = wrapped_solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)
         (ys[-1].square().mean() + 0.1 * report.penalty).backward()
+        wait()
         return report
 
     def floor() -> float:
@@ -127,12 +130,14 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
 
 
 def jax_iterations(
-    adjoint: str, num_steps: int, heuristic: Any, sampler: Any, batch: int
+    adjoint: str, num_steps: int, heuristic: Any, sampler: Any, batch: int, device: str = "cpu"
 ) -> tuple[Iteration, Iteration, Callable[[], float]]:
     """A bare and a wrapped iteration of diffrax, and what measures the floor of their ratio."""
     import jax
 
     bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, batch)
+    # What is compiled runs where its arguments are.
+    arguments = jax.device_put(arguments, jax.devices(device)[0])
 
     def floor() -> float:
         _, report = wrapped(*arguments)
@@ -145,34 +150,12 @@ def jax_iterations(
     )
 
 
-def paired_ratios(bare: Iteration, others: Sequence[Iteration], seconds: float) -> tuple[list[float], float]:
-    """Median ratio of each other over bare iterations, taken in turn, and the median bare processor time in seconds."""
-    for _ in range(3):
-        for iteration in (bare, *others):
-            iteration()
-    times: list[list[float]] = []
-    # A collection in one of them would be charged to it. What torchsde leaves in circles is collected in between, and
-    # what lives for good is looked at but once.
-    gc.disable()
-    gc.collect()
-    gc.freeze()
-    deadline = time.perf_counter() + seconds
-    while time.perf_counter() < deadline or len(times) < 10:
-        # Processor time: what else the machine does is not charged to any.
-        marks = [time.process_time()]
-        for iteration in (bare, *others):
-            iteration()
-            marks.append(time.process_time())
-        times.append([end - start for start, end in itertools.pairwise(marks)])
-        gc.collect()
-        bare()  # whoever comes after a collection takes longer
-    gc.unfreeze()
-    gc.enable()
-    ratios = [statistics.median(row[place] / row[0] for row in times) for place in range(1, 1 + len(others))]
-    return ratios, statistics.median(row[0] for row in times)
+def clock_for(device: str) -> Callable[[], float]:
+    """Processor time leaves out what other programs do, and what another device does."""
+    return now if device == "cpu" else time.perf_counter
 
 
-def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
+def time_rows(step_counts: list[int], seconds: float, device: str = "cpu") -> list[dict[str, Any]]:
     """One row for each backend, entry point, heuristic and number of steps."""
     rows = []
     for backend, entry, make in (
@@ -182,22 +165,22 @@ def time_rows(step_counts: list[int], seconds: float) -> list[dict[str, Any]]:
     ):
         for num_steps in step_counts:
             for name, (heuristic, sampler) in HEURISTICS.items():
-                bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH)
+                bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH, device)
                 floor = measure_floor()
-                (ratio,), bare_seconds = paired_ratios(bare, [wrapped], seconds)
+                (ratio,), bare_seconds = paired_ratios(bare, [wrapped], seconds, clock_for(device))
                 row = {
                     "backend": backend,
                     "entry": entry,
                     "steps": num_steps,
                     "heuristic": name,
                     "bare_ms": 1e3 * bare_seconds,
-                    "ratio": ratio,
+                    "ratio": ratio._asdict(),
                     "floor": floor,
                 }
                 rows.append(row)
                 print(
                     f"{backend:12} {entry:27} {num_steps:5} steps  {name:44} bare {row['bare_ms']:8.2f} ms  "
-                    f"ratio {ratio:.3f}  floor {floor:.3f}",
+                    f"ratio {in_words(ratio)}  floor {floor:.3f}",
                     flush=True,
                 )
     return rows
@@ -277,6 +260,7 @@ def main() -> None:
     """Print the tables; write them to a file if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="fewer repetitions and no 1000-step memory")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: times alone, of wall time")
     parser.add_argument("--memory-only", action="store_true", help="leave out the times")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
@@ -286,8 +270,8 @@ def main() -> None:
         print(torch_peak(entry, int(num_steps), is_wrapped == "1", int(batch)))
         return
     figures = {
-        "time": [] if options.memory_only else time_rows([7, 30, 100], seconds=1.0 if options.fast else 6.0),
-        "memory": memory_rows([30] if options.fast else [30, 1000]),
+        "time": [] if options.memory_only else time_rows([7, 30, 100], 1.0 if options.fast else 6.0, options.device),
+        "memory": [] if options.device != "cpu" else memory_rows([30] if options.fast else [30, 1000]),
     }
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

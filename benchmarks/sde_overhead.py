@@ -3,9 +3,9 @@
     python benchmarks/sde_overhead.py [--fast] [--only NAME] [--json FILE]
 
 Time: bare and wrapped iterations (solve, loss, backward pass) alternate in one process along the same Brownian path;
-the figure is the median of the paired ratios. The tolerance is chosen such that about the wanted number of steps is
-accepted. Beside it stand the floor, 1 + extra evaluations / evaluations of the bare solve, and under torchsde the same
-ratio of an iteration with a local step written by hand for this very equation and method.
+the figure is the median of the paired ratios with its 95% interval. The tolerance is chosen such that about the wanted
+number of steps is accepted. Beside it stand the floor, 1 + extra evaluations / evaluations of the bare solve, and under
+torchsde the same ratio of an iteration with a local step written by hand for this very equation and method.
 
 Memory: as in `overhead.py`. torchsde has no largest step, so a longer solve takes more steps.
 """
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
-from overhead import paired_ratios, peak_resident, planned_row, resident_row
+from lrnde_benchmarks._pairs import paired_ratios
+from lrnde_benchmarks._statistics import Interval, in_words
+from overhead import peak_resident, planned_row, resident_row
 from sde_iterations import (
     HEURISTIC,
     Iteration,
@@ -97,9 +99,9 @@ def _time_row(report: lrnde.Report, bare: Iteration, others: list[Iteration], se
         "accepted": int(report.num_accepted),
         "steps": int(report.num_steps),
         "bare_ms": 1e3 * bare_seconds,
-        "ratio": ratios[0],
         "floor": 1 + int(report.nfe_extra) / int(report.nfe),
-        "by_hand": ratios[1] if len(ratios) > 1 else None,
+        "ratio": ratios[0]._asdict(),
+        "by_hand": ratios[1]._asdict() if len(ratios) > 1 else None,
     }
 
 
@@ -128,12 +130,12 @@ def time_rows(only: str, seconds: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, measure in TIMES.items():
         for num_steps in (10, 50) if only in name else ():
-            row = {"case": name, **measure(num_steps, seconds)}
+            row: dict[str, Any] = {"case": name, **measure(num_steps, seconds)}
             rows.append(row)
-            by_hand = "" if row["by_hand"] is None else f"  by hand {row['by_hand']:.3f}"
+            by_hand = "" if row["by_hand"] is None else f"  by hand {in_words(Interval(**row['by_hand']))}"
             print(
                 f"{name:44} {row['accepted']:4} accepted of {row['steps']:4}  bare {row['bare_ms']:8.2f} ms  "
-                f"ratio {row['ratio']:.3f}  floor {row['floor']:.3f}{by_hand}",
+                f"ratio {in_words(Interval(**row['ratio']))}  floor {row['floor']:.3f}{by_hand}",
                 flush=True,
             )
     return rows

@@ -27,7 +27,8 @@ class Measurement:
     - `score`, `nfe`, `num_accepted`: see `Evaluation`.
     - `train_seconds`: compilation and evaluation excluded. `predict_ms`: median over repeated predictions of one
       batch. `reference_ms`: the same of the untrained model of this seed and backend, taken in turns with it, and
-      `train_reference_ms`: its mean between chunks of training. All are processor time, see `_clock.now`.
+      `train_reference_ms`: the mean over chunks of training of the median of three. All are processor time, see
+      `_clock.now`.
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then; empty for a frozen solve.
     - `step_times`: where the steps of one prediction solve end, within [0, 1]; `untrained_step_times`: before training.
     - `frozen`: of a row that predicts by fixed steps, found after training.
@@ -45,16 +46,6 @@ class Measurement:
     step_times: tuple[float, ...]
     untrained_step_times: tuple[float, ...]
     frozen: FrozenSolve | None = None
-
-    @property
-    def predict_cost(self) -> float:
-        """Time of a prediction in units of the untrained model's, which cancels how fast the machine was just then."""
-        return self.predict_ms / self.reference_ms
-
-    @property
-    def train_cost(self) -> float:
-        """Time of the training in the same units."""
-        return 1e3 * self.train_seconds / self.train_reference_ms
 
 
 @final
@@ -91,7 +82,9 @@ def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
         num_steps = min(hyperparameters.chunk, hyperparameters.steps - start)
         for name in _rotated(list(trainers), round_index):
             seconds[name] += trainers[name].train(num_steps)
-        references += [reference() for _ in range(_REFERENCES)]
+        # The median drops what hits one of them; the mean over chunks keeps how the machine's speed drifts, which the
+        # training has met, too.
+        references.append(statistics.median(reference() for _ in range(_REFERENCES)))
         curve_steps.append(start + num_steps)
         _extend_curves(curves, rows, trainers)
         on_progress(start + num_steps)
@@ -112,7 +105,7 @@ def run_cell(plan: Plan, job: Job, on_progress: Callable[[int], None]) -> Cell:
             num_accepted=evaluation.num_accepted,
             score=evaluation.score,
             train_seconds=seconds[setting.model],
-            train_reference_ms=1e3 * statistics.mean(references),
+            train_reference_ms=1e3 * statistics.fmean(references),
             predict_ms=1e3 * predict_seconds[setting.name],
             reference_ms=1e3 * reference_seconds,
             curve_steps=tuple(curve_steps) if setting.name in curves else (),

@@ -4,20 +4,20 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_benchmarks._cell import Cell, Measurement
 from lrnde_benchmarks._plan import Job, Plan
-from lrnde_benchmarks._settings import BASELINE
-from lrnde_benchmarks._statistics import student_interval
+from lrnde_benchmarks._ratios import form_ratios
 from lrnde_benchmarks._store import Store
 from lrnde_benchmarks._workers import ComparisonError, Finished, run_cells
 
-SCHEMA = 3
+SCHEMA = 4
 """Described in docs/benchmark.md. Version 2: `score` (with `metric`) in place of `accuracy`, `num_accepted`,
 `published`. Version 3: `reference_ms` and `train_reference_ms`, by which times are
-compared; `unit` of the metric; `failed`."""
+compared; `unit` of the metric; `failed`. Version 4: `mean` of a ratio is the geometric one, its interval that of the
+logarithms; `is_resolved`."""
 
 PUBLISHED = {
     "source": "Pal, Edelman and Rackauckas, ICML 2023, abstract",
@@ -84,11 +84,16 @@ class Comparison:
             for setting in self.plan.settings
             if (found := self._measured(adapter, setting.name))
         }
+        columns = [
+            {"adapter": adapter, "setting": name, "seeds": list(found), **_columns(list(found.values()))}
+            for (adapter, name), found in rows.items()
+        ]
+        task = self.plan.task.describe()
         skipped = {(cell.adapter, name): reason for cell in self.cells for name, reason in cell.skipped.items()}
         return {
             "schema": SCHEMA,
             "task": {
-                **self.plan.task.describe(),
+                **task,
                 "threads": 1,
                 "clock": "processor time",
             },
@@ -98,16 +103,9 @@ class Comparison:
             "settings": [setting.describe() for setting in self.plan.settings],
             "versions": _versions(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-            "rows": [
-                {"adapter": adapter, "setting": name, "seeds": list(found), **_columns(list(found.values()))}
-                for (adapter, name), found in rows.items()
-            ],
+            "rows": columns,
             "published": PUBLISHED,
-            "ratios": [
-                {"adapter": adapter, "setting": name, **ratios}
-                for (adapter, name), found in rows.items()
-                if name != BASELINE and (ratios := self._ratios(found, rows.get((adapter, BASELINE), {})))
-            ],
+            "ratios": form_ratios(columns, task["metric"]),
             "skipped": [
                 {"adapter": adapter, "setting": setting, "reason": reason}
                 for (adapter, setting), reason in skipped.items()
@@ -123,20 +121,6 @@ class Comparison:
             if cell.adapter == adapter and setting in cell.measurements
         }
         return dict(sorted(found.items()))
-
-    def _ratios(self, row: Mapping[int, Measurement], base: Mapping[int, Measurement]) -> dict[str, Any]:
-        """Paired by seed, with 95% intervals over seeds; empty where no seed has both."""
-        pairs = [(own, base[seed]) for seed, own in row.items() if seed in base]
-        if not pairs:
-            return {}
-        metric = self.plan.task.metric
-        values = {
-            "nfe_ratio": [own.nfe / bare.nfe for own, bare in pairs],
-            f"score_{metric.comparison}": [metric.compared(own.score, bare.score) for own, bare in pairs],
-            "predict_speedup": [bare.predict_cost / own.predict_cost for own, bare in pairs],
-            "train_ratio": [own.train_cost / bare.train_cost for own, bare in pairs],
-        }
-        return {name: student_interval(each)._asdict() for name, each in values.items()}
 
 
 def run_comparison(

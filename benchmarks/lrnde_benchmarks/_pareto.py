@@ -5,6 +5,7 @@
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, geometric_mean
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnde_benchmarks._drawing import INK, MUTED, colour_of, make_panels, rows_by_adapter, write_labels
-from lrnde_benchmarks._statistics import mean
+from lrnde_benchmarks._ratios import prediction_costs
 
 Point = tuple[float, float]
 
@@ -32,19 +33,20 @@ def pareto_front(points: Sequence[Point], *, is_higher_better: bool) -> list[Poi
 
 def draw_score(report: Mapping[str, Any]) -> Figure:
     """Score against evaluations."""
-    return _draw(report, lambda row: row["nfe"], "evaluations per solve")
+    return _draw(report, lambda row: row["nfe"], fmean, "evaluations per solve")
 
 
 def draw_prediction(report: Mapping[str, Any]) -> Figure:
     """Score against the time of a prediction, each in units of the untrained model's, taken in turns with it."""
-    return _draw(report, _predict_costs, "prediction time, untrained model = 1")
+    return _draw(report, prediction_costs, geometric_mean, "prediction time, untrained model = 1")
 
 
-def _predict_costs(row: Mapping[str, Any]) -> list[float]:
-    return [own / reference for own, reference in zip(row["predict_ms"], row["reference_ms"], strict=True)]
-
-
-def _draw(report: Mapping[str, Any], costs: Callable[[Mapping[str, Any]], Sequence[float]], title: str) -> Figure:
+def _draw(
+    report: Mapping[str, Any],
+    costs: Callable[[Mapping[str, Any]], Sequence[float]],
+    average: Callable[[Sequence[float]], float],
+    title: str,
+) -> Figure:
     """A small dot per seed, a large one, or a diamond if frozen, for the mean; the front of the means as stairs."""
     groups = rows_by_adapter(report)
     figure, axes_list = make_panels(report, height=max(3.4, 0.3 * max(map(len, groups.values()))))
@@ -55,7 +57,7 @@ def _draw(report: Mapping[str, Any], costs: Callable[[Mapping[str, Any]], Sequen
         labels: list[tuple[float, float, str, str]] = []
         for row in rows:
             tint = colour_of(report, row["setting"])
-            x, y = mean(costs(row)), scale * mean(row["score"])
+            x, y = average(costs(row)), scale * fmean(row["score"])
             axes.scatter(costs(row), scale * np.asarray(row["score"]), s=14, color=tint, alpha=0.4, linewidth=0)
             marker = "o" if row["frozen"][0] is None else "D"
             axes.scatter(x, y, s=70, color=tint, edgecolor="white", linewidth=1, zorder=3, marker=marker)

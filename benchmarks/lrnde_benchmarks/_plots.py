@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from matplotlib.figure import Figure
 
 from lrnde_benchmarks._drawing import GRID, INK, colour_of, line_style, make_panels, rows_by_adapter, write_labels
 from lrnde_benchmarks._pareto import draw_prediction, draw_score
-from lrnde_benchmarks._statistics import mean
 
 Draw = Callable[[Mapping[str, Any]], Figure]
 
@@ -85,7 +85,7 @@ def _draw_training(report: Mapping[str, Any]) -> Figure:
     for axes, (adapter, rows) in zip(axes_list, groups.items(), strict=True):
         for height, row in enumerate(reversed(rows)):
             seconds = row["train_seconds"]
-            axes.barh(height, mean(seconds), height=0.6, color=colour_of(report, row["setting"]), alpha=0.85)
+            axes.barh(height, fmean(seconds), height=0.6, color=colour_of(report, row["setting"]), alpha=0.85)
             axes.scatter(seconds, [height] * len(seconds), s=10, color=INK, zorder=3, linewidth=0)
         axes.set_yticks(range(len(rows)), [row["setting"] for row in reversed(rows)], fontsize=9)
         axes.set(xlabel="training, s of processor time")

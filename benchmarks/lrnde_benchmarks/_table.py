@@ -1,6 +1,7 @@
 """The report for people: what was measured, and what it comes to against the unpenalised setting."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich import box
@@ -8,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lrnde_benchmarks._statistics import mean
+from lrnde_benchmarks._statistics import ratio_text
 
 Columns = Mapping[str, Callable[[Mapping[str, Any]], str]]
 
@@ -22,7 +23,11 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     title = f"Means over {seeds} seed{'s' * (num_seeds != [1])}"
     parts: list[RenderableType] = [_table(title, _measured(metric), report["rows"])]
     if report["ratios"]:
-        parts += [_table(_title(metric), _compared(metric), report["ratios"]), _published(report["published"])]
+        parts.append(_table(_title(metric, report["ratios"]), _compared(metric), report["ratios"]))
+        if any(_is_swamped(value) for row in report["ratios"] for value in row.values()):
+            note = "Not resolved: noise hides on which side of 1 it lies, or its size by more than a factor of 2."
+            parts.append(Text(note, style="yellow"))
+        parts.append(_published(report["published"]))
     if frozen_rows:
         bound = frozen_rows[0]["frozen"][0]["error_bound"]
         title = f"Frozen solves: relative error, at most {bound:g} asked for"
@@ -40,20 +45,20 @@ _FROZEN: Columns = {
         dict.fromkeys(f"{found['num_steps']} x {found['method']}" for found in row["frozen"])
     ),
     "calibrated": lambda row: f"{max(found['error'] for found in row['frozen']):.1e}",
-    "test, median": lambda row: f"{mean([found['test_errors'][0] for found in row['frozen']]):.1e}",
+    "test, median": lambda row: f"{fmean([found['test_errors'][0] for found in row['frozen']]):.1e}",
     "largest": lambda row: f"{max(found['test_errors'][-1] for found in row['frozen']):.1e}",
-    "beyond": lambda row: f"{mean([found['test_share_beyond_bound'] for found in row['frozen']]):.1%}",
+    "beyond": lambda row: f"{fmean([found['test_share_beyond_bound'] for found in row['frozen']]):.1%}",
 }
 
 
 def _measured(metric: Mapping[str, Any]) -> Columns:
     pattern = "{:.4f}" if metric["comparison"] == "ratio" else "{:.3f}"
     return {
-        "evaluations": lambda row: f"{mean(row['nfe']):.1f}",
-        "steps": lambda row: f"{mean(row['num_accepted']):.1f}",
-        metric["name"]: lambda row: pattern.format(mean(row["score"])),
-        "training, s": lambda row: f"{mean(row['train_seconds']):.1f}",
-        "prediction, ms": lambda row: f"{mean(row['predict_ms']):.1f}",
+        "evaluations": lambda row: f"{fmean(row['nfe']):.1f}",
+        "steps": lambda row: f"{fmean(row['num_accepted']):.1f}",
+        metric["name"]: lambda row: pattern.format(fmean(row["score"])),
+        "training, s": lambda row: f"{fmean(row['train_seconds']):.1f}",
+        "prediction, ms": lambda row: f"{fmean(row['predict_ms']):.1f}",
     }
 
 
@@ -62,22 +67,24 @@ def _compared(metric: Mapping[str, Any]) -> Columns:
 
     def score(row: Mapping[str, Any]) -> str:
         if metric["comparison"] == "ratio":
-            return _interval(row["score_ratio"], "{:.2f}")
+            return _interval(row["score_ratio"])
         if unit == "%":
-            return _interval(row["score_change"], "{:+.1f}", scale=100.0)
-        return _interval(row["score_change"], "{:+.3f}")
+            return _interval(row["score_change"], lambda change: f"{100 * change:+.1f}")
+        return _interval(row["score_change"], "{:+.3f}".format)
 
     return {
-        "evaluations": lambda row: _interval(row["nfe_ratio"], "{:.2f}"),
+        "evaluations": lambda row: _interval(row["nfe_ratio"]),
         f"{metric['name']}{f', {unit}' if unit else ''}": score,
-        "training time": lambda row: _interval(row["train_ratio"], "{:.2f}"),
-        "speed": lambda row: _interval(row["predict_speedup"], "{:.2f}"),
+        "training time": lambda row: _interval(row["train_ratio"]),
+        "speed": lambda row: _interval(row["predict_speedup"]),
     }
 
 
-def _title(metric: Mapping[str, Any]) -> str:
+def _title(metric: Mapping[str, Any], ratios: Sequence[Mapping[str, Any]]) -> str:
     exception = f" ({metric['name']}: minus it)" * (metric["comparison"] == "change")
-    return f"Divided by `none` of the same seed{exception}; mean and 95% interval"
+    is_single = all(row["nfe_ratio"]["low"] is None for row in ratios)
+    interval = "one seed, so no interval" if is_single else "mean and 95% interval"
+    return f"Divided by `none` of the same seed{exception}; {interval}"
 
 
 def _published(published: Mapping[str, Any]) -> Text:
@@ -108,8 +115,13 @@ def _table(title: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> T
     return table
 
 
-def _interval(interval: Mapping[str, float | None], pattern: str, scale: float = 1.0) -> str:
-    centre, low, high = (None if bound is None else bound * scale for bound in interval.values())
+def _is_swamped(value: Any) -> bool:
+    return isinstance(value, Mapping) and value["low"] is not None and not value["is_resolved"]
+
+
+def _interval(interval: Mapping[str, Any], text: Callable[[float], str] = ratio_text) -> str:
+    low, high = interval["low"], interval["high"]
     if low is None or high is None:
-        return pattern.format(centre)
-    return f"{pattern.format(centre)}\n{pattern.format(low)} to {pattern.format(high)}"
+        return text(interval["mean"])
+    lines = [text(interval["mean"]), f"{text(low)} to {text(high)}"]
+    return "\n".join([*lines, "not resolved"] if _is_swamped(interval) else lines)

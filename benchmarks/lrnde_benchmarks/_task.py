@@ -134,9 +134,6 @@ class Metric:
     is_higher_better: bool
     unit: str = ""
 
-    def compared(self, own: float, bare: float) -> float:
-        return own - bare if self.comparison == "change" else own / bare
-
 
 ACCURACY = Metric("accuracy", "change", is_higher_better=True, unit="%")
 MOMENTS_ERROR = Metric("moments error", "ratio", is_higher_better=False)

@@ -69,9 +69,18 @@ def test_the_untrained_model_is_timed_in_turns_with_the_rows(run: Run, log: Log)
     assert len([entry for entry in log if entry[1] == "reference"]) == 9 + HYPERPARAMETERS.repetitions + 1
     for name, cost in (("none", 4.0), ("none, looser tolerance", 2.0)):
         assert cell.measurements[name].reference_ms == 1.0
-        assert cell.measurements[name].predict_cost == cost
+        assert cell.measurements[name].predict_ms == cost
         assert cell.measurements[name].train_reference_ms == 1.0
-        assert cell.measurements[name].train_cost == 50_000.0
+        assert cell.measurements[name].train_seconds == 50.0
+
+
+def test_a_single_slow_reference_does_not_count_and_a_slow_chunk_does(
+    run: Run, monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any]
+) -> None:
+    # By chunk: one of three is disturbed, all are slow, none is.
+    times = iter([0.001, 0.5, 0.001, *[0.004] * 3, *[0.001] * 100])
+    monkeypatch.setattr(type(stub_trainer("none", [])), "predict_reference", lambda self: next(times))
+    assert run().measurements["none"].train_reference_ms == pytest.approx(2.0)
 
 
 def test_a_cell_in_which_every_setting_is_refused_has_reasons_alone(run: Run) -> None:

@@ -48,7 +48,7 @@ def test_report_is_json_and_has_the_promised_keys(comparison: Comparison) -> Non
         assert {"adapter", "setting", "nfe", "num_accepted", "score", "train_seconds", "predict_ms"} <= set(row)
     for row in report["ratios"]:
         for key in ("nfe_ratio", "score_change", "predict_speedup", "train_ratio"):
-            assert set(row[key]) == {"mean", "low", "high"}
+            assert set(row[key]) == {"mean", "low", "high", "is_resolved"}
 
 
 def test_rows_follow_the_plan_however_the_cells_came(comparison: Comparison) -> None:
@@ -67,11 +67,11 @@ def test_rows_follow_the_plan_however_the_cells_came(comparison: Comparison) -> 
 
 def test_ratios_are_paired_by_seed(comparison: Comparison) -> None:
     default, unbiased, single = comparison.report()["ratios"]
-    assert default["nfe_ratio"]["mean"] == pytest.approx((20 / 40 + 20 / 50) / 2)
-    assert default["predict_speedup"]["mean"] == pytest.approx((40 / 20 + 50 / 20) / 2)
-    assert default["score_change"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    assert unbiased["train_ratio"]["mean"] == pytest.approx((30 / 40 + 50 / 50) / 2)
-    assert single["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None}
+    assert default["nfe_ratio"]["mean"] == pytest.approx((20 / 40 * 20 / 50) ** 0.5)
+    assert default["predict_speedup"]["mean"] == pytest.approx((40 / 20 * 50 / 20) ** 0.5)
+    assert default["score_change"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "is_resolved": True}
+    assert unbiased["train_ratio"]["mean"] == pytest.approx((30 / 40 * 50 / 50) ** 0.5)
+    assert single["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None, "is_resolved": False}
 
 
 def test_a_machine_that_slows_down_between_cells_changes_no_ratio(make_cell: MakeCell) -> None:
@@ -95,8 +95,8 @@ def test_a_machine_that_slows_down_between_cells_changes_no_ratio(make_cell: Mak
 
 
 def test_the_table_shows_what_hand_computation_gives(make_cell: MakeCell) -> None:
-    # Evaluations 20 of 40 and 20 of 50: ratios 0.5 and 0.4, mean 0.45, t(0.975, 1) = 12.7062, so 0.45 +- 0.6353.
-    # Times are in proportion, so the speed is 2 and 2.5: 2.25 +- 3.1766.
+    # Evaluations 20 of 40 and 20 of 50: ratios 0.5 and 0.4, geometric mean 0.4472. The logarithms are 0.1116 from their
+    # mean, t(0.975, 1) = 12.7062, so the ends are 0.4472 times exp(-+1.4176). Times are in proportion: speeds 2, 2.5.
     comparison = Comparison(PLAN._replace(adapters=("diffrax",)))
     for seed, bare in ((0, 40.0), (1, 50.0)):
         for cell in ({"none": bare}, {"default": 20.0}):
@@ -104,7 +104,9 @@ def test_the_table_shows_what_hand_computation_gives(make_cell: MakeCell) -> Non
     text = " ".join(shown(comparison.report()).split())
     assert "none 45.0 4.5 0.905 45.0 90.0" in text
     assert "default 20.0 2.0 0.905 20.0 40.0" in text
-    assert "default 0.45 +0.0 0.45 2.25 -0.19 to 1.09 +0.0 to +0.0 -0.19 to 1.09 -0.93 to 5.43" in text
+    assert "default 0.45 +0.0 0.45 2.24 0.11 to 1.85 +0.0 to +0.0 0.11 to 1.85 0.54 to 9.23" in text
+    assert "not resolved not resolved not resolved" in text
+    assert "noise hides on which side of 1" in text
 
 
 def test_nats_are_compared_by_their_difference(make_cell: MakeCell) -> None:
@@ -126,9 +128,17 @@ def test_wide_intervals_are_not_cut(make_cell: MakeCell) -> None:
         comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": 40.0, "default": nfe}))
     text = shown(comparison.report())
     assert "…" not in text
-    # 100 and 0.1: 50.05 +- 12.706205 * 49.95.
-    assert "-584.62" in text
-    assert "684.72" in text
+    # 100 and 0.1: 10^0.5 times or over 10^(1.5 * 12.706205).
+    assert "3e-19 to 4e+19" in text
+    assert "not resolved" in text
+
+
+def test_resolved_ratios_and_a_single_seed_say_nothing_of_noise(make_cell: MakeCell) -> None:
+    comparison = Comparison(PLAN._replace(adapters=("diffrax",)))
+    for seed in (0, 1):
+        comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": 40.0, "default": 20.0}))
+        assert ("one seed, so no interval" in shown(comparison.report())) == (seed == 0)
+        assert "resolved" not in shown(comparison.report())
 
 
 def test_a_cell_that_failed_is_said(comparison: Comparison) -> None:
@@ -155,7 +165,7 @@ def test_report_says_what_was_left_out_and_whether_it_is_complete(comparison: Co
 
 def test_table_fits_80_columns_and_names_everything(comparison: Comparison) -> None:
     text = shown(comparison.report())
-    for expected in ("Means over 1 to 2 seeds", "torchdiffeq", "diffrax", "lrnde_unbiased", "0.45", "2.25", "restart"):
+    for expected in ("Means over 1 to 2 seeds", "torchdiffeq", "diffrax", "lrnde_unbiased", "0.45", "2.24", "restart"):
         assert expected in text
     assert "0.556 to 0.733" in text
     assert "…" not in text

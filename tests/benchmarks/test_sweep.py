@@ -54,5 +54,5 @@ def test_only_pairs_that_are_finished_are_compared(make_cell: MakeCell) -> None:
     for seed in (1, 2):
         comparison = comparison.with_cell(make_cell("diffrax", seed, {"weight_decay/0.1": 20.0}))
     (ratios,) = comparison.report()["ratios"]
-    assert ratios["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None}
+    assert ratios["nfe_ratio"] == {"mean": 0.5, "low": None, "high": None, "is_resolved": False}
     assert ratios["score_change"]["mean"] == 0.0

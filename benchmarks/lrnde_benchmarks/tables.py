@@ -1,0 +1,54 @@
+"""Print the tables of stored reports, with ratios formed from their rows as they are formed today.
+
+    python -m lrnde_benchmarks.tables [--update] REPORT.json...
+
+`--update` also writes the ratios back, and the version of the format that they now have.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lrnde_benchmarks._compare import SCHEMA
+from lrnde_benchmarks._files import write_json
+from lrnde_benchmarks._ratios import form_ratios
+from lrnde_benchmarks._table import render
+from lrnde_core import InputError
+
+# Since this version rows have the reference times that ratios are formed with.
+_OLDEST = 3
+
+
+def formed_anew(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as of today's format. Raises `InputError` for one that is older than version 3, or newer than this."""
+    schema = report.get("schema")
+    if not (isinstance(schema, int) and _OLDEST <= schema <= SCHEMA):
+        raise InputError(
+            f"A report of schema {schema} was given; {_OLDEST} to {SCHEMA} can be read. Run the task again."
+        )
+    # Frozen rows came without a new version.
+    rows = [{"frozen": [None] * len(row["seeds"]), **row} for row in report["rows"]]
+    return {**report, "schema": SCHEMA, "rows": rows, "ratios": form_ratios(rows, report["task"]["metric"])}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reports", nargs="+", type=Path)
+    parser.add_argument("--update", action="store_true", help="write the ratios back")
+    options = parser.parse_args()
+    console = Console()
+    for path in options.reports:
+        report = formed_anew(json.loads(path.read_text()))
+        if options.update:
+            write_json(path, report)
+        console.print(str(path), style="bold", highlight=False)
+        console.print(render(report))
+
+
+if __name__ == "__main__":
+    main()

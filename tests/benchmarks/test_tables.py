@@ -1,0 +1,63 @@
+"""Tests of reports that are summed up again."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrnde_benchmarks._cell import Cell
+from lrnde_benchmarks._compare import Comparison
+from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._plan import Plan
+from lrnde_benchmarks.tables import formed_anew
+from lrnde_benchmarks.tasks._digits import DIGITS
+from lrnde_core import InputError
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+@pytest.fixture
+def report(make_cell: Callable[..., Cell]) -> dict[str, Any]:
+    settings = tuple(setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "default"))
+    comparison = Comparison(Plan(DIGITS, ("diffrax",), (0, 1), settings, DIGITS.fast, 1))
+    for seed, bare in ((0, 40.0), (1, 50.0)):
+        comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": bare, "default": 20.0}))
+    return json.loads(json.dumps(comparison.report()))
+
+
+def test_ratios_are_those_of_the_run_again(report: dict[str, Any]) -> None:
+    older = [{key: value for key, value in row.items() if key != "frozen"} for row in report["rows"]]
+    found = formed_anew({**report, "schema": 3, "rows": older, "ratios": []})
+    assert found == report
+
+
+def test_an_older_report_is_refused(report: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="schema 2 was given; 3 to 4 can be read"):
+        formed_anew({**report, "schema": 2})
+
+
+def test_the_command_writes_back_only_when_asked(
+    report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    older = {**report, "schema": 3, "ratios": []}
+    for options, expected in (([], older), (["--update"], report)):
+        path.write_text(json.dumps(older))
+        monkeypatch.setattr(sys, "argv", ["tables", *options, str(path)])
+        monkeypatch.delitem(sys.modules, "lrnde_benchmarks.tables", raising=False)
+        runpy.run_module("lrnde_benchmarks.tables", run_name="__main__")
+        assert json.loads(path.read_text()) == expected
+        assert "not resolved" in capsys.readouterr().out
+
+
+def test_recorded_results_have_todays_intervals() -> None:
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    # The others are not reports, or older ones without reference times.
+    reports = [each for each in found if isinstance(each, dict) and each.get("schema", 0) >= 3]
+    assert len(reports) >= 10
+    for report in reports:
+        assert formed_anew(report) == report
