@@ -16,9 +16,13 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # Tests compile much and run little, so the compiler had better not try hard: a quarter less time on diffrax's.
 COMPILE_FAST := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true $(XLA_FLAGS)"
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
+GPU_ARGS ?=
+GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxtyping joblib lineax markdown-it-py mdurl optax \
+	optimistix packaging pluggy pygments pytest rich shellingham torchdiffeq torchsde trampoline typer typing-extensions \
+	wadler-lindig
 ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode lrnde_conformance:ReferenceDriver
 
-.PHONY: help demo test tests lint format types conformance docs clean
+.PHONY: help demo test tests lint format types conformance docs gpu gpu-site clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 2 minutes; ARGS=... is passed on)"
@@ -26,6 +30,7 @@ help:
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
 	@echo "make types   pyright                make format  format and sort imports"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
+	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
 	@echo "make docs    the documentation      make clean   remove all that these commands made"
 
 demo: $(STAMP)
@@ -53,6 +58,19 @@ conformance: $(STAMP)
 docs: $(STAMP)
 	@$(PIP) install --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Nothing is installed here, and $(PYTHON) is the machine's own, with its torch and jax.
+gpu:
+	@PYTHONPATH=benchmarks $(PYTHON) -m lrnde_gpu $(GPU_ARGS)
+
+# To be made where there is a net, and carried along: what such a machine may lack and can be copied. With MNIST=DIR, the
+# folder of its four files.
+gpu-site:
+	@rm -rf build/gpu-site build/mnist
+	@PIP_CONSTRAINT=constraints.txt $(PYTHON) -m pip --disable-pip-version-check --quiet install --no-deps --no-compile \
+		--target build/gpu-site $(GPU_SITE)
+	@if [ -n "$(MNIST)" ]; then mkdir -p build/mnist && cp "$(MNIST)"/*-ubyte* build/mnist; fi
+	@du -sh build/gpu-site
 
 $(STAMP):
 	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"

@@ -164,7 +164,7 @@ def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, devic
     weights = {name: jnp.asarray(value) for name, value in model.weights.items()}
     x, key = jnp.asarray(inputs, jnp.float32), jax.random.key(0)
     # What is compiled runs where its arguments are.
-    weights, x, key = jax.device_put((weights, x, key), jax.devices(device)[0])
+    weights, x, key = jax.device_put((weights, x, key), jax.devices("cpu" if device == "cpu" else "gpu")[0])
     native = Method(TASK.problem, hyperparameters.tolerance, hyperparameters.first_step)
     frozen = native._replace(plan=model.plan)
     return {
@@ -238,8 +238,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of the predictions")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
-    # Torch and XLA read these when they are imported.
-    os.environ.update(SINGLE_THREAD)
+    if options.device == "cpu":
+        # Torch and XLA read these when they are imported.
+        os.environ.update(SINGLE_THREAD)
     steps = 30 if options.fast else TASK.hyperparameters.steps
     hyperparameters = dataclasses.replace(TASK.hyperparameters, steps=steps)
     trained: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def jax_iterations(
 
     bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, batch)
     # What is compiled runs where its arguments are.
-    arguments = jax.device_put(arguments, jax.devices(device)[0])
+    arguments = jax.device_put(arguments, jax.devices("cpu" if device == "cpu" else "gpu")[0])
 
     def floor() -> float:
         _, report = wrapped(*arguments)
@@ -155,16 +155,22 @@ def clock_for(device: str) -> Callable[[], float]:
     return now if device == "cpu" else time.perf_counter
 
 
-def time_rows(step_counts: list[int], seconds: float, device: str = "cpu") -> list[dict[str, Any]]:
-    """One row for each backend, entry point, heuristic and number of steps."""
-    rows = []
-    for backend, entry, make in (
-        ("torchdiffeq", "odeint", torch_iterations),
-        ("torchdiffeq", "odeint_adjoint", torch_iterations),
-        ("diffrax", "RecursiveCheckpointAdjoint", jax_iterations),
-    ):
+ENTRIES = (
+    ("torchdiffeq", "odeint", torch_iterations),
+    ("torchdiffeq", "odeint_adjoint", torch_iterations),
+    ("diffrax", "RecursiveCheckpointAdjoint", jax_iterations),
+)
+
+
+def time_rows(
+    step_counts: list[int], seconds: float, device: str, *, only_backend: str = "", only_heuristic: str = ""
+) -> Iterator[dict[str, Any]]:
+    """One row for each backend, entry point, heuristic and number of steps whose names contain what is given."""
+    entries = [each for each in ENTRIES if only_backend in each[0]]
+    heuristics = {name: values for name, values in HEURISTICS.items() if only_heuristic in name}
+    for backend, entry, make in entries:
         for num_steps in step_counts:
-            for name, (heuristic, sampler) in HEURISTICS.items():
+            for name, (heuristic, sampler) in heuristics.items():
                 bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH, device)
                 floor = measure_floor()
                 (ratio,), bare_seconds = paired_ratios(bare, [wrapped], seconds, clock_for(device))
@@ -177,13 +183,12 @@ def time_rows(step_counts: list[int], seconds: float, device: str = "cpu") -> li
                     "ratio": ratio._asdict(),
                     "floor": floor,
                 }
-                rows.append(row)
                 print(
                     f"{backend:12} {entry:27} {num_steps:5} steps  {name:44} bare {row['bare_ms']:8.2f} ms  "
                     f"ratio {in_words(ratio)}  floor {floor:.3f}",
                     flush=True,
                 )
-    return rows
+                yield row
 
 
 def peak_resident(make: Callable[[int, int], Iteration], num_steps: int, batch: int) -> int:
@@ -261,7 +266,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="fewer repetitions and no 1000-step memory")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: times alone, of wall time")
+    parser.add_argument("--steps", type=int, nargs="+", default=[7, 30, 100], help="accepted steps, of the times")
+    parser.add_argument("--backend", default="", help="only times of those whose name contains this")
+    parser.add_argument("--heuristic", default="", help="likewise")
     parser.add_argument("--memory-only", action="store_true", help="leave out the times")
+    parser.add_argument("--time-only", action="store_true", help="leave out the memory")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -269,12 +278,21 @@ def main() -> None:
         entry, num_steps, is_wrapped, batch = options.peak
         print(torch_peak(entry, int(num_steps), is_wrapped == "1", int(batch)))
         return
-    figures = {
-        "time": [] if options.memory_only else time_rows([7, 30, 100], 1.0 if options.fast else 6.0, options.device),
-        "memory": [] if options.device != "cpu" else memory_rows([30] if options.fast else [30, 1000]),
-    }
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures: dict[str, list[dict[str, Any]]] = {"time": [], "memory": []}
+
+    def write() -> None:
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+    seconds = 1.0 if options.fast else 6.0
+    only = {"only_backend": options.backend, "only_heuristic": options.heuristic}
+    for row in () if options.memory_only else time_rows(options.steps, seconds, options.device, **only):
+        figures["time"].append(row)
+        # Here and not at the end: on a device that is lent the time may be up before.
+        write()
+    if options.device == "cpu" and not options.time_only:
+        figures["memory"] = memory_rows([30] if options.fast else [30, 1000])
+    write()
 
 
 if __name__ == "__main__":

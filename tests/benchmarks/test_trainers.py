@@ -56,6 +56,34 @@ def make_on(problem: AbstractProblem, adapter: str, setting: Setting, hyperparam
     return make_trainer(adapter, problem, hyperparameters, setting, data, seed=0)
 
 
+def test_all_seeds_in_one_program_are_trained_as_each_of_them_is() -> None:
+    pytest.importorskip("diffrax")
+    from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+
+    problem, hyperparameters = TASKS["digits"].problem, SMALL["digits"]
+    together = JaxSeedsTrainer(problem, hyperparameters, PENALISED, seeds=(0, 1))
+    together.train(2)
+    together.train(3)
+    evaluations = together.evaluate()
+    for seed, evaluation in enumerate(evaluations):
+        data = problem.load(hyperparameters, seed)
+        alone = make_trainer("diffrax", problem, hyperparameters, PENALISED, data, seed)
+        alone.train(5)
+        for name, weights in together.weights(seed).items():
+            np.testing.assert_allclose(weights, alone.weights()[name], rtol=0, atol=2e-5)
+        assert evaluation == alone.evaluate()
+    assert evaluations[0].score != evaluations[1].score
+
+
+def test_seeds_that_draw_more_than_batches_are_not_trained_at_once() -> None:
+    pytest.importorskip("diffrax")
+    from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+
+    steer = Setting("steer", end_spread=0.5)
+    with pytest.raises(lrnde.InputError, match="train them one by one with `make_trainer`"):
+        JaxSeedsTrainer(TASKS["digits"].problem, SMALL["digits"], steer, seeds=(0, 1))
+
+
 @pytest.mark.parametrize(("task", "adapter"), PAIRS)
 def test_training_improves_the_score_and_is_repeatable(task: str, adapter: str) -> None:
     results: list[Any] = []

@@ -1,0 +1,150 @@
+"""MNIST as published, at tolerance 1.4e-8, all seeds of a method in one vmapped program, for as long as there is time.
+
+    python -m lrnde_gpu.mnist --data DIR [--seconds S] [--json FILE]
+
+Methods take turns, chunk by chunk, so that at the end of the time all of them have been trained equally long. The time
+of an iteration relative to `none` is the median over rounds; evaluations are paired by seed.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lrnde_benchmarks import Evaluation, Task, setting_by_name, task_by_name
+from lrnde_benchmarks._statistics import in_words, ratio_interval, repeated_ratio
+from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+
+METHODS = ("none", "default", "lrnde_biased")
+SEEDS = (0, 1, 2)
+# Seconds that a round of chunks takes, at most.
+_ROUND = 12.0
+
+
+def full_task(data: Path) -> Task:
+    """The published schedule on the user's files."""
+    task = task_by_name("mnist")
+    assert task.full is not None
+    assert task.with_folder is not None
+    return dataclasses.replace(task, hyperparameters=task.full, problem=task.with_folder(data))
+
+
+def small_task() -> Task:
+    """The same program on the digits of scikit-learn, a few iterations long."""
+    task = task_by_name("digits")
+    hyperparameters = dataclasses.replace(task.hyperparameters, steps=12, batch=32, hidden=16, tolerance=1e-3)
+    return dataclasses.replace(task, hyperparameters=hyperparameters)
+
+
+def train(task: Task, methods: tuple[str, ...], seconds: float) -> dict[str, Any]:
+    """Train until the schedule or the time ends, and evaluate; see `_summary` for what is returned."""
+    deadline = time.perf_counter() + seconds
+    hyperparameters = task.hyperparameters
+    trainers: dict[str, JaxSeedsTrainer] = {}
+    compile_seconds: dict[str, float] = {}
+    for method in methods:
+        setting = setting_by_name(method, steps=hyperparameters.steps, rivals=task.rivals)
+        begin = time.perf_counter()
+        trainers[method] = JaxSeedsTrainer(task.problem, hyperparameters, setting, SEEDS)
+        trainers[method].train(1)
+        compile_seconds[method] = time.perf_counter() - begin
+        print(f"{method}: compiled, {compile_seconds[method]:.1f} s", flush=True)
+    deadline -= len(methods) * _evaluation_seconds(trainers[methods[0]])
+    rounds: list[dict[str, float]] = []
+    count, done = 1, 1
+    # A round is begun if it will be through in time.
+    while done < hyperparameters.steps and time.perf_counter() + _expected(rounds, count) < deadline:
+        count = min(count, hyperparameters.steps - done)
+        times: dict[str, float] = {}
+        for method, trainer in trainers.items():
+            begin = time.perf_counter()
+            trainer.train(count)
+            times[method] = (time.perf_counter() - begin) / count
+        rounds.append(times)
+        done += count
+        print(f"{done} of {hyperparameters.steps}: {sum(times.values()):.4f} s an iteration of all methods", flush=True)
+        left = max(deadline - time.perf_counter(), 0.0)
+        count = max(1, min(10 * count, int(min(_ROUND, 0.5 * left) / sum(times.values()))))
+    found = {method: trainer.evaluate() for method, trainer in trainers.items()}
+    return _summary(task, done, rounds, compile_seconds, found)
+
+
+def _evaluation_seconds(trainer: JaxSeedsTrainer) -> float:
+    """What the evaluation of a method will take, compiled: a trained model's solves are about twice as long."""
+    trainer.evaluate()
+    begin = time.perf_counter()
+    trainer.evaluate()
+    return 2 * (time.perf_counter() - begin)
+
+
+def _expected(rounds: list[dict[str, float]], count: int) -> float:
+    return 0.0 if not rounds else count * sum(rounds[-1].values())
+
+
+def _summary(
+    task: Task,
+    done: int,
+    rounds: list[dict[str, float]],
+    compile_seconds: Mapping[str, float],
+    found: Mapping[str, list[Evaluation]],
+) -> dict[str, Any]:
+    """What was reached, as JSON values; a row for each method."""
+    rows: list[dict[str, Any]] = []
+    base = found["none"]
+    for method, evaluations in found.items():
+        row: dict[str, Any] = {
+            "method": method,
+            "score": [each.score for each in evaluations],
+            "nfe": [each.nfe for each in evaluations],
+            "nfe_ratio": ratio_interval([a.nfe / b.nfe for a, b in zip(evaluations, base, strict=True)])._asdict(),
+            "compile_seconds": compile_seconds[method],
+            "iteration_seconds": [times[method] for times in rounds],
+        }
+        text = f"{method:16} evaluations {row['nfe']}, score {[round(score, 4) for score in row['score']]}"
+        if rounds:
+            ratio = repeated_ratio([times[method] / times["none"] for times in rounds])
+            row["train_ratio"] = ratio._asdict()
+            text += f", iteration {in_words(ratio, 2)} of none"
+        print(text, flush=True)
+        rows.append(row)
+    return {
+        "task": task.describe(),
+        "hyperparameters": dataclasses.asdict(task.hyperparameters),
+        "device": jax.devices()[0].device_kind,
+        "seeds": list(SEEDS),
+        "iterations": done,
+        "is_complete": done == task.hyperparameters.steps,
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    """Train and write what was reached."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--data", type=Path, help="folder of the four files of MNIST")
+    parser.add_argument("--small", action="store_true", help="the digits of scikit-learn, a few iterations")
+    limit = float(os.environ.get("LRNDE_GPU_SECONDS", "500"))
+    parser.add_argument("--seconds", type=float, default=limit, help="what compilation and evaluation take included")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if not (options.small or options.data):
+        parser.error("give --data DIR, the folder of the four files of MNIST, or --small")
+    platform = "cpu" if options.device == "cpu" else "gpu"
+    jax.config.update("jax_default_device", jax.devices(platform)[0])
+    task = small_task() if options.small else full_task(options.data)
+    methods = METHODS[:2] if options.small else METHODS
+    result = train(task, methods, options.seconds)
+    print(f"{result['iterations']} of {task.hyperparameters.steps} iterations on {result['device']}")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
