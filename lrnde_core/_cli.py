@@ -104,8 +104,8 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rows, likewise: none (always there), default, taylor_derivative, looser_tolerance, weight_decay, "
-            "steer, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
+            help="Rows, likewise: none (always there), default, taylor_derivative, looser_tolerance, "
+            "looser_training, weight_decay, steer, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default.")] = None,
@@ -157,8 +157,8 @@ def benchmark(
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rows, separated by commas or the option repeated; all that suit the task by default. none and "
-            "looser_tolerance, which share a training, are always there; others: weight_decay, steer, default, "
+            help="Rows, separated by commas or the option repeated; all that suit the task by default. none, "
+            "looser_tolerance and looser_training are always there; others: weight_decay, steer, default, "
             "taylor_derivative, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
         ),
     ] = None,
@@ -181,11 +181,15 @@ def benchmark(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the results; lrnde-benchmark/TASK by default.", show_default=False),
     ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(metavar="M", help="A training can go on from where it was M minutes ago, or little more.")
+    ] = 5.0,
     json_file: JsonOption = None,
 ) -> None:
     """Train a task by many methods on every backend, and compare them with the unpenalised model of the same backend.
 
-    Each training is kept in a file as soon as it is finished, so the same command goes on where it was interrupted.
+    Each training is kept in a file as soon as it is finished, and checkpoints of it before, so the same command goes on
+    where it was interrupted.
     Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
     """
     _check_benchmark_libraries("benchmark")
@@ -204,6 +208,7 @@ def benchmark(
         jobs=jobs,
         data=data,
         schedule="fast" if fast else "full" if full else "usual",
+        checkpoint_minutes=checkpoint_minutes,
     )
     if not _command.benchmark(options, _console()):
         raise typer.Exit(1)

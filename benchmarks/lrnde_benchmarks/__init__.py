@@ -7,10 +7,12 @@ modules of their own that `make_trainer` loads.
 from lrnde_benchmarks._compare import Comparison, run_comparison
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import Rivals, setting_by_name
-from lrnde_benchmarks._plan import Plan
+from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Penalty, Setting
+from lrnde_benchmarks._store import Store, make_store
 from lrnde_benchmarks._task import AbstractProblem, Task
 from lrnde_benchmarks._tasks import task_by_name
+from lrnde_benchmarks._trained import load_trainers
 from lrnde_benchmarks._trainer import Evaluation, Trainer, make_trainer
 from lrnde_benchmarks._workers import ComparisonError
 
@@ -20,12 +22,16 @@ __all__ = [
     "ComparisonError",
     "Evaluation",
     "Hyperparameters",
+    "Job",
     "Penalty",
     "Plan",
     "Rivals",
     "Setting",
+    "Store",
     "Task",
     "Trainer",
+    "load_trainers",
+    "make_store",
     "make_trainer",
     "run_comparison",
     "setting_by_name",

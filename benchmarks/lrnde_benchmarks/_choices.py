@@ -10,6 +10,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._plan import Plan
 from lrnde_benchmarks._settings import BASELINE
+from lrnde_benchmarks._store import CHECKPOINT_SECONDS
 from lrnde_benchmarks._task import Task
 from lrnde_benchmarks._tasks import task_by_name
 from lrnde_core import CapabilityError, InputError, PluginError
@@ -21,6 +22,7 @@ class Options:
     """The options of `lrnde compare` and `lrnde benchmark`; empty or `None` where not given.
 
     - `methods`: the rows. `data`: folder of the user's data. `weight`: of the penalty in the row `default`.
+    - `checkpoint_minutes`: how long a training goes on at least between two checkpoints.
     """
 
     out: Path
@@ -34,6 +36,7 @@ class Options:
     weight: float | None = None
     data: Path | None = None
     schedule: Literal["usual", "fast", "full"] = "usual"
+    checkpoint_minutes: float = CHECKPOINT_SECONDS / 60
 
 
 def make_plan(options: Options, *, is_side_by_side: bool) -> Plan:
@@ -48,11 +51,13 @@ def make_plan(options: Options, *, is_side_by_side: bool) -> Plan:
     num_seeds = options.seeds if options.seeds is not None else (1 if options.schedule == "fast" else 3)
     if num_seeds < 1:
         raise InputError(f"`--seeds {num_seeds}`: at least 1 seed is needed.")
+    if not options.checkpoint_minutes >= 0:
+        raise InputError(f"`--checkpoint-minutes {options.checkpoint_minutes:g}`: must be at least 0.")
     adapters = tuple(dict.fromkeys(options.adapters)) or _usable_adapters(task)
     for name in adapters:
         _check_adapter(name, task)
-    # The baseline can be solved at a looser tolerance without another training, so a benchmark always has both.
-    always = (BASELINE,) if is_side_by_side else (BASELINE, "looser_tolerance")
+    # What costs nothing to do instead, at prediction and in training, is in every benchmark.
+    always = (BASELINE,) if is_side_by_side else (BASELINE, "looser_tolerance", "looser_training")
     names = dict.fromkeys((*always, *(options.methods or (task.settings if is_side_by_side else task.benchmarked))))
     rivals = task.rivals
     if options.weight is not None:

@@ -13,7 +13,7 @@ from lrnde_benchmarks._display import showing
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, Draw, write_plots
-from lrnde_benchmarks._store import Store, make_store
+from lrnde_benchmarks._store import CHECKPOINT_SECONDS, Store, make_store
 from lrnde_benchmarks._table import render
 
 
@@ -49,17 +49,26 @@ def compare(options: Options, console: Console) -> bool:
 def benchmark(options: Options, console: Console) -> bool:
     """Train the cells that are not finished yet, then sum all of them up; whether none is missing in the end."""
     plan = make_plan(options, is_side_by_side=False)
-    return resume(plan, Output(options.out, options.json, BENCHMARK_PLOTS), console)
+    output = Output(options.out, options.json, BENCHMARK_PLOTS)
+    return resume(plan, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
 
 
-def resume(plan: Plan, output: Output, console: Console, *, is_training: bool = True) -> bool:
+def resume(
+    plan: Plan,
+    output: Output,
+    console: Console,
+    *,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    is_training: bool = True,
+) -> bool:
     """Train what is not finished yet and sum everything up; whether no cell is missing in the end.
 
-    Each cell is kept in a file of the folder `cells` as soon as it is finished. `is_training=False` sums up only.
+    Each cell is kept in a file of the folder `cells` as soon as it is finished, and a checkpoint of it now and then
+    before. `is_training=False` sums up only.
     """
     output.check()
     check_writable(output.folder / "cells")
-    store = make_store(output.folder / "cells", plan)
+    store = make_store(output.folder / "cells", plan, checkpoint_seconds)
     found = store.find(plan.cells)
     for remark in found.remarks:
         console.print(Text(remark, style="yellow"), soft_wrap=True)

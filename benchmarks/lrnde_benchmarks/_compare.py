@@ -44,6 +44,8 @@ _LISTED = (
     "num_accepted",
     "score",
     "train_seconds",
+    "compile_seconds",
+    "wall_seconds",
     "train_reference_ms",
     "predict_ms",
     "reference_ms",

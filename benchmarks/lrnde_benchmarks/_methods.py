@@ -22,7 +22,8 @@ class Rivals:
 
     - `weights`: of the penalties, by method; where a method is missing, its usual weight stands.
     - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
-    - `looser_tolerance`: of the row that solves the unpenalised model less exactly.
+    - `looser_tolerance`: of the rows that solve the unpenalised model less exactly, at prediction or from the first
+      iteration on.
     - `end_spread`: of `steer`, see `Setting`.
     - `published_for`: the task whose published weights stand where `weights` has none; failing that, those for MNIST.
     """
@@ -83,7 +84,7 @@ _REMAINDER_WEIGHT = 10.0
 
 _FROZEN_ERROR = 1e-2
 
-METHOD_NAMES = (BASELINE, *_PENALTIES, "steer", "weight_decay", "looser_tolerance", "tl_node")
+METHOD_NAMES = (BASELINE, *_PENALTIES, "steer", "weight_decay", "looser_tolerance", "looser_training", "tl_node")
 
 ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
 """Where there is no noise, `taylor_derivative` is the default. `tl_node` is tuned for few tasks, which name it."""
@@ -104,6 +105,8 @@ def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
             return Setting(BASELINE)
         case "looser_tolerance":
             return Setting("none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE)
+        case "looser_training":
+            return Setting("looser training", tolerance=rivals.looser_tolerance)
         case "weight_decay":
             return Setting("weight decay", weight_decay=rivals.weight_decay)
         case "steer":

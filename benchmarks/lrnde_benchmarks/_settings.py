@@ -70,6 +70,7 @@ class Setting:
     - `end_spread`: half the width b of the interval around the end time from which each training solve draws its own
       (STEER); 0 where all of them end alike. Prediction ends where the task says.
     - `expansion`: solves by Taylor expansion; `None` solves adaptively.
+    - `tolerance`: rtol and atol in training, and at prediction too; `None` for those that all rows share.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
     - `frozen_error`: predicts by fixed steps, within this relative error of the adaptive solution (`lrnde.freeze`).
     - `trained_as`: name of the setting whose trained model this row uses; `None` trains one of its own.
@@ -81,6 +82,7 @@ class Setting:
     weight_decay: float = 0.0
     end_spread: float = 0.0
     expansion: Expansion | None = None
+    tolerance: float | None = None
     predict_tolerance: float | None = None
     frozen_error: float | None = None
     trained_as: str | None = None
@@ -120,6 +122,7 @@ class Setting:
             "weight_decay": self.weight_decay,
             "end_spread": self.end_spread,
             "expansion": None if self.expansion is None else dataclasses.asdict(self.expansion),
+            "tolerance": self.tolerance,
             "predict_tolerance": self.predict_tolerance,
             "frozen_error": self.frozen_error,
             "trained_as": self.trained_as,

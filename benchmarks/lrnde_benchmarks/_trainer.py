@@ -1,9 +1,9 @@
 """What the comparison needs of a backend."""
 
 import functools
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol, final
 
+from lrnde_benchmarks._arrays import Arrays
 from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
@@ -31,8 +31,11 @@ class Evaluation(NamedTuple):
 class Trainer(Protocol):
     """One model in training."""
 
-    def prepare(self) -> None:
-        """Compile, and touch whatever is slow the first time. Trains nothing."""
+    def prepare(self) -> float:
+        """Compile the training, or do whatever else is slow the first time, and return the seconds that took.
+
+        Trains nothing. Seconds by `_clock.now`.
+        """
         ...
 
     def train(self, num_steps: int) -> float:
@@ -55,8 +58,20 @@ class Trainer(Protocol):
         """Times at which the steps of the prediction solve of the first batch end, within [0, 1]."""
         ...
 
-    def weights(self) -> Mapping[str, Floats]:
-        """The weights of the problem by name, as trained so far."""
+    def weights(self) -> Arrays:
+        """The weights by name, as trained so far: the problem's, and what a solver learned beside them."""
+        ...
+
+    def load(self, weights: Arrays) -> None:
+        """Predict with these weights, as `weights` gave them. Raises `InputError` where they do not fit."""
+        ...
+
+    def state(self) -> Arrays:
+        """Copies of all that decides how the training goes on, by names without slashes."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from a `state` of a trainer that was made alike. Raises `InputError` where it does not fit."""
         ...
 
     def freeze(self, error: float, over: float | str = "max") -> FreezeReport:

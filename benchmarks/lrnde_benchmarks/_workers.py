@@ -112,15 +112,15 @@ def _run(plan: Plan, job: Job, store: Store | None, counters: Counters, place: i
 
     _end_if_orphaned(parent)
     try:
-        cell = run_cell(plan, job, tell)
+        trained = run_cell(plan, job, tell, None if store is None else store.checkpoints(job))
         if store is not None:
-            store.write(job, cell)
+            store.write(job, trained)
     except LrndeError as error:
         return str(error)
     except Exception as error:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
-    return cell
+    return trained.cell
 
 
 def _end_if_orphaned(parent: int) -> None:

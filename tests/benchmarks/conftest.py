@@ -1,7 +1,7 @@
 """A trainer that computes nothing, and the cells it would give."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ PLAN = lrnde.Plan("euler", lrnde.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),
 
 @dataclasses.dataclass
 class StubTrainer:
-    """Says what it is asked to do in `log`. An iteration takes 1 s; a solve costs 40.
+    """Says what it is asked to do in `log`. Compiling takes 3 s, an iteration 1 s; a solve costs 40.
 
     At a loose tolerance it costs 20, by fixed steps 2. The latter are off by 0.5, 1.5, ..., 4.5%, in turn from
     sample to sample.
@@ -29,15 +29,24 @@ class StubTrainer:
     refusal: str | None = None
     freeze_refusal: str | None = None
 
-    def prepare(self) -> None:
+    def prepare(self) -> float:
         if self.refusal is not None:
             raise lrnde.CapabilityError(self.refusal)
         self.log.append((self.name, "prepare"))
+        return 3.0
 
     def train(self, num_steps: int) -> float:
         self.log.append((self.name, num_steps))
         self.steps_done += num_steps
         return float(num_steps)
+
+    def weights(self) -> dict[str, Any]:
+        return {"w": np.asarray(self.steps_done)}
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        self.steps_done = int(weights["w"])
+
+    state, restore = weights, load
 
     def evaluate(self, tolerance: float | None = None) -> Evaluation:
         if tolerance is PLAN:
@@ -79,6 +88,8 @@ def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str
             num_accepted=value / 10,
             score=0.9 + 0.01 * seed,
             train_seconds=value,
+            compile_seconds=1.0,
+            wall_seconds=value + 1.0,
             train_reference_ms=20.0,
             predict_ms=2 * value,
             reference_ms=10.0,

@@ -37,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., A
             return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name), **options)
 
         monkeypatch.setattr(_cell, "make_trainer", make)
-        return _cell.run_cell(PLAN, Job("stub", 0, settings), lambda _num_done: None)
+        return _cell.run_cell(PLAN, Job("stub", 0, settings), lambda _num_done: None).cell
 
     return run_with
 
@@ -57,6 +57,13 @@ def test_a_row_that_solves_another_rows_model_trains_none_of_its_own(run: Run) -
     assert looser.step_times == (0.5, 1.0)
 
 
+def test_compilation_is_beside_the_time_of_the_iterations_and_wall_time_has_both(run: Run) -> None:
+    for row in run().measurements.values():
+        assert (row.train_seconds, row.compile_seconds) == (50, 3)
+        # The stub says how long it takes, and takes no time.
+        assert 0 < row.wall_seconds < 1
+
+
 def test_every_row_is_timed_equally_often_and_once_more_to_warm_up(run: Run, log: Log) -> None:
     run()
     timed = [entry for entry in log if isinstance(entry[1], tuple)]
@@ -65,8 +72,8 @@ def test_every_row_is_timed_equally_often_and_once_more_to_warm_up(run: Run, log
 
 def test_the_untrained_model_is_timed_in_turns_with_the_rows(run: Run, log: Log) -> None:
     cell = run()
-    # Three after each of three chunks, and once in each round of predictions.
-    assert len([entry for entry in log if entry[1] == "reference"]) == 9 + HYPERPARAMETERS.repetitions + 1
+    # Once to compile, three after each of three chunks, and once in each round of predictions.
+    assert len([entry for entry in log if entry[1] == "reference"]) == 1 + 9 + HYPERPARAMETERS.repetitions + 1
     for name, cost in (("none", 4.0), ("none, looser tolerance", 2.0)):
         assert cell.measurements[name].reference_ms == 1.0
         assert cell.measurements[name].predict_ms == cost

@@ -31,6 +31,8 @@ def test_rows_take_over_what_suits_the_task() -> None:
     assert setting_by_name("taylor_derivative", steps=10, rivals=RIVALS).weight == lrnde.Constant(3.0)
     assert setting_by_name("weight_decay", steps=10, rivals=RIVALS).weight_decay == 0.5
     assert setting_by_name("looser_tolerance", steps=10, rivals=RIVALS).predict_tolerance == 0.1
+    looser = setting_by_name("looser_training", steps=10, rivals=RIVALS)
+    assert (looser.tolerance, looser.predict_tolerance, looser.trained_as) == (0.1, None, None)
     assert setting_by_name("steer", steps=10, rivals=RIVALS).end_spread == 0.25
     decaying = setting_by_name("predicted_steps", steps=10, rivals=RIVALS).weight
     assert decaying == lrnde.ExponentialDecay(4.0, 1.0, 10)

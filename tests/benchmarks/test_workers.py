@@ -67,7 +67,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any])
     trainings = Trainings(stub_trainer)
     monkeypatch.setattr(_cell, "make_trainer", trainings.make)
     monkeypatch.setattr(_workers, "make_executor", lambda _count: InlineExecutor())
-    monkeypatch.setattr(_store, "_versions", lambda _adapter: {})
+    monkeypatch.setattr(_store, "installed_versions", lambda _adapter: {})
     monkeypatch.setattr(_command, "write_plots", lambda *_: [])
     return trainings
 
@@ -145,7 +145,7 @@ def test_an_unreadable_cell_is_trained_again_with_a_remark(trainings: Trainings,
     trainings.made.clear()
     is_complete, text = run(tmp_path)
     assert is_complete
-    assert "can not be read" in text
+    assert "cannot be read" in text
     assert trainings.made == [("diffrax", "default", 1)]
 
 

@@ -10,7 +10,7 @@ so settings that differ in nothing else share one compilation.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import diffrax
@@ -22,12 +22,14 @@ from jax import Array
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
+from lrnde_benchmarks._arrays import Arrays
 from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import Expansion, Penalty, Setting
 from lrnde_benchmarks._task import AbstractProblem, Data
 from lrnde_benchmarks._trainer import Evaluation, Prediction
 from lrnde_benchmarks.backends._diffrax import OPERATIONS, Method, Weights, solve
+from lrnde_benchmarks.backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks.backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
@@ -35,6 +37,9 @@ from lrnde_benchmarks.backends._taylor_jax import (
     learn_midpoint,
 )
 from lrnde_core import AbstractWeight, Constant, Plan, WeightState
+
+# Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
+_NUM_DONE = "num_done"
 
 
 @final
@@ -235,6 +240,7 @@ class JaxTrainer:
         weight = Constant(0.0) if isinstance(setting.weight, Constant) else setting.weight
         self._problem = problem
         self._hyperparameters = hyperparameters
+        self._tolerance = hyperparameters.tolerance if setting.tolerance is None else setting.tolerance
         self._program = _Program(
             self._method(None, setting.expansion),
             setting.penalty,
@@ -277,9 +283,10 @@ class JaxTrainer:
         self._test_key = jax.random.fold_in(self._key, hyperparameters.steps)
         self._num_done = 0
 
-    def prepare(self) -> None:
+    def prepare(self) -> float:
+        begin = _clock.now()
         self._run(0)
-        self.predict_once()
+        return _clock.now() - begin
 
     def train(self, num_steps: int) -> float:
         begin = _clock.now()
@@ -304,7 +311,7 @@ class JaxTrainer:
         return self._predict(self._method(prediction, self._expansion), self._state.weights)
 
     def predict_reference(self) -> float:
-        return self._predict(self._method(None, None), self._untrained)
+        return self._predict(self._method(self._hyperparameters.tolerance, None), self._untrained)
 
     def step_times(self, prediction: Prediction = None) -> list[float]:
         if isinstance(prediction, Plan):
@@ -312,8 +319,18 @@ class JaxTrainer:
         times = _stepper(self._method(prediction, self._expansion))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
 
-    def weights(self) -> Mapping[str, Floats]:
-        return {name: np.asarray(self._state.weights[name]) for name in self._untrained}
+    def weights(self) -> Arrays:
+        return tree_arrays(self._state.weights)
+
+    def load(self, weights: Arrays) -> None:
+        self._state = self._state._replace(weights=tree_like(self._state.weights, weights))
+
+    def state(self) -> Arrays:
+        return {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done)}
+
+    def restore(self, state: Arrays) -> None:
+        self._state = tree_like(self._state, {name: each for name, each in state.items() if name != _NUM_DONE})
+        self._num_done = int(state[_NUM_DONE])
 
     def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
         method, weights = self._method(None, self._expansion), self._state.weights
@@ -352,7 +369,7 @@ class JaxTrainer:
         hyperparameters = self._hyperparameters
         return Method(
             self._problem,
-            prediction if isinstance(prediction, float) else hyperparameters.tolerance,
+            prediction if isinstance(prediction, float) else self._tolerance,
             hyperparameters.first_step,
             expansion,
             prediction if isinstance(prediction, Plan) else None,

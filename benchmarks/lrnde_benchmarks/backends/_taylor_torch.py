@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrnde_benchmarks._settings import Expansion
-from lrnde_benchmarks.backends._torch import Network, TorchSolver
+from lrnde_benchmarks.backends._torch import Learner, Network, TorchSolver
 from lrnde_taylor.odeint import Midpoint, odeint_taylor
 
 
@@ -44,4 +44,4 @@ def taylor_solver(expansion: Expansion, adaptive: TorchSolver, seed: int, like: 
         optimizer.step()
         midpoint.requires_grad_(False)
 
-    return TorchSolver(odeint_taylor, solve, learn)
+    return TorchSolver(odeint_taylor, solve, Learner(midpoint, optimizer, learn))

@@ -5,14 +5,16 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import _clock
+from lrnde_benchmarks._arrays import Arrays
 from lrnde_benchmarks._data import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
@@ -20,6 +22,14 @@ from lrnde_benchmarks._stochastic import path_seed
 from lrnde_benchmarks._task import AbstractProblem, Data, Operations
 from lrnde_benchmarks._trainer import Evaluation, Prediction
 from lrnde_benchmarks.backends._step_times import StepTimes
+from lrnde_benchmarks.backends._torch_state import (
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    scalar_arrays,
+    scalars_like,
+)
 from lrnde_core import Plan
 
 OPERATIONS = Operations(
@@ -102,18 +112,31 @@ class _Solve(Protocol):
 
 @final
 @dataclasses.dataclass(frozen=True)
+class Learner:
+    """What a solver learns beside the network.
+
+    - `module`, `optimizer`: it. `learn`: trains it after a training iteration, given its number, the network, initial
+      states, times and tolerance.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    learn: Callable[[int, Network, Tensor, Tensor, float], None]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
 class TorchSolver:
     """A solver library.
 
     - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
       Brownian path of that number, with what a regularized call takes beside; returns what the call does.
-    - `learn`: trains what the solver itself learns after a training iteration, given its number, the network, initial
-      states, times and tolerance; `None` where it learns nothing.
+    - `learner`: `None` where it learns nothing.
     """
 
     native: Callable[..., Any]
     solve: _Solve
-    learn: Callable[[int, Network, Tensor, Tensor, float], None] | None = None
+    learner: Learner | None = None
 
 
 @final
@@ -138,14 +161,12 @@ class TorchTrainer:
         self._adaptive = adaptive
         self._problem = problem
         self._hyperparameters = hyperparameters
+        self._tolerance = hyperparameters.tolerance if setting.tolerance is None else setting.tolerance
         self._data = data
         self._seed = seed
         self._network = Network(problem, hyperparameters, seed)
         self._untrained = Network(problem, hyperparameters, seed)
         self._optimizer = _optimizer(self._network, hyperparameters, setting.weight_decay)
-        self._learning_rate = torch.optim.lr_scheduler.ExponentialLR(
-            self._optimizer, hyperparameters.learning_rate_decay
-        )
         self._weight = setting.weight
         self._weight_state = setting.weight.init()
         self._generator = torch.Generator().manual_seed(seed)
@@ -156,6 +177,12 @@ class TorchTrainer:
         self._solver = (
             adaptive if own_solver is None else own_solver(self._initial_state(self._network, self._batches[0]))
         )
+        # Names of the network's own weights stay as the problem has them.
+        self._learned = nn.Module()
+        for name, value in self._network.weights.items():
+            self._learned.register_parameter(name, value)
+        if self._solver.learner is not None:
+            self._learned.add_module("midpoint", self._solver.learner.module)
         self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
         self._counted = lrnde.regularize(self._solver.native)
         self._end_times = setting.end_times(seed, hyperparameters.steps)
@@ -165,23 +192,25 @@ class TorchTrainer:
         self._frozen: dict[Plan, Callable[..., Any]] = {}
         self._num_done = 0
 
-    def prepare(self) -> None:
+    def prepare(self) -> float:
+        start = _clock.now()
         self._loss(0).backward()
+        seconds = _clock.now() - start
         self._optimizer.zero_grad()
         self._generator.manual_seed(self._generator.initial_seed())
         self._weight_state = self._weight.init()
-        self.predict_once()
+        return seconds
 
     def train(self, num_steps: int) -> float:
         start = _clock.now()
         for index in range(self._num_done, self._num_done + num_steps):
+            self._set_learning_rate(index)
             self._optimizer.zero_grad()
             self._loss(index).backward()
             self._optimizer.step()
-            self._learning_rate.step()
-            if self._solver.learn is not None:
+            if self._solver.learner is not None:
                 y0 = self._initial_state(self._network, self._batches[index])
-                self._solver.learn(index, self._network, y0, self._times(index), self._hyperparameters.tolerance)
+                self._solver.learner.learn(index, self._network, y0, self._times(index), self._tolerance)
         self._num_done += num_steps
         return _clock.now() - start
 
@@ -207,7 +236,7 @@ class TorchTrainer:
         return self._predict(self._solver, self._network, prediction)
 
     def predict_reference(self) -> float:
-        return self._predict(self._adaptive, self._untrained, None)
+        return self._predict(self._adaptive, self._untrained, self._hyperparameters.tolerance)
 
     def step_times(self, prediction: Prediction = None) -> list[float]:
         if isinstance(prediction, Plan):
@@ -220,8 +249,36 @@ class TorchTrainer:
             self._test_solve(self._solver, watched, self._network, 0, prediction, draw=[0.0])
         return noted.ends
 
-    def weights(self) -> Mapping[str, Floats]:
-        return {name: value.detach().numpy() for name, value in self._network.weights.items()}
+    def weights(self) -> Arrays:
+        return module_arrays(self._learned)
+
+    def load(self, weights: Arrays) -> None:
+        load_module(self._learned, weights)
+
+    def state(self) -> Arrays:
+        parts: dict[str, Arrays] = {
+            "weights": self.weights(),
+            "optimizer": optimizer_arrays(self._optimizer),
+            "penalty_weight": scalar_arrays(self._weight_state),
+            "generator": {"": self._generator.get_state().numpy().copy()},
+            "num_done": {"": np.asarray(self._num_done)},
+        }
+        if self._solver.learner is not None:
+            parts["learner"] = optimizer_arrays(self._solver.learner.optimizer)
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def restore(self, state: Arrays) -> None:
+        parts: dict[str, dict[str, Any]] = {}
+        for key, array in state.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = array
+        self.load(parts["weights"])
+        load_optimizer(self._optimizer, parts.get("optimizer", {}))
+        self._weight_state = scalars_like(self._weight_state, parts["penalty_weight"])
+        self._generator.set_state(torch.from_numpy(parts["generator"][""].copy()))
+        self._num_done = int(parts["num_done"][""])
+        if self._solver.learner is not None:
+            load_optimizer(self._solver.learner.optimizer, parts.get("learner", {}))
 
     def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
         solver, calls, settings = self._solver, [], {}
@@ -240,6 +297,11 @@ class TorchTrainer:
                 ].numpy()
                 for index in range(len(self._test_batches))
             ]
+
+    def _set_learning_rate(self, index: int) -> None:
+        hyperparameters = self._hyperparameters
+        for group in self._optimizer.param_groups:
+            group["lr"] = hyperparameters.learning_rate * hyperparameters.learning_rate_decay**index
 
     def _loss(self, index: int) -> Tensor:
         batch = self._batches[index]
@@ -312,7 +374,7 @@ class TorchTrainer:
         path: int,
         **own: Any,
     ) -> Any:
-        tolerance = self._hyperparameters.tolerance if tolerance is None else tolerance
+        tolerance = self._tolerance if tolerance is None else tolerance
         return solver.solve(call, network, y0, times, tolerance, path, **own)
 
     def _initial_state(self, network: Network, batch: Tensor) -> Tensor:

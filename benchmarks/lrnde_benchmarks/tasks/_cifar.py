@@ -140,7 +140,7 @@ CIFAR10 = Task(
         looser_tolerance=1e-3,
         published_for="cifar10",
     ),
-    settings=("none", "default", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     benchmarked=ODE_METHODS,
     with_folder=_in,
 )

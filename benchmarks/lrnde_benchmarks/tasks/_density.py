@@ -148,7 +148,7 @@ def _task(name: str, samples: SampleName, title: str, data: str, hyperparameters
             weight_decay=0.1,
             looser_tolerance=1e-3,
         ),
-        settings=("none", "default", "looser_tolerance", "weight_decay"),
+        settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
         benchmarked=ODE_METHODS,
     )
 

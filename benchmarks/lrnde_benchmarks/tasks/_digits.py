@@ -33,7 +33,7 @@ DIGITS = Task(
         weight_decay=1.0,
         looser_tolerance=1e-3,
     ),
-    settings=("none", "default", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     benchmarked=(*ODE_METHODS, "tl_node"),
 )
 
@@ -70,6 +70,6 @@ DIGITS_SDE = Task(
         looser_tolerance=1e-2,
         published_for="mnist-sde",
     ),
-    settings=("none", "default", "taylor_derivative", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "taylor_derivative", "looser_tolerance", "looser_training", "weight_decay"),
     benchmarked=SDE_METHODS,
 )

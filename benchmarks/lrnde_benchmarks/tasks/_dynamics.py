@@ -197,7 +197,7 @@ def _task(name: str, system: SystemName) -> Task:
             weight_decay=0.1,
             looser_tolerance=1e-3,
         ),
-        settings=("none", "default", "looser_tolerance", "weight_decay"),
+        settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
         # The targets belong to fixed times, so `steer` does not apply.
         benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
     )

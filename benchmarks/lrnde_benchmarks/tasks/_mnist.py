@@ -141,7 +141,7 @@ MNIST = Task(
         weight_decay=1.0,
         looser_tolerance=1e-3,
     ),
-    settings=("none", "default", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     benchmarked=ODE_METHODS,
     with_folder=_ode_in,
 )
@@ -180,7 +180,7 @@ MNIST_SDE = Task(
         looser_tolerance=1e-2,
         published_for="mnist-sde",
     ),
-    settings=("none", "default", "taylor_derivative", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "taylor_derivative", "looser_tolerance", "looser_training", "weight_decay"),
     benchmarked=SDE_METHODS,
     with_folder=_sde_in,
 )

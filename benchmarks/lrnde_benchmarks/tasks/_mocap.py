@@ -56,7 +56,7 @@ MOCAP = Task(
         looser_tolerance=2e-2,
         published_for="mnist-sde",
     ),
-    settings=("none", "default", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     # The targets belong to fixed times, so `steer` does not apply.
     benchmarked=tuple(name for name in SDE_METHODS if name != "steer"),
     with_folder=_in,

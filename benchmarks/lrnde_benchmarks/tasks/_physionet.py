@@ -64,7 +64,7 @@ PHYSIONET = Task(
         looser_tolerance=1e-5,
         published_for="physionet",
     ),
-    settings=("none", "default", "looser_tolerance", "weight_decay"),
+    settings=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     # The targets belong to fixed times, so `steer` does not apply.
     benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
     with_folder=_in,

@@ -1,0 +1,72 @@
+"""Tests of what code a cell is held to be computed by."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lrnde_benchmarks import _code
+from lrnde_benchmarks._tasks import TASKS
+
+ADAPTERS = ["torchdiffeq", "torchsde", "diffrax"]
+
+
+def modules(adapter: str) -> set[str]:
+    task = TASKS["digits-sde" if adapter == "torchsde" else "digits"]
+    return set(_code.deciding_modules(adapter, task.problem))
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_core_the_adapter_and_the_modules_that_train_count(adapter: str) -> None:
+    found = modules(adapter)
+    backend = {"torchdiffeq": "_torch", "torchsde": "_torch", "diffrax": "_jax"}[adapter]
+    assert {
+        "lrnde_core._local",
+        f"lrnde_{adapter}._adapter",
+        f"lrnde_{adapter}._recorder",
+        f"lrnde{backend}._evaluate",
+        f"lrnde_benchmarks.backends.{backend}",
+        "lrnde_benchmarks._cell",
+        "lrnde_benchmarks._training",
+        f"lrnde_benchmarks.tasks._image_{'sde' if adapter == 'torchsde' else 'ode'}",
+    } <= found
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_what_draws_tabulates_or_plans_and_other_backends_do_not_count(adapter: str) -> None:
+    found = modules(adapter)
+    benchmarks = {name.rpartition(".")[2] for name in found if name.startswith("lrnde_benchmarks")}
+    assert not benchmarks & {"_plots", "_table", "_compare", "_statistics", "_methods", "_tasks", "_digits", "_mnist"}
+    other = "lrnde_torch" if adapter == "diffrax" else "lrnde_jax"
+    assert not {name for name in found if name.startswith((other, "lrnde_conformance"))}
+    assert "lrnde_core._cli" not in found
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_same"),
+    [
+        ('def f(x):\n    """Other words."""\n    # and a comment\n    return (x +\n        1)\n', True),
+        ("def f(x):\n    return x + 2\n", False),
+        ('def f(x):\n    return "Words."\n', False),
+    ],
+    ids=["docs and layout", "a number", "a returned text"],
+)
+def test_the_content_counts_without_docs_and_layout(changed: str, is_same: bool) -> None:
+    usual = 'def f(x):\n    """Words."""\n    return x + 1\n'
+    digests = [_code.normalized_digest(ast.parse(text)) for text in (usual, changed)]
+    assert (digests[0] == digests[1]) == is_same
+
+
+def test_the_commit_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "_code.py"
+    module.write_text("")
+    monkeypatch.setattr(_code, "__file__", str(module))
+    assert _code.current_commit() is None
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "First"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert _code.current_commit() == (head.strip(), False)
+    module.write_text("x = 1")
+    assert _code.current_commit() == (head.strip(), True)

@@ -1,0 +1,164 @@
+"""Tests that an interrupted training ends as an uninterrupted one does, and that finished ones predict again."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrnde_core as lrnde
+from lrnde_benchmarks import load_trainers, make_trainer
+from lrnde_benchmarks._cell import Measurement, Trained, run_cell
+from lrnde_benchmarks._methods import setting_by_name, with_frozen
+from lrnde_benchmarks._plan import Job, Plan
+from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._store import Store
+from lrnde_benchmarks._tasks import TASKS
+
+SMALL = {"chunk": 2, "steps": 6, "repetitions": 1, "batch": 16, "hidden": 8, "final_learning_rate": 1e-4}
+# A weight that changes and a random penalty; a solver that learns, too; noise.
+CASES = [
+    ("digits", "torchdiffeq", "lrnde_unbiased"),
+    ("digits", "torchdiffeq", "tl_node"),
+    ("spiral-sde", "torchsde", "predicted_steps"),
+    ("digits", "diffrax", "lrnde_unbiased"),
+    ("digits", "diffrax", "tl_node"),
+]
+TIMES = ("train_seconds", "compile_seconds", "wall_seconds", "train_reference_ms", "predict_ms", "reference_ms")
+
+
+def plan_of(task: str, adapter: str, name: str) -> Plan:
+    if adapter not in {info.name for info in lrnde.list_adapters() if info.failure is None}:
+        pytest.skip(f"{adapter} is not installed")
+    chosen = TASKS[task]
+    hyperparameters = dataclasses.replace(chosen.fast, **SMALL)
+    setting = setting_by_name(name, steps=6, rivals=chosen.rivals)
+    if setting.expansion is not None:
+        # Learns once before the interruption and once after it.
+        setting = dataclasses.replace(setting, expansion=dataclasses.replace(setting.expansion, period=2))
+    return Plan(chosen, (adapter,), (3,), (setting,), hyperparameters, 1, is_side_by_side=False)
+
+
+def store_in(folder: Path, plan: Plan) -> Store:
+    (adapter,) = plan.adapters
+    return Store(folder, plan, "data", {adapter: {}}, {adapter: "code"}, checkpoint_seconds=0.0)
+
+
+def train(store: Store, interrupted_at: int | None = None) -> Trained:
+    (job,) = store.plan.cells
+
+    def on_progress(num_done: int) -> None:
+        if num_done == interrupted_at:
+            raise KeyboardInterrupt
+
+    return run_cell(store.plan, job, on_progress, store.checkpoints(job))
+
+
+def untimed(measurement: Measurement) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(measurement).items() if name not in TIMES}
+
+
+def assert_same(resumed: Trained, whole: Trained) -> None:
+    assert resumed.weights.keys() == whole.weights.keys()
+    for name, weights in whole.weights.items():
+        assert_same_arrays(resumed.weights[name], weights)
+    for name, measurement in whole.cell.measurements.items():
+        assert untimed(resumed.cell.measurements[name]) == untimed(measurement)
+
+
+def assert_same_arrays(own: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    assert own.keys() == others.keys()
+    for name, array in others.items():
+        np.testing.assert_array_equal(own[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(("task", "adapter", "name"), CASES)
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    task: str, adapter: str, name: str, tmp_path: Path
+) -> None:
+    plan = plan_of(task, adapter, name)
+    whole = train(store_in(tmp_path / "whole", plan))
+    store = store_in(tmp_path / "interrupted", plan)
+    with pytest.raises(KeyboardInterrupt):
+        train(store, interrupted_at=2)
+    assert "goes on from iteration 2" in store.find(plan.cells).remarks[0]
+    resumed = train(store)
+    assert_same(resumed, whole)
+
+    (job,) = plan.cells
+    store.write(job, resumed)
+    assert {path.name.partition(".")[2] for path in (tmp_path / "interrupted").iterdir()} == {"json", "npz"}
+    (trainer,) = load_trainers(store, job).values()
+    assert_same_arrays(trainer.weights(), resumed.weights[job.settings[0].name])
+    (measurement,) = whole.cell.measurements.values()
+    evaluation = trainer.evaluate()
+    assert (evaluation.score, evaluation.nfe) == (measurement.score, measurement.nfe)
+    assert tuple(trainer.step_times()) == measurement.step_times
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lrnde_benchmarks._cell import run_cell
+from test_resuming import plan_of, store_in
+
+def on_progress(num_done):
+    if num_done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+store = store_in(Path(sys.argv[1]), plan_of("digits", "torchdiffeq", "default"))
+(job,) = store.plan.cells
+run_cell(store.plan, job, on_progress, store.checkpoints(job))
+"""
+
+
+def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    plan = plan_of("digits", "torchdiffeq", "default")
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(killed)]
+    result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert "goes on from iteration 4" in store_in(killed, plan).find(plan.cells).remarks[0]
+    assert_same(train(store_in(killed, plan)), train(store_in(tmp_path / "whole", plan)))
+
+
+def finished(folder: Path) -> tuple[Store, Job]:
+    plan = plan_of("digits", "torchdiffeq", "none")
+    store = store_in(folder, plan._replace(settings=with_frozen((Setting("none"),))))
+    (job,) = store.plan.cells
+    store.write(job, train(store))
+    return store, job
+
+
+def test_weights_that_are_not_those_of_the_cell_are_refused(tmp_path: Path) -> None:
+    store, job = finished(tmp_path)
+    content = store.weights_path(job).read_bytes()
+    store.weights_path(job).write_bytes(content + b"\0")
+    with pytest.raises(lrnde.InputError, match="not what the cell was finished with"):
+        load_trainers(store, job)
+    store.weights_path(job).unlink()
+    with pytest.raises(lrnde.InputError, match=r"Remove .* trains the cell again"):
+        load_trainers(store, job)
+    # What was measured is not lost with them.
+    assert list(store.find([job]).cells) == [job]
+
+
+@pytest.mark.parametrize(("task", "adapter", "name"), [CASES[0], CASES[3]])
+def test_weights_and_states_of_another_model_are_refused(task: str, adapter: str, name: str, tmp_path: Path) -> None:
+    plan = plan_of(task, adapter, name)
+    (job,) = plan.cells
+    data = plan.task.problem.load(plan.hyperparameters, 3)
+    wider = dataclasses.replace(plan.hyperparameters, hidden=9)
+    trainer, other = (
+        make_trainer(adapter, plan.task.problem, each, job.settings[0], data, 3)
+        for each in (plan.hyperparameters, wider)
+    )
+    with pytest.raises(lrnde.InputError, match="belong to another"):
+        trainer.load(other.weights())
+    with pytest.raises(lrnde.InputError, match="belong to another"):
+        trainer.restore(other.state())
