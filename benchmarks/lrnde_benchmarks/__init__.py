@@ -4,6 +4,7 @@ Importing it imports numpy, scipy, scikit-learn and matplotlib where they are ne
 modules of their own that `make_trainer` loads.
 """
 
+from lrnde_benchmarks._choices import Options, make_plan
 from lrnde_benchmarks._compare import Comparison, run_comparison
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import Rivals, setting_by_name
@@ -23,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Hyperparameters",
     "Job",
+    "Options",
     "Penalty",
     "Plan",
     "Rivals",
@@ -31,6 +33,7 @@ __all__ = [
     "Task",
     "Trainer",
     "load_trainers",
+    "make_plan",
     "make_store",
     "make_trainer",
     "run_comparison",

@@ -27,8 +27,8 @@ class Measurement:
       of whatever else the backend does the first time. `wall_seconds`: both of these in wall time. A training that was
       interrupted counts the iterations that led to its result, and the compilation of its first start.
     - `predict_ms`: median over repeated predictions of one batch. `reference_ms`: the same of the untrained model of
-      this seed and backend, taken in turns with it, and `train_reference_ms`: the mean over
-      chunks of training of the median of three.
+      this seed and backend, taken in turns with it, and `train_reference_ms`: the mean
+      over chunks of training of the median of three.
     - All but `wall_seconds` are processor time, see `_clock.now`.
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then; empty for a frozen solve.
     - `step_times`: where the steps of one prediction solve end, within [0, 1]; `untrained_step_times`: before training.

@@ -1,6 +1,7 @@
 """Tests of the files of finished cells."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from lrnde_benchmarks._cell import Cell, Trained
+from lrnde_benchmarks._checkpoint import Checkpoint, Checkpoints
 from lrnde_benchmarks._code import Commit
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
@@ -44,7 +46,14 @@ def store_in(
 
 
 def trained(cell: Cell, **weights: Any) -> Trained:
-    return Trained(cell, {cell_model: {"w": np.asarray(value)} for cell_model, value in weights.items()})
+    return Trained(cell, {model: {"w": np.asarray(value)} for model, value in weights.items()})
+
+
+def begin(store: Store, job: Job, num_done: int = 20) -> Checkpoints:
+    """Leave a checkpoint behind."""
+    checkpoints = store.checkpoints(job)
+    checkpoints.write(Checkpoint({"num_done": num_done}, {"none": {"w": np.ones(3)}}))
+    return checkpoints
 
 
 def jobs_of(store: Store) -> list[Job]:
@@ -174,3 +183,51 @@ def test_versions_are_those_of_the_adapter(tmp_path: Path) -> None:
     assert {"python", "numpy", "torch", "torchdiffeq"} <= set(versions)
     # Our own code counts by its content.
     assert not {"diffrax", "lrnde"} & set(versions)
+
+
+def test_weights_are_beside_the_cell_which_names_them_and_the_commit(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    store.write(job, trained(make_cell("stub", 0, {"none": 13.0}), none=[0.5, 2.0]))
+    assert store.weights_path(job) == store.path(job).with_suffix(".npz")
+    values = json.loads(store.path(job).read_text())
+    assert values["commit"] == {"head": "a1b2", "is_dirty": False}
+    digest = hashlib.sha256(store.weights_path(job).read_bytes()).hexdigest()
+    assert values["weights"] == {"file": store.weights_path(job).name, "sha256": digest}
+    assert store.read_weights(job)["none"]["w"].tolist() == [0.5, 2.0]
+
+
+def test_a_commit_that_changes_no_code_leaves_cells_as_they_are(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    store.write(job, trained(make_cell("stub", 0, {"none": 13.0})))
+    later = dataclasses.replace(store, commit=Commit("c3d4", is_dirty=True))
+    assert list(later.find([job]).cells) == [job]
+
+
+def test_a_finished_cell_has_no_checkpoint_any_more(tmp_path: Path, make_cell: MakeCell) -> None:
+    store = store_in(tmp_path)
+    job = jobs_of(store)[0]
+    checkpoints = begin(store, job)
+    assert store.find([job]) == ({}, ["stub, none, seed 0 goes on from iteration 20."])
+    store.write(job, trained(make_cell("stub", 0, {"none": 13.0})))
+    assert not checkpoints.path.exists()
+    assert not store.find([job]).remarks
+
+
+def test_a_checkpoint_that_was_made_otherwise_is_not_used_and_said_so(tmp_path: Path) -> None:
+    store, other = store_in(tmp_path), store_in(tmp_path, code="other code")
+    job = jobs_of(store)[0]
+    begin(store, job)
+    assert other.checkpoints(job).read() is None
+    assert other.find([job]).remarks == [f"1 checkpoint(s) in {tmp_path} are not used: they differ in code."]
+
+
+def test_a_checkpoint_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    first, second, third, _ = jobs_of(store)
+    os.replace(begin(store, first).path, store.checkpoints(third).path)
+    begin(store, second).path.write_text("{")
+    foreign, damaged = store.find([second, third]).remarks[::-1]
+    assert "cannot be used (its content is that of another cell); the training begins anew" in foreign
+    assert "cannot be used (not an npz archive" in damaged

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from lrnde_benchmarks._cell import Cell
+from lrnde_benchmarks._cell import Cell, Trained
 from lrnde_benchmarks._compare import Comparison
 from lrnde_benchmarks._data import Fold
 from lrnde_benchmarks._hyperparameters import Hyperparameters
@@ -31,9 +31,9 @@ def test_every_setting_meets_every_fold_of_every_repetition() -> None:
 
 def test_candidates_are_added_to_what_is_finished(tmp_path: Path, make_cell: MakeCell) -> None:
     first, second = plan_of("weight_decay/0.1"), plan_of("weight_decay/0.1|1")
-    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}) for plan in (first, second)]
+    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}, {"diffrax": "code"}) for plan in (first, second)]
     for job in first.cells:
-        stores[0].write(job, make_cell("diffrax", job.seed, {job.settings[0].name: 13.0}))
+        stores[0].write(job, Trained(make_cell("diffrax", job.seed, {job.settings[0].name: 13.0}), {}))
     found = stores[1].find(second.cells)
     assert [job.settings[0].name for job in second.cells if job not in found.cells] == 6 * ["weight_decay/1"]
     assert not found.remarks
@@ -41,8 +41,8 @@ def test_candidates_are_added_to_what_is_finished(tmp_path: Path, make_cell: Mak
 
 def test_another_schedule_does_not_take_over_results(tmp_path: Path, make_cell: MakeCell) -> None:
     shorter, longer = plan_of(), plan_of(steps=6)
-    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}) for plan in (shorter, longer)]
-    stores[0].write(shorter.cells[0], make_cell("diffrax", 0, {"none": 13.0}))
+    stores = [Store(tmp_path, plan, "data", {"diffrax": {}}, {"diffrax": "code"}) for plan in (shorter, longer)]
+    stores[0].write(shorter.cells[0], Trained(make_cell("diffrax", 0, {"none": 13.0}), {}))
     assert stores[0].find(shorter.cells).cells
     assert not stores[1].find(longer.cells).cells
 

@@ -205,6 +205,40 @@ def test_a_looser_tolerance_takes_fewer_evaluations(adapter: str, is_noisy: bool
 
 
 @pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+def test_a_training_at_a_tolerance_of_its_own_is_one_at_that_tolerance(adapter: str) -> None:
+    loose = dataclasses.replace(SMALL["digits"], tolerance=1e-2)
+    trainers = [
+        make("digits", adapter, Setting("looser", tolerance=1e-2)),
+        make_on(TASKS["digits"].problem, adapter, NONE, loose),
+        make("digits", adapter, NONE),
+    ]
+    for trainer in trainers:
+        trainer.train(8)
+    looser, same, usual = trainers
+    for name, weights in same.weights().items():
+        np.testing.assert_array_equal(looser.weights()[name], weights)
+        assert (weights != usual.weights()[name]).any()
+    assert looser.evaluate() == same.evaluate()
+    assert looser.evaluate().nfe < usual.evaluate().nfe == looser.evaluate(SMALL["digits"].tolerance).nfe
+
+
+def test_the_reference_is_solved_at_the_tolerance_that_all_rows_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_trainer = make("digits", "torchdiffeq", Setting("looser", tolerance=1e-2))
+    from lrnde_benchmarks.backends._torch import TorchTrainer
+
+    tolerances: list[float] = []
+    solve = TorchTrainer._solve
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tolerances.append(args[5])
+        return solve(self, *args, **kwargs)
+
+    monkeypatch.setattr(TorchTrainer, "_solve", noting)
+    torch_trainer.predict_reference()
+    assert tolerances == [SMALL["digits"].tolerance]
+
+
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
 def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exact_solution(adapter: str) -> None:
     hyperparameters = Hyperparameters(batch=1, tolerance=1e-6)
     trainer = make_on(Oscillator(is_noisy=False), adapter, NONE, hyperparameters)
