@@ -1,13 +1,12 @@
 """Training iterations of small stochastic equations under torchsde and diffrax: bare, wrapped, and by hand."""
 
-from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._pairs import Iteration
 
 WIDTH, HIDDEN = 32, 64
 HEURISTIC = lrnde.PredictedSteps(rtol=1e-3, atol=1e-3)
-Iteration = Callable[[], Any]
 
 
 def torch_equation(method: str, batch: int) -> tuple[Any, Any]:

@@ -11,20 +11,21 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from lrnde_benchmarks import Evaluation, Task, setting_by_name, task_by_name
-from lrnde_benchmarks._statistics import in_words, ratio_interval, repeated_ratio
+from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
 from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+from lrnde_gpu._report import write_text
 
 METHODS = ("none", "default", "lrnde_biased")
 SEEDS = (0, 1, 2)
 # Seconds that a round of chunks takes, at most.
-_ROUND = 12.0
+_ROUND = 6.0
 
 
 def full_task(data: Path) -> Task:
@@ -42,8 +43,11 @@ def small_task() -> Task:
     return dataclasses.replace(task, hyperparameters=hyperparameters)
 
 
-def train(task: Task, methods: tuple[str, ...], seconds: float) -> dict[str, Any]:
-    """Train until the schedule or the time ends, and evaluate; see `_summary` for what is returned."""
+def train(task: Task, methods: tuple[str, ...], seconds: float, write: Callable[[dict[str, Any]], None]) -> None:
+    """Train until the schedule or the time ends, and evaluate.
+
+    - `write`: is given what was reached, see `_summary`, after each round too, since the time may be up before the end.
+    """
     deadline = time.perf_counter() + seconds
     hyperparameters = task.hyperparameters
     trainers: dict[str, JaxSeedsTrainer] = {}
@@ -68,11 +72,16 @@ def train(task: Task, methods: tuple[str, ...], seconds: float) -> dict[str, Any
             times[method] = (time.perf_counter() - begin) / count
         rounds.append(times)
         done += count
+        write(_summary(task, done, rounds, compile_seconds, {}))
         print(f"{done} of {hyperparameters.steps}: {sum(times.values()):.4f} s an iteration of all methods", flush=True)
         left = max(deadline - time.perf_counter(), 0.0)
         count = max(1, min(10 * count, int(min(_ROUND, 0.5 * left) / sum(times.values()))))
     found = {method: trainer.evaluate() for method, trainer in trainers.items()}
-    return _summary(task, done, rounds, compile_seconds, found)
+    summary = _summary(task, done, rounds, compile_seconds, found)
+    write(summary)
+    for row in summary["rows"]:
+        print(_line(row), flush=True)
+    print(f"{done} of {hyperparameters.steps} iterations on {summary['device']}")
 
 
 def _evaluation_seconds(trainer: JaxSeedsTrainer) -> float:
@@ -94,24 +103,20 @@ def _summary(
     compile_seconds: Mapping[str, float],
     found: Mapping[str, list[Evaluation]],
 ) -> dict[str, Any]:
-    """What was reached, as JSON values; a row for each method."""
+    """What was reached, as JSON values; a row for each method, with what `found` has of it."""
     rows: list[dict[str, Any]] = []
-    base = found["none"]
-    for method, evaluations in found.items():
+    for method, compiled in compile_seconds.items():
         row: dict[str, Any] = {
             "method": method,
-            "score": [each.score for each in evaluations],
-            "nfe": [each.nfe for each in evaluations],
-            "nfe_ratio": ratio_interval([a.nfe / b.nfe for a, b in zip(evaluations, base, strict=True)])._asdict(),
-            "compile_seconds": compile_seconds[method],
+            "compile_seconds": compiled,
             "iteration_seconds": [times[method] for times in rounds],
         }
-        text = f"{method:16} evaluations {row['nfe']}, score {[round(score, 4) for score in row['score']]}"
         if rounds:
-            ratio = repeated_ratio([times[method] / times["none"] for times in rounds])
-            row["train_ratio"] = ratio._asdict()
-            text += f", iteration {in_words(ratio, 2)} of none"
-        print(text, flush=True)
+            row["train_ratio"] = repeated_ratio([times[method] / times["none"] for times in rounds])._asdict()
+        if method in found:
+            own, base = ([each.nfe for each in found[name]] for name in (method, "none"))
+            row["nfe"], row["score"] = own, [each.score for each in found[method]]
+            row["nfe_ratio"] = ratio_interval([nfe / other for nfe, other in zip(own, base, strict=True)])._asdict()
         rows.append(row)
     return {
         "task": task.describe(),
@@ -119,9 +124,17 @@ def _summary(
         "device": jax.devices()[0].device_kind,
         "seeds": list(SEEDS),
         "iterations": done,
-        "is_complete": done == task.hyperparameters.steps,
+        "is_complete": done == task.hyperparameters.steps and bool(found),
         "rows": rows,
     }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    line = f"{row['method']:16} score {[round(score, 4) for score in row['score']]}, evaluations {row['nfe']}"
+    line += f", {in_words(Interval(**row['nfe_ratio']), 2)} of none"
+    if "train_ratio" in row:
+        line += f"; time of an iteration {in_words(Interval(**row['train_ratio']), 2)}"
+    return line
 
 
 def main() -> None:
@@ -140,10 +153,12 @@ def main() -> None:
     jax.config.update("jax_default_device", jax.devices(platform)[0])
     task = small_task() if options.small else full_task(options.data)
     methods = METHODS[:2] if options.small else METHODS
-    result = train(task, methods, options.seconds)
-    print(f"{result['iterations']} of {task.hyperparameters.steps} iterations on {result['device']}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+    def write(result: dict[str, Any]) -> None:
+        if options.json:
+            write_text(options.json, json.dumps(result, indent=2) + "\n")
+
+    train(task, methods, options.seconds, write)
 
 
 if __name__ == "__main__":
