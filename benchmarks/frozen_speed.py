@@ -140,6 +140,7 @@ def _cuda_graph(predict: Any, x: Any) -> Forms:
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     with torch.no_grad():
         # What libraries set up at the first call can not be captured.
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             predict(x)
         torch.cuda.synchronize()
@@ -245,16 +246,21 @@ def main() -> None:
     hyperparameters = dataclasses.replace(TASK.hyperparameters, steps=steps)
     trained: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
+
+    def write() -> None:
+        if options.json:
+            content = {"steps": steps, "models": trained, "rows": rows}
+            options.json.write_text(json.dumps(content, indent=2) + "\n")
+
     for backend in [options.backend] if options.backend else list(BACKENDS):
         for seed in range(options.seeds):
             models = {method: train(backend, method, seed, hyperparameters) for method in METHODS}
             trained += [model.facts for model in models.values()]
             for batch in BATCHES:
                 rows += time_forms(backend, seed, models, batch, 1.0 if options.fast else 5.0, options.device)
+                # Here and not at the end: on a device that is lent the time may be up before.
+                write()
     print_table(rows)
-    if options.json:
-        content = {"steps": steps, "models": trained, "rows": rows}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
