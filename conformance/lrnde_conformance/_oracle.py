@@ -17,19 +17,23 @@ from lrnde_conformance._schemes import SCHEMES, Scheme
 from lrnde_conformance._sde_schemes import SDE_SCHEMES, SDEScheme
 
 _IMAGINARY_STEP = 1e-30
-_TOLERANCE = 1e-8
-_RESOLVED = 1e-3
+# Law 9.
+_FLOOR = 4.0
 
 
 @final
 @dataclasses.dataclass(frozen=True)
 class StepPoint:
-    """One step: from `(t, y)` over the signed size `h`; `fraction`: where in it the sample lies, in [0, 1]."""
+    """One step: from `(t, y)` over the signed size `h`; `fraction`: where in it the sample lies, in [0, 1].
 
-    t: float
-    h: float
-    y: np.ndarray
-    fraction: float = 0.0
+    - `slack`: how far the solver's own state may be from `y`, elementwise; 0 where it is known.
+    """
+
+    t: Any
+    h: Any
+    y: Any
+    fraction: Any = 0.0
+    slack: Any = 0.0
 
 
 @final
@@ -62,7 +66,7 @@ class Oracle:
         y1, error = self._estimate(point, halves)
         scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
         columns = slice(None) if column is None else slice(column, column + 1)
-        return np.sqrt(np.mean((error / scale)[:, columns] ** 2))
+        return _rms((error / scale)[:, columns])
 
     def cost(self, heuristic: str, point: StepPoint) -> Any:
         """The cost of the step."""
@@ -93,17 +97,22 @@ class Oracle:
             float(b) * np.mean(second_derivative(np, t + float(c) * h, y, p) ** 2) for b, c, y in rule if b
         )
 
-    def tolerance(self, heuristic: str, point: StepPoint) -> float:
-        """How far a cost may be off by law 3: relative 1e-8 where E >= 1e-3, else what 1e-8 in E makes of it."""
-        value = float(self.cost(heuristic, point))
+    def may_be_masked(self, heuristic: str, point: StepPoint, epsilon: float) -> bool:
+        """Whether law 9 may take the cost for 0: it lies below twice the rounding floor."""
+        multiple = 2 * _FLOOR * epsilon
+        increments, states = self._stages(point)
+        largest = np.max(np.abs(np.stack(increments)), axis=0)
+        rounding = np.abs(point.y) + largest
+        if heuristic == "stiffness":
+            one, other = increments[-1] - increments[-2], states[-1] - states[-2]
+            return bool(_rms(one) <= multiple * _rms(largest) or _rms(other) <= multiple * _rms(rounding))
         if heuristic not in ("error", "predicted"):
-            return _TOLERANCE * abs(value)
-        ratio = float(self.error_ratio(point))
-        if ratio >= _RESOLVED:
-            return _TOLERANCE * value
-        if heuristic == "error":
-            return _TOLERANCE * abs(point.h)
-        return (ratio + _TOLERANCE) ** (1 / self.error_order) - value
+            return False
+        is_embedded = isinstance(self.scheme, Scheme) and self.scheme.error is not None
+        weights = [abs(float(e)) for e in self.scheme.error] if is_embedded else [2.0]
+        y1, error = self._estimate(point, None)
+        scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
+        return bool(_rms(error / scale) <= multiple * sum(weights) * _rms(rounding / scale))
 
     def gradient(self, heuristic: str, point: StepPoint) -> dict[str, np.ndarray]:
         """The derivative of the cost by each parameter, at fixed (t, h, y)."""
@@ -111,13 +120,22 @@ class Oracle:
 
     def moved(self, changes: Mapping[str, np.ndarray]) -> "Oracle":
         """The oracle of the problem with other values for some parameters."""
-        return dataclasses.replace(self, problem=self.problem.moved(**changes))
+        return self.of(self.problem.moved(**changes))
 
-    def whole(self, t: float, h: float, y: Any) -> Any:
+    def of(self, problem: Problem) -> "Oracle":
+        """The oracle of another problem."""
+        return dataclasses.replace(self, problem=problem)
+
+    def whole(self, t: Any, h: Any, y: Any) -> Any:
         """The state after one step along the problem's path."""
         return self._step(t, h, y, None)
 
-    def initial_step(self, t: float, y: np.ndarray, end: float) -> tuple[float, np.ndarray]:
+    def speed(self, point: StepPoint) -> np.ndarray:
+        """The largest modulus, elementwise, of the slopes that an interpolation of the step may start with."""
+        increments, _ = self._stages(point)
+        return np.max(np.abs(np.stack(increments)), axis=0) / abs(point.h)
+
+    def initial_step(self, t: Any, y: Any, end: float) -> tuple[Any, Any]:
         """Hairer's automatic first step towards `end`, and dy/dt at its start, as the reference code has them.
 
         Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, with the exponent
@@ -125,10 +143,10 @@ class Oracle:
         """
         assert isinstance(self.scheme, Scheme)
 
-        def norm(value: np.ndarray) -> float:
-            return float(np.sqrt(np.mean((value / (self.atol + self.rtol * np.abs(y))) ** 2)))
+        def norm(value: Any) -> Any:
+            return _rms(value / (self.atol + self.rtol * np.abs(y)))
 
-        field, direction, longest = self._field(t, end - t), np.sign(end - t), abs(end - t)
+        field, direction, longest = self._field(t, end - t), 1.0 if end >= t else -1.0, abs(end - t)
         velocity = field(t, y)
         size, speed = norm(y), norm(velocity)
         probe = min(1e-6 if size < 1e-5 or speed < 1e-5 else 0.01 * size / speed, longest)
@@ -137,16 +155,16 @@ class Oracle:
         h = max(1e-6, 1e-3 * probe) if largest <= 1e-15 else (0.01 / largest) ** (1 / self.scheme.order)
         return direction * min(100 * probe, h, longest), velocity
 
-    def restarted_cost(self, t: float, h: float, y: np.ndarray, velocity: np.ndarray) -> Any:
+    def restarted_cost(self, t: Any, h: Any, y: Any, velocity: Any) -> Any:
         """The cost of the error of a step whose first stage is a constant."""
         scheme, field = self.scheme, self._field(t, h)
         assert isinstance(scheme, Scheme)
         increments, _ = scheme.increments(field, t, h, y, first=h * velocity)
         y1, error = scheme.solution_of(y, increments), scheme.error_of(increments)
         scale = self.atol + self.rtol * _maximum(_magnitude(y), _magnitude(y1))
-        return np.sqrt(np.mean((error / scale) ** 2)) * abs(h)
+        return _rms(error / scale) * abs(h)
 
-    def _field(self, start: float, h: float) -> Callable[[Any, Any], Any]:
+    def _field(self, start: Any, h: Any) -> Callable[[Any, Any], Any]:
         """dy/dt as the stages of a step from `start` over `h` see it."""
         formula, p = self.problem.formula, self.problem.parameters
         if self.control is None:
@@ -157,7 +175,7 @@ class Oracle:
         slope = (lambda _: mean) if self.control == "increment" else path.derivative
         return lambda t, y: formula.drift(np, t, y, p) + factor(np, t, y, p) * slope(t)
 
-    def _step(self, t: float, h: float, y: Any, noise: Increment | None) -> Any:
+    def _step(self, t: Any, h: Any, y: Any, noise: Increment | None) -> Any:
         scheme, formula, p = self.scheme, self.problem.formula, self.problem.parameters
         if isinstance(scheme, Scheme):
             return scheme.step(self._field(t, h), t, h, y)
@@ -186,11 +204,16 @@ class Oracle:
 
     def _stiffness(self, point: StepPoint) -> Any:
         assert isinstance(self.scheme, Scheme)
-        field = self._field(point.t, point.h)
-        increments, states = self.scheme.increments(field, point.t, point.h, point.y)
-        slope = np.sqrt(np.mean((increments[-1] - increments[-2]) ** 2))
-        distance = np.sqrt(np.mean((states[-1] - states[-2]) ** 2))
-        return slope / distance / (abs(point.h) * self.scheme.stability_interval)
+        increments, states = self._stages(point)
+        ratio = _rms(increments[-1] - increments[-2]) / _rms(states[-1] - states[-2])
+        return ratio / (abs(point.h) * self.scheme.stability_interval)
+
+    def _stages(self, point: StepPoint) -> tuple[list[Any], list[Any]]:
+        """What the stages add, and the states that they see; of a stochastic scheme drift and whole step."""
+        field, (t, h, y) = self._field(point.t, point.h), (point.t, point.h, point.y)
+        if isinstance(self.scheme, Scheme):
+            return self.scheme.increments(field, t, h, y)
+        return [h * field(t, y), self._step(t, h, y, None) - y], [y]
 
 
 def oracle(problem: Problem, method: Method, rtol: float, atol: float) -> Oracle | None:
@@ -219,6 +242,10 @@ def _joined(first: Increment, second: Increment, h: float) -> Increment:
     """What a path does over a step of size `h`, from what it does over the halves."""
     area = None if first.area is None else first.area + second.area + 0.5 * h * first.w
     return Increment(first.w + second.w, area)
+
+
+def _rms(values: Any) -> Any:
+    return np.sqrt(np.mean(values**2))
 
 
 def _magnitude(y: Any) -> Any:

@@ -9,12 +9,17 @@ from lrnde_conformance._check import ConformanceFailure
 from lrnde_conformance._experiment import Experiment, Measurement
 from lrnde_conformance._oracle import Oracle, StepPoint, oracle
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import EPSILON
 from lrnde_core import UniformTime
 
 _MAX_STEPS = 200
-# Just inside the step: at its very start some solvers (diffrax's `HalfSolver`) still answer from the step before, by an
-# interpolation that does not end in the state they go on from.
-_NUDGE = 1e-12
+# Just inside the step, by so many roundings of its time: at its very start some solvers (diffrax's `HalfSolver`) still
+# answer from the step before, by an interpolation that does not end in the state they go on from.
+_NUDGE = 16.0
+# Roundings of an interpolation so near to the start of a step.
+_INTERPOLATED = 8.0
+# Draws this far inside of a step: far above the rounding of times (eps), far below the share of any step.
+_INSIDE = {"float32": 1e-5, "float64": 1e-9}
 
 
 @final
@@ -49,21 +54,34 @@ def trace(subject: Subject, experiment: Experiment, *, with_gradient: bool = Tru
 
     The state at the start of a step is the native solution there, asked for as an output time.
     """
-    intervals = find_steps(subject, experiment)
+    points, reference = find_points(subject, experiment)
     t0, t1 = experiment.ts[0], experiment.ts[-1]
-    base = _base(subject, experiment)
-    points: list[StepPoint] = []
-    measurements: list[Measurement] = []
-    for t, h in intervals:
-        y = experiment.problem.y0
-        if points:
-            inside = t + _NUDGE * (t1 - t0)
-            y = subject.measure(base.but(ts=(t0, inside, t1)), with_gradient=False).states[1]
-        points.append(StepPoint(t, h, y, 0.5))
-        draw = (abs(t - t0) + 0.5 * abs(h)) / abs(t1 - t0)
-        measurements.append(subject.measure(experiment.but(draws=(draw,)), with_gradient=with_gradient))
+    draws = [(abs(point.t - t0) + 0.5 * abs(point.h)) / abs(t1 - t0) for point in points]
+    measurements = [subject.measure(experiment.but(draws=(draw,)), with_gradient=with_gradient) for draw in draws]
+    return Trace(experiment, points, tuple(measurements), reference)
+
+
+def find_points(subject: Subject, experiment: Experiment) -> tuple[tuple[StepPoint, ...], Oracle | None]:
+    """The steps of a solve with their states, and the oracle of its method, `None` where no scheme is known."""
     reference = oracle(experiment.problem, experiment.method, experiment.rtol, experiment.atol)
-    return Trace(experiment, tuple(points), tuple(measurements), reference)
+    base = _base(subject, experiment)
+    return subject.remember(("points", base), lambda: _find_points(subject, base, reference)), reference
+
+
+def _find_points(subject: Subject, base: Experiment, reference: Oracle | None) -> tuple[StepPoint, ...]:
+    t0, t1 = base.ts[0], base.ts[-1]
+    epsilon = EPSILON[base.dtype]
+    nudge = _NUDGE * epsilon * max(abs(t0), abs(t1))
+    points: list[StepPoint] = []
+    for t, h in find_steps(subject, base):
+        y, slack = base.problem.y0, np.zeros_like(base.problem.y0)
+        if points:
+            inside = t + np.sign(h) * nudge
+            y = subject.measure(base.but(ts=(t0, inside, t1)), with_gradient=False).states[1]
+            if reference is not None:
+                slack = _INTERPOLATED * epsilon * np.abs(y) + nudge * reference.speed(StepPoint(t, h, y))
+        points.append(StepPoint(t, h, y, 0.5, slack))
+    return tuple(points)
 
 
 def find_steps(subject: Subject, experiment: Experiment) -> tuple[Interval, ...]:
@@ -73,12 +91,14 @@ def find_steps(subject: Subject, experiment: Experiment) -> tuple[Interval, ...]
 
 
 def _base(subject: Subject, experiment: Experiment) -> Experiment:
-    return experiment.but(cost=subject.main_cost, draws=(0.0,), gradient="local", sampler=UniformTime())
+    return experiment.but(
+        cost=subject.main_cost, draws=(0.0,), gradient="local", sampler=UniformTime(), is_batched=False, adjoint=None
+    )
 
 
 def _find_steps(subject: Subject, base: Experiment) -> tuple[Interval, ...]:
     t0, t1 = base.ts[0], base.ts[-1]
-    duration, rounding = abs(t1 - t0), 1e-9 if base.dtype == "float64" else 1e-5
+    duration, rounding = abs(t1 - t0), _INSIDE[base.dtype]
     steps: list[Interval] = []
     elapsed = 0.0
     while elapsed < duration * (1 - 2 * rounding):

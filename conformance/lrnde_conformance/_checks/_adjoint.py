@@ -3,8 +3,9 @@
 import numpy as np
 
 from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import costs
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._compare import assert_rounded
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._subject import Subject
 from lrnde_core import Capability
@@ -41,10 +42,9 @@ def adjoint_local_gradient(subject: Subject, case: str) -> None:
         "the local step uses another object"
     )
     hint = "evaluate the local step with the user's own field, after the solve"
-    assert_close(
-        f"The penalty under `{case}`", other.penalty, default.penalty, rtol=1e-10, atol=0.0, cause=cause, hint=hint
-    )
-    scale = max(float(np.max(np.abs(value))) for value in default.gradient.values())
+    bounds = solve_bounds(subject, experiment, default, with_gradient=True)
+    what = f"The penalty under `{case}`"
+    assert_rounded(what, other.penalty, default.penalty, bounds.penalty, cause=cause, hint=hint)
     for name, expected in default.gradient.items():
         got = other.gradient[name]
         if np.any(expected != 0) and not np.any(got != 0):
@@ -55,12 +55,5 @@ def adjoint_local_gradient(subject: Subject, case: str) -> None:
                 cause=cause,
                 hint=hint,
             )
-        assert_close(
-            f"The gradient with respect to `{name}` under `{case}`",
-            got,
-            expected,
-            rtol=0.0,
-            atol=1e-9 * scale,
-            cause=cause,
-            hint=hint,
-        )
+        what = f"The gradient with respect to `{name}` under `{case}`"
+        assert_rounded(what, got, expected, bounds.gradient, cause=cause, hint=hint)

@@ -11,14 +11,16 @@ from lrnde_conformance._checks._cases import (
     of_method_case,
     unless_lean,
 )
-from lrnde_conformance._checks._compare import assert_close
-from lrnde_conformance._checks._differences import finite_difference
+from lrnde_conformance._checks._compare import assert_close, assert_rounded
+from lrnde_conformance._checks._differences import difference_tolerance, finite_difference
 from lrnde_conformance._checks._identity import assert_same
 from lrnde_conformance._designs import one_step, trajectory
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._oracle import Oracle, StepPoint
 from lrnde_conformance._schemes import SCHEMES
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import cost_tolerance, rounded_point, rounding_of
 from lrnde_conformance._trace import trace
 from lrnde_core import AllSteps, Capability, Integral
 
@@ -92,12 +94,11 @@ def every_step_reduction(subject: Subject, case: str) -> None:
     sampler = AllSteps(reduction)  # pyright: ignore[reportArgumentType]
     measured = subject.measure(_whole(found.experiment, sampler))
     reduce = _REDUCTIONS[reduction]
-    assert_close(
+    assert_rounded(
         f"The penalty ({cost}) of all {len(found.points)} steps with `{method.name}`",
         measured.penalty,
         reduce([float(reference.cost(cost, point)) for point in found.points]),
-        rtol=0.0,
-        atol=float(reduce([reference.tolerance(cost, point) for point in found.points])),
+        float(reduce([cost_tolerance(reference, cost, point) for point in found.points])),
         cause="a step is left out, counted twice or rejected, or the reduction is another",
         hint="check `penalty.oracle` first: the steps are the same",
     )
@@ -116,15 +117,19 @@ def every_step_integral(subject: Subject, case: str) -> None:
     found = trace(subject, trajectory(subject, of_method_case(subject, case), "taylor-at-step"))
     reference = found.oracle
     assert reference is not None
-    assert_close(
+    assert_rounded(
         f"The running cost with `{case}`",
         subject.measure(_whole(found.experiment, Integral())).penalty,
         sum(float(reference.running_cost(point)) for point in found.points),
-        rtol=1e-8,
-        atol=0.0,
+        sum(_running_cost_tolerance(reference, point) for point in found.points),
         cause="the nodes are not the stages of the method, or their weights not those of its solution",
         hint="check `every-step.reduction` first: the steps are the same",
     )
+
+
+def _running_cost_tolerance(reference: Oracle, point: StepPoint) -> float:
+    start = rounded_point(point)
+    return float(rounding_of(lambda problem: reference.of(problem).running_cost(start), reference.problem))
 
 
 @check(
@@ -165,7 +170,7 @@ def every_step_gradient(subject: Subject, case: str) -> None:
             f"The gradient of the penalty of all steps ({case}) with `{method.name}` along a direction of `{name}`",
             float(np.sum(measured.gradient[name] * direction[name])),
             finite_difference(subject, experiment, direction),
-            rtol=1e-5 if method.is_stochastic else 1e-6,
+            rtol=difference_tolerance(method),
             atol=1e-12,
             seed=_SEED,
             cause="the states are recorded without gradient, or t or h carry one",

@@ -8,20 +8,20 @@ import numpy as np
 import lrnde_core as lrnde
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import unless_lean
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._compare import assert_rounded
 from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Experiment
 from lrnde_conformance._freezing import captured
 from lrnde_conformance._oracle import oracle
 from lrnde_conformance._problems import Problem, driven
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import EPSILON, rounding_of
 from lrnde_core import Capability
 
 _NUM_PATHS = 40
 _NATIVE_STEPS, _FROZEN_STEPS = 12, 3
 _TIMES = (0.0, 1.0)
 _SEEDS = (3, 4)
-_ROUNDING = {"float32": 1e-4, "float64": 1e-8}
 
 
 def _method(subject: Subject) -> Method | None:
@@ -53,26 +53,31 @@ def freeze_statistics(subject: Subject, _: str) -> None:
         candidates=[_FROZEN_STEPS],
         adapter=subject.name,
     )
-    rtol = _ROUNDING[subject.main_dtype]
     found = subject.backend.to_numpy(subject.driver.states(solve(**calls[1])))[-1]
     ends = [[_by_hand(method, problem, steps) for steps in (_FROZEN_STEPS, _NATIVE_STEPS)] for problem in problems]
+    limits = [
+        [
+            rounding_of(lambda problem, n=n: _by_hand(method, problem, n), problem, dtype=subject.main_dtype)
+            for n in (_FROZEN_STEPS, _NATIVE_STEPS)
+        ]
+        for problem in problems
+    ]
     cause, hint = "the steps are not the plan's, or the path is another", "solve by one step and compare it by hand"
-    assert_close(
-        f"The end of {_FROZEN_STEPS} frozen steps", found, ends[1][0], rtol=rtol, atol=rtol, cause=cause, hint=hint
-    )
+    assert_rounded(f"The end of {_FROZEN_STEPS} frozen steps", found, ends[1][0], limits[1][0], cause=cause, hint=hint)
     scale = np.std(np.concatenate([fine for _, fine in ends]), axis=0)
     (trial,) = report.trials
-    for half, (coarse, fine) in zip((trial.search, trial.held_back), ends, strict=True):
+    for half, (coarse, fine), limit in zip((trial.search, trial.held_back), ends, limits, strict=True):
         if half is None:
             raise ConformanceFailure(
                 "The held-back calls were not tried, though the others were within the error.", got=str(trial)
             )
-        assert_close(
+        # The scale is a sum of squares of all paths, which hands on the largest of their roundings, and sums them.
+        rounding = sum(float(np.max(part)) for part in limit) + len(fine) * EPSILON[subject.main_dtype]
+        assert_rounded(
             "The weak error of the mean of the final states",
             half.estimate,
             float(np.max(np.abs((coarse - fine).mean(axis=0)) / scale)),
-            rtol=rtol,
-            atol=rtol,
+            float(np.max(2 * rounding / scale)),
             cause="`solve` or `with_plan` solves along another path or in other steps than the frozen solve",
             hint="compare the results of `solve(with_plan(call, plan))` and of the frozen solve",
         )

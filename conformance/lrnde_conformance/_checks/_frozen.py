@@ -10,7 +10,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._backend import Counter
 from lrnde_conformance._check import CheckSkipped, check
 from lrnde_conformance._checks._cases import unless_lean
-from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._checks._compare import assert_close, assert_equal, assert_rounded
 from lrnde_conformance._freezing import (
     SCHEME_OF,
     apply,
@@ -26,16 +26,15 @@ from lrnde_conformance._freezing import (
     uniform,
 )
 from lrnde_conformance._oracle import complex_step_gradient
+from lrnde_conformance._problems import Problem
 from lrnde_conformance._schemes import SCHEMES
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import rounding_of, rounding_of_gradient
 from lrnde_core import Capability
 
 _NEEDS = (Capability.FREEZE,)
-_ROUNDING = {"float32": 1e-5, "float64": 1e-12}
 # The output in the middle lies inside of a step.
 _ENDS = (0.35, 1.0)
-# Compiled otherwise, sums are ordered otherwise.
-_COMPILED = {"float32": 1e-5, "float64": 1e-12}
 
 
 def _form_cases(subject: Subject) -> tuple[str, ...]:
@@ -71,12 +70,11 @@ def freeze_steps(subject: Subject, case: str) -> None:
     task = subject.task(described, formula=subject.backend.counted(described.problem.formula, counter))
     states = frozen_states(subject, apply(subject, task, plan), task)
     subject.backend.wait()
-    assert_close(
+    assert_rounded(
         f"The solution by steps of {case}",
         subject.backend.to_numpy(states),
         by_hand(described.problem, case, _ENDS),
-        rtol=_ROUNDING[described.dtype],
-        atol=0.0,
+        rounding_of(lambda problem: by_hand(problem, case, _ENDS), described.problem, dtype=described.dtype),
         cause="stages lie at other times, or outputs inside of a step are read off another curve",
         hint="solve by one step of Euler's method first",
     )
@@ -187,16 +185,18 @@ def freeze_gradient(subject: Subject, _: str) -> None:
 
     constants = {name: value for name, value in described.constants.items() if name != "draws"}
     found = subject.backend.differentiate(("frozen", plan), loss, variables, constants, described.dtype)
-    expected = complex_step_gradient(
-        lambda moved: np.sum(by_hand(described.problem.moved(**moved), "rk4", ends) ** 2), variables
-    )
+
+    def by_steps(problem: Problem) -> Any:
+        return np.sum(by_hand(problem, "rk4", ends) ** 2)
+
+    expected = complex_step_gradient(lambda moved: by_steps(described.problem.moved(**moved)), variables)
+    limit = rounding_of_gradient(by_steps, described.problem, variables=variables)
     for name in variables:
-        assert_close(
+        assert_rounded(
             f"The gradient of the frozen solution with respect to `{name}`",
             found.gradient[name],
             expected[name],
-            rtol=1e-9,
-            atol=1e-12,
+            limit,
             cause="a state or an increment is detached",
             hint="compare with finite differences of one step",
         )
@@ -233,11 +233,14 @@ def freeze_export(subject: Subject, _: str) -> None:
     if not exported:
         msg = f"the suite can not compile or export calls of {subject.backend.name}"
         raise CheckSkipped(msg)
+    plan, described = found.report.plan, found.at(found.starts[0][:11])
+    limit = rounding_of(
+        lambda problem: by_hand(problem, plan.method, plan.step_ends), described.problem, dtype=described.dtype
+    )
     arrays = [other[name] for name in names]
     expected = [subject.backend.to_numpy(part) for part in solve(*arrays)]
     for name, compiled in exported.items():
         states, flagged = (subject.backend.to_numpy(part) for part in compiled(*arrays))
         cause, hint = "the code depends on the values or the number of the samples", f"run {name} by hand"
-        rtol = _COMPILED[found.experiment.dtype]
-        assert_close(f"The frozen solution by {name}", states, expected[0], rtol=rtol, atol=0.0, cause=cause, hint=hint)
+        assert_rounded(f"The frozen solution by {name}", states, expected[0], limit, cause=cause, hint=hint)
         assert_equal(f"The flags by {name}", flagged, expected[1], cause=cause, hint=hint)

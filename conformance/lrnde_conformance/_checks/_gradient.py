@@ -6,22 +6,16 @@ import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import cost_cases, every_cost_case, has_oracle, of_cost_case, unless_lean
-from lrnde_conformance._checks._compare import assert_close
-from lrnde_conformance._checks._differences import finite_difference
+from lrnde_conformance._checks._compare import assert_close, assert_rounded
+from lrnde_conformance._checks._differences import difference_tolerance, finite_difference
 from lrnde_conformance._designs import one_step, trajectory
-from lrnde_conformance._driver import Method
 from lrnde_conformance._experiment import Measurement
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import cost_gradient_tolerance
 from lrnde_conformance._trace import trace
 from lrnde_core import Capability
 
 _SEED = 11
-
-
-def _tolerance(method: Method) -> float:
-    if method.is_implicit:
-        return 1e-3
-    return 1e-5 if method.is_stochastic else 1e-6
 
 
 @check(
@@ -52,7 +46,7 @@ def gradient_finite_differences(subject: Subject, case: str) -> None:
                 "Python numbers), or its field holds copies of the parameters",
                 hint="only t, h, y and the tolerances are constants; the field keeps its parameters",
             )
-        tolerance = _tolerance(method)
+        tolerance = difference_tolerance(method)
         assert_close(
             f"The derivative of the penalty ({cost}) with `{method.name}` along direction {number}",
             got,
@@ -84,7 +78,7 @@ def gradient_local_step(subject: Subject, case: str) -> None:
         measured,
         {name: value * found.duration / abs(point.h) for name, value in expected.items()},
         f"the penalty ({cost}) of step {place + 1} with `{method.name}`",
-        _tolerance(method),
+        cost_gradient_tolerance(found.oracle, cost, point) * found.duration / abs(point.h),
     )
 
 
@@ -136,7 +130,7 @@ def gradient_full(subject: Subject, _: str) -> None:
             f"The full gradient with `{method.name}` along a direction of `{name}`",
             float(np.sum(measured.gradient[name] * direction[name])),
             expected,
-            rtol=_tolerance(method),
+            rtol=difference_tolerance(method),
             atol=1e-12,
             seed=_SEED,
             cause="the recorded state is detached although `plan.keeps_gradient`, or t or h carry a gradient",
@@ -144,15 +138,13 @@ def gradient_full(subject: Subject, _: str) -> None:
         )
 
 
-def _assert_gradients(measured: Measurement, expected: Mapping[str, np.ndarray], what: str, tolerance: float) -> None:
-    scale = max(float(np.max(np.abs(value))) for value in expected.values())
+def _assert_gradients(measured: Measurement, expected: Mapping[str, np.ndarray], what: str, bound: float) -> None:
     for name, value in expected.items():
-        assert_close(
+        assert_rounded(
             f"The gradient of {what} with respect to `{name}`",
             measured.gradient[name],
             value,
-            rtol=0.0,
-            atol=tolerance * scale,
+            bound,
             cause="the gradient also runs through how the solve got there, through h, or through the tolerances; or a "
             "stage of the local step is a constant",
             hint="record t, h and y without gradient and take one fresh step, with a fresh first stage",

@@ -3,10 +3,12 @@
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import cost_cases, of_cost_case, unless_lean
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._compare import assert_close, assert_rounded, time_slack
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import cost_tolerance
 from lrnde_conformance._trace import trace
 from lrnde_core import Capability, UniformStep, UniformTime
 
@@ -30,12 +32,11 @@ def penalty_oracle(subject: Subject, case: str) -> None:
     assert found.oracle is not None
     for number, (point, measured) in enumerate(zip(found.points, found.measurements, strict=True), start=1):
         weight = found.duration / abs(point.h)
-        assert_close(
+        assert_rounded(
             f"The penalty ({cost}) of step {number}, from t={point.t:.6g} of size h={point.h:.6g},",
             measured.penalty,
             weight * float(found.oracle.cost(cost, point)),
-            rtol=0.0,
-            atol=weight * found.oracle.tolerance(cost, point),
+            weight * cost_tolerance(found.oracle, cost, point),
             cause=_CAUSE,
             hint=f"`{method.scheme}` as the suite has it is `lrnde_conformance.SCHEMES[{method.scheme!r}]`",
         )
@@ -54,12 +55,11 @@ def penalty_mean(subject: Subject, _: str) -> None:
     draws = (0.83, 0.05, 0.41)
     together = subject.measure(experiment.but(draws=draws))
     apart = [subject.measure(experiment.but(draws=(draw,))) for draw in draws]
-    assert_close(
+    assert_rounded(
         "The penalty with three samples",
         together.penalty,
         np.mean([one.penalty for one in apart]),
-        rtol=1e-9,
-        atol=0.0,
+        solve_bounds(subject, experiment, together).penalty,
         cause="the sum, the last or the first sample is returned in place of the mean",
         hint="`evaluate` returns the mean over `penalty(problem, draw, record)` of all records",
     )
@@ -68,8 +68,8 @@ def penalty_mean(subject: Subject, _: str) -> None:
             f"`report.sample.{name}`",
             getattr(together, name),
             np.concatenate([getattr(one, name) for one in apart]),
-            rtol=1e-9,
-            atol=0.0,
+            rtol=time_slack(experiment),
+            atol=time_slack(experiment),
             cause="samples are stacked in another order than the draws, or not stacked",
             hint="stack the `sample` of each term along a first axis, in the order of the draws",
         )
@@ -99,12 +99,11 @@ def penalty_paper_weight(subject: Subject, _: str) -> None:
                 cause="the adapter weights on its own",
                 hint="return what `penalty(problem, draw, record)` returns, unweighted",
             )
-        assert_close(
+        assert_rounded(
             f"The penalty with `{plain}`",
             bare.penalty * weighted.weight[0],
             weighted.penalty,
-            rtol=1e-9,
-            atol=0.0,
+            solve_bounds(subject, experiment, weighted).penalty,
             cause="the weight is applied twice or not at all",
             hint="return what `penalty(problem, draw, record)` returns, unweighted",
         )

@@ -1,19 +1,30 @@
 """Law 3 in the reference setting: a local step that starts at the sample, with an automatic size."""
 
-import numpy as np
+import dataclasses
+from typing import Any, NamedTuple
 
 from lrnde_conformance._check import check
 from lrnde_conformance._checks._cases import has_oracle, of_method_case, unless_lean
-from lrnde_conformance._checks._compare import assert_close
+from lrnde_conformance._checks._compare import assert_rounded
 from lrnde_conformance._designs import trajectory
-from lrnde_conformance._oracle import complex_step_gradient
+from lrnde_conformance._oracle import Oracle, StepPoint, complex_step_gradient
+from lrnde_conformance._problems import Problem
+from lrnde_conformance._rounding import Rounded
 from lrnde_conformance._schemes import SCHEMES
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import (
+    EPSILON,
+    SHARE,
+    rounded_point,
+    rounded_problem,
+    rounding_of,
+    rounding_of_gradient,
+)
 from lrnde_conformance._trace import trace
 from lrnde_core import Capability, UniformTime
 
 _FRACTION = 0.3
-_RESOLVED = 1e-3
+_WRONG_SIZE = "`Record.remaining`, the tolerances or the order in `MethodFacts` are wrong"
 _SAMPLER = UniformTime(weighting="paper", local_start="sample")
 
 
@@ -36,37 +47,60 @@ def penalty_restarted(subject: Subject, case: str) -> None:
     reference = found.oracle
     assert reference is not None
     step, (start, *_, end) = found.points[len(found.points) // 2], found.experiment.ts
-    t = step.t + _FRACTION * step.h
-    y = reference.whole(step.t, t - step.t, step.y)
-    h, velocity = reference.initial_step(t, y, end)
-    draw = (t - start) / found.duration
+    step = dataclasses.replace(step, fraction=_FRACTION)
+    expected = _Restart.of(reference, step, end)
+    draw = (expected.t - start) / found.duration
     measured = subject.measure(found.experiment.but(sampler=_SAMPLER, draws=(draw,)))
     hint = "check `penalty.oracle` first: the step is the same, from another start"
-    for what, got, expected, cause in (
-        ("start", measured.t[0], t, "the step starts where the recorded one does"),
-        ("size", measured.h[0], h, "`Record.remaining`, the tolerances or the order in `MethodFacts` are wrong"),
-        ("weight", measured.weight[0], 1.0, "the adapter weights on its own"),
+    rounded = _Restart.of(reference.of(rounded_problem(reference.problem)), rounded_point(step), end)
+    for part, got, value, bound, cause in (
+        ("start", measured.t[0], expected.t, rounded.t.bound, "the step starts where the recorded one does"),
+        ("size", measured.h[0], expected.h, rounded.h.bound, _WRONG_SIZE),
+        ("weight", measured.weight[0], 1.0, 0.0, "the adapter weights on its own"),
     ):
-        assert_close(
-            f"The {what} of the restarted step of `{case}`", got, expected, rtol=1e-7, atol=0.0, cause=cause, hint=hint
-        )
-    cost = float(reference.restarted_cost(t, h, y, velocity))
+        what = f"The {part} of the restarted step of `{case}`"
+        assert_rounded(what, got, value, SHARE * bound, cause=cause, hint=hint)
+    # From here on at the size that was taken, which the power in it has rounded more than anything else.
+    h = float(measured.h[0])
+    cost = float(expected.cost(reference, h))
+    is_masked = reference.may_be_masked("error", StepPoint(expected.t, h, expected.y), EPSILON["float64"])
     cause = "the first stage is evaluated anew or differentiated, or the state at the sample is not that of one step"
-    assert_close(
+
+    def rounded_cost(problem: Problem) -> Any:
+        return rounded.cost(reference.of(problem), Rounded.once(h, EPSILON["float64"]))
+
+    assert_rounded(
         f"The penalty of the restarted step of `{case}`",
         measured.penalty,
         cost,
-        rtol=1e-7,
-        atol=1e-8 * abs(h),
+        max(float(rounding_of(rounded_cost, reference.problem)), cost if is_masked else 0.0),
         cause=cause,
         hint=hint,
     )
+    if is_masked:
+        return
     gradient = complex_step_gradient(
-        lambda moved: reference.moved(moved).restarted_cost(t, h, y, velocity), reference.problem.parameters
+        lambda moved: expected.cost(reference.moved(moved), h), reference.problem.parameters
     )
-    # Hairer's step is small, and so is its error: a small difference of large stages.
-    tolerance = 1e-6 if cost >= _RESOLVED * abs(h) else 1e-4
-    scale = max(float(np.max(np.abs(value))) for value in gradient.values())
-    for name, expected in gradient.items():
+    limit = rounding_of_gradient(rounded_cost, reference.problem)
+    for name, value in gradient.items():
         what = f"The gradient with respect to `{name}` of the restarted step of `{case}`"
-        assert_close(what, measured.gradient[name], expected, rtol=0.0, atol=tolerance * scale, cause=cause, hint=hint)
+        assert_rounded(what, measured.gradient[name], value, limit, cause=cause, hint=hint)
+
+
+class _Restart(NamedTuple):
+    """Where and how a restarted step starts: time, state, Hairer's size, and the first stage."""
+
+    t: Any
+    y: Any
+    h: Any
+    velocity: Any
+
+    @classmethod
+    def of(cls, reference: Oracle, step: StepPoint, end: float) -> "_Restart":
+        inner = step.fraction * step.h
+        t, y = step.t + inner, reference.whole(step.t, inner, step.y)
+        return cls(t, y, *reference.initial_step(t, y, end))
+
+    def cost(self, reference: Oracle, h: Any) -> Any:
+        return reference.restarted_cost(self.t, h, self.y, self.velocity)

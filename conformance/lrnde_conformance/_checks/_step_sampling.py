@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import costs, has_oracle, of_method_case, unless_lean
-from lrnde_conformance._checks._compare import assert_close, time_slack
+from lrnde_conformance._checks._compare import assert_rounded, time_slack
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._experiment import Experiment, Measurement
 from lrnde_conformance._reservoir import chosen_index, fraction
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import EPSILON
 from lrnde_conformance._trace import find_steps, trace
 from lrnde_core import Capability, UniformStep
 
@@ -41,12 +43,11 @@ def step_sampling_index(subject: Subject, _: str) -> None:
                 "floor(2^24 draw)",
                 hint="print the `AcceptedStep`s that your recorder makes",
             )
-    assert_close(
+    assert_rounded(
         "The weights of `UniformStep`",
         measured.weight,
         np.full(len(draws), float(len(points))),
-        rtol=1e-6,
-        atol=0.0,
+        EPSILON[experiment.dtype] * len(points),
         seed=_SEED,
         cause="`DrawnStep.num_accepted` is counted while the solve still runs, or counts rejected steps",
         hint="fill in `num_accepted` when the solve is over",
@@ -104,12 +105,12 @@ def step_sampling_place(subject: Subject, case: str) -> None:
     for draw in draws:
         point = found.points[chosen_index(draw, len(found.points)) - 1]
         expected.append(float(found.oracle.cost("taylor", dataclasses.replace(point, fraction=fraction(draw)))))
-    assert_close(
+    measured = subject.measure(experiment, with_gradient=False)
+    assert_rounded(
         f"The penalty (taylor) of {len(draws)} draws of `UniformStep`",
-        subject.measure(experiment, with_gradient=False).penalty,
+        measured.penalty,
         len(found.points) * np.mean(expected),
-        rtol=1e-8,
-        atol=0.0,
+        solve_bounds(subject, experiment, measured).penalty,
         seed=_SEED,
         cause="the place is that of the uniform rather than of its hash, or a fraction of another size",
         hint="check `penalty.oracle` of `taylor` and `step-sampling.index` first",

@@ -3,15 +3,19 @@
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
+from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import method_cases, of_method_case
-from lrnde_conformance._checks._compare import assert_close, time_slack
+from lrnde_conformance._checks._compare import assert_rounded, time_slack
 from lrnde_conformance._designs import trajectory
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import EPSILON
 from lrnde_conformance._trace import find_steps, trace
 from lrnde_core import Capability
 
 _SEED = 5
 _NUM_DRAWS = 12
+# Roundings of a time, in the solver and in the report.
+_TIMES = 8
 
 
 @check(
@@ -48,11 +52,12 @@ def time_sampling_weight(subject: Subject, case: str) -> None:
     experiment = trajectory(subject, of_method_case(subject, case)).but(cost=subject.main_cost)
     points = find_steps(subject, experiment)
     t0, duration = experiment.ts[0], experiment.ts[-1] - experiment.ts[0]
+    rounding = _TIMES * EPSILON[experiment.dtype] * max(abs(t0), abs(experiment.ts[-1]))
     for draw in np.random.default_rng(_SEED).uniform(size=_NUM_DRAWS).tolist():
         found = subject.measure(experiment.but(draws=(draw,)), with_gradient=False)
         time = t0 + draw * duration
-        # A draw within a rounding of the boundary may fall to either side.
-        covering = [point for point in points if point.t - 1e-9 <= time <= point.t + point.h + 1e-9]
+        # A draw within a few roundings of the boundary may fall to either side.
+        covering = [point for point in points if point.t - rounding <= time <= point.t + point.h + rounding]
         if not any(abs(found.t[0] - point.t) < time_slack(experiment) for point in covering):
             raise ConformanceFailure(
                 f"The draw {draw:.6g} does not look at the step of `{case}` that covers its time {time:.6g}.",
@@ -63,12 +68,12 @@ def time_sampling_weight(subject: Subject, case: str) -> None:
                 "`elapsed` is measured from somewhere else than the start of the solve",
                 hint="replace the kept step each time `keep` says so, and only then",
             )
-        assert_close(
+        # A size is the difference of two times.
+        assert_rounded(
             f"The weight of the draw {draw:.6g} with `{case}`",
             found.weight[0],
             duration / found.h[0],
-            rtol=1e-5 if experiment.dtype == "float32" else 1e-9,
-            atol=0.0,
+            duration / found.h[0] * 2 * rounding / found.h[0],
             seed=_SEED,
             cause="`DrawnStep.measure` or `duration` is wrong, or the weight is recomputed by the adapter",
             hint="`measure` is the clipped size where the end of the solve is known",
@@ -90,23 +95,23 @@ def time_sampling_average(subject: Subject, _: str) -> None:
         # Of a cost of the step itself the penalty is the same wherever in the step the draw lies.
         late = (point.t + 0.9 * point.h - start) / found.duration
         measured = subject.measure(found.experiment.but(draws=(late,)), with_gradient=False)
-        assert_close(
+        assert_rounded(
             f"The penalty late in the step from t={point.t:.6g}",
             measured.penalty,
             middle.penalty,
-            rtol=1e-9,
-            atol=0.0,
+            solve_bounds(subject, found.experiment, middle).penalty,
             cause="the local step depends on where in it the draw lies",
             hint="take the step as the solver took it, from its start",
         )
         average += abs(point.h) / found.duration * middle.penalty
         total += middle.penalty / float(middle.weight[0])
-    assert_close(
+    rounding = _TIMES * EPSILON["float64"] * max(abs(start), abs(found.experiment.ts[-1]))
+    assert_rounded(
         "The average of the penalty over all draws",
         average,
         total,
-        rtol=1e-9,
-        atol=0.0,
+        # Each share is a size, the difference of two times, over the whole.
+        sum(2 * rounding / found.duration * middle.penalty for middle in found.measurements),
         cause="a weight that is not T / h, such as T / h as taken, or the number of steps",
         hint="see the check `time-sampling.weight`",
     )
