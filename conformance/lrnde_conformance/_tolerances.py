@@ -46,7 +46,9 @@ def rounding_of_gradient(
             along = np.zeros(value.shape)
             along[index] = 1.0
             changes: dict[str, Any] = {name: Sloped(Rounded.once(value, epsilon), Rounded(along, 0.0, epsilon))}
-            largest = max(largest, float(quantity(rounded.moved(**changes)).slope.bound))
+            found = quantity(rounded.moved(**changes))
+            # A cost of the drift does not depend on the parameters of the noise.
+            largest = max(largest, float(found.slope.bound) if isinstance(found, Sloped) else 0.0)
     return SHARE * largest
 
 
