@@ -18,7 +18,7 @@ _SMALLEST_TOLERANCE = {"float32": 1e-4, "float64": 0.0}
 def main_problem(subject: Subject, method: Method) -> Problem:
     """The network, with noise or control where the method needs some; one object for each subject and kind."""
     key = ("problem", method.noise, method.control)
-    return subject.remember(key, lambda: of_method(method, batch=subject.batch))
+    return subject.remember(key, lambda: of_method(method, batch=subject.batch, seed=subject.seed))
 
 
 def one_step(

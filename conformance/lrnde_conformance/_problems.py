@@ -139,9 +139,9 @@ def driven(method: Method, *, batch: int = 3, seed: int = 0) -> Problem:
     return Problem(formula, parameters, y0, amplitude, frequency)
 
 
-def of_method(method: Method, *, batch: int = 3) -> Problem:
+def of_method(method: Method, *, batch: int = 3, seed: int = 0) -> Problem:
     """The network, with noise or control where the method needs some."""
-    return driven(method, batch=batch) if method.is_driven else network(batch=batch)
+    return driven(method, batch=batch, seed=seed) if method.is_driven else network(batch=batch, seed=seed)
 
 
 def constant(method: Method, *, batch: int = 3) -> Problem:

@@ -29,16 +29,20 @@ class Subject:
 
     - `driver`: its driver. `name`: of the adapter. `adapter`, `spec`: as the registry has them.
     - `dtype`: the only one to try, or `None` for all that are declared. `is_fast`: whether to try fewer methods.
+    - `seed`: of the problem that most checks solve.
     - `trained`: what the trained task left for the reports.
     """
 
-    def __init__(self, driver: AbstractDriver, *, dtype: str | None = None, is_fast: bool = False) -> None:
+    def __init__(
+        self, driver: AbstractDriver, *, dtype: str | None = None, is_fast: bool = False, seed: int = 0
+    ) -> None:
         self.driver = driver
         self.name = driver.adapter
         self.adapter = lrnde.get_adapter(self.name)
         self.spec = lrnde.REGISTRY.spec(self.name)
         self.dtype = dtype
         self.is_fast = is_fast
+        self.seed = seed
         self.trained: dict[str, Any] = {}
         self._measurements: dict[tuple[Experiment, bool], Measurement] = {}
         self._memory: dict[Any, Any] = {}

@@ -59,7 +59,7 @@ def penalty_batched(subject: Subject, case: str) -> None:
 )
 def shape_own_steps(subject: Subject, case: str) -> None:
     """Where states of a batch take steps of their own, each has the penalty, sample and counts that it has alone."""
-    problem = subject.remember("batch", lambda: _uneven(network(batch=len(_SCALES))))
+    problem = subject.remember("batch", lambda: _uneven(network(batch=len(_SCALES), seed=subject.seed)))
     experiment = trajectory(subject, subject.main_method, case).but(problem=problem, draws=_DRAWS[:2])
     rows = [problem.moved(y0=problem.y0[place : place + 1]) for place in range(len(_SCALES))]
     alone = [subject.measure(experiment.but(problem=row)) for row in rows]

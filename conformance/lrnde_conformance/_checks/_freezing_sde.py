@@ -42,7 +42,7 @@ def freeze_statistics(subject: Subject, _: str) -> None:
     """A frozen stochastic solve takes the plan's steps along the call's own path, and its weak error is theirs."""
     method = _method(subject)
     assert method is not None
-    problems = [driven(method, batch=_NUM_PATHS, seed=seed) for seed in _SEEDS]
+    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
     calls = [_call(subject, method, problem) for problem in problems]
     native = subject.driver.native(subject.task(_experiment(subject, method, problems[0])))
     solve, report = lrnde.freeze_sde(
