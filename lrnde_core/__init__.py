@@ -57,6 +57,7 @@ from lrnde_core._heuristics import (
     StiffnessEstimate,
     WeightedSum,
 )
+from lrnde_core._hiding import hide_calls, user_stacklevel
 from lrnde_core._hookspecs import AdapterSpec, hookimpl
 from lrnde_core._local import (
     AbstractLocalProblem,
@@ -181,6 +182,7 @@ __all__ = [
     "freeze",
     "freeze_sde",
     "get_adapter",
+    "hide_calls",
     "hookimpl",
     "is_flagged",
     "largest_magnitude",
@@ -192,5 +194,6 @@ __all__ = [
     "register",
     "regularize",
     "root_mean_square",
+    "user_stacklevel",
     "warn_if_unresolved",
 ]

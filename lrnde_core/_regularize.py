@@ -12,6 +12,7 @@ from lrnde_core._claims import import_path, resolve_imported, split_method
 from lrnde_core._collect import active_reports
 from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
+from lrnde_core._hiding import wraps_solves
 from lrnde_core._local import Leaves
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
@@ -31,6 +32,7 @@ _NO_DRAW = (0.0,)
 
 
 @final
+@wraps_solves
 @dataclasses.dataclass(frozen=True, eq=False)
 class RegularizedSolve:
     """A native solver call that also returns a penalty. Made by `regularize`.

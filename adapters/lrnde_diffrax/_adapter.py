@@ -16,6 +16,7 @@ from lrnde_core import (
     LocalPenalty,
     Recording,
     Sample,
+    user_stacklevel,
     warn_if_unresolved,
 )
 from lrnde_diffrax._arguments import read_arguments
@@ -23,9 +24,6 @@ from lrnde_diffrax._call import DiffraxCall, read_call
 from lrnde_diffrax._freezer import DiffraxFreezer
 from lrnde_diffrax._sde_freezer import DiffraxSDEFreezer
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
-
-# Frames from the warning to the user's call: `_warn_if_unresolved`, `evaluate`, `_penalized`, `__call__`, the user.
-_STACKLEVEL = 5
 
 
 @final
@@ -77,4 +75,4 @@ def _warn_if_unresolved(recording: Recording) -> None:
         return
     rtol, atol = (float(np.max(np.asarray(value))) for value in (problem.rtol, problem.atol))
     dtype = real_dtype(recording.records.y) if recording.cost is None else recording.cost.dtype
-    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), _STACKLEVEL)
+    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), user_stacklevel())

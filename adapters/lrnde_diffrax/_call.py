@@ -17,6 +17,7 @@ from lrnde_core import (
     Recording,
     RecordingPlan,
     Run,
+    user_stacklevel,
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
@@ -32,9 +33,6 @@ from lrnde_diffrax._solving import solve_recorded
 from lrnde_diffrax._stepping import prepare_solver
 from lrnde_diffrax._terms import is_sde
 from lrnde_jax import check_probes
-
-# Frames from a warning to the user's call: `run`, `_penalized`, `__call__`, the user.
-_STACKLEVEL = 4
 
 
 @final
@@ -63,7 +61,7 @@ class DiffraxCall(AbstractCall):
         if recorder.running is not None:
             return Run(solution, counts, self._summed(recorder.running, state, solution.result, counts))
         is_doubled = self.method.advances_by_halves
-        warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=_STACKLEVEL)
+        warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=user_stacklevel())
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
 

@@ -2,6 +2,7 @@
 
 from lrnde_core import collect
 from lrnde_torch._adapter import AbstractTorchAdapter
+from lrnde_torch._compiling import uncompiled
 from lrnde_torch._derivative import (
     count_evaluations,
     directional_derivative,
@@ -44,6 +45,7 @@ __all__ = [
     "solve_natively",
     "timed_runner",
     "transposed_product",
+    "uncompiled",
     "warn_if_torch_unresolved",
     "with_guard",
 ]

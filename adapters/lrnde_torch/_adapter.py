@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample
+from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample, user_stacklevel
+from lrnde_torch._compiling import uncompiled
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._isolation import no_side_effects
@@ -35,10 +36,9 @@ class AbstractTorchAdapter(AbstractAdapter):
         problem = recording.problem
         assert isinstance(problem, AbstractTorchProblem)
         if (None, None) in penalty.heuristic.tolerances:
-            # The line of the user's call, through the two methods of `RegularizedSolve`.
-            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, stacklevel=4)
+            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, user_stacklevel())
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(problem.user_field, problem.device):
+        with no_side_effects(problem.user_field, problem.device), uncompiled():
             if isinstance(problem, OwnStepsProblem):
                 return evaluate_own_steps(penalty, recording, draws, zero)
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)

@@ -1,47 +1,43 @@
 """Derivatives of a function of time and state: in a direction, along a solution, of a product with a cotangent."""
 
-import contextlib
-import contextvars
 import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
 
-from lrnde_core import CapabilityError
+from lrnde_torch._missing_derivative import FOR_AN_EXPANSION, explain_missing_derivative
 
 Tensor = torch.Tensor
 Function = Callable[[Tensor, Tensor], Tensor]
 
-# All that PyTorch says about a derivative that it does not have is in the message.
-_MISSING_DERIVATIVE = ("not implemented", "setup_context", "forward AD")
-_ADVICE = (
-    "The field uses an operation whose derivative PyTorch can not differentiate again, which a penalty on derivatives "
-    "(`TaylorDerivative`, `JacobianNorm`) needs. Use a heuristic that only evaluates the field, such as "
-    "`PredictedSteps()` or `ErrorEstimate()`, or another implementation of that operation."
-)
-
-# Forward-mode autodiff leaves inference mode within, where there is still no backward pass.
-_IS_WITHIN_FORWARD: contextvars.ContextVar[bool] = contextvars.ContextVar("is_within_forward", default=False)
+# Names of the backward operations that have been differentiated again, so that it is tried once for each.
+_DIFFERENTIATED_AGAIN: set[str] = set()
 
 
-def directional_derivative(
-    function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor, *, is_vectorized: bool = False
-) -> Tensor:
+def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: by two backward passes wherever there are any.
 
-    - `is_vectorized`: whether it runs under `torch.func.vmap`, where it must be by forward-mode autodiff, as in
-      inference mode.
+    In inference mode and within the transforms of `torch.func` it is by forward-mode autodiff.
 
     Raises `CapabilityError` where PyTorch has no second derivative of an operation in `function`.
     """
-    is_forward = is_vectorized or not _has_backward()
-    differentiate = _derivative_forward if is_forward else _derivative_by_two_backwards
+    differentiate = _derivative_by_two_backwards if _has_backward() else _derivative_forward
     return differentiate(function, t, y, dt, dy)
 
 
 def _has_backward() -> bool:
-    return not (torch.is_inference_mode_enabled() or _IS_WITHIN_FORWARD.get())
+    """Whether a tensor may ask for its gradient here: not in inference mode, nor within transforms of `torch.func`.
+
+    PyTorch has no public word for the latter; what they refuse tells.
+    """
+    if torch.is_inference_mode_enabled():
+        return False
+    try:
+        torch.empty(0, device="cpu").requires_grad_()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
@@ -53,7 +49,7 @@ def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: f
 
     Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
-    with torch.enable_grad(), _explain_missing_derivative():
+    with torch.enable_grad(), explain_missing_derivative():
         t, y = t if dt == 0 else _as_input(t), _as_input(y)
         inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (dt, dy))
         result = _derivative_of_value(function(t.clone(), y.clone()), inputs, directions)
@@ -81,7 +77,8 @@ def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: 
 
 def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
-    return _product_forward(function, t, y, dt, dy)[1]
+    with explain_missing_derivative():
+        return _product_forward(function, t, y, dt, dy)[1]
 
 
 def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Any:
@@ -90,12 +87,7 @@ def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Te
     def of_copies(t: Tensor, y: Tensor) -> Any:
         return function(t.clone(), y.clone())
 
-    token = _IS_WITHIN_FORWARD.set(True)
-    try:
-        with _explain_missing_derivative():
-            return torch.func.jvp(of_copies, (t, y), (torch.full_like(t, dt), dy))
-    finally:
-        _IS_WITHIN_FORWARD.reset(token)
+    return torch.func.jvp(of_copies, (t, y), (torch.full_like(t, dt), dy))
 
 
 def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
@@ -109,8 +101,9 @@ def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> l
     Raises `CapabilityError` where PyTorch has no further derivative of an operation in `field`.
     """
     if not _has_backward():
-        return _derivatives_forward(field, order, t, y)
-    with torch.enable_grad(), _explain_missing_derivative():
+        with explain_missing_derivative(FOR_AN_EXPANSION):
+            return _derivatives_forward(field, order, t, y)
+    with torch.enable_grad(), explain_missing_derivative(FOR_AN_EXPANSION):
         inputs = (_as_input(t), _as_input(y))
         derivatives = [field(*(each.clone() for each in inputs))]
         for _ in range(order - 1):
@@ -134,21 +127,17 @@ def _derivatives_forward(field: Function, order: int, t: Tensor, y: Tensor) -> l
     return [*lower, raised[-1]]
 
 
-def transposed_product(
-    function: Function, t: Tensor, y: Tensor, cotangent: Tensor, *, is_vectorized: bool = False
-) -> Tensor:
+def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:
     r"""$v^T \partial_y f$ for the `cotangent` v, differentiable again: one evaluation of `function`, one backward pass.
 
-    - `is_vectorized`: whether it runs under `torch.func.vmap`.
-
-    Raises `CapabilityError` where an operation in `function` says that its derivative can not be differentiated again.
+    Raises `CapabilityError` where the derivative of an operation in `function` cannot be differentiated again.
     """
-    if is_vectorized or torch.is_inference_mode_enabled():
-        with _explain_missing_derivative():
+    if not _has_backward():
+        with explain_missing_derivative():
             pull_back = torch.func.vjp(lambda state: function(t, state.clone()), y)[1]
             return pull_back(cotangent)[0]
     is_differentiated = torch.is_grad_enabled()
-    with torch.enable_grad(), _explain_missing_derivative():
+    with torch.enable_grad(), explain_missing_derivative():
         y = _as_input(y)
         value = function(t, y.clone())
         if not value.requires_grad:
@@ -159,7 +148,22 @@ def transposed_product(
             value, y, cotangent, create_graph=is_differentiated, materialize_grads=True, allow_unused=True
         )
         _check_graph(product, (y,))
+        if is_differentiated:
+            _try_once_more(product, y, cotangent)
     return product
+
+
+def _try_once_more(product: Tensor, y: Tensor, cotangent: Tensor) -> None:
+    """Differentiate `product`, of a function of `y`, again where its graph has an operation that never was, for the error that may bring.
+
+    Else it would come in the user's backward pass, where it is PyTorch's alone. `product` is linear in the `cotangent`,
+    so that every one of its operations leads there.
+    """
+    names = {node.name() for node in _graph(product, without=(y,))}
+    if names <= _DIFFERENTIATED_AGAIN:
+        return
+    torch.autograd.grad(product, cotangent, torch.ones_like(product), retain_graph=True, allow_unused=True)
+    _DIFFERENTIATED_AGAIN.update(names)
 
 
 def _as_input(tensor: Tensor) -> Tensor:
@@ -198,14 +202,5 @@ def _check_graph(result: Tensor, inputs: tuple[Tensor, ...]) -> None:
     PyTorch marks it by a node that raises when it is reached, but no path to what is differentiated leads through it.
     """
     if any(node.name() == "torch::autograd::Error" for node in _graph(result, without=inputs)):
-        raise CapabilityError(_ADVICE)
-
-
-@contextlib.contextmanager
-def _explain_missing_derivative() -> Generator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, CapabilityError) or not any(part in str(error) for part in _MISSING_DERIVATIVE):
-            raise
-        raise CapabilityError(_ADVICE) from error
+        # As PyTorch says it, where it is reached; explained with the rest.
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

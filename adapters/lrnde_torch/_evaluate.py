@@ -1,6 +1,5 @@
 """Evaluating the penalty on the kept steps of a torch solve."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import torch
 
 from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, Sample
-from lrnde_torch._problem import ExplicitProblem
 
 _REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": torch.mean,
@@ -47,8 +45,7 @@ def evaluate_samples(
 def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw]) -> PenaltyTerm:
     records: Sequence[Record] = recording.records
     (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
-    assert isinstance(recording.problem, ExplicitProblem)
-    problem = dataclasses.replace(recording.problem, is_vectorized=True)
+    problem = recording.problem
 
     def stacked(values: Sequence[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)

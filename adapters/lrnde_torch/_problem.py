@@ -36,7 +36,6 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     - `error_norm`: the user's norm of a state-shaped tensor.
     - `starts_after_t0`, `ends_before_t1`: whether the stages at the start and at the end of a step are evaluated one
       rounding inside of it, so that a jump of the field there belongs to the step before or after.
-    - `is_vectorized`: whether it runs under `torch.func.vmap`, where derivatives must be by forward-mode autodiff.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -49,7 +48,6 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     device: torch.device
     starts_after_t0: bool
     ends_before_t1: bool
-    is_vectorized: bool = False
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         del carry

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lrnde_core import Draw, InputError, InputTypeError
+from lrnde_core import CapabilityError, Draw, InputError, InputTypeError
 
 
 def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
@@ -14,11 +14,18 @@ def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
     Nothing else in lrnde advances a global generator, so a recomputation under `torch.utils.checkpoint`, which rewinds
     it, draws the same numbers.
     """
-    if generator is None:
-        return torch.rand(num_samples, device="cpu").tolist()
-    if not isinstance(generator, torch.Generator):
+    if not isinstance(generator, torch.Generator | None):
         raise InputTypeError(f"`generator` must be a `torch.Generator`, not {generator!r}.")
-    return torch.rand(num_samples, generator=generator, device=generator.device).tolist()
+    device = "cpu" if generator is None else generator.device
+    try:
+        return torch.rand(num_samples, generator=generator, device=device).tolist()
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise CapabilityError(
+            "The call is within `torch.func.vmap`, and solvers in torch choose their steps from values, which it does "
+            "not have. Solve the whole batch as one state, or use diffrax with `jax.vmap`."
+        ) from error
 
 
 def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:

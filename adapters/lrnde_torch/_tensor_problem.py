@@ -16,11 +16,9 @@ class AbstractTensorProblem(AbstractTorchProblem):
     """The field and its derivatives.
 
     - `field`: takes a scalar time tensor and a state tensor, both of `dtype`.
-    - `is_vectorized`: whether it runs under `torch.func.vmap`, where derivatives must be by forward-mode autodiff.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    is_vectorized: bool = False
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         return (self.field(self._time(t), y[0]),)
@@ -29,14 +27,13 @@ class AbstractTensorProblem(AbstractTorchProblem):
         def on_tensors(time: Tensor, state: Tensor) -> Tensor:
             return function(time, (state,))[0]
 
-        is_vectorized = self.is_vectorized
-        return (directional_derivative(on_tensors, self._time(t), y[0], dt, dy[0], is_vectorized=is_vectorized),)
+        return (directional_derivative(on_tensors, self._time(t), y[0], dt, dy[0]),)
 
     def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
         def on_tensors(time: Tensor, state: Tensor) -> Tensor:
             return function(time, (state,))[0]
 
-        return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0], is_vectorized=self.is_vectorized),)
+        return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0]),)
 
     def _time(self, t: Any) -> Tensor:
         if isinstance(t, Tensor):

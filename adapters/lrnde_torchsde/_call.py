@@ -22,6 +22,7 @@ from lrnde_core import (
     ResolutionWarning,
     Run,
     noise_seed,
+    user_stacklevel,
 )
 from lrnde_torch import check_probes
 from lrnde_torchsde._arguments import Arguments
@@ -31,9 +32,6 @@ from lrnde_torchsde._methods import differentiates_diffusion, method_facts
 from lrnde_torchsde._problem import SDECarry, SDEProblem
 from lrnde_torchsde._recorder import KeptStep, Recorder, own_error_ratio
 from lrnde_torchsde._solving import watched
-
-# Frames from the warning to the user's call: `_warn_if_unresolved`, `run`, `_penalized`, `__call__`, the user.
-_STACKLEVEL = 5
 
 # How far apart, relative to their size, two times may be that are meant to be the same: one of them may be in float32.
 _TIME_ROUNDING = 2e-7
@@ -209,5 +207,5 @@ def _warn_if_unresolved(recorder: Recorder) -> None:
             f"{recorder.smallest:.3g}: its noise, and with it the error estimate, is that of another interval there. "
             f"Make the Brownian motion with a smaller `tol`, or keep the steps longer (`dt_min={2 * unit:g}`).",
             ResolutionWarning,
-            stacklevel=_STACKLEVEL,
+            stacklevel=user_stacklevel(),
         )

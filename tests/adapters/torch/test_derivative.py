@@ -35,12 +35,12 @@ def test_it_is_right_once_and_twice(context: type[contextlib.AbstractContextMana
 
 def test_it_is_right_once_and_twice_under_vmap() -> None:
     def once(t: Tensor, y: Tensor) -> Tensor:
-        return directional_derivative(_function, t, y, 1.0, _DY, is_vectorized=True)
+        return directional_derivative(_function, t, y, 1.0, _DY)
 
     times, states = torch.stack([_T, 2 * _T]), torch.stack([_Y, -_Y])
     expected = [torch.stack([f(t, y) for t, y in zip(times, states, strict=True)]) for f in (_first, _second)]
     torch.testing.assert_close(torch.func.vmap(once)(times, states), expected[0])
-    twice = torch.func.vmap(lambda t, y: directional_derivative(once, t, y, 1.0, _DY, is_vectorized=True))
+    twice = torch.func.vmap(lambda t, y: directional_derivative(once, t, y, 1.0, _DY))
     torch.testing.assert_close(twice(times, states), expected[1])
 
 

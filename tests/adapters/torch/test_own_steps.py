@@ -246,5 +246,5 @@ def test_a_derivative_that_does_not_exist_twice_is_refused_in_words() -> None:
         def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
             return 2 * gradient
 
-    with pytest.raises(CapabilityError, match="can not differentiate again"):
+    with pytest.raises(CapabilityError, match="cannot differentiate again"):
         _evaluate(lambda t, y: Once.apply(y), _penalty(TaylorDerivative(2)), _record())

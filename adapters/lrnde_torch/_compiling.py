@@ -1,0 +1,68 @@
+"""What torch's compiler is told: to leave wrapped calls alone, and when to leave its code aside."""
+
+import contextlib
+import inspect
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import torch
+
+from lrnde_core import hide_calls
+
+_REASON = (
+    "lrnde chooses and counts steps in Python, which torch.compile cannot take into a graph: leave `fullgraph=True` "
+    "out, or call the wrapped solve outside. The field itself may be compiled, and a frozen solve (`lrnde.freeze`)."
+)
+
+
+def _hide(function: Any) -> Any:
+    # `reason` came after torch 2.4.
+    has_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
+    options: dict[str, Any] = {"reason": _REASON} if has_reason else {}
+    return torch.compiler.disable(function, **options)
+
+
+hide_calls(_hide)
+
+
+class _Uncompiled:
+    """A stance of the whole process, taken while anyone asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_users = 0
+        self._stance: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._num_users == 0:
+                self._stance = torch.compiler.set_stance("force_eager")
+                self._stance.__enter__()
+            self._num_users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._num_users -= 1
+            if self._num_users == 0:
+                self._stance.__exit__(None, None, None)
+
+
+_UNCOMPILED = _Uncompiled()
+
+
+@contextlib.contextmanager
+def uncompiled() -> Generator[None]:
+    """Within the block, what `torch.compile` made runs as it was written, so that it has every derivative.
+
+    PyTorch knows this for the whole process only, so the compiled code of other threads is left aside meanwhile, too.
+    Before torch 2.6 it does not know it at all, and a compiled field has no second derivative.
+    """
+    if not hasattr(torch.compiler, "set_stance"):
+        yield
+        return
+    _UNCOMPILED.enter()
+    try:
+        yield
+    finally:
+        _UNCOMPILED.leave()
