@@ -20,7 +20,8 @@ from lrnde_core._adapter import (
     Run,
 )
 from lrnde_core._capabilities import SDE_CAPABILITIES, Capabilities, Capability
-from lrnde_core._collect import collect
+from lrnde_core._collect import accompany_collect, collect, is_collecting
+from lrnde_core._collected import CollectedSolve, collected
 from lrnde_core._errors import (
     AdapterNotFoundError,
     CapabilityError,
@@ -30,6 +31,7 @@ from lrnde_core._errors import (
     PluginError,
     PluginWarning,
     ResolutionWarning,
+    UncollectedWarning,
     UnknownNameError,
     UnknownPresetError,
 )
@@ -116,6 +118,7 @@ __all__ = [
     "Capabilities",
     "Capability",
     "CapabilityError",
+    "CollectedSolve",
     "Constant",
     "Counts",
     "Draw",
@@ -164,6 +167,7 @@ __all__ = [
     "StiffnessEstimate",
     "TaylorDerivative",
     "Trial",
+    "UncollectedWarning",
     "UniformStep",
     "UniformTime",
     "UnknownNameError",
@@ -171,9 +175,11 @@ __all__ = [
     "WeakError",
     "WeightState",
     "WeightedSum",
+    "accompany_collect",
     "apply_plan",
     "apply_sde_plan",
     "collect",
+    "collected",
     "doubled_step",
     "explicit_advance",
     "explicit_nodes",
@@ -184,6 +190,7 @@ __all__ = [
     "get_adapter",
     "hide_calls",
     "hookimpl",
+    "is_collecting",
     "is_flagged",
     "largest_magnitude",
     "list_adapters",

@@ -11,7 +11,7 @@ One call flows through it one way:
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 from lrnde_core._capabilities import Capabilities, Capability
@@ -214,6 +214,19 @@ class AbstractAdapter(abc.ABC):
     @abc.abstractmethod
     def zero_penalty(self, call: AbstractCall) -> Any:
         """0 in the dtype and on the device of the call's state."""
+
+    def is_collected(self) -> bool:
+        """Whether a call within a `collect` block is penalised and reported here.
+
+        Not where it solves again what a backward pass needs. Raises `CapabilityError` where its report would be of no
+        use: its penalty without a gradient that it should have, or outlived by a transform.
+        """
+        return True
+
+    def is_training(self, values: Iterable[Any]) -> bool:
+        """Whether a call of these values (the solve, and its arguments) can be told to be one of training."""
+        del values
+        return False
 
     def freezer(self) -> "AbstractFreezer":
         """How calls of this library are solved by a plan; of adapters that support `Capability.FREEZE`."""

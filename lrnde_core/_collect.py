@@ -2,11 +2,12 @@
 
 import contextlib
 import contextvars
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from lrnde_core._report import Report
 
 _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("lrnde_reports", default=None)
+_COMPANIONS: list[Callable[[], contextlib.AbstractContextManager[object]]] = []
 
 
 @contextlib.contextmanager
@@ -14,15 +15,32 @@ def collect() -> Generator[list[Report]]:
     """Within the block, wrapped calls return the bare result and add their report to the list that the block is given.
 
     Blocks nest (the innermost collects) and are local to the thread or task.
+
+    In torch the block draws once from the global generator, where it begins, and the calls in it, where they are given
+    no `generator=` and no `draw=`, from a generator that this number seeds. So what is checkpointed inside
+    (`use_reentrant=False`) finds the random state that it had, wherever its backward pass runs.
     """
     reports: list[Report] = []
-    token = _REPORTS.set(reports)
-    try:
-        yield reports
-    finally:
-        _REPORTS.reset(token)
+    with contextlib.ExitStack() as companions:
+        for companion in _COMPANIONS:
+            companions.enter_context(companion())
+        token = _REPORTS.set(reports)
+        try:
+            yield reports
+        finally:
+            _REPORTS.reset(token)
+
+
+def accompany_collect(companion: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
+    """Have every `collect` block entered together with a context that `companion` makes."""
+    _COMPANIONS.append(companion)
 
 
 def active_reports() -> list[Report] | None:
     """The list of the innermost `collect` block, or `None` outside of any."""
     return _REPORTS.get()
+
+
+def is_collecting() -> bool:
+    """Whether a `collect` block gathers reports here."""
+    return _REPORTS.get() is not None

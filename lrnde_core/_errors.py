@@ -53,5 +53,10 @@ class ResolutionWarning(UserWarning):
 
 
 @final
+class UncollectedWarning(UserWarning):
+    """A solve made by `collected` runs in training, and nobody collects its penalty."""
+
+
+@final
 class PluginWarning(UserWarning):
     """A plugin could not be loaded; the others keep working."""

@@ -23,6 +23,11 @@ def wraps_solves(cls: _Class) -> _Class:
     return cls
 
 
+def is_wrapped(solve: object) -> bool:
+    """Whether it is called in place of a native solve."""
+    return isinstance(solve, tuple(_CLASSES))
+
+
 def hide_calls(hide: Callable[[Any], Any]) -> None:
     """Hide wrapped calls from a compiler, whatever adapter they belong to.
 

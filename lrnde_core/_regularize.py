@@ -12,7 +12,7 @@ from lrnde_core._claims import import_path, resolve_imported, split_method
 from lrnde_core._collect import active_reports
 from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
-from lrnde_core._hiding import wraps_solves
+from lrnde_core._hiding import is_wrapped, wraps_solves
 from lrnde_core._local import Leaves
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
@@ -73,11 +73,15 @@ class RegularizedSolve:
             raise InputTypeError(
                 f"`penalize` must be a Python bool, not {type(penalize).__name__}; under jit make it a static argument."
             )
-        adapter = REGISTRY.get_adapter(self.adapter_name)
+        adapter = find_wrapped_adapter(self)
         kwargs = {**self.bound_kwargs, **kwargs}
         source = kwargs.pop(adapter.random_argument, None)
-        reports = self._reports_to_collect(adapter)
+        reports = active_reports()
+        if reports is not None:
+            self.check_collecting()
         call = adapter.bind(self.solve_name, self.solve, (*self.bound_args, *args), kwargs)
+        if reports is not None and penalize and not adapter.is_collected():
+            return call.run(None).result
         if penalize:
             result, report = self._penalized(adapter, call, source, draw, probes)
         else:
@@ -111,11 +115,10 @@ class RegularizedSolve:
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample)
 
-    def _reports_to_collect(self, adapter: AbstractAdapter) -> list[Report] | None:
-        reports = active_reports()
-        if reports is not None:
-            refuse(self.adapter_name, [Capability.COLLECT], dict(adapter.capabilities.unsupported))
-        return reports
+    def check_collecting(self) -> None:
+        """Raise `CapabilityError` where the adapter's reports cannot be collected."""
+        capabilities = find_wrapped_adapter(self).capabilities
+        refuse(self.adapter_name, [Capability.COLLECT], dict(capabilities.unsupported))
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -170,6 +173,11 @@ class RegularizedSolve:
         return _rebuild, (None if is_claimed else self.solve, fields)
 
 
+def find_wrapped_adapter(solve: RegularizedSolve) -> AbstractAdapter:
+    """The adapter that serves a wrapped solve."""
+    return REGISTRY.get_adapter(solve.adapter_name)
+
+
 def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None) -> Report:
     return Report(penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict())
 
@@ -211,8 +219,8 @@ def regularize(
     is broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the
     adapter can not do.
     """
-    if isinstance(solve, RegularizedSolve):
-        raise InputTypeError("`solve` is already regularized; regularize the native call instead.")
+    if is_wrapped(solve):
+        raise InputTypeError(f"`solve` is already a `{type(solve).__name__}`; regularize the native call instead.")
     if not callable(solve):
         raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
     resolved_heuristic: AbstractHeuristic | None = (

@@ -1,6 +1,6 @@
-"""What torch adapters share (a base, the local step and its evaluation), and for users `collect` and `WeightHolder`."""
+"""What torch adapters share, and for users `collect`, `collected` and `WeightHolder`."""
 
-from lrnde_core import collect
+from lrnde_core import collect, collected
 from lrnde_torch._adapter import AbstractTorchAdapter
 from lrnde_torch._compiling import uncompiled
 from lrnde_torch._derivative import (
@@ -33,6 +33,7 @@ __all__ = [
     "check_probes",
     "check_uniforms",
     "collect",
+    "collected",
     "count_evaluations",
     "directional_derivative",
     "draw_uniforms",

@@ -1,10 +1,13 @@
 """What the adapters of torch solvers have in common: how they draw, and how they evaluate what was kept."""
 
+import contextlib
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
 
-from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample, user_stacklevel
+from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample, is_collecting, user_stacklevel
+from lrnde_torch._collecting import is_collected, is_training, saved_apart
 from lrnde_torch._compiling import uncompiled
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
@@ -30,6 +33,12 @@ class AbstractTorchAdapter(AbstractAdapter):
     def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
         return check_uniforms(draw, num_samples)
 
+    def is_collected(self) -> bool:
+        return is_collected()
+
+    def is_training(self, values: Iterable[Any]) -> bool:
+        return is_training(values)
+
     def evaluate(
         self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
     ) -> tuple[torch.Tensor, Sample]:
@@ -38,7 +47,9 @@ class AbstractTorchAdapter(AbstractAdapter):
         if (None, None) in penalty.heuristic.tolerances:
             warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, user_stacklevel())
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        with no_side_effects(problem.user_field, problem.device), uncompiled():
+        # Samples are batched by `torch.func`, which goes together with no hooks.
+        apart = saved_apart() if is_collecting() and not is_batched else contextlib.nullcontext()
+        with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
             if isinstance(problem, OwnStepsProblem):
                 return evaluate_own_steps(penalty, recording, draws, zero)
             return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)

@@ -27,17 +27,17 @@ def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, 
 
 
 def _has_backward() -> bool:
-    """Whether a tensor may ask for its gradient here: not in inference mode, nor within transforms of `torch.func`.
+    """Whether a tensor may ask for its gradient here."""
+    return not (torch.is_inference_mode_enabled() or is_within_transform())
 
-    PyTorch has no public word for the latter; what they refuse tells.
-    """
-    if torch.is_inference_mode_enabled():
-        return False
+
+def is_within_transform() -> bool:
+    """Whether a transform of `torch.func` runs. PyTorch has no public word for it; what they refuse tells."""
     try:
         torch.empty(0, device="cpu").requires_grad_()
     except RuntimeError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:

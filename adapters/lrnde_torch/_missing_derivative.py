@@ -40,12 +40,12 @@ def explain_missing_derivative(need: str = FOR_A_PENALTY) -> Generator[None]:
             raise
         if any(part in str(error) for part in _OUTSIDE_OF_TORCH):
             raise CapabilityError(
-                f"The field takes its time or its state out of torch, so that it has no derivative there, which {need}, "
-                "or write the field in torch alone."
+                "The field takes its time or its state out of torch, so that it has no derivative there, which "
+                f"{need}, or write the field in torch alone."
             ) from error
         if any(part in str(error) for part in _NOT_AGAIN):
             raise CapabilityError(
-                f"The field uses an operation whose derivative PyTorch cannot differentiate again, which {need}, or use "
-                "another implementation of that operation."
+                "The field uses an operation whose derivative PyTorch cannot differentiate again, which "
+                f"{need}, or use another implementation of that operation."
             ) from error
         raise

@@ -6,16 +6,20 @@ from typing import Any
 import torch
 
 from lrnde_core import CapabilityError, Draw, InputError, InputTypeError
+from lrnde_torch._collecting import block_generator
 
 
 def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
-    """`num_samples` uniforms in [0, 1): one `torch.rand` from `generator`, or from the global CPU generator if `None`.
+    """`num_samples` uniforms in [0, 1): one `torch.rand` from `generator`.
+
+    If that is `None`, from the generator of the `collect` block, or outside of any from the global one of the CPU.
 
     Nothing else in lrnde advances a global generator, so a recomputation under `torch.utils.checkpoint`, which rewinds
     it, draws the same numbers.
     """
     if not isinstance(generator, torch.Generator | None):
         raise InputTypeError(f"`generator` must be a `torch.Generator`, not {generator!r}.")
+    generator = block_generator() if generator is None else generator
     device = "cpu" if generator is None else generator.device
     try:
         return torch.rand(num_samples, generator=generator, device=device).tolist()

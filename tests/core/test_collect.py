@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_core import Capabilities, Capability, CapabilityError, ErrorEstimate, collect, regularize
+from lrnde_core import Capabilities, Capability, CapabilityError, ErrorEstimate, collect, collected, regularize
 from tests.core.numpy_adapter import NumpyAdapter, integrate
 
 pytestmark = pytest.mark.usefixtures("toy_registry")
@@ -42,6 +42,24 @@ def test_the_block_ends_with_an_error() -> None:
     assert isinstance(_solve(), tuple)
 
 
+def test_a_collected_solve_returns_the_native_result_alone() -> None:
+    calls: list[float] = []
+
+    def field(t: float, y: Any) -> Any:
+        calls.append(t)
+        return -y * y
+
+    arguments = (field, np.ones(2), (0.0, 0.5, 1.0))
+    solve = collected(integrate, heuristic=ErrorEstimate(1e-4, 1e-4))
+    bare, num_bare = integrate(*arguments), len(calls)
+    np.testing.assert_array_equal(solve(*arguments, draw=[0.2]), bare)
+    assert len(calls) == 2 * num_bare
+    with collect() as reports:
+        np.testing.assert_array_equal(solve(*arguments, draw=[0.2]), bare)
+    assert [report.nfe for report in reports] == [num_bare]
+    assert len(calls) > 3 * num_bare
+
+
 def test_other_threads_do_not_collect() -> None:
     results: list[Any] = []
     with collect() as reports:
@@ -59,3 +77,5 @@ def test_an_adapter_that_can_not_collect_refuses(monkeypatch: pytest.MonkeyPatch
         pytest.raises(CapabilityError, match=r"`toy` does not support collecting reports.*: reports are traced"),
     ):
         _solve()
+    with pytest.raises(CapabilityError, match=r"`toy` does not support collecting reports.*: reports are traced"):
+        collected(integrate)

@@ -243,7 +243,7 @@ def test_bad_settings_are_refused(arguments: dict[str, Any], error: type[Excepti
 
 
 def test_what_is_no_native_call_is_refused() -> None:
-    with pytest.raises(InputTypeError, match="already regularized; regularize the native call instead"):
+    with pytest.raises(InputTypeError, match="already a `RegularizedSolve`; regularize the native call instead"):
         regularize(regularize(integrate, heuristic=_ERROR), heuristic=_ERROR)
     with pytest.raises(InputTypeError, match=r"must be a callable such as `torchdiffeq.odeint`, not 'odeint'"):
         regularize("odeint")

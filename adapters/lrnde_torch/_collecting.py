@@ -1,0 +1,112 @@
+"""What `collect` blocks are in torch: a generator, and care where gradients are not what they seem."""
+
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+import torch
+
+from lrnde_core import CapabilityError, accompany_collect
+from lrnde_torch._derivative import is_within_transform
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@final
+class _Block(NamedTuple):
+    """The innermost `collect` block: its generator, and whether it began within a transform of `torch.func`."""
+
+    generator: torch.Generator
+    is_within_transform: bool
+
+
+_BLOCK: contextvars.ContextVar[_Block | None] = contextvars.ContextVar("lrnde_torch_block", default=None)
+
+
+@contextlib.contextmanager
+def _block() -> Generator[None]:
+    seed = int(torch.randint(2**62, (), device="cpu"))
+    token = _BLOCK.set(_Block(torch.Generator().manual_seed(seed), is_within_transform()))
+    try:
+        yield
+    finally:
+        _BLOCK.reset(token)
+
+
+accompany_collect(_block)
+
+
+def block_generator() -> torch.Generator | None:
+    """The generator of the innermost `collect` block, `None` outside of any."""
+    block = _BLOCK.get()
+    return None if block is None else block.generator
+
+
+def is_collected() -> bool:
+    """Whether a call in a `collect` block is reported: not in a backward pass, where checkpoints solve again.
+
+    Raises `CapabilityError` within an autograd function that hides gradients, as reentrant checkpointing is, and within
+    a transform of `torch.func` that began inside of the block.
+    """
+    if _is_in_backward():
+        return False
+    block = _BLOCK.get()
+    if block is not None and not block.is_within_transform and is_within_transform():
+        raise CapabilityError(
+            "The call is within a transform of `torch.func` that began inside of the `collect` block, and its report "
+            "would outlive it. Begin the block inside of the function that is transformed."
+        )
+    if not torch.is_grad_enabled():
+        _check_gradients_are_not_hidden()
+    return True
+
+
+def is_training(values: Iterable[Any]) -> bool:
+    """Whether gradients are recorded for a module in training mode, or a method of one, among `values`."""
+    if not torch.is_grad_enabled() or _is_in_backward():
+        return False
+    holders = (value.__self__ if inspect.ismethod(value) else value for value in values)
+    return any(isinstance(holder, torch.nn.Module) and holder.training for holder in holders)
+
+
+@contextlib.contextmanager
+def saved_apart() -> Generator[None]:
+    """Within the block, what a backward pass needs is kept as it is, whatever hooks the user has set.
+
+    A checkpoint compares what it saves with what the same function saves when it runs again, where a collected call is
+    the bare one: what the penalty saves is no part of it. Transforms of `torch.func` go together with no hooks at all.
+    """
+    if is_within_transform():
+        yield
+        return
+    with torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged):
+        yield
+
+
+def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _is_in_backward() -> bool:
+    # As `torch.utils.checkpoint` tells it; there is no public word for it.
+    return torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
+
+
+def _check_gradients_are_not_hidden() -> None:
+    """Refuse a call inside of the forward pass of an autograd function whose result will have a gradient."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "forward" and frame.f_code.co_argcount:
+            context = frame.f_locals.get(frame.f_code.co_varnames[0])
+            # It has edges where gradients were recorded outside; a prediction without any is nothing to refuse.
+            if isinstance(context, torch.autograd.function.FunctionCtx) and context.next_functions:  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+                name = type(context).__name__.removesuffix("Backward")
+                raise CapabilityError(
+                    f"The call is collected inside of `{name}.forward`, an autograd function, where no gradient is "
+                    "recorded: its penalty would have none. With reentrant checkpointing (`torch.utils.checkpoint`) "
+                    "set `use_reentrant=False`; else solve outside of that function."
+                )
+        frame = frame.f_back

@@ -1,0 +1,93 @@
+"""A solve that returns the native result always, and is penalised where somebody collects the penalty."""
+
+import dataclasses
+import inspect
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from lrnde_core._adapter import AbstractAdapter
+from lrnde_core._collect import is_collecting
+from lrnde_core._errors import InputError, InputTypeError, UncollectedWarning
+from lrnde_core._hiding import user_stacklevel, wraps_solves
+from lrnde_core._regularize import RegularizedSolve, find_wrapped_adapter, regularize
+
+
+@final
+@wraps_solves
+@dataclasses.dataclass(frozen=True)
+class CollectedSolve:
+    """A native solve that is penalised within `collect` blocks, and bare elsewhere. Made by `collected`.
+
+    A frozen value: hashable, equal by value, picklable, deep-copyable.
+
+    - `regularized`: what is called within a block.
+    """
+
+    regularized: RegularizedSolve
+
+    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, probes: Any = None, **kwargs: Any) -> Any:
+        """Solve as the native call does, and return its result; within a `collect` block add the report to its list.
+
+        Takes what a `RegularizedSolve` takes. Outside of a block that is left aside: nothing is drawn or evaluated.
+        There it warns once, an `UncollectedWarning`, if it is called in training: in torch, with gradients and a module
+        in training mode among its arguments.
+        """
+        wrapped = self.regularized
+        if is_collecting():
+            return wrapped(*args, penalize=penalize, draw=draw, probes=probes, **kwargs)
+        adapter = find_wrapped_adapter(wrapped)
+        kwargs = {**wrapped.bound_kwargs, **kwargs}
+        kwargs.pop(adapter.random_argument, None)
+        args = (*wrapped.bound_args, *args)
+        self._warn_in_training(adapter, args, kwargs)
+        return wrapped.solve(*args, **kwargs)
+
+    def _warn_in_training(self, adapter: AbstractAdapter, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not adapter.is_training((self.regularized.solve, *args, *kwargs.values())) or self in _WARNED:
+            return
+        _WARNED.add(self)
+        warnings.warn(
+            f"`collected({self.regularized.solve_name})` was called in training, and nobody collects its penalty here: "
+            "it ran as the bare call. Put the forward pass into `with lrnde.collect() as reports:`, in the thread that "
+            "solves; to predict, put the module into evaluation mode.",
+            UncollectedWarning,
+            stacklevel=user_stacklevel(),
+        )
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self.regularized.__signature__
+
+
+_WARNED: weakref.WeakSet[CollectedSolve] = weakref.WeakSet()
+
+
+def collected(solve: Callable[..., Any], **settings: Any) -> CollectedSolve:
+    """Wrap a solve deep inside somebody else's model: it returns the native result always.
+
+        their_module.odeint = lrnde.collected(their_module.odeint)
+        with lrnde.collect() as reports:
+            prediction = model(x)
+        loss = task_loss(prediction) + weight * sum(report.penalty for report in reports)
+
+    Within a `collect` block it is penalised and reports; outside it is the bare call, to the last bit and without a
+    draw or an evaluation of its own, so that prediction needs no change. It is so too where a backward pass solves
+    again what was checkpointed, and in threads other than the block's.
+
+    - `solve`: what `regularize` takes, or what it returned.
+    - `settings`: keyword arguments of `regularize`, for a native solve.
+
+    Raises what `regularize` raises, and `CapabilityError` where reports cannot be collected (under `jit`).
+    """
+    if isinstance(solve, CollectedSolve):
+        raise InputTypeError("`solve` is already collected; give the native call, or one that is regularized.")
+    if isinstance(solve, RegularizedSolve):
+        if settings:
+            raise InputError(f"`solve` is regularized already; give {sorted(settings)} to `regularize`.")
+        wrapped = solve
+    else:
+        wrapped = regularize(solve, **settings)
+    wrapped.check_collecting()
+    return CollectedSolve(wrapped)
