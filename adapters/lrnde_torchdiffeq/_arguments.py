@@ -9,6 +9,7 @@ import torch
 import torchdiffeq
 
 from lrnde_torchdiffeq import _methods
+from lrnde_torchdiffeq._interface import unwrap_interface
 from lrnde_torchdiffeq._state import StateLayout
 
 _SOLVES: dict[str, Callable[..., Any]] = {
@@ -61,7 +62,7 @@ def read_arguments(
             given.update(given.pop(parameter.name))
     interface = _SOLVES[solve]
     if solve == "torchdiffeq:odeint_event":
-        interface, bound_to_interface = _unwrap(given["odeint_interface"])
+        interface, bound_to_interface = unwrap_interface(given["odeint_interface"])
         given = {**bound_to_interface, **given}
     method = given.get("method") or _methods.DEFAULT_METHOD
     options: Mapping[str, Any] = given.get("options") or {}
@@ -105,14 +106,6 @@ def _signature(solve: str, native: Callable[..., Any]) -> inspect.Signature:
 @functools.cache
 def _library_signature(solve: str) -> inspect.Signature:
     return inspect.signature(_SOLVES[solve])
-
-
-def _unwrap(interface: Any) -> tuple[Any, dict[str, Any]]:
-    keywords: dict[str, Any] = {}
-    while isinstance(interface, functools.partial):
-        keywords = {**interface.keywords, **keywords}
-        interface = interface.func
-    return interface, keywords
 
 
 def _time_dtype(method: str, options: Mapping[str, Any], state_dtype: torch.dtype) -> torch.dtype | None:

@@ -1,0 +1,45 @@
+"""Solves that are given to `odeint_event`, as its `odeint_interface`."""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torchdiffeq
+
+from lrnde_core import CollectedSolve, InputError, RegularizedSolve, is_collecting, user_stacklevel
+
+_EVENT_CODE = torchdiffeq.odeint_event.__code__
+
+
+def with_native_interface(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a call, with the native solve behind an `odeint_interface` that is wrapped itself."""
+    if "odeint_interface" not in kwargs:
+        return kwargs
+    interface, bound = unwrap_interface(kwargs["odeint_interface"])
+    return {**kwargs, "odeint_interface": functools.partial(interface, **bound) if bound else interface}
+
+
+def unwrap_interface(interface: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The native function behind partial and wrapped ones, and the keyword arguments that they bind."""
+    keywords: dict[str, Any] = {}
+    while isinstance(interface, functools.partial | RegularizedSolve | CollectedSolve):
+        if isinstance(interface, CollectedSolve):
+            interface = interface.regularized
+        elif isinstance(interface, RegularizedSolve):
+            keywords, interface = {**interface.bound_kwargs, **keywords}, interface.solve
+        else:
+            keywords, interface = {**interface.keywords, **keywords}, interface.func
+    return interface, keywords
+
+
+def check_caller() -> None:
+    """Refuse a regularized solve that a bare `odeint_event` calls: it takes the native result, and nothing beside."""
+    # The frame of the call, counted as for a warning.
+    caller = sys._getframe(user_stacklevel() - 1)  # pyright: ignore[reportPrivateUsage]
+    if caller.f_code is _EVENT_CODE and not is_collecting():
+        raise InputError(
+            "`odeint_event` was given a regularized `odeint_interface`, and takes the native result alone. Wrap it in "
+            "place of its interface, `lrnde.regularize(torchdiffeq.odeint_event)`; or give it "
+            "`odeint_interface=lrnde.collected(...)` and gather the report within `lrnde.collect()`."
+        )
