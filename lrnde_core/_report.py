@@ -17,7 +17,8 @@ class Sample(NamedTuple):
     - `solver_error_ratio`: what the solver itself compared with 1 at that step, where it scales errors otherwise than
       the protocol does (torchsde); else `None`.
 
-    None of these carries gradient.
+    None of these carries gradient. In torch, `t`, `h` and `weight` of shared steps are float64 on the CPU, whatever the
+    device of the state: solvers choose such steps in Python.
     """
 
     t: Any

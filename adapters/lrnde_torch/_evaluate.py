@@ -79,7 +79,7 @@ def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
             return None
         if isinstance(values[0], torch.Tensor):
             return torch.stack(tuple(values))
-        return torch.tensor(values, dtype=torch.float64, device=zero.device)
+        return _on_host(values)
 
     samples = zip(*(term.sample for term in terms), strict=True)
     # One look at all costs: each waits for an accelerator.
@@ -88,13 +88,18 @@ def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
     return PenaltyTerm(torch.stack(costs), Sample(*map(stacked, samples)))
 
 
+def _on_host(numbers: Sequence[float]) -> torch.Tensor:
+    """Python's numbers as they are: not every device has their dtype, and none need wait for them."""
+    return torch.tensor(numbers, dtype=torch.float64, device="cpu")
+
+
 def _empty_sample(penalty: LocalPenalty, records: Sequence[Record], zero: torch.Tensor) -> Sample:
     zeros = zero.expand(len(records))
     needs = penalty.heuristic.needs
     return Sample(
-        t=torch.tensor([record.t for record in records], dtype=torch.float64, device=zero.device),
-        h=zeros,
-        weight=zeros,
+        t=_on_host([record.t for record in records]),
+        h=_on_host([0.0] * len(records)),
+        weight=_on_host([0.0] * len(records)),
         error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
         stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
     )

@@ -18,7 +18,7 @@ def evaluate_own_steps(
 
     - `recording`: of an `OwnStepsProblem`. What its records hold (`carry`, `estimate` and `is_end_known` aside) has the
       shape `(batch,)`, states `(batch, *state)`. A member without a step, `num_accepted` 0, has cost and weight 0.
-      The probe that a draw decides is the same for every member.
+      The probe that a draw decides is the same for every member. Samples have the dtype of the recorded sizes.
     - `zero`: 0 in the dtype and on the device of the penalty. Where no member took a step, it is the result. It also
       takes the place of the mean where that or any evaluation is not finite, without any graph: a zero cotangent times
       a derivative that is not finite would still poison training.
@@ -48,7 +48,7 @@ def _evaluate(
         cost, sample = penalty(problem, draw, kept, probes)
         # `vmap` takes tensors alone: a weight may be a Python number, and what was not computed is left out.
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
-        return cost, {name: torch.as_tensor(entry, dtype=torch.float64) for name, entry in entries.items()}
+        return cost, {name: torch.as_tensor(entry, dtype=h.dtype, device=h.device) for name, entry in entries.items()}
 
     def or_tiny(size: Tensor) -> Tensor:
         # Formulas divide by sizes; what becomes of a member without a step is masked below.
@@ -67,9 +67,9 @@ def _evaluate(
 
 
 def _empty_sample(penalty: LocalPenalty, record: Record, zero: Tensor) -> Sample:
-    nothing, needs = zero.double().expand(len(record.t)), penalty.heuristic.needs
+    nothing, needs = zero.to(record.h.dtype).expand(len(record.t)), penalty.heuristic.needs
     return Sample(
-        t=record.t.double(),
+        t=record.t,
         h=nothing,
         weight=nothing,
         error_ratio=nothing if Capability.ERROR_ESTIMATE in needs else None,

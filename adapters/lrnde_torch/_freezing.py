@@ -23,7 +23,7 @@ def read_span(leaves: Leaves, times: Tensor, *, is_batched: bool) -> Span:
             raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
         if not bool(leaf.isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-    times = times.detach().double()
+    times = times.detach().cpu().double()
     t0, t1 = times[0].item(), times[-1].item()
     outputs = tuple(((times - t0) / (t1 - t0)).tolist()) if t0 != t1 else (0.0,)
     return Span(t0, t1, outputs, tuple(tuple(leaf.shape)[is_batched:] for leaf in leaves))

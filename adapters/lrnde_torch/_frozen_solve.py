@@ -74,7 +74,7 @@ class TimesCheck:
         if torch.compiler.is_compiling():
             return
         if self._known is None or self._known[0] is not times or self._known[1] != times._version:
-            rows: list[list[float]] = torch.atleast_2d(times.detach().double()).unique(dim=0).tolist()
+            rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).unique(dim=0).tolist()
             for outputs in rows:
                 self._plan.check_times(outputs[0], outputs[-1], outputs)
             self._known = (times, times._version)

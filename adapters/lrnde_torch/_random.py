@@ -35,7 +35,9 @@ def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
 def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:
     """The user's draws as `Draw`s of Python numbers; a tensor, array or sequence of shape `(num_samples,)`."""
     try:
-        uniforms = torch.as_tensor(draw, dtype=torch.float64).detach()
+        # To the host first: not every device has the dtype.
+        draw = draw.detach().cpu() if isinstance(draw, torch.Tensor) else draw
+        uniforms = torch.as_tensor(draw, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as exc:
         raise InputTypeError(f"`draw` must be numbers of shape ({num_samples},), not {draw!r}.") from exc
     if uniforms.shape != (num_samples,):

@@ -184,7 +184,7 @@ def read_call(arguments: Arguments) -> TorchsdeCall:
 
 def _on_cpu(time: torch.Tensor, value: float) -> torch.Tensor:
     """`time`, whose value the motion has been asked with: reading it again would wait for an accelerator again."""
-    return time if time.device.type == "cpu" else torch.tensor(value, dtype=time.dtype)
+    return time if time.device.type == "cpu" else torch.tensor(value, dtype=time.dtype, device="cpu")
 
 
 def _check_coverage(arguments: Arguments) -> None:

@@ -87,14 +87,14 @@ class TorchodeCall(AbstractCall):
 
 def _record(recorder: Recorder, kept: KeptStep) -> Record:
     # torchode clips its last step to the end of the solve, so that sizes are as taken.
-    size, duration = kept.h.double().abs(), (recorder.problem.t_end - recorder.problem.t_start).detach()
+    size, duration = kept.h.abs(), (recorder.problem.t_end - recorder.problem.t_start).detach()
     return Record(
         t=kept.t,
         h=kept.h,
         y=(kept.y,),
         carry=None,
         remaining=recorder.problem.t_end.detach() - kept.t,
-        drawn=DrawnStep(kept.elapsed, size, size, duration.double().abs(), recorder.num_drawable, is_end_known=True),
+        drawn=DrawnStep(kept.elapsed, size, size, duration.abs(), recorder.num_drawable, is_end_known=True),
     )
 
 

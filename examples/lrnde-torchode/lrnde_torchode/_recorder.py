@@ -47,7 +47,7 @@ class Recorder(torch.nn.Module):
             assert isinstance(self._plan.draws, Sequence)
             self.term, self.problem, self.args = term, problem, args
             start, y0 = problem.t_start.detach(), problem.y0.detach()
-            self._start, self._duration = start.double(), (problem.t_end - problem.t_start).detach().double().abs()
+            self._start, self._duration = start, (problem.t_end - problem.t_start).detach().abs()
             self._running = torch.ones_like(start, dtype=torch.bool)
             self.num_drawable = torch.zeros_like(start, dtype=torch.int64)
             nothing = KeptStep(start, torch.zeros_like(start), y0, torch.zeros_like(self._start))
@@ -72,8 +72,8 @@ class Recorder(torch.nn.Module):
 
     def _draw(self, t: Tensor, h: Tensor, y: Tensor, accept: Tensor) -> None:
         is_new = accept & self._running & (h != 0)
-        elapsed = (t.double() - self._start).abs()
-        step = AcceptedStep(self.num_drawable + 1, elapsed, h.double().abs(), self._duration)
+        elapsed = (t - self._start).abs()
+        step = AcceptedStep(self.num_drawable + 1, elapsed, h.abs(), self._duration)
         y = y if self._plan.keeps_gradient else y.detach()
         for sample, draw in enumerate(self._plan.draws):
             is_kept, old = is_new & self._plan.sampler.keep(draw, step), self.kept[sample]
