@@ -16,9 +16,9 @@ def collect() -> Generator[list[Report]]:
 
     Blocks nest (the innermost collects) and are local to the thread or task.
 
-    In torch the block draws once from the global generator, where it begins, and the calls in it, where they are given
-    no `generator=` and no `draw=`, from a generator that this number seeds. So what is checkpointed inside
-    (`use_reentrant=False`) finds the random state that it had, wherever its backward pass runs.
+    In torch the calls of a block that are given no `generator=` and no `draw=` draw from a generator which the state of
+    the global one seeds where the block begins; that is advanced by one number, where the block ends. So what is
+    checkpointed inside (`use_reentrant=False`) finds the random state that it had, wherever its backward pass runs.
     """
     reports: list[Report] = []
     with contextlib.ExitStack() as companions:

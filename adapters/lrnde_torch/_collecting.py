@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
@@ -16,11 +16,23 @@ if TYPE_CHECKING:
 
 
 @final
-class _Block(NamedTuple):
-    """The innermost `collect` block: its generator, and whether it began within a transform of `torch.func`."""
+class _Block:
+    """The innermost `collect` block.
 
-    generator: torch.Generator
-    is_within_transform: bool
+    - `generator`: of the calls in it. `is_within_transform`: whether it began within a transform of `torch.func`.
+    """
+
+    def __init__(self, outer: "_Block | None") -> None:
+        # The number that the global generator would give next; it is taken when the block ends, if it was needed. Taken
+        # within, it would be missing where a checkpoint, which rewinds the generator, runs its function again.
+        source = torch.Generator().set_state(torch.random.get_rng_state()) if outer is None else outer.used_generator()
+        self.generator = torch.Generator().manual_seed(_draw_seed(source))
+        self.is_used = False
+        self.is_within_transform = is_within_transform()
+
+    def used_generator(self) -> torch.Generator:
+        self.is_used = True
+        return self.generator
 
 
 _BLOCK: contextvars.ContextVar[_Block | None] = contextvars.ContextVar("lrnde_torch_block", default=None)
@@ -28,12 +40,19 @@ _BLOCK: contextvars.ContextVar[_Block | None] = contextvars.ContextVar("lrnde_to
 
 @contextlib.contextmanager
 def _block() -> Generator[None]:
-    seed = int(torch.randint(2**62, (), device="cpu"))
-    token = _BLOCK.set(_Block(torch.Generator().manual_seed(seed), is_within_transform()))
+    outer = _BLOCK.get()
+    block = _Block(outer)
+    token = _BLOCK.set(block)
     try:
         yield
     finally:
         _BLOCK.reset(token)
+        if block.is_used and outer is None:
+            _draw_seed(None)
+
+
+def _draw_seed(generator: torch.Generator | None) -> int:
+    return int(torch.randint(2**62, (), generator=generator, device="cpu"))
 
 
 accompany_collect(_block)
@@ -42,7 +61,7 @@ accompany_collect(_block)
 def block_generator() -> torch.Generator | None:
     """The generator of the innermost `collect` block, `None` outside of any."""
     block = _BLOCK.get()
-    return None if block is None else block.generator
+    return None if block is None else block.used_generator()
 
 
 def is_collected() -> bool:

@@ -154,10 +154,10 @@ def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tens
 
 
 def _try_once_more(product: Tensor, y: Tensor, cotangent: Tensor) -> None:
-    """Differentiate `product`, of a function of `y`, again where its graph has an operation that never was, for the error that may bring.
+    """Differentiate `product`, of a function of `y`, again where its graph has an operation that never was so far.
 
-    Else it would come in the user's backward pass, where it is PyTorch's alone. `product` is linear in the `cotangent`,
-    so that every one of its operations leads there.
+    The error that this may bring would else come in the user's backward pass, where it is PyTorch's alone. `product` is
+    linear in the `cotangent`, so that every one of its operations leads there.
     """
     names = {node.name() for node in _graph(product, without=(y,))}
     if names <= _DIFFERENTIATED_AGAIN:
