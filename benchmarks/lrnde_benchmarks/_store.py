@@ -150,7 +150,7 @@ class Store:
             return [f"The checkpoint {checkpoints.path} cannot be used ({error}); the training begins anew."]
         if found is None:
             return []
-        return [f"{job.label} goes on from iteration {found.progress['num_done']}."]
+        return [f"{job.label} can go on from iteration {found.progress['num_done']}."]
 
     def _made_otherwise(
         self, kind: str, missing: Sequence[Job], ending: str, identity_in: Callable[[Path], Mapping[str, Any]]

@@ -88,7 +88,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     store = store_in(tmp_path / "interrupted", plan)
     with pytest.raises(KeyboardInterrupt):
         train(store, interrupted_at=2)
-    assert "goes on from iteration 2" in store.find(plan.cells).remarks[0]
+    assert "can go on from iteration 2" in store.find(plan.cells).remarks[0]
     resumed = train(store)
     assert_same(resumed, whole)
 
@@ -125,7 +125,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(killed)]
     result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr
-    assert "goes on from iteration 4" in store_in(killed, plan).find(plan.cells).remarks[0]
+    assert "can go on from iteration 4" in store_in(killed, plan).find(plan.cells).remarks[0]
     assert_same(train(store_in(killed, plan)), train(store_in(tmp_path / "whole", plan)))
 
 

@@ -209,7 +209,7 @@ def test_a_finished_cell_has_no_checkpoint_any_more(tmp_path: Path, make_cell: M
     store = store_in(tmp_path)
     job = jobs_of(store)[0]
     checkpoints = begin(store, job)
-    assert store.find([job]) == ({}, ["stub, none, seed 0 goes on from iteration 20."])
+    assert store.find([job]) == ({}, ["stub, none, seed 0 can go on from iteration 20."])
     store.write(job, trained(make_cell("stub", 0, {"none": 13.0})))
     assert not checkpoints.path.exists()
     assert not store.find([job]).remarks
