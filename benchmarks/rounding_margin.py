@@ -3,9 +3,9 @@
     python benchmarks/rounding_margin.py ADAPTER [--problems N] [--first SEED] [-k SELECT] [--whole] [--json FILE]
 
 Each check that is judged by a bound on rounding runs on random networks, initial states and paths, its cases in turn,
-and the largest difference over its bound is printed for each: below 1, or a tolerance depends on the processor. The bounds hold for any
-processor, so one run shows nothing that another would not; run it with other instruction sets all the same
-(`MKL_ENABLE_INSTRUCTIONS`, `ATEN_CPU_CAPABILITY`, `OPENBLAS_CORETYPE`, `XLA_FLAGS=--xla_cpu_max_isa=...`).
+and the largest difference over its bound is printed for each: below 1, or a tolerance depends on the processor. The
+bounds hold for any processor; run it with other instruction sets all the same (`MKL_ENABLE_INSTRUCTIONS`,
+`ATEN_CPU_CAPABILITY`, `OPENBLAS_CORETYPE`, `XLA_FLAGS=--xla_cpu_max_isa=...`).
 """
 
 import argparse
@@ -17,7 +17,6 @@ from typing import Any
 from lrnde_conformance import CHECKS, Outcome, Subject, run_check
 from lrnde_conformance._checks._compare import margins
 from lrnde_conformance._drivers import driver_class
-
 
 _FIXED = ("agreement.", "freeze.steps", "freeze.gradient", "freeze.export")
 

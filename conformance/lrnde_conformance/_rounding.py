@@ -149,6 +149,7 @@ _RULES: dict[np.ufunc, Callable[..., Rounded]] = {
     np.sqrt: lambda a: _power(a, 0.5),
     np.negative: lambda a: Rounded(-a.value, a.bound, a.epsilon, a.size),
     np.absolute: lambda a: Rounded(np.abs(a.value), a.bound, a.epsilon, a.size),
+    np.maximum: lambda a, b: _where(a.value >= b.value, a, b),
     np.tanh: _smooth(np.tanh, lambda x: 1 - np.tanh(x) ** 2, np.abs),
     # Near their zeros the reduction of the argument leaves absolute accuracy.
     np.sin: _smooth(np.sin, np.cos, np.ones_like),

@@ -17,6 +17,7 @@ from lrnde_core import ErrorEstimate, ExplicitTableau, PredictedSteps, Stiffness
 from lrnde_core._local import _ROUNDING_MULTIPLE, initial_step
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.tableaus import DOPRI5, DOPRI8, EMBEDDED, RK4, TSIT5
+from tests.rounding import assert_within_rounding, rounded
 
 _METHODS = {**{name: entry[0] for name, entry in EMBEDDED.items()}, "rk4": RK4}
 _HEURISTICS = {"error": ErrorEstimate(), "steps": PredictedSteps(), "stiffness": StiffnessEstimate()}
@@ -27,17 +28,17 @@ def _field(t: Any, y: Any) -> Any:
 
 
 def _reference_step(tableau: ExplicitTableau, t: float, h: float, y: Any) -> tuple[Any, Any, Any]:
-    """Stages, their states and the new solution in float64, from the full matrix of the method."""
-    stages = tableau.num_stages
-    matrix = np.zeros((stages, stages))
-    for row, entries in enumerate(tableau.a, start=1):
-        matrix[row, :row] = entries
-    k = np.zeros((stages, *y.shape))
-    states = np.zeros_like(k)
-    for row in range(stages):
-        states[row] = y + h * np.tensordot(matrix[row], k, 1)
-        k[row] = _field(t + tableau.c[row] * h, states[row])
-    return k, states, y + h * np.tensordot(np.array(tableau.b), k, 1)
+    """Stages, their states and the new solution, each with a bound on its rounding."""
+    k: list[Any] = []
+    states: list[Any] = []
+    for row, abscissa in zip(((), *tableau.a), tableau.c, strict=True):
+        states.append(y + h * _combined(row, k))
+        k.append(_field(t + abscissa * h, states[-1]))
+    return k, states, y + h * _combined(tableau.b, k)
+
+
+def _combined(weights: Any, k: list[Any]) -> Any:
+    return sum(weight * stage for weight, stage in zip(weights, k, strict=True))
 
 
 _states = st.sampled_from([np.float32, np.float64]).flatmap(
@@ -52,28 +53,27 @@ _states = st.sampled_from([np.float32, np.float64]).flatmap(
 def test_a_step_is_that_of_the_published_method(name: str, y: Any, t: float, h: float) -> None:
     tableau = _METHODS[name]
     problem = ArrayProblem(_field, tableau)
-    close = functools.partial(
-        np.testing.assert_allclose, rtol=60 * np.finfo(y.dtype).eps, atol=60 * np.finfo(y.dtype).eps
-    )
-    k, states, y1 = _reference_step(tableau, t, h, y.astype(np.float64))
+    close = functools.partial(assert_within_rounding, dtype=y.dtype)
+    start, time, size = (rounded(value, y.dtype) for value in (y, t, h))
+    k, states, y1 = _reference_step(tableau, time, size, start)
     advanced = problem.advance(t, h, (torch.asarray(y),), carry=None)[0]
     estimate = problem.step(t, h, (torch.asarray(y),), first_stage=None, carry=None)
     assert advanced.dtype == estimate.y1[0].dtype == torch.asarray(y).dtype
     assert advanced.shape == estimate.y1[0].shape == y.shape
     close(advanced, y1)
-    close(estimate.magnitude[0], abs(h * k).max(0))
+    close(estimate.magnitude[0], functools.reduce(np.maximum, [abs(size * stage) for stage in k]))
     assert estimate.error is not None
     if tableau.error is None:
-        halfway = _reference_step(tableau, t, h / 2, y.astype(np.float64))[2]
-        y1_of_halves = _reference_step(tableau, t + h / 2, h / 2, halfway)[2]
+        halfway = _reference_step(tableau, time, size / 2, start)[2]
+        y1_of_halves = _reference_step(tableau, time + size / 2, size / 2, halfway)[2]
         close(estimate.y1[0], y1_of_halves)
         close(estimate.error[0], y1_of_halves - y1)
     else:
         close(estimate.y1[0], y1)
-        close(estimate.error[0], h * np.tensordot(np.array(tableau.error), k, 1))
+        close(estimate.error[0], size * _combined(tableau.error, k))
     assert (estimate.stage_difference is not None) == tableau.has_stiffness_pair
     if estimate.stage_difference is not None:
-        close(estimate.stage_difference[0][0], h * (k[-1] - k[-2]))
+        close(estimate.stage_difference[0][0], size * (k[-1] - k[-2]))
         close(estimate.stage_difference[1][0], states[-1] - states[-2])
 
 
@@ -97,16 +97,16 @@ def test_steps_take_the_evaluations_they_say(name: str) -> None:
 def test_error_ratio_is_what_a_controller_compares_with_one(name: str) -> None:
     tableau, order, _ = EMBEDDED[name]
     y, t, h, rtol, atol = np.array([0.3, -0.8, 1.1]), 0.2, 0.4, 1e-3, 1e-6
-    k, _, y1 = _reference_step(tableau, t, h, y)
-    error = h * np.tensordot(np.array(tableau.error), k, 1)
-    expected = np.sqrt(np.mean((error / (atol + rtol * np.maximum(abs(y), abs(y1)))) ** 2))
+    start, size = rounded(y), rounded(h)
+    k, _, y1 = _reference_step(tableau, rounded(t), size, start)
+    error = size * _combined(tableau.error, k)
+    expected = np.sqrt(np.mean((error / (atol + rtol * np.maximum(abs(start), abs(y1)))) ** 2))
     local = local_state(ArrayProblem(_field, tableau, rtol, atol), t, h, y, error_order=order)
-    assert local.error_ratio() == pytest.approx(expected, rel=1e-7)
-    assert local.error_ratio(10 * rtol, 10 * atol) == pytest.approx(expected / 10, rel=1e-7)
-    assert PredictedSteps().cost(local) == pytest.approx(expected ** (1 / order), rel=1e-7)
-    assert ErrorEstimate().cost(local_state(ArrayProblem(_field, tableau, rtol, atol), t, h, y)) == pytest.approx(
-        expected * h, rel=1e-7
-    )
+    assert_within_rounding(local.error_ratio(), expected)
+    assert_within_rounding(local.error_ratio(10 * rtol, 10 * atol), expected / 10)
+    assert_within_rounding(PredictedSteps().cost(local), expected ** (1 / order))
+    cost = ErrorEstimate().cost(local_state(ArrayProblem(_field, tableau, rtol, atol), t, h, y))
+    assert_within_rounding(cost, expected * size)
 
 
 # The zero-error law. A power of t that the method integrates exactly has an error estimate of mere rounding, and then

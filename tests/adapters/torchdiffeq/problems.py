@@ -143,7 +143,7 @@ def error_ratio(
     rtol: float,
     atol: float,
     first: Any = None,
-) -> float:
+) -> Any:
     """The scaled root mean square of the error estimate of one step; by step doubling without an embedded pair."""
     t, h, y = step
     if tableau.error is None:
@@ -157,5 +157,5 @@ def error_ratio(
     return rms(error / (atol + rtol * np.maximum(abs(y), abs(end))))
 
 
-def rms(values: Any) -> float:
-    return math.sqrt(np.mean(np.square(values)))
+def rms(values: Any) -> Any:
+    return np.sqrt(np.mean(np.square(values)))
