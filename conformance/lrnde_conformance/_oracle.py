@@ -108,8 +108,8 @@ class Oracle:
             return bool(_rms(one) <= multiple * _rms(largest) or _rms(other) <= multiple * _rms(rounding))
         if heuristic not in ("error", "predicted"):
             return False
-        is_embedded = isinstance(self.scheme, Scheme) and self.scheme.error is not None
-        weights = [abs(float(e)) for e in self.scheme.error] if is_embedded else [2.0]
+        embedded = self.scheme.error if isinstance(self.scheme, Scheme) else None
+        weights = [2.0] if embedded is None else [abs(float(e)) for e in embedded]
         y1, error = self._estimate(point, None)
         scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
         return bool(_rms(error / scale) <= multiple * sum(weights) * _rms(rounding / scale))

@@ -85,8 +85,8 @@ def _divide(a: Any, b: Any) -> Sloped:
 
 def _matmul(a: Any, b: Any) -> Sloped:
     (a, da), (b, db) = _parts(a), _parts(b)
-    terms = [x @ y for x, y in ((da, b), (a, db)) if x is not _CONSTANT and y is not _CONSTANT]
-    return Sloped(a @ b, sum(terms[1:], terms[0]))
+    terms: list[Any] = [x @ y for x, y in ((da, b), (a, db)) if x is not _CONSTANT and y is not _CONSTANT]
+    return Sloped(a @ b, terms[0] if len(terms) == 1 else terms[0] + terms[1])
 
 
 def _power(a: Sloped, exponent: float) -> Sloped:
@@ -123,7 +123,13 @@ def _where(condition: Any, one: Any, other: Any) -> Sloped:
 
 def _stack(arrays: Sequence[Any]) -> Sloped:
     parts = [_parts(a) for a in arrays]
-    return Sloped(np.stack([value for value, _ in parts]), np.stack([_like(slope, value) for value, slope in parts]))
+    values: Any = [value for value, _ in parts]
+    slopes: Any = [_like(slope, value) for value, slope in parts]
+    return Sloped(_stacked(values), _stacked(slopes))
+
+
+def _stacked(arrays: Any) -> Any:
+    return np.stack(arrays)
 
 
 _RULES: dict[np.ufunc, Callable[..., Sloped]] = {

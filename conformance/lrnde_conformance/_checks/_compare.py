@@ -1,7 +1,7 @@
 """Comparing what was got with what was expected, in the words that a failure needs."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def assert_rounded(
 
 
 @contextlib.contextmanager
-def margins() -> Iterator[list[float]]:
+def margins() -> Generator[list[float]]:
     """Within the block, each difference over its bound, as `assert_rounded` finds them."""
     found: list[float] = []
     _MARGINS.append(found.append)

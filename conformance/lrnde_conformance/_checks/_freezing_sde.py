@@ -1,5 +1,6 @@
 """Law 15 for stochastic equations: fixed steps along the call's own path, and the weak error of their statistics."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -57,7 +58,7 @@ def freeze_statistics(subject: Subject, _: str) -> None:
     ends = [[_by_hand(method, problem, steps) for steps in (_FROZEN_STEPS, _NATIVE_STEPS)] for problem in problems]
     limits = [
         [
-            rounding_of(lambda problem, n=n: _by_hand(method, problem, n), problem, dtype=subject.main_dtype)
+            rounding_of(functools.partial(_by_hand, method, num_steps=n), problem, dtype=subject.main_dtype)
             for n in (_FROZEN_STEPS, _NATIVE_STEPS)
         ]
         for problem in problems
