@@ -17,7 +17,7 @@ def rounded(value: Any, dtype: Any = np.float64) -> Rounded:
 
 
 def assert_within_rounding(got: Any, expected: Rounded, *, dtype: Any = np.float64) -> None:
-    """Raise where two evaluations of a formula, in any order of its sums, can not be as far apart."""
+    """Raise where two evaluations of a formula, in any order of its sums, cannot be as far apart."""
     got = np.asarray(got, np.float64)
     assert got.shape == expected.shape
     # Below the smallest normal number roundings no longer shrink.
