@@ -29,7 +29,7 @@ import lrnde_core as lrnde
 from lrnde_benchmarks import Hyperparameters, make_trainer, setting_by_name, task_by_name
 from lrnde_benchmarks._frozen import freeze
 from lrnde_benchmarks._pairs import paired_times
-from lrnde_benchmarks._statistics import in_words, ratio_interval, repeated_ratio
+from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
 from lrnde_benchmarks._threads import SINGLE_THREAD
 from overhead import clock_for
 
@@ -217,7 +217,7 @@ def _repeat(call: Callable[[], Any]) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Geometric means over seeds, with their intervals."""
+    """Geometric means over seeds, with their intervals; of a single seed, the interval over its repeats."""
     print("\n| backend | model | form | batch | ms | times as fast as `none`, adaptive | as its own adaptive solve |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -226,7 +226,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for key, group in sorted(groups.items(), key=lambda item: (item[0][0], item[0][3])):
         cells = [f"{statistics.median(row['ms'] for row in group):.3f}"]
         for name in ("speedup", "speedup_own"):
-            cells.append(in_words(ratio_interval([row[name]["mean"] for row in group]), 1))
+            found = [Interval(**row[name]) for row in group]
+            cells.append(in_words(found[0] if len(found) == 1 else ratio_interval([each.mean for each in found]), 1))
         print(f"| {' | '.join(map(str, key))} | {' | '.join(cells)} |")
 
 
