@@ -31,6 +31,7 @@ from lrnde_core._errors import (
     PluginError,
     PluginWarning,
     ResolutionWarning,
+    TargetWarning,
     UncollectedWarning,
     UnknownNameError,
     UnknownPresetError,
@@ -70,6 +71,7 @@ from lrnde_core._local import (
     mean_square,
     root_mean_square,
 )
+from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
 from lrnde_core._plan import Plan
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
@@ -88,7 +90,7 @@ from lrnde_core._samplers import (
 )
 from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
 from lrnde_core._tableau import ExplicitTableau
-from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, NFETarget, WeightState
+from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, WeightState
 
 register = REGISTRY.register
 list_adapters = REGISTRY.list_adapters
@@ -143,6 +145,7 @@ __all__ = [
     "LrndeError",
     "MethodFacts",
     "NFETarget",
+    "NFETargetState",
     "NativeSolve",
     "PenaltyTerm",
     "Plan",
@@ -165,6 +168,7 @@ __all__ = [
     "Span",
     "StepEstimate",
     "StiffnessEstimate",
+    "TargetWarning",
     "TaylorDerivative",
     "Trial",
     "UncollectedWarning",

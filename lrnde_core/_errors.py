@@ -58,5 +58,10 @@ class UncollectedWarning(UserWarning):
 
 
 @final
+class TargetWarning(UserWarning):
+    """The cost that a weight is to hold a solve at cannot be reached."""
+
+
+@final
 class PluginWarning(UserWarning):
     """A plugin could not be loaded; the others keep working."""

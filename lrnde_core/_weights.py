@@ -1,17 +1,19 @@
 """Weights of the penalty over training.
 
 A weight is a frozen value in the manner of optax: `state = weight.init()`, `weight.value(state)` multiplies the penalty
-in the loss, `state = weight.update(state, report)` after each iteration. States are named tuples of numbers (pytrees),
-and the arithmetic takes Python numbers and arrays alike, so all of it runs under `jit`, `vmap` and `scan`.
+in the loss, `state = weight.update(state, report)` after each iteration. States are named tuples of scalars (pytrees),
+and the arithmetic takes Python numbers and arrays alike, so all of it runs under `jit`, `vmap` and `scan`, and a state
+keeps its dtypes and weak types: a compiled iteration is traced once.
 """
 
 import abc
 import dataclasses
 import math
-from typing import Any, Literal, NamedTuple, final
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
 
 from lrnde_core._errors import InputError
-from lrnde_core._numbers import clip
+from lrnde_core._numbers import cast_like, clip, scalars
 from lrnde_core._report import Report
 
 
@@ -26,16 +28,29 @@ class AbstractWeight(abc.ABC):
     """The weight of the penalty as training goes on. Frozen, hashable, equal by value."""
 
     @abc.abstractmethod
-    def init(self) -> WeightState:
-        """The state before the first iteration."""
+    def init(self, like: Any = None) -> Any:
+        """The state before the first iteration, of scalars.
+
+        - `like`: any array of the ecosystem that trains. Without it, what the process has loaded decides: Python
+          numbers where JAX is not loaded; arrays of JAX where torch is not; with both, NumPy scalars, which both take.
+
+        Arrays of JAX are weakly typed: the weight takes on the dtype of the penalty.
+        """
 
     @abc.abstractmethod
-    def value(self, state: WeightState) -> Any:
+    def value(self, state: Any) -> Any:
         """The weight to use in this iteration; a scalar."""
 
     @abc.abstractmethod
-    def update(self, state: WeightState, report: Report) -> WeightState:
-        """The state after an iteration that ended in `report`."""
+    def update(self, state: Any, report: Report | Sequence[Report]) -> Any:
+        """The state after an iteration that ended in `report`; of several solves, a list of their reports."""
+
+    def check(self, state: Any) -> None:
+        """Warn if the weight cannot do what it is to do; nothing by default.
+
+        For compiled training, to be called outside of `jit` now and then; elsewhere `update` does.
+        """
+        del state
 
 
 @final
@@ -48,13 +63,13 @@ class Constant(AbstractWeight):
     def __post_init__(self) -> None:
         _check_weight("Constant", "weight", self.weight)
 
-    def init(self) -> WeightState:
-        return WeightState(float(self.weight), 0)
+    def init(self, like: Any = None) -> WeightState:
+        return WeightState(*scalars(like, float(self.weight), 0))
 
     def value(self, state: WeightState) -> Any:
         return state.value
 
-    def update(self, state: WeightState, report: Report) -> WeightState:
+    def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:
         del report
         return WeightState(state.value, state.count + 1)
 
@@ -81,72 +96,18 @@ class ExponentialDecay(AbstractWeight):
         if self.num_iterations < 1:
             raise InputError(f"`ExponentialDecay(num_iterations={self.num_iterations})`: at least 1 is needed.")
 
-    def init(self) -> WeightState:
-        return WeightState(float(self.initial), 0)
+    def init(self, like: Any = None) -> WeightState:
+        return WeightState(*scalars(like, float(self.initial), 0))
 
     def value(self, state: WeightState) -> Any:
         return state.value
 
-    def update(self, state: WeightState, report: Report) -> WeightState:
+    def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:
         del report
         count = state.count + 1
         progress = clip(count / self.num_iterations, 0.0, 1.0)
-        # In the dtype of the state, whatever that of the count is: a compiled loop must not change it.
-        initial = self.initial + 0 * state.value
-        return WeightState(initial * (self.final / self.initial) ** progress, count)
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class NFETarget(AbstractWeight):
-    r"""Adapts the weight until the solve costs what was asked for: multiplicative ascent on the excess.
-
-    $w \leftarrow w \exp(g \, \mathrm{clip}((N - N^*) / N^*, -1, 1))$, kept in `[minimum, maximum]`.
-
-    - `target`: $N^*$, the wished cost of one solve. `measure`: what N is, `"nfe"` or `"num_steps"` (for methods whose
-      evaluations are hidden).
-    - `initial`: first weight. `gain`: $g$, the largest relative change in one iteration.
-
-    The cost is quantised (a whole number of steps), so the weight does not settle but moves in a band around the one
-    that holds the target.
-    """
-
-    target: float
-    measure: Literal["nfe", "num_steps"] = "nfe"
-    initial: float = 1e-3
-    gain: float = 0.05
-    minimum: float = 1e-6
-    maximum: float = 1e3
-
-    def __post_init__(self) -> None:
-        if not 0 < self.target < math.inf:
-            raise InputError(f"`NFETarget(target={self.target})`: the wished cost must be finite and above 0.")
-        if self.measure not in ("nfe", "num_steps"):
-            raise InputError(f'`NFETarget(measure={self.measure!r})`: `measure` must be "nfe" or "num_steps".')
-        if not 0 < self.minimum <= self.initial <= self.maximum < math.inf:
-            raise InputError(
-                f"`NFETarget(initial={self.initial}, minimum={self.minimum}, maximum={self.maximum})`: needs "
-                "0 < minimum <= initial <= maximum < infinity."
-            )
-        if not 0 < self.gain <= 1:
-            raise InputError(f"`NFETarget(gain={self.gain})`: `gain` must be above 0 and at most 1.")
-
-    def init(self) -> WeightState:
-        return WeightState(float(self.initial), 0)
-
-    def value(self, state: WeightState) -> Any:
-        return state.value
-
-    def update(self, state: WeightState, report: Report) -> WeightState:
-        cost = report.nfe if self.measure == "nfe" else report.num_steps
-        if cost is None:
-            raise InputError(
-                '`NFETarget(measure="nfe")` was given a report whose `nfe` is None, because the method hides its '
-                'evaluations; use `measure="num_steps"`.'
-            )
-        excess = clip((cost - self.target) / self.target, -1.0, 1.0)
-        value = clip(state.value * math.e ** (self.gain * excess), self.minimum, self.maximum)
-        return WeightState(value, state.count + 1)
+        value = self.initial * (self.final / self.initial) ** progress
+        return WeightState(cast_like(value, state.value), count)
 
 
 def _check_weight(name: str, argument: str, weight: float) -> None:

@@ -1,9 +1,9 @@
 """The weight of the penalty over training, as an object that is saved with a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-from lrnde_core import AbstractWeight, InputError, InputTypeError, Report, WeightState
+from lrnde_core import AbstractWeight, InputError, InputTypeError, Report
 
 
 @final
@@ -24,7 +24,7 @@ class WeightHolder:
         if not isinstance(weight, AbstractWeight):
             raise InputTypeError(f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {weight!r}.")
         self._weight = weight
-        self._state = weight.init()
+        self._state = weight.init(like=0.0)
 
     def __repr__(self) -> str:
         return f"WeightHolder({self._weight!r}, {self._state!r})"
@@ -33,8 +33,8 @@ class WeightHolder:
         """The weight to use in this iteration."""
         return self._weight.value(self._state)
 
-    def update(self, report: Report) -> None:
-        """End an iteration whose solve ended in `report`."""
+    def update(self, report: Report | Sequence[Report]) -> None:
+        """End an iteration whose solve ended in `report`; of several solves, a list of their reports."""
         self._state = self._weight.update(self._state, report)
 
     def state_dict(self) -> dict[str, Any]:
@@ -43,9 +43,10 @@ class WeightHolder:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take up a state from `state_dict`. Raises `InputError` if it is not one."""
-        if set(state_dict) != set(WeightState._fields):
+        kind = type(self._state)
+        if set(state_dict) != set(kind._fields):
             raise InputError(
                 f"`state_dict` has the keys {sorted(state_dict)}; the state of a weight has "
-                f"{sorted(WeightState._fields)}. Load what `state_dict()` of a `WeightHolder` returned."
+                f"{sorted(kind._fields)}. Load what `state_dict()` of a `WeightHolder` of this weight returned."
             )
-        self._state = WeightState(**state_dict)
+        self._state = kind(**state_dict)

@@ -36,7 +36,7 @@ from lrnde_benchmarks.backends._taylor_jax import (
     initial_optimizer_state,
     learn_midpoint,
 )
-from lrnde_core import AbstractWeight, Constant, Plan, WeightState
+from lrnde_core import AbstractWeight, Constant, Plan
 
 # Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
 _NUM_DONE = "num_done"
@@ -48,7 +48,7 @@ class _State(NamedTuple):
 
     weights: Weights
     optimizer: Any
-    penalty_weight: WeightState
+    penalty_weight: Any
     midpoint_optimizer: Any
 
 
@@ -251,7 +251,6 @@ class JaxTrainer:
         )
         self._weight_decay = jnp.asarray(setting.weight_decay, dtype)
         self._expansion = setting.expansion
-        value, count = setting.weight.init()
         weights: Weights = {
             name: jnp.asarray(value, dtype) for name, value in problem.initial_weights(hyperparameters, seed).items()
         }
@@ -264,7 +263,7 @@ class JaxTrainer:
         self._state = _State(
             weights,
             _optimizer(self._program, self._weight_decay).init(weights),
-            WeightState(jnp.asarray(value, dtype), jnp.asarray(count, jnp.int32)),
+            setting.weight.init(like=self._weight_decay),
             midpoint_state,
         )
         targets_dtype = dtype if np.issubdtype(data.targets.dtype, np.floating) else jnp.int32

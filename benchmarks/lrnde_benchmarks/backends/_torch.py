@@ -168,7 +168,7 @@ class TorchTrainer:
         self._untrained = Network(problem, hyperparameters, seed)
         self._optimizer = _optimizer(self._network, hyperparameters, setting.weight_decay)
         self._weight = setting.weight
-        self._weight_state = setting.weight.init()
+        self._weight_state = setting.weight.init(like=0.0)
         self._generator = torch.Generator().manual_seed(seed)
         targets = torch.as_tensor(data.targets)
         self._inputs = torch.as_tensor(data.inputs, dtype=dtype)

@@ -207,7 +207,7 @@ def test_any_call_is_bit_identical_and_has_a_finite_penalty(data: st.DataObject)
 def test_weight_holder_survives_saving() -> None:
     report = lrnde.Report(None, 44, 7, 7, 7, 0, None)
     for weight in (lrnde.NFETarget(26), lrnde.ExponentialDecay(2.5, 1.0, 10), lrnde.Constant(0.1)):
-        holder, state = lrnde_torch.WeightHolder(weight), weight.init()
+        holder, state = lrnde_torch.WeightHolder(weight), weight.init(like=0.0)
         for _ in range(3):
             assert holder.value() == weight.value(state)
             holder.update(report)

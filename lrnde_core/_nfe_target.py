@@ -1,0 +1,233 @@
+"""A weight that adapts until the solve costs what was asked for, and gives up where it cannot."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, final
+
+from lrnde_core._errors import InputError, InputTypeError, TargetWarning
+from lrnde_core._numbers import cast_like, clip, is_traced, joined, mean_number, scalars, where
+from lrnde_core._report import Report
+from lrnde_core._weights import AbstractWeight
+
+# Phases of a state.
+_SEARCHING, _HOLDING, _ANSWERED, _STALLED = 0, 1, 2, 3
+
+# Iterations that the average cost remembers, and that it is given to settle after the weight has changed at once.
+_MEMORY, _SETTLING = 24, 16
+# A fall of the average that counts as an answer: this share of it, and its mean deviation at least, since costs are
+# whole numbers of steps and scatter from batch to batch. And the share that ends a search.
+_FALL, _FIRST_FALL = 0.08, 0.1
+# While the weight searches, the gain is this many times as large, and the excess at least this.
+_SEARCH, _SEARCH_EXCESS = 2.0, 0.5
+# So many iterations, at the full gain of a search, the weight steps back once an answer is seen, which comes late.
+_RETREAT = 8
+# How far the weight may grow without an answer, and for how many iterations at least.
+_REACH, _WINDOW = 4.0, 64
+# Iterations until a stalled weight tries again, times the number of stalls.
+_PATIENCE = 256
+
+
+class NFETargetState(NamedTuple):
+    """State of `NFETarget`, all of it scalars.
+
+    - `value`: the current weight. `count`: the iterations done.
+    - `average`, `deviation`: of the cost over the latest iterations, and its mean absolute deviation.
+    - `phase`: 0 while the weight searches for where the cost answers; 1 while it holds the target, 2 if the cost has
+      answered since the mark; 3 once stalled.
+    - `mark`: the weight from which answers are looked for. `since`: iterations since the mark or the latest answer;
+      `reference`: the average cost then.
+    - `num_stalls`: how often the cost has stopped answering above the target.
+    """
+
+    value: Any
+    count: Any
+    average: Any
+    deviation: Any
+    phase: Any
+    since: Any
+    mark: Any
+    reference: Any
+    num_stalls: Any
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class NFETarget(AbstractWeight):
+    r"""Adapts the weight until the solve costs what was asked for: multiplicative ascent on the excess.
+
+    $w \leftarrow w \exp(g \, \mathrm{clip}((N - N^*) / N^*, -1, 1))$, kept in `[minimum, maximum]`.
+
+    - `target`: $N^*$, the wished cost of one solve. `measure`: what N is, `"nfe"` or `"num_steps"` (for methods whose
+      evaluations are hidden).
+    - `initial`: first weight. `gain`: $g$, the largest relative change in one iteration once the cost has answered.
+
+    **Several solves.** A count of several entries, of a vmapped report or of a batch that takes steps of its own, and a
+    list of reports stand for several solves: N is their mean.
+
+    **Start.** Until the cost first answers, that is, has fallen by a tenth or to the target, the weight grows faster,
+    by a factor of exp(g) to exp(2 g) an iteration: from 1e-3 to 1 in 70 to 140 iterations with the default gain.
+
+    **Targets out of reach.** No weight makes a solve cheaper than its first step, its output times or its noise allow.
+    The weight grows fourfold at a time, and waits there until the cost has stopped falling for 64 iterations. Where
+    that was no answer, the weight falls back (from `maximum` to `initial` where the cost has never answered). It stays
+    there until the cost changes by itself, and tries again after some hundred iterations. A `TargetWarning` names the
+    cost reached: `update` gives it where values are known; under `jit` call `check(state)` outside now and then.
+
+    **What to expect.** The cost is quantised (a whole number of steps), so the weight does not settle but moves in a
+    band around the one that holds the target. Training answers late, so the weight may first pass that band a few
+    times over; and a cost that scatters a lot from batch to batch may make it stall early.
+    """
+
+    target: float
+    measure: Literal["nfe", "num_steps"] = "nfe"
+    initial: float = 1e-3
+    gain: float = 0.05
+    minimum: float = 1e-6
+    maximum: float = 1e3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < math.inf:
+            raise InputError(f"`NFETarget(target={self.target})`: the wished cost must be finite and above 0.")
+        if self.measure not in ("nfe", "num_steps"):
+            raise InputError(f'`NFETarget(measure={self.measure!r})`: `measure` must be "nfe" or "num_steps".')
+        if not 0 < self.minimum <= self.initial <= self.maximum < math.inf:
+            raise InputError(
+                f"`NFETarget(initial={self.initial}, minimum={self.minimum}, maximum={self.maximum})`: needs "
+                "0 < minimum <= initial <= maximum < infinity."
+            )
+        if not 0 < self.gain <= 1:
+            raise InputError(f"`NFETarget(gain={self.gain})`: `gain` must be above 0 and at most 1.")
+
+    def init(self, like: Any = None) -> NFETargetState:
+        initial = float(self.initial)
+        return NFETargetState(*scalars(like, initial, 0, 0.0, 0.0, _SEARCHING, 0, initial, 0.0, 0))
+
+    def value(self, state: NFETargetState) -> Any:
+        return state.value
+
+    def update(self, state: NFETargetState, report: Report | Sequence[Report]) -> NFETargetState:
+        """The state after an iteration. Warns at the first stall where values are known.
+
+        Raises `InputTypeError` for what is no report and no list of them, and `InputError` where there is none, or
+        where the method hides its evaluations.
+        """
+        cost, *known = joined(self._cost(report, state.average), *state)
+        advanced = self._advance(NFETargetState(*known), cost)
+        new = NFETargetState(*map(cast_like, advanced, state))
+        is_known = not is_traced(new.num_stalls) and not is_traced(state.num_stalls)
+        if is_known and state.num_stalls == 0 and new.num_stalls == 1:
+            self._warn(new, stacklevel=2)
+        return new
+
+    def check(self, state: NFETargetState) -> None:
+        """Issue a `TargetWarning` if the weight has stalled and the cost is still a tenth above the target.
+
+        Needs a state of known values.
+        """
+        if state.num_stalls > 0 and state.average > 1.1 * self.target:
+            self._warn(state, stacklevel=2)
+
+    def _advance(self, state: NFETargetState, cost: Any) -> NFETargetState:
+        since, value = state.since + 1, state.value
+        # A plain mean at first.
+        rate = 1.0 / cast_like(clip(state.count + 1, 1, _MEMORY), state.average)
+        deviation = state.deviation + rate * (abs(cost - state.average) - state.deviation)
+        deviation = where(state.count > 0, deviation, 0.0)
+        average = state.average + rate * (cost - state.average)
+        is_searching, is_settled = state.phase == _SEARCHING, since > _SETTLING
+        is_above, is_reached = average > self.target, average <= self.target
+
+        # Answers are measured from the highest average: in a search of all, else of those right after the mark, which
+        # still belong to earlier weights.
+        highest = where(average > state.reference, average, state.reference)
+        reference = where(is_searching | (since <= _SETTLING), highest, state.reference)
+        reference = where(state.count < _MEMORY, average, reference)
+        fall, visible = reference - average, _FALL * reference
+        visible = where(deviation > visible, deviation, visible)
+
+        # The end of a search: the answer belongs to a weight of some time ago.
+        is_found = is_searching & is_settled & (is_reached | (fall > visible) & (fall > _FIRST_FALL * reference))
+        earlier = value * math.exp(-_SEARCH * self.gain * _RETREAT)
+        value = where(is_found, where(earlier > state.mark, earlier, state.mark), value)
+        # At the target, or the cost has become another by itself, or it is time to try again: the weight starts anew.
+        has_risen = is_settled & (-fall > 2 * visible)
+        is_patient = (state.phase == _STALLED) & (since > _PATIENCE * state.num_stalls)
+        is_renewed = (state.phase != _SEARCHING) & (is_reached | has_risen | is_patient)
+        is_marked = is_found | is_renewed | is_reached
+        has_fallen = (state.phase != _SEARCHING) & is_settled & (fall > visible)
+        phase = where(has_fallen, _ANSWERED, state.phase)
+        phase = where(is_found | is_renewed, _HOLDING, phase)
+        since = where(is_marked | has_fallen, 0, since)
+        mark = where(is_marked, value, state.mark)
+
+        # As far as it may go, and the cost no longer falls: on from here if it has answered, else back.
+        reach = self._reach(phase, mark)
+        is_due = is_above & (phase != _STALLED) & (since >= _WINDOW) & (value >= 0.999 * reach)
+        is_stalled = is_due & (phase != _ANSWERED)
+        phase = where(is_stalled, _STALLED, where(is_due, _HOLDING, phase))
+        value = where(is_stalled, mark, value)
+        mark = where(is_due, value, mark)
+
+        excess = clip((cost - self.target) / self.target, -1.0, 1.0)
+        faster = _SEARCH * clip(excess, _SEARCH_EXCESS, 1.0)
+        growth = where((phase == _SEARCHING) & is_above, faster, excess)
+        return NFETargetState(
+            value=clip(value * math.e ** (self.gain * growth), self.minimum, self._reach(phase, mark)),
+            count=state.count + 1,
+            average=average,
+            deviation=deviation,
+            phase=phase,
+            since=where(is_due, 0, since),
+            mark=mark,
+            reference=where(is_marked | has_fallen | is_due, average, reference),
+            num_stalls=state.num_stalls + where(is_stalled, 1, 0),
+        )
+
+    def _reach(self, phase: Any, mark: Any) -> Any:
+        """How far the weight may grow."""
+        reach = where(phase == _SEARCHING, self.maximum, where(phase == _STALLED, 1.0, _REACH) * mark)
+        return where(reach < self.maximum, reach, self.maximum)
+
+    def _cost(self, report: Report | Sequence[Report], like: Any) -> Any:
+        """The mean over all solves."""
+        reports = [report] if isinstance(report, Report) else report
+        if not isinstance(reports, list | tuple) or not all(isinstance(each, Report) for each in reports):
+            raise InputTypeError(
+                f"`NFETarget.update` takes the `Report` of a solve, or a list of reports, not {report!r}. Pass on what "
+                "the regularized call returned beside the solution."
+            )
+        if not reports:
+            raise InputError(
+                "`NFETarget.update` was given an empty list of reports. Pass at least one; a `collect` block has none "
+                "where no regularized solve ran in it."
+            )
+        costs = [each.nfe if self.measure == "nfe" else each.num_steps for each in reports]
+        if any(cost is None for cost in costs):
+            raise InputError(_hidden(self.measure))
+        return sum(mean_number(cost, like) for cost in costs) / len(costs)
+
+    def _warn(self, state: NFETargetState, stacklevel: int) -> None:
+        what = "evaluations" if self.measure == "nfe" else "steps"
+        average, mark = float(state.average), float(state.mark)
+        warnings.warn(
+            f"`NFETarget({self.target:g})` is out of reach: the solve costs {average:.3g} {what} on average, and a "
+            f"larger weight does not make it cheaper. The weight falls back to {mark:.3g}. Choose a target of at least "
+            f"{average:.3g}, or change what bounds the cost: the first step, output times, tolerances, the noise of "
+            "the equation, or a penalty that is exactly 0.",
+            TargetWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _hidden(measure: str) -> str:
+    if measure == "nfe":
+        return (
+            '`NFETarget(measure="nfe")` was given a report whose `nfe` is None, because the method hides its '
+            'evaluations; use `measure="num_steps"`.'
+        )
+    return (
+        '`NFETarget(measure="num_steps")` was given a report whose `num_steps` is None, because the method does not '
+        'show its steps; use `measure="nfe"`.'
+    )
