@@ -19,6 +19,7 @@ from lrnde_core._adapter import (
     RecordingPlan,
     Run,
 )
+from lrnde_core._backward_count import BackwardCount
 from lrnde_core._capabilities import SDE_CAPABILITIES, Capabilities, Capability
 from lrnde_core._collect import accompany_collect, collect, is_collecting
 from lrnde_core._collected import CollectedSolve, collected
@@ -79,7 +80,7 @@ from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
 from lrnde_core._reservoir import noise_seed
-from lrnde_core._resolution import warn_if_unresolved
+from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
     AcceptedStep,
@@ -116,6 +117,7 @@ __all__ = [
     "AdapterNotFoundError",
     "AdapterSpec",
     "AllSteps",
+    "BackwardCount",
     "Candidate",
     "Capabilities",
     "Capability",
@@ -184,6 +186,7 @@ __all__ = [
     "apply_sde_plan",
     "collect",
     "collected",
+    "count_unresolved",
     "doubled_step",
     "explicit_advance",
     "explicit_nodes",

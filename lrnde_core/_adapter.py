@@ -65,7 +65,7 @@ class MethodFacts:
 
 
 class Counts(NamedTuple):
-    """What a forward solve cost, as `Report` defines it: evaluations (`None` if hidden), steps, and two for SDEs."""
+    """What a solve cost, as `Report` defines it: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
 
     nfe: Any
     num_steps: Any
@@ -73,6 +73,7 @@ class Counts(NamedTuple):
     num_rejected: Any
     nfe_diffusion: Any = None
     num_forced: Any = None
+    nfe_backward: Any = None
 
 
 class Record(NamedTuple):
@@ -109,7 +110,8 @@ class Recording(NamedTuple):
     - `probes`: the user's own, for every sample, as `AbstractCall.check_probes` returned them; `None` where there are
       none. Set by the core.
     - `num_evaluated`: how many local steps the penalty evaluates, where that is not one a draw. May be traced.
-    - `cost`: the reduced cost of every step, where it had to be added up while the solve ran.
+    - `cost`: the reduced cost of every step, where it had to be added up while the solve ran. `num_unresolved`: of
+      `Report`, counted along with it.
     """
 
     problem: AbstractLocalProblem
@@ -119,6 +121,7 @@ class Recording(NamedTuple):
     probes: Leaves | None = None
     num_evaluated: Any = None
     cost: Any = None
+    num_unresolved: Any = None
 
 
 class Run(NamedTuple):

@@ -14,10 +14,12 @@ from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._hiding import is_wrapped, wraps_solves
 from lrnde_core._local import Leaves
+from lrnde_core._numbers import is_traced
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample
+from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
 from lrnde_core._samplers import AbstractSampler, UniformTime
 from lrnde_core._support import check_adapter, check_method, check_recording, refuse
 
@@ -110,10 +112,21 @@ class RegularizedSolve:
         check_recording(self, recording)
         recording = recording._replace(probes=checked_probes)
         value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
+        num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
+        if num_unresolved is not None and not is_traced(num_unresolved):
+            tolerances = recording.problem.rtol, recording.problem.atol
+            warn_once_if_all_unresolved(
+                self,
+                num_unresolved,
+                lambda: counts.num_accepted if sample is None else (sample.weight != 0).sum(),
+                tolerances,
+                value,
+                stacklevel=3,
+            )
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
         evaluations = penalty.num_evaluations(num_evaluated, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
-        return result, _report(value, nfe_extra, counts, sample)
+        return result, _report(value, nfe_extra, counts, sample, num_unresolved)
 
     def check_collecting(self) -> None:
         """Raise `CapabilityError` where the adapter's reports cannot be collected."""
@@ -178,8 +191,10 @@ def find_wrapped_adapter(solve: RegularizedSolve) -> AbstractAdapter:
     return REGISTRY.get_adapter(solve.adapter_name)
 
 
-def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None) -> Report:
-    return Report(penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict())
+def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None, num_unresolved: Any = None) -> Report:
+    return Report(
+        penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict(), num_unresolved=num_unresolved
+    )
 
 
 def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> RegularizedSolve:

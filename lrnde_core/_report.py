@@ -11,7 +11,7 @@ class Sample(NamedTuple):
 
     - `t`: time at the start of the local step. `h`: its size, negative where the solve runs backward, clipped to the
       end of the solve; 0 if the solve took no step. Both in the user's time.
-    - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed.
+    - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed, or the cost is not finite.
     - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None`
       where the heuristic did not need them.
     - `solver_error_ratio`: what the solver itself compared with 1 at that step, where it scales errors otherwise than
@@ -44,6 +44,13 @@ class Report(NamedTuple):
     - `nfe_diffusion`: how many of `nfe` were evaluations of the diffusion; `None` for an ordinary equation.
     - `num_forced`: accepted steps with an error ratio above 1, which a smallest step size forced; `None` where the
       library never does that or does not show it.
+    - `num_unresolved`: samples (steps, where every step is looked at) with an estimate of exactly 0, because it was at
+      or below its rounding floor or the method is exact for this field; they train nothing. `int` in torch, int32 in
+      JAX; `None` where the heuristic estimates nothing, and with `penalize=False`.
+    - `nfe_backward`: evaluations, counted as `nfe` is, that the backward pass of a continuous adjoint has made so far:
+      a `BackwardCount`, 0 until `backward()` runs, and all of its runs together; read it with `int(...)`. `None` where
+      the backward pass evaluates nothing anew but differentiates the evaluations of the forward solve, and where the
+      library does not tell (JAX).
     """
 
     penalty: Any
@@ -55,3 +62,5 @@ class Report(NamedTuple):
     sample: Sample | None
     nfe_diffusion: Any = None
     num_forced: Any = None
+    num_unresolved: Any = None
+    nfe_backward: Any = None

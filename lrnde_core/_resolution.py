@@ -1,11 +1,20 @@
-"""Warning about tolerances that a dtype can not resolve."""
+"""Estimates that are mere rounding: counting them, and warning about them and about tolerances that bring them."""
 
 import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from array_api_compat import array_namespace, is_jax_array
 
 from lrnde_core._errors import ResolutionWarning
+from lrnde_core._report import Sample
 
 # The error estimate of a step is itself a sum of a handful of roundings of the state.
 _ROUNDINGS = 4.0
+
+# Those who were warned, by identity: equal ones may belong to other models.
+_WARNED: dict[int, "weakref.ref[Any]"] = {}
 
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, stacklevel: int) -> None:
@@ -15,7 +24,7 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, st
     - `eps`: the spacing of the state's dtype at 1, and `dtype_name` its name.
     - `stacklevel`: as in `warnings.warn`, counted from the caller of this function.
     """
-    if rtol + atol < _ROUNDINGS * eps:
+    if _is_below_resolution(rtol, atol, eps):
         warnings.warn(
             f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about "
             f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are mere rounding, and "
@@ -24,3 +33,58 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, st
             ResolutionWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def count_unresolved(sample: Sample) -> Any:
+    """How many samples have an estimate of exactly 0, which is what is made of one that is mere rounding.
+
+    `None` where nothing was estimated. `int`, or an int32 array of JAX.
+    """
+    estimates = [each for each in (sample.error_ratio, sample.stiffness) if each is not None]
+    if not estimates:
+        return None
+    xp: Any = array_namespace(*estimates)
+    is_unresolved = estimates[0] == 0
+    for estimate in estimates[1:]:
+        is_unresolved = is_unresolved | (estimate == 0)
+    # Without a weight there was no step, or none that is finite.
+    number = xp.sum(is_unresolved & (sample.weight != 0))
+    return xp.astype(number, xp.int32) if is_jax_array(number) else int(number)
+
+
+def warn_once_if_all_unresolved(
+    owner: Any,
+    num_unresolved: Any,
+    num_samples: Callable[[], Any],
+    tolerances: tuple[Any, Any],
+    penalty: Any,
+    stacklevel: int,
+) -> None:
+    """Issue a `ResolutionWarning` if all samples of a call are unresolved, once for each `owner`.
+
+    - `num_unresolved`, `num_samples()`: of known values. `penalty`: of the call, in the state's dtype.
+    - `tolerances`: rtol and atol of the solve, of which `warn_if_unresolved` has said more where they are the cause.
+    - `stacklevel`: as for that function.
+    """
+    key = id(owner)
+    if key in _WARNED or num_unresolved == 0 or num_unresolved < num_samples():
+        return
+    rtol, atol = tolerances
+    if isinstance(rtol, int | float) and isinstance(atol, int | float):
+        xp: Any = array_namespace(penalty)
+        if _is_below_resolution(rtol, atol, xp.finfo(penalty.dtype).eps):
+            return
+    _WARNED[key] = weakref.ref(owner, lambda _: _WARNED.pop(key, None))
+    warnings.warn(
+        "All estimates that this penalty is made of are at or below their rounding floor, so they count as exactly 0 "
+        "and train nothing: the local error is too small for the dtype at these tolerances and this step "
+        '(with `local_start="sample"` an automatic one, which is small), or the method is exact for this field. Solve '
+        'in float64, loosen the tolerances, or penalise what needs no estimate: `TaylorDerivative(2, at="step")`, the '
+        "default. `report.num_unresolved` counts such samples; this is said once.",
+        ResolutionWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _is_below_resolution(rtol: float, atol: float, eps: float) -> bool:
+    return rtol + atol < _ROUNDINGS * eps

@@ -100,13 +100,15 @@ class DiffraxCall(AbstractCall):
         """All steps, whose costs were added up."""
         is_valid = (state.num_accepted > 0) & diffrax.is_okay(result)
         num_steps = counts.num_steps
+        assert state.total is not None  # as `running` is not
         return Recording(
             running.problem,
             None,
             is_valid.astype(jnp.int32),
             num_reused=num_steps if running.reuses_steps else 0,
             num_evaluated=num_steps,
-            cost=running.reduced(state.cost, state.num_accepted),
+            cost=running.reduced(state.total, state.num_accepted),
+            num_unresolved=state.total.num_unresolved,
         )
 
     def _problem(self) -> DiffraxProblem:

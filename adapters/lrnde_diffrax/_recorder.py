@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import AbstractSampler, AcceptedStep, Draw
-from lrnde_diffrax._running import RunningCost
+from lrnde_diffrax._running import RunningCost, RunningTotal
 from lrnde_diffrax._stepping import HiddenState
 
 
@@ -34,7 +34,7 @@ class RecorderState(NamedTuple):
     - `last_size`, `smallest_size`: its size, and the smallest of those before it; `None` without noise.
     - `is_fresh`: whether the next attempt must evaluate its first stage. `num_fresh`: attempts so far that had to.
     - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
-    - `kept`: `None` where nothing is recorded. `cost`: of all accepted steps so far; `None` where none is asked for.
+    - `kept`: `None` where nothing is recorded. `total`: of all accepted steps so far; `None` where none is asked for.
     """
 
     controller_state: Any
@@ -46,7 +46,7 @@ class RecorderState(NamedTuple):
     num_fresh: Any
     hidden: Any
     kept: KeptSteps | None
-    cost: Any
+    total: RunningTotal | None
 
 
 class Attempt(NamedTuple):
@@ -116,7 +116,7 @@ class StepRecorder(eqx.Module):
             num_fresh=jnp.zeros((), jnp.int32),
             hidden=hidden,
             kept=kept,
-            cost=None if self.running is None else self.running.initial(y0),
+            total=None if self.running is None else self.running.initial(y0),
         )
 
     def record(self, state: RecorderState, attempt: Attempt, controller_state: Any) -> RecorderState:
@@ -138,7 +138,9 @@ class StepRecorder(eqx.Module):
             num_fresh=state.num_fresh + state.is_fresh.astype(jnp.int32),
             hidden=None if state.hidden is None else self._next_hidden(state.hidden, attempt),
             kept=None if state.kept is None else self._keep(state, attempt),
-            cost=None if self.running is None else self.running.add(state.cost, attempt, self.direction),
+            total=None
+            if state.total is None or self.running is None
+            else self.running.add(state.total, attempt, self.direction),
         )
 
     def _keep(self, state: RecorderState, attempt: Attempt) -> KeptSteps:

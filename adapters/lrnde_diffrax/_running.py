@@ -1,12 +1,12 @@
 """The cost of every accepted step, added up while diffrax solves, so that no trajectory is stored."""
 
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Capability, Draw, DrawnStep, Leaves, LocalPenalty, Record, StepEstimate
+from lrnde_core import Capability, Draw, DrawnStep, Leaves, LocalPenalty, Record, StepEstimate, count_unresolved
 from lrnde_diffrax._problem import DiffraxProblem, StepCarry
 from lrnde_diffrax._solvers import estimates_error, rounding_factor
 from lrnde_jax import real_dtype
@@ -14,6 +14,16 @@ from lrnde_jax import real_dtype
 # A rejected step may not be finite, and its derivatives would reach the gradient through any mask behind it. So a step
 # of this share of its size takes its place before it is evaluated.
 _HARMLESS_SHARE = 1e-3
+
+
+class RunningTotal(NamedTuple):
+    """What is carried from step to step: the reduced costs so far, and how many of them were of rounding alone.
+
+    - `num_unresolved`: `None` where the heuristic estimates nothing.
+    """
+
+    cost: Any
+    num_unresolved: Any
 
 
 @final
@@ -31,11 +41,13 @@ class RunningCost(eqx.Module):
     end: Any
     solver: Any
 
-    def initial(self, y0: Any) -> jax.Array:
+    def initial(self, y0: Any) -> RunningTotal:
         """Of no step."""
-        return jnp.zeros((), real_dtype(jax.tree.leaves(y0)))
+        estimates = {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE} & self.penalty.heuristic.needs
+        num_unresolved = jnp.zeros((), jnp.int32) if estimates else None
+        return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
 
-    def add(self, total: jax.Array, attempt: Any, direction: Any) -> jax.Array:
+    def add(self, total: RunningTotal, attempt: Any, direction: Any) -> RunningTotal:
         """With the cost of an attempt, where it is accepted."""
         is_accepted = attempt.is_accepted
         size = attempt.t1 - attempt.t0
@@ -53,9 +65,14 @@ class RunningCost(eqx.Module):
             estimate=self._estimate(attempt) if self.reuses_steps else None,
         )
         with jax.numpy_dtype_promotion("standard"):
-            cost, _ = self.penalty(self.problem, self.draw, record, self.probes)
-        cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.dtype), 0.0)
-        return jnp.maximum(total, cost) if self.penalty.sampler.reduction == "max" else total + cost
+            cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
+            added = count_unresolved(sample)
+        cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.cost.dtype), 0.0)
+        is_maximum = self.penalty.sampler.reduction == "max"
+        return RunningTotal(
+            jnp.maximum(total.cost, cost) if is_maximum else total.cost + cost,
+            None if added is None else total.num_unresolved + jnp.where(is_accepted, added, 0),
+        )
 
     @property
     def reuses_steps(self) -> bool:
@@ -64,9 +81,10 @@ class RunningCost(eqx.Module):
         needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
         return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
 
-    def reduced(self, total: jax.Array, num_accepted: Any) -> jax.Array:
+    def reduced(self, total: RunningTotal, num_accepted: Any) -> jax.Array:
         """The penalty of the whole solve."""
-        return total / jnp.maximum(num_accepted, 1) if self.penalty.sampler.reduction == "mean" else total
+        is_mean = self.penalty.sampler.reduction == "mean"
+        return total.cost / jnp.maximum(num_accepted, 1) if is_mean else total.cost
 
     def _estimate(self, attempt: Any) -> StepEstimate:
         def safe(values: Any, substitutes: Any) -> Any:

@@ -25,6 +25,7 @@ def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -
     def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
         dtype = real_dtype(record.y)
         cost, sample = penalty(recording.problem, draw, record, recording.probes)
+        sample = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
         entries = [None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample]
         return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
 

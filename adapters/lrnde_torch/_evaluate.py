@@ -32,7 +32,10 @@ def evaluate_samples(
     if is_batched and len(records) > 1 and not recording.num_reused:
         terms = _evaluate_batched(penalty, recording, draws)
         value = terms.cost.mean().to(zero.dtype)
-        value = value if torch.isfinite(value) else zero
+        if not torch.isfinite(value):
+            value = zero
+            weight = torch.where(torch.isfinite(terms.cost), terms.sample.weight, 0.0)
+            terms = terms._replace(sample=terms.sample._replace(weight=weight))
     else:
         repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
         pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
@@ -85,7 +88,8 @@ def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
     # One look at all costs: each waits for an accelerator.
     is_finite = torch.isfinite(torch.stack([term.cost.detach() for term in terms])).tolist()
     costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
-    return PenaltyTerm(torch.stack(costs), Sample(*map(stacked, samples)))
+    weights = [term.sample.weight if finite else 0.0 for term, finite in zip(terms, is_finite, strict=True)]
+    return PenaltyTerm(torch.stack(costs), Sample(*map(stacked, samples))._replace(weight=stacked(weights)))
 
 
 def _on_host(numbers: Sequence[float]) -> torch.Tensor:

@@ -51,6 +51,8 @@ class TorchdiffeqCall(AbstractCall):
         finally:
             recorder.close()
         counts = _counts(recorder)
+        if self.asked.is_adjoint:
+            counts = counts._replace(nfe_backward=recorder.backward)
         if plan is None:
             return Run(result, counts, None)
         problem = self._problem()

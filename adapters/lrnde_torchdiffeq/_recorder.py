@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 
-from lrnde_core import AcceptedStep, RecordingPlan
+from lrnde_core import AcceptedStep, BackwardCount, RecordingPlan
 
 Tensor = torch.Tensor
 State = Any
@@ -35,7 +35,8 @@ class _AbstractRecorder:
     """What all stand-ins do.
 
     - `duration`: length of the solve, `None` where an event decides it.
-    - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve.
+    - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve. `backward`: evaluations after it, by which
+      an adjoint solves backward.
     - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may
       end in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
     - `kept`: the kept step of each draw; every one of them where the sampler wants them all.
@@ -50,6 +51,7 @@ class _AbstractRecorder:
         self._keeps_stages = plan is not None and plan.keeps_gradient
         self._evaluations: list[tuple[State, State]] = []
         self.num_evaluations = 0
+        self.backward = BackwardCount()
         self.num_steps: int = 0
         self.num_accepted: int = 0
         self.num_drawable = 0
@@ -68,6 +70,8 @@ class _AbstractRecorder:
             self.num_evaluations += 1
             if self._keeps_stages:
                 self._evaluations.append((y, derivative))
+        else:
+            self.backward.add(1)
         return derivative
 
     def close(self) -> None:

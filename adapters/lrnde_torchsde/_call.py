@@ -63,6 +63,7 @@ class TorchsdeCall(AbstractCall):
             num_rejected=recorder.num_steps - recorder.num_accepted,
             nfe_diffusion=evaluations.num_diffusion,
             num_forced=recorder.num_forced if arguments.is_adaptive else None,
+            nfe_backward=evaluations.backward if arguments.is_adjoint else None,
         )
         if plan is None:
             return Run(result, counts, None)
@@ -112,6 +113,7 @@ class TorchsdeCall(AbstractCall):
         return SDEProblem(
             user_field=arguments["sde"],
             solver=recorder.solver,
+            evaluations=recorder.evaluations,
             prepared=recorder.solver.sde._base_sde,
             noise_shape=tuple(recorder.motion.shape),
             differentiates_diffusion=differentiates_diffusion(

@@ -1,9 +1,12 @@
 """The user's equation as torchsde's solvers see it, with its evaluations counted."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Literal, final
 
 import torch
+
+from lrnde_core import BackwardCount
 
 Tensor = torch.Tensor
 
@@ -36,7 +39,9 @@ def spelling(names: Mapping[str, str] | None) -> dict[str, str]:
 
 @final
 class EvaluationCount:
-    """Evaluations of drift and diffusion, until it is closed.
+    """Evaluations of drift and diffusion by the forward solve, and once that is over by the backward pass.
+
+    - `num_drift`, `num_diffusion`: of the forward solve, which runs while `is_open`. `backward`: both together.
 
     It refers to nothing of the solve: torchsde's equations refer to themselves, and with the graph of an adjoint solve
     they live on, so whatever they reach lives as long.
@@ -45,7 +50,18 @@ class EvaluationCount:
     def __init__(self) -> None:
         self.num_drift = 0
         self.num_diffusion = 0
+        self.backward = BackwardCount()
         self.is_open = True
+        self._is_paused = False
+
+    @contextlib.contextmanager
+    def paused(self) -> Generator[None]:
+        """Within the block nothing is counted: the local step evaluates the same functions."""
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._is_paused = False
 
     def counted(self, function: Callable[..., Any], parts: tuple[Part, ...]) -> Callable[..., Any]:
         """`function`, which returns `parts`, such that its calls count."""
@@ -57,6 +73,8 @@ class EvaluationCount:
             if self.is_open:
                 self.num_drift += num_drift
                 self.num_diffusion += num_diffusion
+            elif not self._is_paused:
+                self.backward.add(len(parts))
             return result
 
         return counted

@@ -11,6 +11,7 @@ from torchsde._core.base_sde import ForwardSDE
 from lrnde_core import Leaves, StepEstimate
 from lrnde_torch import AbstractTorchProblem, directional_derivative, transposed_product
 from lrnde_torchsde._brownian import Halved, KnownMotion
+from lrnde_torchsde._equation import EvaluationCount
 from lrnde_torchsde._sharing import Evaluations, shared_evaluations
 
 Tensor = torch.Tensor
@@ -41,6 +42,7 @@ class SDEProblem(AbstractTorchProblem):
     - `user_field`: the user's equation. `prepared`: as torchsde solves it, under its own names, the log ratio of
       `logqp=True` as one more channel.
     - `solver`: of the solve, which is over: its equation and motion are replaced. `noise_shape`: of its motion.
+    - `evaluations`: of the solve, whose equation is evaluated here too.
     - `differentiates_diffusion`: whether a step of it takes a derivative of the diffusion by the state.
     - `rtol`, `atol`: of an adaptive solve; `None` for fixed steps.
     - `dtype`, `device`: of the state. `time`: any time of the solver's own, of the dtype and on the device that it
@@ -50,6 +52,7 @@ class SDEProblem(AbstractTorchProblem):
     user_field: Any
     prepared: Any
     solver: Any
+    evaluations: EvaluationCount
     noise_shape: tuple[int, ...]
     differentiates_diffusion: bool
     rtol: Any
@@ -71,6 +74,7 @@ class SDEProblem(AbstractTorchProblem):
             # drift may write into it.
             y0 = y0.detach().requires_grad_().clone()
         with (
+            self.evaluations.paused(),
             shared_evaluations(solver.sde, self.time.device) as evaluations,
             torch.set_grad_enabled(is_grad_enabled or self.differentiates_diffusion),
         ):
@@ -91,10 +95,11 @@ class SDEProblem(AbstractTorchProblem):
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
         """The drift."""
-        if hasattr(self.prepared, "f"):
-            return (self.prepared.f(self._time(t), y[0]),)
-        nothing = torch.zeros(self.noise_shape, dtype=self.dtype, device=self.device)
-        return (ForwardSDE(self.prepared).f_and_g_prod(self._time(t), y[0], nothing)[0],)
+        with self.evaluations.paused():
+            if hasattr(self.prepared, "f"):
+                return (self.prepared.f(self._time(t), y[0]),)
+            nothing = torch.zeros(self.noise_shape, dtype=self.dtype, device=self.device)
+            return (ForwardSDE(self.prepared).f_and_g_prod(self._time(t), y[0], nothing)[0],)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         def flat(time: Tensor, state: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ class Recorder:
             self.kept.append(None if kept is None else _named(*kept))
 
     def detach(self) -> None:
-        """End of any forward solve; what an adjoint evaluates in its backward pass is not counted.
+        """End of any forward solve; what an adjoint evaluates in its backward pass is counted apart.
 
         The solver lets go of the recorder: as a circle they would keep the states, and with them the graph of the whole
         solve, until the garbage collector comes.

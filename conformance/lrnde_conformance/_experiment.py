@@ -134,6 +134,7 @@ class Measurement:
     num_accepted: int | None
     num_rejected: int | None
     num_forced: int | None
+    num_unresolved: int | None
     shapes: Mapping[str, tuple[int, ...]]
     has_sample: bool
     t: np.ndarray

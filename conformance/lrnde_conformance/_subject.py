@@ -12,7 +12,10 @@ from lrnde_conformance._backend import AbstractBackend, Counter
 from lrnde_conformance._driver import AbstractDriver, Method, Task
 from lrnde_conformance._experiment import Experiment, Measurement
 
-_COUNTS = ("nfe", "nfe_extra", "nfe_diffusion", "num_steps", "num_accepted", "num_rejected", "num_forced")
+_COUNTS = (
+    *("nfe", "nfe_extra", "nfe_diffusion", "num_steps", "num_accepted", "num_rejected", "num_forced"),
+    "num_unresolved",
+)
 
 
 class Counted(NamedTuple):

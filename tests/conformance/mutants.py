@@ -18,6 +18,7 @@ from tests.conformance.faults import (
     FreshFirstStage,
     Scaled,
     WithoutCopies,
+    backward_as_forward,
     by_adjoint,
     declared,
     detached,
@@ -229,6 +230,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("event-step-from-another-state", "event.penalty", Faults(record=state_of_the_end)),
     Mutant("event-evaluations-counted", "event.counts", Faults(after_run=one_step_late)),
     Mutant("rounding-floor-missing", "zero-error.constant", Faults(problem=NO_ERROR_FLOOR), "dopri5-float32"),
+    Mutant(
+        "estimates-of-rounding-not-told",
+        "zero-error.constant",
+        Faults(sample=replaced(error_ratio=lambda ratio: None if ratio is None else ratio + 1.0)),
+        "dopri5-float32",
+    ),
     Mutant("error-replaced", "poison.not-a-number", Faults(error=lambda error: RuntimeError(str(error))), "dopri5"),
     Mutant(
         "penalty-without-a-step",
@@ -272,6 +279,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "backward_euler",
     ),
     Mutant("forced-steps-not-counted", "counts.forced", Faults(counts=replaced(num_forced=0)), "dopri5"),
+    Mutant("backward-count-of-the-forward-solve", "counts.backward", Faults(counts=backward_as_forward)),
     Mutant("global-generator-advanced", "no-trace.global-state", Faults(before_run=np.random.uniform)),
     Mutant("global-seed-used", "no-trace.global-state", Faults(value=with_global_noise)),
     Mutant("source-ignored", "no-trace.source", Faults(draw=lambda _, n: np.full(n, 0.5))),

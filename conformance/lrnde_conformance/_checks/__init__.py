@@ -3,6 +3,7 @@
 from lrnde_conformance._check import Check
 from lrnde_conformance._checks import (
     _adjoint,
+    _backward_counts,
     _batches,
     _counts,
     _directions,
@@ -47,6 +48,7 @@ _MODULES = (
     _zero_error,
     _poison,
     _counts,
+    _backward_counts,
     _no_trace,
     _directions,
     _batches,

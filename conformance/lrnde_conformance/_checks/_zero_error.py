@@ -1,13 +1,15 @@
 """Law 9: a field that the method integrates exactly is never penalised."""
 
+import warnings
+
 import numpy as np
 
 from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import costs, of_method_case
-from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._experiment import Experiment, Measurement
 from lrnde_conformance._problems import constant
 from lrnde_conformance._subject import Subject
-from lrnde_core import Capability
+from lrnde_core import Capability, ResolutionWarning
 
 
 def _cases(subject: Subject) -> list[str]:
@@ -36,7 +38,7 @@ def _cases(subject: Subject) -> list[str]:
     hint="return the `magnitude` and the `rounding_factor` of the step in `StepEstimate`",
 )
 def zero_error_constant(subject: Subject, case: str) -> None:
-    """For a constant field every cost of the error and its gradient are exactly 0, in every dtype."""
+    """For a constant field every cost of the error and its gradient are exactly 0, in every dtype, and counted so."""
     name, _, dtype = case.rpartition("-")
     method = of_method_case(subject, name)
     problem = subject.remember(
@@ -52,9 +54,13 @@ def zero_error_constant(subject: Subject, case: str) -> None:
             experiment = Experiment(
                 method, problem, (0.0, 0.45, 0.9), 1e-5, 1e-5, 0.13, cost, draws=(draw,), dtype=dtype
             )
-            measured = subject.measure(experiment)
+            with warnings.catch_warnings():
+                # Of just this.
+                warnings.simplefilter("ignore", ResolutionWarning)
+                measured = subject.measure(experiment)
             largest = max(float(np.max(np.abs(value))) for value in measured.gradient.values())
             if measured.penalty == 0 and largest == 0:
+                _assert_counted(measured, f"{cost}, `{method.name}`, {dtype}, draw={draw}")
                 continue
             raise ConformanceFailure(
                 f"A constant field is penalised ({cost}, `{method.name}`, {dtype}, draw={draw}).",
@@ -66,3 +72,16 @@ def zero_error_constant(subject: Subject, case: str) -> None:
                 "through where the value is masked",
                 hint="build the estimate with `explicit_step`, `doubled_step` or `read_stages` of lrnde_core",
             )
+
+
+def _assert_counted(measured: Measurement, case: str) -> None:
+    # One sample, or as many as a batch has states with steps of their own.
+    if measured.num_unresolved:
+        return
+    raise ConformanceFailure(
+        f"The report does not count a sample whose estimate is mere rounding ({case}).",
+        got=f"num_unresolved={measured.num_unresolved}",
+        expected="at least 1",
+        cause="the sample does not hold the estimates of the local step, or has weight 0",
+        hint="return the samples of `LocalPenalty` as they are",
+    )

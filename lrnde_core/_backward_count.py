@@ -1,0 +1,53 @@
+"""A count that is still running when it is reported: of the backward pass, which comes after the report."""
+
+import functools
+from typing import Any, final
+
+
+@final
+@functools.total_ordering
+class BackwardCount:
+    """Evaluations of the backward passes of one solve so far.
+
+    An integer that grows: 0 in a fresh report, read with `int(...)` once `backward()` has run. It compares, adds and
+    prints as the integer that it is at that moment; pickled or copied it becomes that `int`. It refers to nothing of
+    the solve.
+    """
+
+    __slots__ = ("_number",)
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # it changes
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def add(self, number: int) -> None:
+        """Count `number` more evaluations."""
+        self._number += number
+
+    def __int__(self) -> int:
+        return self._number
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(self._number)
+
+    def __eq__(self, other: object) -> bool:
+        return self._number == (other._number if isinstance(other, BackwardCount) else other)
+
+    def __lt__(self, other: Any) -> bool:
+        return self._number < (other._number if isinstance(other, BackwardCount) else other)
+
+    def __add__(self, other: Any) -> Any:
+        return self._number + (other._number if isinstance(other, BackwardCount) else other)
+
+    __radd__ = __add__
+
+    def __repr__(self) -> str:
+        return repr(self._number)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._number, spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (self._number,)
