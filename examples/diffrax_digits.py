@@ -64,4 +64,5 @@ state, weight_state = optimizer.init(weights), schedule.init()
 for i in range(options.iterations):
     weights, state, weight_state, report = iterate(weights, state, weight_state, jax.random.key(i))
     if (i + 1) % 50 == 0:
+        schedule.check(weight_state)
         print(f"iteration {i + 1}: {report.nfe} evaluations, weight {float(schedule.value(weight_state)):.4f}")

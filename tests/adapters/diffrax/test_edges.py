@@ -76,6 +76,7 @@ def test_local_step_that_is_not_finite_has_gradient_exactly_zero():
     assert gradient == 0
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
 def test_constant_field_in_single_precision_costs_nothing():
     with jax.enable_x64(False):
         term = diffrax.ODETerm(lambda t, y, args: jnp.full_like(y, 0.3) * args)

@@ -270,6 +270,7 @@ def test_plain_functions_under_no_grad() -> None:
         assert not report.penalty.requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
 def test_time_dtype_narrower_than_the_times() -> None:
     # 0.1 rounds up in float32, 0.7 down: without care the first step starts after the start, the last after the end.
     times, y0 = torch.tensor([0.1, 0.7], dtype=torch.float64), torch.ones(2)

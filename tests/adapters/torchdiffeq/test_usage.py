@@ -156,6 +156,7 @@ def test_calls_leave_nothing_behind() -> None:
     assert [reference() for reference in made_anew] == [None] * 61
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
 @hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @hypothesis.given(data=st.data())
 def test_any_call_is_bit_identical_and_has_a_finite_penalty(data: st.DataObject) -> None:

@@ -28,6 +28,7 @@ class _Power(torch.nn.Module):
         return self.scale * t**self.power + 0.0 * y
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", [*ADAPTIVE, *FIXED])
 @pytest.mark.parametrize("gradient", ["local", "full"])
