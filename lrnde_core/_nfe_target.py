@@ -27,6 +27,8 @@ _RETREAT = 8
 _REACH, _WINDOW = 4.0, 64
 # Iterations until a stalled weight tries again, times the number of stalls.
 _PATIENCE = 256
+# A stalled weight falls by this share of the gain: back to where the cost rises.
+_STALLED_GROWTH = -0.25
 
 
 class NFETargetState(NamedTuple):
@@ -71,9 +73,10 @@ class NFETarget(AbstractWeight):
 
     **Targets out of reach.** No weight makes a solve cheaper than its first step, its output times or its noise allow.
     The weight grows fourfold at a time, and waits there until the cost has stopped falling for 64 iterations. Where
-    that was no answer, the weight falls back (from `maximum` to `initial` where the cost has never answered). It stays
-    there until the cost changes by itself, and tries again after some hundred iterations. A `TargetWarning` names the
-    cost reached: `update` gives it where values are known; under `jit` call `check(state)` outside now and then.
+    that was no answer, the weight stalls: it falls back (from `maximum` to `initial` where the cost has never
+    answered), and from there slowly further, until the cost rises again. So it stays about as large as what makes the
+    solve as cheap as it can be. A `TargetWarning` names the cost reached: `update` gives it where values are known;
+    under `jit` call `check(state)` outside now and then.
 
     **What to expect.** The cost is quantised (a whole number of steps), so the weight does not settle but moves in a
     band around the one that holds the target. Training answers late, so the weight may first pass that band a few
@@ -152,14 +155,18 @@ class NFETarget(AbstractWeight):
         earlier = value * math.exp(-_SEARCH * self.gain * _RETREAT)
         value = where(is_found, where(earlier > state.mark, earlier, state.mark), value)
         # At the target, or the cost has become another by itself, or it is time to try again: the weight starts anew.
-        has_risen = is_settled & (-fall > 2 * visible)
-        is_patient = (state.phase == _STALLED) & (since > _PATIENCE * state.num_stalls)
+        is_stalled = state.phase == _STALLED
+        has_risen = is_settled & (-fall > where(is_stalled, 1, 2) * visible)
+        # A stalled weight has fallen below where the cost is lowest: back up.
+        raised = where(2.0 * value < state.mark, 2.0 * value, state.mark)
+        value = where(is_stalled & has_risen, raised, value)
+        is_patient = is_stalled & (since > _PATIENCE * state.num_stalls)
         is_renewed = (state.phase != _SEARCHING) & (is_reached | has_risen | is_patient)
         is_marked = is_found | is_renewed | is_reached
         has_fallen = (state.phase != _SEARCHING) & is_settled & (fall > visible)
-        phase = where(has_fallen, _ANSWERED, state.phase)
+        phase = where(has_fallen & (state.phase != _STALLED), _ANSWERED, state.phase)
         phase = where(is_found | is_renewed, _HOLDING, phase)
-        since = where(is_marked | has_fallen, 0, since)
+        since = where(is_marked | (has_fallen & (state.phase != _STALLED)), 0, since)
         mark = where(is_marked, value, state.mark)
 
         # As far as it may go, and the cost no longer falls: on from here if it has answered, else back.
@@ -172,7 +179,7 @@ class NFETarget(AbstractWeight):
 
         excess = clip((cost - self.target) / self.target, -1.0, 1.0)
         faster = _SEARCH * clip(excess, _SEARCH_EXCESS, 1.0)
-        growth = where((phase == _SEARCHING) & is_above, faster, excess)
+        growth = where((phase == _SEARCHING) & is_above, faster, where(phase == _STALLED, _STALLED_GROWTH, excess))
         return NFETargetState(
             value=clip(value * math.e ** (self.gain * growth), self.minimum, self._reach(phase, mark)),
             count=state.count + 1,
@@ -213,8 +220,8 @@ class NFETarget(AbstractWeight):
         average, mark = float(state.average), float(state.mark)
         warnings.warn(
             f"`NFETarget({self.target:g})` is out of reach: the solve costs {average:.3g} {what} on average, and a "
-            f"larger weight does not make it cheaper. The weight falls back to {mark:.3g}. Choose a target of at least "
-            f"{average:.3g}, or change what bounds the cost: the first step, output times, tolerances, the noise of "
+            f"larger weight does not make it cheaper. The weight falls from {mark:.3g} until the cost rises. Choose a "
+            f"target of at least {average:.3g}, or change what bounds the cost: the first step, output times, tolerances, the noise of "
             "the equation, or a penalty that is exactly 0.",
             TargetWarning,
             stacklevel=stacklevel + 1,

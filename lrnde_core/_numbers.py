@@ -52,6 +52,8 @@ def cast_like(value: Any, old: Any) -> Any:
 
     An array of JAX where either is one.
     """
+    if isinstance(value, int | float) and isinstance(old, int | float):
+        return type(old)(value)
     for each in (old, value):
         if is_jax_array(each):
             xp: Any = array_namespace(each)
@@ -63,7 +65,7 @@ def cast_like(value: Any, old: Any) -> Any:
 def joined(*values: Any) -> tuple[Any, ...]:
     """Scalars that can be computed with together: arrays of JAX where one of them is, else as they are."""
     for each in values:
-        if is_jax_array(each):
+        if not isinstance(each, int | float) and is_jax_array(each):
             xp: Any = array_namespace(each)
             return tuple(map(xp.asarray, values))
     return values

@@ -48,8 +48,11 @@ def count_unresolved(sample: Sample) -> Any:
     for estimate in estimates[1:]:
         is_unresolved = is_unresolved | (estimate == 0)
     # Without a weight there was no step, or none that is finite.
-    number = xp.sum(is_unresolved & (sample.weight != 0))
-    return xp.astype(number, xp.int32) if is_jax_array(number) else int(number)
+    is_counted = is_unresolved & (sample.weight != 0)
+    if is_jax_array(is_counted):
+        return xp.astype(xp.sum(is_counted), xp.int32)
+    # Read at once: each value that Python asks an accelerator for would wait anew.
+    return sum(xp.reshape(is_counted, (-1,)).tolist())
 
 
 def warn_once_if_all_unresolved(

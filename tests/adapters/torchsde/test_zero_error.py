@@ -11,7 +11,10 @@ from torchsde import BrownianInterval
 import lrnde_core as lrnde
 from tests.adapters.torchsde.problems import METHODS, SCHEMES, Y0, Equation, brownian, sdeint, sdeint_adjoint
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchsde")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning:torchsde"),
+    pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning"),
+]
 _AREAS = {"srk": "space-time", "log_ode": "foster"}
 _CHANNELS = {"additive": 2, "general": 2, "scalar": 1, "diagonal": 3}
 
