@@ -221,8 +221,8 @@ class NFETarget(AbstractWeight):
         warnings.warn(
             f"`NFETarget({self.target:g})` is out of reach: the solve costs {average:.3g} {what} on average, and a "
             f"larger weight does not make it cheaper. The weight falls from {mark:.3g} until the cost rises. Choose a "
-            f"target of at least {average:.3g}, or change what bounds the cost: the first step, output times, tolerances, the noise of "
-            "the equation, or a penalty that is exactly 0.",
+            f"target of at least {average:.3g}, or change what bounds the cost: the first step, output times, "
+            "tolerances, the noise of the equation, or a penalty that is exactly 0.",
             TargetWarning,
             stacklevel=stacklevel + 1,
         )
