@@ -23,6 +23,7 @@ from lrnde_core._backward_count import BackwardCount
 from lrnde_core._capabilities import SDE_CAPABILITIES, Capabilities, Capability
 from lrnde_core._collect import accompany_collect, collect, is_collecting
 from lrnde_core._collected import CollectedSolve, collected
+from lrnde_core._describe import described
 from lrnde_core._errors import (
     AdapterNotFoundError,
     CapabilityError,
@@ -75,6 +76,7 @@ from lrnde_core._local import (
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
 from lrnde_core._plan import Plan
+from lrnde_core._planned_times import PlannedTimes
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
@@ -151,6 +153,7 @@ __all__ = [
     "NativeSolve",
     "PenaltyTerm",
     "Plan",
+    "PlannedTimes",
     "PluginError",
     "PluginFailure",
     "PluginWarning",
@@ -187,6 +190,7 @@ __all__ = [
     "collect",
     "collected",
     "count_unresolved",
+    "described",
     "doubled_step",
     "explicit_advance",
     "explicit_nodes",

@@ -8,11 +8,10 @@ from typing import Any, cast, final
 
 from lrnde_core._errors import InputError
 from lrnde_core._plan_json import read_plan, write_plan
+from lrnde_core._planned_times import PlannedTimes
 from lrnde_core._tableau import ExplicitTableau
 
 _FORMAT = "lrnde-plan/1"
-# Of the interval: times in float32 are this close to what the plan has.
-CLOSE_TIMES = 1e-6
 
 
 @final
@@ -55,9 +54,10 @@ class Plan:
         return self.bounds is not None
 
     @property
-    def output_times(self) -> tuple[float, ...]:
-        """The output times in the user's time."""
-        return tuple(self.t0 + output * (self.t1 - self.t0) for output in self.outputs)
+    def times(self) -> PlannedTimes:
+        """Interval and output times in the user's time."""
+        outputs = (self.t0 + output * (self.t1 - self.t0) for output in self.outputs)
+        return PlannedTimes(self.t0, self.t1, tuple(outputs))
 
     @property
     def num_steps(self) -> int:
@@ -82,23 +82,6 @@ class Plan:
             found = ", ".join(str(tuple(shape)) for shape in shapes)
             needed = ", ".join(str(("batch", *shape) if self.is_batched else shape) for shape in self.shapes)
             raise InputError(f"`y0` has shape {found}; the plan was found for {needed}. Freeze anew for this state.")
-
-    def check_times(self, t0: float | None, t1: float | None, outputs: Sequence[float | None]) -> None:
-        """Raise `InputError` unless a call has this plan's interval and output times.
-
-        `None` stands for a time that compiled code does not know; it is taken to be the plan's.
-        """
-        if len(outputs) != len(self.outputs):
-            raise InputError(
-                f"The call asks for {len(outputs)} output times, and the plan has {len(self.outputs)}; freeze for each."
-            )
-        slack = CLOSE_TIMES * abs(self.t1 - self.t0)
-        pairs = zip([t0, t1, *outputs], [self.t0, self.t1, *self.output_times], strict=True)
-        if not all(time is None or abs(time - planned) <= slack for time, planned in pairs):
-            raise InputError(
-                f"The call goes from {t0} to {t1} with outputs at {list(outputs)}; the plan was found for {self.t0} to "
-                f"{self.t1} and {list(self.output_times)}. Freeze anew for these times."
-            )
 
     def describe(self) -> str:
         """The method, the steps and their cost, for messages and tables."""

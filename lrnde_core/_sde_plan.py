@@ -5,8 +5,8 @@ import math
 from typing import final
 
 from lrnde_core._errors import InputError
-from lrnde_core._plan import CLOSE_TIMES
 from lrnde_core._plan_json import read_plan, write_plan
+from lrnde_core._planned_times import PlannedTimes
 
 _FORMAT = "lrnde-sde-plan/1"
 
@@ -29,15 +29,10 @@ class SDEPlan:
         if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
             raise InputError(f"`num_steps={self.num_steps!r}` must be a whole number of at least 1.")
 
-    def check_interval(self, t0: float | None, t1: float | None) -> None:
-        """Raise `InputError` unless a call has this plan's interval. `None` stands for a time that is not known."""
-        slack = CLOSE_TIMES * abs(self.t1 - self.t0)
-        pairs = ((t0, self.t0), (t1, self.t1))
-        if not all(time is None or abs(time - planned) <= slack for time, planned in pairs):
-            raise InputError(
-                f"The call goes from {t0} to {t1}; the plan was found for {self.t0} to {self.t1}. Freeze anew for "
-                "these times."
-            )
+    @property
+    def times(self) -> PlannedTimes:
+        """The interval; output times are the call's own."""
+        return PlannedTimes(self.t0, self.t1)
 
     def to_json(self) -> str:
         """This plan as JSON, every number to the last bit."""

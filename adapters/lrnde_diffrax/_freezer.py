@@ -48,7 +48,7 @@ class DiffraxFreezer(AbstractFreezer):
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
         arguments = _arguments(call)
-        num_at_start = output_times(arguments).count(float(arguments["t0"]))
+        num_at_start = [float(time) for time in output_times(arguments)].count(float(arguments["t0"]))
         return tuple(leaf[num_at_start:] for leaf in jax.tree.leaves(result.ys))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -9,6 +9,7 @@ import diffrax
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from lrnde_core import (
     AbstractStages,
@@ -22,6 +23,7 @@ from lrnde_core import (
     is_flagged,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
+from lrnde_diffrax._frozen_times import TRACED_CALIBRATION, check_times, known_time
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
 
@@ -38,8 +40,9 @@ class FrozenDiffeqsolve:
     one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
     those of the fallback, which solves the whole call where any is flagged (`jax.lax.cond`; under `vmap`, always).
 
-    Raises `InputError` for another interval, other output times or another shape than the plan's. Traced times are not
-    compared: compiled code takes the plan's.
+    Raises `InputError` for another interval, other output times or another shape than the plan's. Where times are
+    traced, the program fails when it runs at others (`equinox.error_if`, which compiles a callback: `jax.export` needs
+    times that are known).
     """
 
     solve: functools.partial[Any]
@@ -50,8 +53,13 @@ class FrozenDiffeqsolve:
         solve, plan = self.solve, self.plan
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         check_form(arguments)
-        _check_plan(plan, arguments)
+        plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
+        one = check_times(plan.times, arguments["t0"], arguments["t1"], output_times(arguments))
         solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)
+        if isinstance(one, jax.Array):
+            # A product, so that derivatives hang on it too, also of a solution that is linear.
+            held = jax.tree.map(lambda leaf: leaf * one.astype(leaf.dtype), (solution.ys, signals))
+            solution, signals = dataclasses.replace(solution, ys=held[0]), held[1]
         if signals is None:
             return solution
         flagged = is_flagged(plan, signals)
@@ -91,12 +99,13 @@ def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tupl
     leaves, structure = jax.tree.flatten(y0)
     found = follow_plan(_Stages(arguments, structure), plan, tuple(leaves), is_watched=is_watched)
     ys = jax.tree.unflatten(structure, [jnp.stack(states) for states in zip(*found.states, strict=True)])
-    times = jnp.asarray([plan.t0, plan.t1, *plan.output_times])
-    times = times.astype(arguments.time_dtype)
+    t0, t1, *ts = (
+        jnp.asarray(time, arguments.time_dtype) for time in (arguments["t0"], arguments["t1"], *output_times(arguments))
+    )
     solution = diffrax.Solution(
-        t0=times[0],
-        t1=times[1],
-        ts=times[2:],
+        t0=t0,
+        t1=t1,
+        ts=jnp.stack(ts),
         ys=ys,
         interpolation=None,
         stats={"num_steps": plan.num_steps, "num_accepted_steps": plan.num_steps, "num_rejected_steps": 0},
@@ -131,37 +140,26 @@ def check_form(arguments: Arguments) -> None:
 
 def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
     """The span of a call. Raises `InputError` where it is traced."""
-    times = [arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts]
-    if any(isinstance(time, jax.core.Tracer) for time in times):
-        raise InputError(
-            "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
-        )
-    t0, t1 = float(times[0]), float(times[1])
-    times = [time for time in output_times(arguments) if time is not None]
-    outputs = tuple((time - t0) / (t1 - t0) for time in times) if t0 != t1 else (0.0,)
+    t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
+    times = [known_time(time) for time in output_times(arguments)]
+    if t0 is None or t1 is None or None in times:
+        raise InputError(TRACED_CALIBRATION)
+    outputs = tuple((time - t0) / (t1 - t0) for time in times if time is not None) if t0 != t1 else (0.0,)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
     if is_batched and not all(shapes):
         raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
     return Span(t0, t1, outputs, tuple(shape[is_batched:] for shape in shapes))
 
 
-def output_times(arguments: Arguments) -> list[float | None]:
-    """The times of the outputs as `diffeqsolve` orders them; `None` for those that are traced."""
+def output_times(arguments: Arguments) -> list[Any]:
+    """The times of the outputs as `diffeqsolve` orders them."""
     sub = arguments["saveat"].subs
-    inner = [] if sub.ts is None else list(sub.ts)
-    times = [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
-    return [known_time(time) for time in times]
-
-
-def _check_plan(plan: Plan, arguments: Arguments) -> None:
-    plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
-    t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
-    plan.check_times(t0, t1, output_times(arguments))
-
-
-def known_time(time: Any) -> float | None:
-    """The value of a time; `None` where it is traced."""
-    return None if isinstance(time, jax.core.Tracer) else float(time)
+    if sub.ts is None:
+        inner = []
+    else:
+        # Reading known times at once is faster than one by one.
+        inner = list(sub.ts) if isinstance(sub.ts, jax.core.Tracer) else np.asarray(sub.ts).tolist()
+    return [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
 
 
 def _align(flagged: Any, array: Any) -> Any:

@@ -7,12 +7,13 @@ from typing import Any, final
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lrnde_core import AbstractCall, AbstractSDEFreezer, CapabilityError, InputError, NativeSolve, SDEPlan
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
-from lrnde_diffrax._frozen import known_time
+from lrnde_diffrax._frozen_times import TRACED_CALIBRATION, check_times, known_time
 from lrnde_diffrax._solvers import is_doubling
 
 
@@ -26,9 +27,7 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
         t0, t1 = known_time(arguments["t0"]), known_time(arguments["t1"])
         if t0 is None or t1 is None:
-            raise InputError(
-                "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
-            )
+            raise InputError(TRACED_CALIBRATION)
         return t0, t1
 
     def solve(self, call: AbstractCall) -> NativeSolve:
@@ -54,7 +53,7 @@ class FrozenSDE:
     """`diffeqsolve` in the fixed steps of a plan; takes what it takes, and returns its `Solution`. Runs under `jit`.
 
     First step and controller are the plan's; of a `HalfSolver` the solver inside takes the steps. Raises `InputError`
-    for another interval than the plan's; traced times are not compared.
+    for another interval than the plan's; where it is traced, the program fails when it runs (`equinox.error_if`).
     """
 
     solve: functools.partial[Any]
@@ -63,17 +62,25 @@ class FrozenSDE:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         solve, plan = self.solve, self.plan
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
-        plan.check_interval(known_time(arguments["t0"]), known_time(arguments["t1"]))
         return _fixed(arguments, plan).call()
 
 
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
-    solver = arguments["solver"]
-    ts = np.linspace(plan.t0, plan.t1, plan.num_steps + 1)
+    """The call in the plan's steps. Raises `InputError` for another interval, as `check_times` does."""
+    solver, max_steps = arguments["solver"], arguments["max_steps"]
+    t0, t1 = arguments["t0"], arguments["t1"]
+    # All steps hang on this 1.
+    one = check_times(plan.times, t0, t1)
+    # The call's own ends, from which those of the plan may be some roundings off: diffrax allows for none.
+    if isinstance(one, jax.Array):
+        ts = jnp.linspace(t0, t1, plan.num_steps + 1) * one
+    else:
+        ts = np.linspace(float(t0), float(t1), plan.num_steps + 1)
     return arguments.but(
         solver=solver.solver if is_doubling(solver) else solver,
         dt0=None,
         stepsize_controller=diffrax.StepTo(ts=ts),
+        max_steps=None if max_steps is None else max(max_steps, plan.num_steps),
     )
 
 

@@ -12,7 +12,7 @@ from lrnde_torch._derivative import (
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._freezing import read_span, solve_natively, timed_runner
-from lrnde_torch._frozen_solve import TimesCheck, solve_by_plan, with_guard
+from lrnde_torch._frozen_solve import solve_by_plan, with_guard
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._own_steps import OwnStepsProblem
@@ -20,6 +20,7 @@ from lrnde_torch._problem import ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 from lrnde_torch._resolution import warn_if_torch_unresolved
 from lrnde_torch._tensor_problem import AbstractTensorProblem
+from lrnde_torch._times_check import TimesCheck
 from lrnde_torch._torch_problem import AbstractTorchProblem
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""What frozen solves in torch share: following a plan, comparing times with it, and what a guard adds."""
+"""What frozen solves in torch share: following a plan, and what a guard adds."""
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any
 
 import torch
 
@@ -12,12 +12,19 @@ Tensor = torch.Tensor
 
 
 def solve_by_plan(
-    plan: Plan, field: Callable[[Tensor, Any], Any], y0: Any, *, is_watched: bool, dim: int = 0
+    plan: Plan,
+    field: Callable[[Tensor, Any], Any],
+    y0: Any,
+    *,
+    is_watched: bool,
+    dim: int = 0,
+    factor: Tensor | None = None,
 ) -> tuple[Any, GuardSignals | None]:
     """The states at the plan's outputs, stacked along `dim`, and the signals for a guard or `None`.
 
-    - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are likewise. It is not written to, even
-      where `field` writes into its state.
+    - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are of the same form. It is not written to,
+      even where `field` writes into its state.
+    - `factor`: what states and signals are multiplied by, as `TimesCheck` returned it.
     """
     is_tuple = isinstance(y0, tuple)
     leaves: Leaves = y0 if is_tuple else (y0,)
@@ -27,7 +34,11 @@ def solve_by_plan(
     outputs = zip(plan.outputs, solution.states, strict=True)
     states = [leaves if output == 0 else state for output, state in outputs]
     stacked = tuple(torch.stack(parts, dim) for parts in zip(*states, strict=True))
-    return stacked if is_tuple else stacked[0], solution.signals
+    signals = solution.signals
+    if factor is not None:
+        stacked = tuple(leaf * factor.to(leaf) for leaf in stacked)
+        signals = None if signals is None else GuardSignals(*(signal * factor.to(signal) for signal in signals))
+    return stacked if is_tuple else stacked[0], signals
 
 
 def with_guard(
@@ -55,26 +66,3 @@ def with_guard(
             "that the guard flags outside."
         )
     return (merge(result, fallback(), flagged) if flagged.any() else result), flagged
-
-
-@final
-class TimesCheck:
-    """Compares the output times of calls with a plan's, each tensor of times once.
-
-    Comparing waits for the device; when it is done a CUDA graph can capture the solve. Compiled code does not compare.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._known: tuple[Tensor, int] | None = None
-
-    def __call__(self, times: Tensor) -> None:
-        """Raise `InputError` unless `times`, of shape `(times,)` or `(batch, times)`, are the plan's, ends included."""
-        self._plan.check_times(None, None, [None] * times.shape[-1])
-        if torch.compiler.is_compiling():
-            return
-        if self._known is None or self._known[0] is not times or self._known[1] != times._version:
-            rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).unique(dim=0).tolist()
-            for outputs in rows:
-                self._plan.check_times(outputs[0], outputs[-1], outputs)
-            self._known = (times, times._version)

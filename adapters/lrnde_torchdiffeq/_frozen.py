@@ -5,7 +5,7 @@ from typing import Any, final
 
 import torch
 
-from lrnde_core import InputTypeError, Plan
+from lrnde_core import InputTypeError, Plan, described
 from lrnde_torch import TimesCheck, solve_by_plan, with_guard
 
 Tensor = torch.Tensor
@@ -22,7 +22,7 @@ class FrozenOdeint(torch.nn.Module):
     flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which then solves the
     whole call, so that a field which knows its batch keeps working. Whether it runs depends on data: eager mode only.
 
-    In eager mode `t` is compared with the plan, once for each tensor; compiled or exported code takes the plan's times.
+    `t` is compared with the plan, once for each tensor, or by compiled and exported code when it runs (`TimesCheck`).
 
     Raises `InputError` for another interval, other output times or another shape than the plan's; `InputTypeError` for
     unknown arguments.
@@ -32,7 +32,7 @@ class FrozenOdeint(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan)
+        self._check_times = TimesCheck(plan.times)
 
     def extra_repr(self) -> str:
         return self.plan.describe()
@@ -44,18 +44,17 @@ class FrozenOdeint(torch.nn.Module):
     def forward(self, func: Any, y0: Any, t: Tensor | None = None, **unused: Any) -> Any:
         _check_unused(unused)
         self.plan.check_shapes([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))])
-        if t is not None:
-            if not isinstance(t, Tensor) or t.ndim != 1:
-                raise InputTypeError(f"`t` must be a tensor of one dimension, not {t!r}.")
-            self._check_times(t)
-        ys, signals = solve_by_plan(self.plan, func, y0, is_watched=self.plan.is_guarded)
+        if t is not None and (not isinstance(t, Tensor) or t.ndim != 1):
+            raise InputTypeError(f"`t` must be a tensor of one dimension, not {described(t)}.")
+        factor = None if t is None else self._check_times(t)
+        ys, signals = solve_by_plan(self.plan, func, y0, is_watched=self.plan.is_guarded, factor=factor)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(func, y0, self._times(y0) if t is None else t)
         return with_guard(self.plan, ys, signals, solve, _replaced)
 
     def _times(self, y0: Any) -> Tensor:
         like = y0[0] if isinstance(y0, tuple) else y0
-        return torch.tensor(self.plan.output_times, dtype=like.dtype, device=like.device)
+        return torch.tensor(self.plan.times.outputs, dtype=like.dtype, device=like.device)
 
 
 @final

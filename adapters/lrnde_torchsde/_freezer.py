@@ -55,7 +55,7 @@ class FrozenSdeint:
         solve, native = self.solve, self.solve.func
         name = f"torchsde:{native.__name__}"
         arguments = read_arguments(name, native, (*solve.args, *args), {**solve.keywords, **kwargs})
-        plan.check_interval(arguments.start, arguments.end)
+        plan.times.check(arguments.start, arguments.end)
         return arguments.native(**_fixed(arguments, plan).given)
 
 

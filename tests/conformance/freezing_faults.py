@@ -112,7 +112,7 @@ def fallback_for_all(solve: Any, plan: Any, fallback: Any) -> Any:
 
 
 def at_its_own_times(solve: Any, plan: Any, *_: Any) -> Any:
-    return lambda field, y0, ts, **settings: solve(field, y0, plan.output_times, **settings)
+    return lambda field, y0, ts, **settings: solve(field, y0, plan.times.outputs, **settings)
 
 
 def without_a_look(solve: Any, plan: Any, *_: Any) -> Any:

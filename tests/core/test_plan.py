@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lrnde_core import FIXED_METHODS, InputError, Plan
+from lrnde_core import FIXED_METHODS, InputError, Plan, PlannedTimes
 from lrnde_core._freeze_errors import reduced_error, share_beyond
 from lrnde_core._grids import solver_grid, uniform_grid
 
@@ -60,6 +60,26 @@ def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
 def test_steps_that_do_not_cover_the_interval_are_refused(ends: tuple[float, ...], outputs: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"must increase|must lie between"):
         _plan(ends=ends, outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    ("t0", "t1", "outputs", "message"),
+    [
+        (0.0, 3.0, [0.0, 1.0], r"goes from 0.0 to 3.0; the plan was found for 100.0 to 101.0"),
+        (100.0, 101.0, [100.0] * 999, "asks for 999 output times; the plan was found for 2"),
+        (None, None, [None, 100.7], "has output 1 at 100.7; the plan was found for 100.5 there"),
+        (100.0, math.nan, [None, None], "goes from 100.0 to nan"),
+    ],
+)
+def test_other_times_are_told_in_a_line(
+    t0: float | None, t1: float | None, outputs: list[float | None], message: str
+) -> None:
+    times = PlannedTimes(100.0, 101.0, (100.0, 100.5))
+    with pytest.raises(InputError, match=message) as caught:
+        times.check(t0, t1, outputs)
+    assert len(str(caught.value)) < 120
+    # The nearest numbers in float32.
+    times.check(100.0 + 2**-18, None, [None, 100.5 - 2**-18])
 
 
 def test_a_uniform_grid_ends_its_steps_at_the_outputs_that_are_meant() -> None:

@@ -210,7 +210,7 @@ _REFUSED = ("other-times", "other-outputs", "other-shape", "not-finite", "random
     tier="optional",
     needs=_NEEDS,
     cases=lambda subject: _REFUSED if if_freezable(subject) else (),
-    hint="call `plan.check_times` and `plan.check_shapes` in the frozen solve, and look at `y0` in `read`",
+    hint="call `plan.times.check` and `plan.check_shapes` in the frozen solve, and look at `y0` in `read`",
 )
 def freeze_refusal(subject: Subject, case: str) -> None:
     """Another interval or shape than the plan's is refused, and so are calibration inputs that say nothing."""

@@ -40,7 +40,7 @@ class FrozenIntegrate:
     def __call__(self, field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
         times = [float(t) for t in ts]
         self.plan.check_shapes([y0.shape])
-        self.plan.check_times(times[0], times[-1], times)
+        self.plan.times.check(times[0], times[-1], times)
         states, signals = _solve_by_plan(self.plan, field, y0, is_watched=self.plan.is_guarded)
         if signals is None:
             return states

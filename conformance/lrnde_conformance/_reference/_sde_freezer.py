@@ -34,7 +34,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
         def frozen(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
-            plan.check_interval(float(ts[0]), float(ts[-1]))
+            plan.times.check(float(ts[0]), float(ts[-1]))
             return solve(field, y0, ts, **{**settings, "first_step": _size(plan)})
 
         return frozen

@@ -34,12 +34,13 @@ class FrozenSolveIvp(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan)
+        self._check_times = TimesCheck(plan.times)
 
     def forward(self, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, **settings: Any) -> Any:
         self.plan.check_shapes([y0.shape])
-        self._check_times(t_eval)
-        solution, signals = _solve_by_plan(self.plan, f, y0, t_eval, is_watched=self.plan.is_guarded)
+        factor = self._check_times(t_eval)
+        is_guarded = self.plan.is_guarded
+        solution, signals = _solve_by_plan(self.plan, f, y0, t_eval, is_watched=is_guarded, factor=factor)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(f, y0, t_eval, **settings)
         return with_guard(self.plan, solution, signals, solve, _merged)
@@ -92,13 +93,21 @@ class TorchodeFreezer(AbstractFreezer):
         return FrozenSolveIvp(plan, fallback)
 
 
-def _solve_by_plan(plan: Plan, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool) -> tuple[Any, Any]:
+def _solve_by_plan(
+    plan: Plan,
+    f: Any,
+    y0: torch.Tensor,
+    t_eval: torch.Tensor,
+    *,
+    is_watched: bool,
+    factor: torch.Tensor | None = None,
+) -> tuple[Any, Any]:
     field = f.f if isinstance(f, torchode.ODETerm) else f
 
     def at_each_time(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return field(t.expand(y.shape[0]), y)
 
-    ys, signals = solve_by_plan(plan, at_each_time, y0, is_watched=is_watched, dim=1)
+    ys, signals = solve_by_plan(plan, at_each_time, y0, is_watched=is_watched, dim=1, factor=factor)
     counts = {"n_f_evals": plan.num_evaluations, "n_steps": plan.num_steps, "n_accepted": plan.num_steps}
     stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
     status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)

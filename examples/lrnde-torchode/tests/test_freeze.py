@@ -56,3 +56,12 @@ def test_a_frozen_solution_has_the_form_of_the_solvers() -> None:
 def test_what_has_no_plan_is_refused(solve: Any, calibration: Any, message: str) -> None:
     with pytest.raises(lrnde.LrndeError, match=message):
         lrnde.freeze(solve, calibration=calibration, error=1.0)
+
+
+def test_compiled_code_fails_at_other_times() -> None:
+    frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-3)
+    compiled = torch.compile(lambda y0, t: frozen(_field, y0, t).ys, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(_inputs(0), _TIMES), frozen(_field, _inputs(0), _TIMES).ys)
+    for times in (2 * _TIMES, torch.stack([_TIMES] * 9 + [2 * _TIMES])):
+        with pytest.raises(RuntimeError, match="not those that its plan was found for"):
+            compiled(_inputs(0), times)
