@@ -10,7 +10,7 @@ from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, ch
 from lrnde_core._freeze_errors import Metric, Over, check_count, check_over
 from lrnde_core._freeze_report import Candidate, FreezeReport
 from lrnde_core._freeze_search import Calibration, search
-from lrnde_core._freezing import AbstractFreezer, Span
+from lrnde_core._freezing import AbstractFreezer, Span, without_a_trace
 from lrnde_core._plan import Plan
 from lrnde_core._support import refuse
 
@@ -69,10 +69,11 @@ def freeze(
     freezer = _freezer(native)
     calls = bind_calls(native, calibration)
     span = _common_span(freezer, calls, is_batched=batched)
-    measured = Calibration.solve(freezer, calls, span, metric, is_batched=batched)
-    check_count(over, measured.num_held_back)
-    is_guarded = guard or fallback is not None
-    report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
+    with without_a_trace(freezer, calls):
+        measured = Calibration.solve(freezer, calls, span, metric, is_batched=batched)
+        check_count(over, measured.num_held_back)
+        is_guarded = guard or fallback is not None
+        report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
     return freezer.frozen(native.function, report.plan, fallback), report
 
 

@@ -2,11 +2,12 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lrnde_core._adapter import AbstractAdapter, AbstractCall
 from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._freezing import AbstractFreezer, AbstractSDEFreezer, NativeSolve
 from lrnde_core._registry import REGISTRY
 from lrnde_core._regularize import RegularizedSolve, find_adapter, unwrap_partial
 
@@ -49,6 +50,25 @@ def check_bound(error: Any) -> None:
 def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
     """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
     return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
+
+
+def solve_all(freezer: AbstractFreezer | AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> list[NativeSolve]:
+    """The native solves. Raises `InputError` for one that failed, and adds its call to what the library raises."""
+    return [_solve(freezer, call, index) for index, call in enumerate(calls)]
+
+
+def _solve(freezer: AbstractFreezer | AbstractSDEFreezer, call: AbstractCall, index: int) -> NativeSolve:
+    try:
+        native = freezer.solve(freezer.copied(call))
+    except Exception as error:
+        error.add_note(f"Raised by the native solve of `calibration[{index}]`.")
+        raise
+    if native.failure is not None:
+        raise InputError(
+            f"The native solve of `calibration[{index}]` failed: {native.failure}. So nothing can be compared with it; "
+            "leave this call out, or let the solver take more steps or looser tolerances."
+        )
+    return native
 
 
 def _checked(calibration: Any) -> list[CalibrationCall]:

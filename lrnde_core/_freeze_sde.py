@@ -1,18 +1,27 @@
 """Freezing a stochastic solve onto fixed steps, by the weak error of the user's statistics."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve
-from lrnde_core._freezing import AbstractSDEFreezer, mean_evaluations
+from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve, solve_all
+from lrnde_core._freezing import AbstractSDEFreezer, mean_evaluations, without_a_trace
 from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
 from lrnde_core._support import refuse
 from lrnde_core._timing import median_seconds
-from lrnde_core._weak_error import MIN_HELD_BACK, Rows, Statistic, native_scales, statistic_rows, weak_error
+from lrnde_core._weak_error import (
+    MIN_HELD_BACK,
+    Rows,
+    Statistic,
+    check_finite,
+    native_scales,
+    statistic_rows,
+    weak_error,
+)
 
 _MOST_STEPS = 1024
 
@@ -59,8 +68,10 @@ def freeze_sde(
     native = read_solve(solve, adapter)
     freezer = _freezer(native)
     calls = bind_calls(native, calibration)
-    measured = _Calibration.solve(freezer, calls, _common_interval(freezer, calls), statistic)
-    report = _search(measured, float(error), candidates)
+    interval = _common_interval(freezer, calls)
+    with without_a_trace(freezer, calls):
+        measured = _Calibration.solve(freezer, calls, interval, statistic)
+        report = _search(measured, float(error), candidates)
     return freezer.frozen(native.function, report.plan), report
 
 
@@ -96,8 +107,10 @@ class _Calibration:
         interval: tuple[float, float],
         statistic: Statistic,
     ) -> "_Calibration":
-        solves = [freezer.solve(call) for call in calls]
+        solves = solve_all(freezer, calls)
         natives = [statistic_rows(statistic, native.result) for native in solves]
+        for index, rows in enumerate(natives):
+            check_finite(rows, index)
         num_held_back = sum(map(len, natives[1::2]))
         if num_held_back < MIN_HELD_BACK:
             raise InputError(
@@ -113,8 +126,10 @@ class _Calibration:
         frozen: Rows = []
         num_evaluations = None
         for index in range(int(is_held_back), len(self.calls), 2):
-            found = self.freezer.solve(self.freezer.with_plan(self.calls[index], plan))
+            found = self.freezer.solve(self.freezer.with_plan(self.freezer.copied(self.calls[index]), plan))
             num_evaluations = found.num_evaluations
+            if found.failure is not None:
+                return WeakError(math.inf, math.inf), num_evaluations
             native += self.natives[index]
             frozen += statistic_rows(self.statistic, found.result)
         return weak_error(native, frozen, self.scales), num_evaluations
@@ -141,7 +156,7 @@ def _search(measured: _Calibration, error: float, candidates: Sequence[int] | No
 def _report(
     measured: _Calibration, plan: SDEPlan, num_evaluations: int | None, error: WeakError, trials: list[SDETrial]
 ) -> SDEFreezeReport:
-    freezer, first = measured.freezer, measured.calls[0]
+    freezer, first = measured.freezer, measured.freezer.copied(measured.calls[0])
     return SDEFreezeReport(
         plan=plan,
         trials=tuple(trials),

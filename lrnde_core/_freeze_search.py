@@ -10,6 +10,7 @@ from typing import Any, final
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, UnknownNameError
 from lrnde_core._fixed_methods import FIXED_METHODS
+from lrnde_core._freeze_calls import solve_all
 from lrnde_core._freeze_errors import (
     Metric,
     Over,
@@ -20,7 +21,7 @@ from lrnde_core._freeze_errors import (
     share_beyond,
 )
 from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
-from lrnde_core._freezing import AbstractFreezer, NativeSolve, Span, mean_evaluations
+from lrnde_core._freezing import AbstractFreezer, FrozenRun, NativeSolve, Span, mean_evaluations
 from lrnde_core._grids import solver_grid, uniform_grid
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
@@ -63,7 +64,7 @@ class Calibration:
         is_batched: bool,
     ) -> "Calibration":
         """Solve all calls natively. Raises `InputError` where a solution is not finite."""
-        natives = [freezer.solve(call) for call in calls]
+        natives = solve_all(freezer, calls)
         references = [freezer.states(call, native.result) for call, native in zip(calls, natives, strict=True)]
         norms = [sample_norms(reference, is_batched=is_batched) for reference in references]
         for index, call_norms in enumerate(norms):
@@ -88,7 +89,7 @@ class Calibration:
         found: list[float] = []
         for index in range(int(is_held_back), len(self.calls), 2):
             call, native = self.calls[index], self.natives[index]
-            result = self.freezer.run(call, plan).result
+            result = self._run(call, plan).result
             if self.metric is not None:
                 found += metric_errors(self.metric, result, native.result, index, self.counts[index])
             else:
@@ -99,7 +100,7 @@ class Calibration:
     def check_repeatable(self, plan: Plan) -> None:
         """Raise `CapabilityError` where two solves of the first call by this plan differ by more than rounding."""
         call = self.calls[0]
-        one, other = (self.freezer.states(call, self.freezer.run(call, plan).result) for _ in range(2))
+        one, other = (self.freezer.states(call, self._run(call, plan).result) for _ in range(2))
         differences = relative_errors(other, one, is_batched=self.is_batched)
         if any(_ROUNDING < difference < math.inf for difference in differences):
             raise CapabilityError(
@@ -109,7 +110,7 @@ class Calibration:
 
     def bounds(self, plan: Plan) -> tuple[float, float]:
         """The largest signals of any sample, each on its own."""
-        signals = [self.freezer.run(call, plan).signals for call in self.calls]
+        signals = [self._run(call, plan).signals for call in self.calls]
         estimates, sizes = zip(*signals, strict=True)
         return _largest(estimates), _largest(sizes)
 
@@ -129,8 +130,16 @@ class Calibration:
     @functools.cached_property
     def solver_grids(self) -> list[tuple[float, ...]]:
         """The solver's own grids on the calls that are not held back, where the library shows them."""
-        grids = [self.freezer.step_ends(call) for call in self.calls[::2]]
+        grids = [self.freezer.step_ends(self.freezer.copied(call)) for call in self.calls[::2]]
         return [grid for grid in grids if grid]
+
+    def seconds(self, plan: Plan) -> tuple[float, float]:
+        """The wall time of the first call, by the plan and natively."""
+        native, frozen = self.freezer.runners(self.freezer.copied(self.calls[0]), plan)
+        return median_seconds(frozen), median_seconds(native)
+
+    def _run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
+        return self.freezer.run(self.freezer.copied(call), plan)
 
 
 def search(
@@ -167,7 +176,7 @@ def search(
 def _report(calibration: Calibration, plan: Plan, errors: list[float], over: Over, trials: list[Trial]) -> FreezeReport:
     if plan.is_guarded:
         plan = dataclasses.replace(plan, bounds=calibration.bounds(plan))
-    native, frozen = calibration.freezer.runners(calibration.calls[0], plan)
+    seconds, native_seconds = calibration.seconds(plan)
     return FreezeReport(
         plan=plan,
         trials=tuple(trials),
@@ -176,8 +185,8 @@ def _report(calibration: Calibration, plan: Plan, errors: list[float], over: Ove
         error=reduced_error(errors, over),
         errors=tuple(sorted(errors)),
         share_beyond=share_beyond(over, len(errors)),
-        seconds=median_seconds(frozen),
-        native_seconds=median_seconds(native),
+        seconds=seconds,
+        native_seconds=native_seconds,
     )
 
 

@@ -1,16 +1,18 @@
 """What an adapter answers so that `freeze` and `freeze_sde` can put its solver's calls onto a plan. Optional."""
 
 import abc
+import contextlib
 import dataclasses
 import functools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, final
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._frozen_steps import GuardSignals
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
+from lrnde_core._random_states import global_random_states_kept
 from lrnde_core._sde_plan import SDEPlan
 
 
@@ -26,10 +28,15 @@ class Span:
 
 
 class NativeSolve(NamedTuple):
-    """The user's own solve of one call: the native result and its evaluations, `None` where those are hidden."""
+    """The user's own solve of one call.
+
+    - `result`: as the library returns it. `num_evaluations`: `None` where those are hidden.
+    - `failure`: what went wrong where the library returned a result all the same, in a few words; else `None`.
+    """
 
     result: Any
     num_evaluations: int | None
+    failure: str | None = None
 
 
 def mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
@@ -46,8 +53,35 @@ class FrozenRun(NamedTuple):
     signals: GuardSignals
 
 
-class AbstractFreezer(abc.ABC):
-    """How calls of one library are solved by a plan. Stateless, as the adapter."""
+class AbstractCalibrator(abc.ABC):
+    """How the calls of a calibration are run without a trace, which may be often. Stateless, as the adapter."""
+
+    @abc.abstractmethod
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        """Within the block fields may change what is theirs and draw random numbers; afterwards all is as before.
+
+        Calls are made without gradient there. All those of a calibration share one block, so that a field which keeps a
+        state is seen to, and two solves do not draw the same noise. Python's and numpy's global random states are seen
+        to by the core.
+        """
+
+    @abc.abstractmethod
+    def copied(self, call: AbstractCall) -> AbstractCall:
+        """The call with a copy of its initial state: a field may write into the one that it is given."""
+
+
+@contextlib.contextmanager
+def without_a_trace(calibrator: AbstractCalibrator, calls: Sequence[AbstractCall]) -> Generator[None]:
+    """Within the block the calls may be run; afterwards nothing of the user's has changed."""
+    with global_random_states_kept(), calibrator.isolated(calls):
+        yield
+
+
+class AbstractFreezer(AbstractCalibrator):
+    """How calls of one library are solved by a plan.
+
+    All but `read` and `frozen` are called within `isolated`, with calls that `copied` returned.
+    """
 
     @abc.abstractmethod
     def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
@@ -55,7 +89,7 @@ class AbstractFreezer(abc.ABC):
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
-        """The native solve, without gradient. Raises `CapabilityError` where the field draws random numbers."""
+        """The native solve. Raises `CapabilityError` where the field draws random numbers."""
 
     @abc.abstractmethod
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
@@ -63,7 +97,7 @@ class AbstractFreezer(abc.ABC):
 
     @abc.abstractmethod
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
-        """The solve by the plan, without gradient, with its signals whether the plan has a guard or not."""
+        """The solve by the plan, with its signals whether the plan has a guard or not."""
 
     @abc.abstractmethod
     def states(self, call: AbstractCall, result: Any) -> Leaves:
@@ -71,7 +105,7 @@ class AbstractFreezer(abc.ABC):
 
     @abc.abstractmethod
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        """The native solve and the one by the plan as they would run at prediction, for timing; without gradient."""
+        """The native solve and the one by the plan as they would run at prediction, for timing; done at return."""
 
     @abc.abstractmethod
     def frozen(
@@ -86,8 +120,11 @@ class AbstractFreezer(abc.ABC):
         """
 
 
-class AbstractSDEFreezer(abc.ABC):
-    """How stochastic calls of one library are solved in fixed steps of their own method. Stateless, as the adapter."""
+class AbstractSDEFreezer(AbstractCalibrator):
+    """How stochastic calls of one library are solved in fixed steps of their own method.
+
+    `solve` and `runner` are called as those of `AbstractFreezer`.
+    """
 
     @abc.abstractmethod
     def read(self, call: AbstractCall) -> tuple[float, float]:
@@ -95,7 +132,7 @@ class AbstractSDEFreezer(abc.ABC):
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
-        """The native solve, without gradient."""
+        """The native solve."""
 
     @abc.abstractmethod
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> AbstractCall:
@@ -103,7 +140,7 @@ class AbstractSDEFreezer(abc.ABC):
 
     @abc.abstractmethod
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        """The solve of a call as it would run at prediction, for timing; without gradient, finished at return."""
+        """The solve of a call as it would run at prediction, for timing; done at return."""
 
     @abc.abstractmethod
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:

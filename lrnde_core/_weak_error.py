@@ -31,17 +31,24 @@ def statistic_rows(statistic: Statistic, result: Any) -> Rows:
     return values.reshape((shape[0], -1)).tolist()
 
 
+def check_finite(rows: Rows, call: int) -> None:
+    """Raise `InputError` where a statistic of the native solution of a call is not finite on some path."""
+    for index, column in enumerate(zip(*rows, strict=True)):
+        broken = sum(not math.isfinite(value) for value in column)
+        if broken:
+            raise InputError(
+                f"Statistic {index} of the native solution of `calibration[{call}]` is not finite on {broken} of its "
+                f"{len(rows)} paths; leave these out."
+            )
+
+
 def native_scales(rows: Rows) -> list[float]:
     """The standard deviation of each statistic over the paths of the native solves.
 
-    Raises `InputError` where one is not finite, or does not vary.
+    Raises `InputError` where one does not vary.
     """
-    scales = [
-        statistics.pstdev(column) if all(map(math.isfinite, column)) else math.nan for column in zip(*rows, strict=True)
-    ]
+    scales = [statistics.pstdev(column) for column in zip(*rows, strict=True)]
     for index, scale in enumerate(scales):
-        if not math.isfinite(scale):
-            raise InputError(f"Statistic {index} of the native solution is not finite on some path; leave these out.")
         if scale == 0:
             raise InputError(
                 f"Statistic {index} is the same on every path, so its error has no scale; leave it out of `statistic`."

@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze` asks of diffrax."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import diffrax
@@ -11,6 +12,7 @@ import numpy as np
 
 from lrnde_core import AbstractCall, AbstractFreezer, FrozenRun, InputError, Leaves, NativeSolve, Plan, Span
 from lrnde_diffrax._arguments import Arguments
+from lrnde_diffrax._calibrating import solve_natively
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._frozen import FrozenDiffeqsolve, check_form, output_times, read_span, solve_by_plan
 
@@ -26,9 +28,15 @@ class DiffraxFreezer(AbstractFreezer):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
         return read_span(arguments, is_batched=is_batched)
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        del calls
+        return contextlib.nullcontext()  # fields are pure functions
+
+    def copied(self, call: AbstractCall) -> AbstractCall:
+        return call  # arrays are not written to
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        result, counts, _ = call.run(None)
-        return NativeSolve(result, None if counts.nfe is None else int(counts.nfe))
+        return solve_natively(call)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         arguments = _arguments(call)

@@ -23,7 +23,8 @@ from lrnde_core import (
     is_flagged,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
-from lrnde_diffrax._frozen_times import TRACED_CALIBRATION, check_times, known_time
+from lrnde_diffrax._calibrating import TRACED
+from lrnde_diffrax._frozen_times import check_times, known_time
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
 
@@ -143,7 +144,7 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
     t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
     times = [known_time(time) for time in output_times(arguments)]
     if t0 is None or t1 is None or None in times:
-        raise InputError(TRACED_CALIBRATION)
+        raise InputError(TRACED)
     outputs = tuple((time - t0) / (t1 - t0) for time in times if time is not None) if t0 != t1 else (0.0,)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
     if is_batched and not all(shapes):

@@ -11,8 +11,6 @@ import numpy as np
 
 from lrnde_core import CapabilityError, PlannedTimes
 
-TRACED_CALIBRATION = "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
-
 
 def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] = ()) -> Any:
     """1, of which a program can have nothing where one of its times is not the planned one.

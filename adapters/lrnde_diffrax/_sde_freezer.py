@@ -1,8 +1,9 @@
 """What `lrnde_core.freeze_sde` asks of diffrax."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import diffrax
@@ -12,8 +13,9 @@ import numpy as np
 
 from lrnde_core import AbstractCall, AbstractSDEFreezer, CapabilityError, InputError, NativeSolve, SDEPlan
 from lrnde_diffrax._arguments import Arguments, read_arguments
+from lrnde_diffrax._calibrating import TRACED, solve_natively
 from lrnde_diffrax._call import DiffraxCall, read_call
-from lrnde_diffrax._frozen_times import TRACED_CALIBRATION, check_times, known_time
+from lrnde_diffrax._frozen_times import check_times, known_time
 from lrnde_diffrax._solvers import is_doubling
 
 
@@ -27,12 +29,18 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
         t0, t1 = known_time(arguments["t0"]), known_time(arguments["t1"])
         if t0 is None or t1 is None:
-            raise InputError(TRACED_CALIBRATION)
+            raise InputError(TRACED)
         return t0, t1
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        del calls
+        return contextlib.nullcontext()  # fields are pure functions
+
+    def copied(self, call: AbstractCall) -> AbstractCall:
+        return call  # arrays are not written to
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        result, counts, _ = call.run(None)
-        return NativeSolve(result, None if counts.nfe is None else int(counts.nfe))
+        return solve_natively(call)
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> DiffraxCall:
         return read_call(_fixed(_arguments(call), plan))

@@ -11,7 +11,7 @@ from lrnde_torch._derivative import (
 )
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
-from lrnde_torch._freezing import read_span, solve_natively, timed_runner
+from lrnde_torch._freezing import isolated, read_span, solve_natively, timed_runner
 from lrnde_torch._frozen_solve import solve_by_plan, with_guard
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
@@ -40,6 +40,7 @@ __all__ = [
     "draw_uniforms",
     "evaluate_own_steps",
     "evaluate_samples",
+    "isolated",
     "no_side_effects",
     "read_span",
     "solution_derivatives",

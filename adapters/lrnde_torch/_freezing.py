@@ -1,6 +1,7 @@
 """What freezers of torch solvers share: reading a call, solving it natively, timing it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import torch
@@ -29,28 +30,36 @@ def read_span(leaves: Leaves, times: Tensor, *, is_batched: bool) -> Span:
     return Span(t0, t1, outputs, tuple(tuple(leaf.shape)[is_batched:] for leaf in leaves))
 
 
-def solve_natively(call: AbstractCall, field: Any, device: torch.device) -> NativeSolve:
-    """The user's own solve, without gradient and without a trace in `field` or random states.
+@contextlib.contextmanager
+def isolated(fields: Iterable[tuple[Any, torch.device]]) -> Generator[None]:
+    """Within the block fields are evaluated without gradient, and what `no_side_effects` sees to is put back after it.
 
-    Raises `CapabilityError` where the field draws from torch's random numbers.
+    - `fields`: each with the device that it is evaluated on. One that occurs often is seen to once.
     """
-    with torch.no_grad(), no_side_effects(field, device):
-        before = _random_state(device)
-        result, counts, _ = call.run(None)
-        if not torch.equal(before, _random_state(device)):
-            raise CapabilityError(
-                "The field draws random numbers, so that no two solves agree and no error of fixed steps can be told "
-                f"(`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."
-            )
+    with contextlib.ExitStack() as stack:
+        for field, device in {(id(field), device): (field, device) for field, device in fields}.values():
+            stack.enter_context(no_side_effects(field, device))
+        stack.enter_context(torch.no_grad())
+        yield
+
+
+def solve_natively(call: AbstractCall, device: torch.device) -> NativeSolve:
+    """The user's own solve. Raises `CapabilityError` where the field draws from torch's random numbers."""
+    before = _random_state(device)
+    result, counts, _ = call.run(None)
+    if not torch.equal(before, _random_state(device)):
+        raise CapabilityError(
+            "The field draws random numbers, so that no two solves agree and no error of fixed steps can be told "
+            f"(`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."
+        )
     return NativeSolve(result, counts.nfe)
 
 
 def timed_runner(solve: Callable[[], Any], device: torch.device) -> Callable[[], None]:
-    """`solve` without gradient, until the device is done with it."""
+    """`solve`, until the device is done with it."""
 
     def run() -> None:
-        with torch.no_grad():
-            solve()
+        solve()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

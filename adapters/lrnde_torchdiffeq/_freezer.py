@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze` asks of torchdiffeq."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -21,7 +22,7 @@ from lrnde_core import (
     RecordingPlan,
     Span,
 )
-from lrnde_torch import no_side_effects, read_span, solve_by_plan, solve_natively, timed_runner
+from lrnde_torch import isolated, read_span, solve_by_plan, solve_natively, timed_runner
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 from lrnde_torchdiffeq._frozen import FrozenOdeint
@@ -41,18 +42,22 @@ class TorchdiffeqFreezer(AbstractFreezer):
         leaves: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
         return read_span(leaves, _times(call), is_batched=is_batched)
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        return isolated((call.asked.field, call.asked.layout.device) for call in map(_torchdiffeq, calls))
+
+    def copied(self, call: AbstractCall) -> TorchdiffeqCall:
+        return _torchdiffeq(call).on_copy()
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        call = _torchdiffeq(call).on_copy()
-        return solve_natively(call, call.asked.field, call.asked.layout.device)
+        return solve_natively(call, _torchdiffeq(call).asked.layout.device)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
-        call = _torchdiffeq(call).on_copy()
+        call = _torchdiffeq(call)
         asked = call.asked
         if not (_methods.is_adaptive(asked.method) or _methods.is_fixed_step(asked.method)):
             return ()
         penalty = LocalPenalty(ErrorEstimate(), AllSteps(), call.facts)
-        with torch.no_grad(), no_side_effects(asked.field, asked.layout.device):
-            recording = call.run(RecordingPlan(penalty, (), None, keeps_gradient=False)).recording
+        recording = call.run(RecordingPlan(penalty, (), None, keeps_gradient=False)).recording
         assert recording is not None  # asked for
         assert asked.end is not None  # events are refused
         duration = asked.end - asked.start
@@ -60,8 +65,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         asked = _torchdiffeq(call).asked
-        with torch.no_grad(), no_side_effects(asked.field, asked.layout.device):
-            result, signals = solve_by_plan(plan, asked.field, asked.y0, is_watched=True)
+        result, signals = solve_by_plan(plan, asked.field, asked.y0, is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
 
@@ -70,7 +74,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         return tuple(leaf[1:] for leaf in (result if isinstance(result, tuple) else (result,)))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        call = _torchdiffeq(call).on_copy()
+        call = _torchdiffeq(call)
         asked, frozen = call.asked, FrozenOdeint(plan)
         return (
             timed_runner(lambda: call.native(*call.args, **call.kwargs), asked.layout.device),

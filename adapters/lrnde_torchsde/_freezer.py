@@ -1,14 +1,15 @@
 """What `lrnde_core.freeze_sde` asks of torchsde."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
 
 from lrnde_core import AbstractCall, AbstractSDEFreezer, NativeSolve, SDEPlan
-from lrnde_torch import no_side_effects, timed_runner
+from lrnde_torch import isolated, timed_runner
 from lrnde_torchsde._arguments import Arguments, read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
 
@@ -21,18 +22,26 @@ class TorchsdeFreezer(AbstractSDEFreezer):
         arguments = _torchsde(call).arguments
         return arguments.start, arguments.end
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        found = (_torchsde(call).arguments for call in calls)
+        return isolated((arguments["sde"], arguments["y0"].device) for arguments in found)
+
+    def copied(self, call: AbstractCall) -> TorchsdeCall:
+        return _torchsde(call).on_copy()
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        call = _torchsde(call).on_copy()
-        arguments = call.arguments
-        with torch.no_grad(), no_side_effects(arguments["sde"], arguments["y0"].device):
-            result, counts, _ = call.run(None)
-        return NativeSolve(result, counts.nfe)
+        result, counts, _ = call.run(None)
+        ys: torch.Tensor = result[0] if isinstance(result, tuple) else result
+        broken = int((~ys.isfinite()).flatten(2).any(2).any(0).sum())
+        return NativeSolve(
+            result, counts.nfe, f"{broken} of its {ys.shape[1]} paths are not finite" if broken else None
+        )
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> TorchsdeCall:
         return read_call(_fixed(_torchsde(call).arguments, plan))
 
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        arguments = _torchsde(call).on_copy().arguments
+        arguments = _torchsde(call).arguments
         return timed_runner(lambda: arguments.native(**arguments.given), arguments["y0"].device)
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSdeint":

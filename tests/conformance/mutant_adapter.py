@@ -113,6 +113,12 @@ class _Freezer(AbstractFreezer):
     def read(self, call: Any, *, is_batched: bool) -> Any:
         return self._faults.span(self._true.read(call._call, is_batched=is_batched))
 
+    def isolated(self, calls: Any) -> Any:
+        return self._true.isolated([call._call for call in calls])
+
+    def copied(self, call: Any) -> Any:
+        return _Call(self._true.copied(call._call), self._faults)
+
     def solve(self, call: Any) -> Any:
         return self._faults.native(self._true.solve(call._call))
 
@@ -141,6 +147,12 @@ class _SDEFreezer(AbstractSDEFreezer):
 
     def read(self, call: Any) -> Any:
         return self._true.read(call._call)
+
+    def isolated(self, calls: Any) -> Any:
+        return self._true.isolated([call._call for call in calls])
+
+    def copied(self, call: Any) -> Any:
+        return _Call(self._true.copied(call._call), self._faults)
 
     def solve(self, call: Any) -> Any:
         return self._true.solve(call._call)

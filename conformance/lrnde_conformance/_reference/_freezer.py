@@ -1,8 +1,9 @@
 """What `lrnde_core.freeze` asks of the reference solver, and the frozen form of `integrate`."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -68,15 +69,22 @@ class ReferenceFreezer(AbstractFreezer):
         outputs = tuple((t - t0) / (t1 - t0) for t in call.ts) if t0 != t1 else (0.0,)
         return Span(t0, t1, outputs, (tuple(call.y0.shape)[is_batched:],))
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        del calls
+        return contextlib.nullcontext()  # what numpy has for a state is global
+
+    def copied(self, call: AbstractCall) -> ReferenceCall:
+        return _reference(call).on_copy()
+
     def solve(self, call: AbstractCall) -> NativeSolve:
         before = global_numpy_state()
-        run = _reference(call).on_copy().run(None)
+        run = call.run(None)
         if before != global_numpy_state():
             raise CapabilityError("The field draws random numbers, so that no error of fixed steps can be told.")
         return NativeSolve(run.result, run.counts.nfe)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
-        call = _reference(call).on_copy()
+        call = _reference(call)
         ends: list[float] = []
 
         def observe(t: float, h: float, y: Any, ratio: float, is_accepted: bool) -> None:
@@ -98,7 +106,7 @@ class ReferenceFreezer(AbstractFreezer):
         return (np.stack([plain(state) for state in result[1:]]),)
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        call = _reference(call).on_copy()
+        call = _reference(call)
 
         def run_native() -> None:
             call.native(call.field, call.y0, call.ts, **call.settings)

@@ -1,8 +1,9 @@
 """What `lrnde_core.freeze_sde` asks of the reference solver."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_conformance._reference._call import ReferenceCall
@@ -20,8 +21,15 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
             raise CapabilityError(f"`{call.facts.name}` takes no fixed steps. Use `euler_maruyama`.")
         return call.ts[0], call.ts[-1]
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        del calls
+        return contextlib.nullcontext()  # what numpy has for a state is global
+
+    def copied(self, call: AbstractCall) -> ReferenceCall:
+        return _reference(call).on_copy()
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        run = _reference(call).on_copy().run(None)
+        run = call.run(None)
         return NativeSolve(run.result, run.counts.nfe)
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> ReferenceCall:
@@ -29,7 +37,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
         return dataclasses.replace(call, settings={**call.settings, "first_step": _size(plan)})
 
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        call = _reference(call).on_copy()
+        call = _reference(call)
         return lambda: call.native(call.field, call.y0, call.ts, **call.settings)
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:

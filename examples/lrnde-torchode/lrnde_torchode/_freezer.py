@@ -1,7 +1,8 @@
 """What `lrnde_core.freeze` asks of torchode, and the frozen form of `solve_ivp`."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -17,7 +18,7 @@ from lrnde_core import (
     Plan,
     Span,
 )
-from lrnde_torch import TimesCheck, no_side_effects, read_span, solve_by_plan, solve_natively, timed_runner, with_guard
+from lrnde_torch import TimesCheck, isolated, read_span, solve_by_plan, solve_natively, timed_runner, with_guard
 
 from lrnde_torchode._call import TorchodeCall
 
@@ -63,10 +64,15 @@ class TorchodeFreezer(AbstractFreezer):
             raise InputError("`t_eval` differs from sample to sample, and a plan has one interval; freeze them apart.")
         return read_span((y0,), rows[0], is_batched=True)
 
+    def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
+        return isolated((f, y0.device) for f, y0, _ in map(_asked, calls))
+
+    def copied(self, call: AbstractCall) -> TorchodeCall:
+        return _torchode(call).on_copy()
+
     def solve(self, call: AbstractCall) -> NativeSolve:
-        call = _torchode(call).on_copy()
-        f, y0, _ = _asked(call)
-        return solve_natively(call, f, y0.device)
+        native = solve_natively(call, _asked(call)[1].device)
+        return native._replace(failure=_failure(native.result.status))
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         del call
@@ -74,15 +80,13 @@ class TorchodeFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         f, y0, t_eval = _asked(call)
-        with torch.no_grad(), no_side_effects(f, y0.device):
-            return FrozenRun(*_solve_by_plan(plan, f, y0, t_eval, is_watched=True))
+        return FrozenRun(*_solve_by_plan(plan, f, y0, t_eval, is_watched=True))
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
         del call
         return (result.ys.transpose(0, 1)[1:],)
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        call = _torchode(call).on_copy()
         asked, frozen = _asked(call), FrozenSolveIvp(plan)
         native = timed_runner(call.solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
@@ -112,6 +116,12 @@ def _solve_by_plan(
     stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
     status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)
     return torchode.Solution(t_eval.expand(y0.shape[0], -1), ys, stats, status), signals
+
+
+def _failure(status: torch.Tensor) -> str | None:
+    failed = status[status != 0]
+    names = ", ".join(torchode.Status(code).name for code in failed.unique().tolist())
+    return f"{len(failed)} of its {len(status)} samples have status {names}" if len(failed) else None
 
 
 def _merged(solution: Any, native: Any, flagged: torch.Tensor) -> Any:

@@ -1,0 +1,30 @@
+"""Solving the calls of a calibration natively, and seeing whether that went well."""
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrnde_core import AbstractCall, NativeSolve
+
+TRACED = "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
+
+
+def solve_natively(call: AbstractCall) -> NativeSolve:
+    """The user's own solve. With `throw=False` it may have failed, which its result code tells."""
+    solution, counts, _ = call.run(None)
+    return NativeSolve(solution, None if counts.nfe is None else int(counts.nfe), _failure(solution))
+
+
+def _failure(solution: Any) -> str | None:
+    are_okay = np.asarray(diffrax.is_okay(solution.result))
+    if not are_okay.all():
+        # Several where the user's solve is vectorised.
+        first = np.unravel_index(np.argmin(are_okay), are_okay.shape)
+        message = diffrax.RESULTS[jax.tree.map(lambda code: code[first], solution.result)]
+        return " ".join(message.split()).rstrip(".")
+    # Saved steps are padded by infinities.
+    leaves = [leaf for leaf in jax.tree.leaves(solution.ys) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return "its solution is not a number" if any(bool(jnp.isnan(leaf).any()) for leaf in leaves) else None
