@@ -52,7 +52,7 @@ from lrnde_core._fixed_methods import EULER, FIXED_METHODS, FixedMethod
 from lrnde_core._freeze import apply_plan, freeze
 from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
 from lrnde_core._freeze_sde import apply_sde_plan, freeze_sde
-from lrnde_core._freezing import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve, Span
+from lrnde_core._freezing import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._frozen_steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
 from lrnde_core._heuristics import (
     AbstractHeuristic,
@@ -92,6 +92,7 @@ from lrnde_core._samplers import (
     UniformTime,
 )
 from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
+from lrnde_core._span import Span
 from lrnde_core._tableau import ExplicitTableau
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, WeightState
 

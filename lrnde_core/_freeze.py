@@ -5,8 +5,17 @@ from typing import Any
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
+from lrnde_core._describe import described
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve
+from lrnde_core._freeze_calls import (
+    CalibrationCall,
+    NativeCall,
+    bind_calls,
+    check_alike,
+    check_bound,
+    read_all,
+    read_solve,
+)
 from lrnde_core._freeze_errors import Metric, Over, check_count, check_over
 from lrnde_core._freeze_report import Candidate, FreezeReport
 from lrnde_core._freeze_search import Calibration, search
@@ -87,7 +96,7 @@ def apply_plan(
     For the plan of a stochastic equation: `apply_sde_plan`.
     """
     if not isinstance(plan, Plan):
-        raise InputTypeError(f"`plan` must be a `Plan`, not {plan!r}; `Plan.from_json` reads one.")
+        raise InputTypeError(f"`plan` must be a `Plan`, not {described(plan)}; `Plan.from_json` reads one.")
     if fallback is not None and not plan.is_guarded:
         raise InputError("`fallback` solves what a guard flags, and the plan has none; freeze with `guard=True`.")
     native = read_solve(solve, adapter)
@@ -106,11 +115,6 @@ def _common_span(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batc
                 "The solution of a stochastic equation differs from path to path, so the error of one sample says "
                 "nothing of fixed steps. `lrnde.freeze_sde` freezes it on statistics of many paths."
             )
-    spans = [freezer.read(call, is_batched=is_batched) for call in calls]
-    for index, span in enumerate(spans):
-        if span != spans[0]:
-            raise InputError(
-                f"`calibration[{index}]` differs from the first call in interval, output times or state: {span} "
-                f"against {spans[0]}. A plan is for one of each; freeze them apart."
-            )
+    spans = read_all(calls, lambda call: freezer.read(call, is_batched=is_batched))
+    check_alike([span.difference(spans[0]) for span in spans])
     return spans[0]

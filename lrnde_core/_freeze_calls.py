@@ -1,16 +1,19 @@
 """Reading what is to be frozen: the native solve, and the calls that it is calibrated on."""
 
+import contextlib
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from lrnde_core._adapter import AbstractAdapter, AbstractCall
-from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._describe import described
+from lrnde_core._errors import InputError, InputTypeError, LrndeError
 from lrnde_core._freezing import AbstractFreezer, AbstractSDEFreezer, NativeSolve
 from lrnde_core._registry import REGISTRY
 from lrnde_core._regularize import RegularizedSolve, find_adapter, unwrap_partial
 
+_Read = TypeVar("_Read")
 CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 
 
@@ -35,7 +38,7 @@ def read_solve(solve: Any, adapter: str | None) -> NativeCall:
     if isinstance(solve, RegularizedSolve):
         raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
     if not callable(solve):
-        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
+        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
     native, bound_args, bound_kwargs = unwrap_partial(solve)
     adapter_name, solve_name = find_adapter(native, adapter)
     return NativeCall(functools.partial(native, *bound_args, **bound_kwargs), solve_name, adapter_name)
@@ -44,12 +47,34 @@ def read_solve(solve: Any, adapter: str | None) -> NativeCall:
 def check_bound(error: Any) -> None:
     """Raise `InputError` unless the allowed error is a positive number."""
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
-        raise InputError(f"`error={error!r}` must be a positive number, such as 1e-3.")
+        raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
 
 
 def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
     """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
     return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
+
+
+def read_all(calls: Sequence[AbstractCall], read: Callable[[AbstractCall], _Read]) -> list[_Read]:
+    """What `read` says of each call; errors name the call."""
+    found: list[_Read] = []
+    for index, call in enumerate(calls):
+        with _named(index):
+            found.append(read(call))
+    return found
+
+
+def check_alike(differences: Sequence[tuple[str, str] | None]) -> None:
+    """Raise `InputError` for the first call that differs from the first one.
+
+    - `differences`: of each call, in words: its own, then what the first one has.
+    """
+    for index, found in enumerate(differences):
+        if found is not None:
+            raise InputError(
+                f"`calibration[{index}]` differs from the first call: it {found[0]}, and the first one {found[1]}. A "
+                "plan is for one interval, its outputs and one shape; freeze them apart."
+            )
 
 
 def solve_all(freezer: AbstractFreezer | AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> list[NativeSolve]:
@@ -58,11 +83,8 @@ def solve_all(freezer: AbstractFreezer | AbstractSDEFreezer, calls: Sequence[Abs
 
 
 def _solve(freezer: AbstractFreezer | AbstractSDEFreezer, call: AbstractCall, index: int) -> NativeSolve:
-    try:
+    with _named(index):
         native = freezer.solve(freezer.copied(call))
-    except Exception as error:
-        error.add_note(f"Raised by the native solve of `calibration[{index}]`.")
-        raise
     if native.failure is not None:
         raise InputError(
             f"The native solve of `calibration[{index}]` failed: {native.failure}. So nothing can be compared with it; "
@@ -87,12 +109,33 @@ def _checked(calibration: Any) -> list[CalibrationCall]:
 
 
 def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
-    bind, native, args, kwargs = solve.library.bind, solve.function.func, solve.function.args, solve.function.keywords
+    native, args, kwargs = solve.function.func, solve.function.args, solve.function.keywords
     if isinstance(item, tuple):
-        return bind(solve.solve_name, native, (*args, *item), kwargs)
-    if isinstance(item, Mapping):
-        return bind(solve.solve_name, native, args, {**kwargs, **item})
-    raise InputTypeError(
-        f"`calibration[{index}]` is a `{type(item).__name__}`; give a tuple of positional or a mapping of keyword "
-        "arguments of `solve`, such as `(func, y0, t)`."
-    )
+        args = (*args, *item)
+    elif isinstance(item, Mapping):
+        kwargs = {**kwargs, **item}
+    else:
+        raise InputTypeError(
+            f"`calibration[{index}]` is a `{type(item).__name__}`; give a list of calls, each a tuple of positional or "
+            "a mapping of keyword arguments of `solve`, such as `(func, y0, t)`."
+        )
+    with _named(index):
+        try:
+            return solve.library.bind(solve.solve_name, native, args, kwargs)
+        except LrndeError:
+            raise
+        except Exception as exc:  # the library's own refusal
+            raise InputTypeError(
+                f"`calibration[{index}]` is no call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` "
+                "that it does not bind already."
+            ) from exc
+
+
+@contextlib.contextmanager
+def _named(index: int) -> Generator[None]:
+    """Errors say which call they are about."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"This is about `calibration[{index}]`.")
+        raise

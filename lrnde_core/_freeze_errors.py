@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lrnde_core._describe import described
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._local import Leaves
 
@@ -17,8 +18,10 @@ MIN_HELD_BACK = 10
 def check_over(over: Any) -> Over:
     """`over` as given. Raises `InputError` unless it is "max", "mean" or a quantile."""
     is_quantile = isinstance(over, float) and 0 < over < 1
-    if not (is_quantile or over in ("max", "mean")):
-        raise InputError(f'`over={over!r}` must be "max", "mean", or a quantile between 0 and 1 such as 0.99.')
+    if not (is_quantile or (isinstance(over, str) and over in ("max", "mean"))):
+        raise InputError(
+            f'`over` must be "max", "mean", or a quantile between 0 and 1 such as 0.99, not {described(over)}.'
+        )
     return over
 
 
@@ -82,9 +85,10 @@ def metric_errors(metric: Metric, result: Any, reference: Any, index: int, count
     values = metric(result, reference, index)
     try:
         errors = [float(value) for value in values]
-    except TypeError as exc:
+    except (RuntimeError, TypeError, ValueError) as exc:  # as the array library has it
         raise InputTypeError(
-            f"`metric` returned {values!r}; it must return one number for each of the {count} samples of a call."
+            f"`metric` returned {described(values)}; it must return one number for each of the {count} samples of a "
+            "call."
         ) from exc
     if len(errors) != count:
         raise InputError(f"`metric` returned {len(errors)} numbers for a call of {count} samples; return one for each.")

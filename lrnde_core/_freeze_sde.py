@@ -7,9 +7,20 @@ from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._capabilities import Capability
+from lrnde_core._describe import described
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import CalibrationCall, NativeCall, bind_calls, check_bound, read_solve, solve_all
+from lrnde_core._freeze_calls import (
+    CalibrationCall,
+    NativeCall,
+    bind_calls,
+    check_alike,
+    check_bound,
+    read_all,
+    read_solve,
+    solve_all,
+)
 from lrnde_core._freezing import AbstractSDEFreezer, mean_evaluations, without_a_trace
+from lrnde_core._planned_times import PlannedTimes, check_interval
 from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
 from lrnde_core._support import refuse
 from lrnde_core._timing import median_seconds
@@ -17,7 +28,8 @@ from lrnde_core._weak_error import (
     MIN_HELD_BACK,
     Rows,
     Statistic,
-    check_finite,
+    check_rows,
+    check_same_paths,
     native_scales,
     statistic_rows,
     weak_error,
@@ -81,7 +93,7 @@ def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | N
     - `solve`: the call that the plan was found for; the plan is of its method. `adapter`: as in `regularize`.
     """
     if not isinstance(plan, SDEPlan):
-        raise InputTypeError(f"`plan` must be an `SDEPlan`, not {plan!r}; `SDEPlan.from_json` reads one.")
+        raise InputTypeError(f"`plan` must be an `SDEPlan`, not {described(plan)}; `SDEPlan.from_json` reads one.")
     native = read_solve(solve, adapter)
     return _freezer(native).frozen(native.function, plan)
 
@@ -110,7 +122,7 @@ class _Calibration:
         solves = solve_all(freezer, calls)
         natives = [statistic_rows(statistic, native.result) for native in solves]
         for index, rows in enumerate(natives):
-            check_finite(rows, index)
+            check_rows(rows, len(natives[0][0]), index)
         num_held_back = sum(map(len, natives[1::2]))
         if num_held_back < MIN_HELD_BACK:
             raise InputError(
@@ -130,8 +142,10 @@ class _Calibration:
             num_evaluations = found.num_evaluations
             if found.failure is not None:
                 return WeakError(math.inf, math.inf), num_evaluations
+            rows = statistic_rows(self.statistic, found.result)
+            check_same_paths(rows, self.natives[index])
             native += self.natives[index]
-            frozen += statistic_rows(self.statistic, found.result)
+            frozen += rows
         return weak_error(native, frozen, self.scales), num_evaluations
 
 
@@ -188,13 +202,10 @@ def _freezer(solve: NativeCall) -> AbstractSDEFreezer:
 def _common_interval(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> tuple[float, float]:
     if not all(call.facts.is_stochastic for call in calls):
         raise CapabilityError("This is an ordinary equation, whose solution has an error itself; use `lrnde.freeze`.")
-    intervals = [freezer.read(call) for call in calls]
-    for index, interval in enumerate(intervals):
-        if interval != intervals[0]:
-            raise InputError(
-                f"`calibration[{index}]` goes from {interval[0]} to {interval[1]}, and the first call from "
-                f"{intervals[0][0]} to {intervals[0][1]}. A plan is for one interval; freeze them apart."
-            )
+    intervals = read_all(calls, freezer.read)
+    check_interval(*intervals[0])
+    planned = PlannedTimes(*intervals[0])
+    check_alike([planned.difference(*interval) for interval in intervals])
     return intervals[0]
 
 
@@ -205,6 +216,8 @@ def _ladder() -> list[int]:
 
 
 def _checked(candidates: Sequence[int]) -> list[int]:
+    if not isinstance(candidates, list | tuple):
+        raise InputTypeError(f"`candidates` must be a list of numbers of steps, not {described(candidates)}.")
     if not candidates:
         raise InputError("`candidates` is empty; name at least one number of steps, or leave it out.")
     return sorted(set(candidates))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from lrnde_core._adapter import AbstractCall
-from lrnde_core._errors import CapabilityError, InputError, UnknownNameError
+from lrnde_core._describe import described
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError
 from lrnde_core._fixed_methods import FIXED_METHODS
 from lrnde_core._freeze_calls import solve_all
 from lrnde_core._freeze_errors import (
@@ -221,13 +222,15 @@ def _default_candidates(calibration: Calibration) -> list[Candidate]:
 
 
 def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
+    if not isinstance(candidates, list | tuple) or not all(isinstance(each, Candidate) for each in candidates):
+        raise InputTypeError(f"`candidates` must be a list of `Candidate`s, not {described(candidates)}.")
     if not candidates:
         raise InputError("`candidates` is empty; name at least one `Candidate`, or leave it out.")
     for candidate in candidates:
         if candidate.method not in FIXED_METHODS:
             raise UnknownNameError(f"There is no method `{candidate.method}`; known are {list(FIXED_METHODS)}.")
-        if candidate.num_steps < 1:
-            raise InputError(f"`{candidate}` takes no step; `num_steps` must be at least 1.")
+        if not isinstance(candidate.num_steps, int) or candidate.num_steps < 1:
+            raise InputError(f"`num_steps` of `{candidate}` must be a whole number of at least 1.")
         if candidate.follows_solver and not calibration.solver_grids:
             raise InputError(f"`{candidate}` follows the solver's steps, and this native solve does not show them.")
     return list(candidates)

@@ -2,11 +2,10 @@
 
 import abc
 import contextlib
-import dataclasses
 import functools
 import statistics
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple
 
 from lrnde_core._adapter import AbstractCall
 from lrnde_core._frozen_steps import GuardSignals
@@ -14,17 +13,7 @@ from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
 from lrnde_core._random_states import global_random_states_kept
 from lrnde_core._sde_plan import SDEPlan
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """What all calls of one frozen solve share: interval and output fractions, shapes; as `Plan` has them."""
-
-    t0: float
-    t1: float
-    outputs: tuple[float, ...]
-    shapes: tuple[tuple[int, ...], ...]
+from lrnde_core._span import Span
 
 
 class NativeSolve(NamedTuple):

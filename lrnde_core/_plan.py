@@ -1,14 +1,13 @@
 """A frozen solve as data: which steps of which method, and where its outputs lie."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast, final
 
 from lrnde_core._errors import InputError
 from lrnde_core._plan_json import read_plan, write_plan
-from lrnde_core._planned_times import PlannedTimes
+from lrnde_core._planned_times import PlannedTimes, check_interval
 from lrnde_core._tableau import ExplicitTableau
 
 _FORMAT = "lrnde-plan/1"
@@ -39,8 +38,7 @@ class Plan:
     bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.t0) and math.isfinite(self.t1) and self.t0 != self.t1):
-            raise InputError(f"The interval from {self.t0} to {self.t1} has no length; a solve must go somewhere.")
+        check_interval(self.t0, self.t1)
         ends = (0.0, *self.step_ends)
         if not self.step_ends or self.step_ends[-1] != 1 or any(not a < b for a, b in pairwise(ends)):
             raise InputError(f"`step_ends={self.step_ends}` must increase from above 0 to exactly 1.")
@@ -56,8 +54,7 @@ class Plan:
     @property
     def times(self) -> PlannedTimes:
         """Interval and output times in the user's time."""
-        outputs = (self.t0 + output * (self.t1 - self.t0) for output in self.outputs)
-        return PlannedTimes(self.t0, self.t1, tuple(outputs))
+        return PlannedTimes.at(self.t0, self.t1, self.outputs)
 
     @property
     def num_steps(self) -> int:

@@ -1,6 +1,7 @@
 """The times that a plan was found for, and comparing those of a call with them."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -30,19 +31,33 @@ class PlannedTimes:
         """How far the times of a call may be from these: about as far as float32 rounds them."""
         return _CLOSE * abs(self.t1 - self.t0) + _ROUNDING * max(abs(self.t0), abs(self.t1))
 
-    def check(self, t0: float | None, t1: float | None, outputs: Sequence[float | None] = ()) -> None:
-        """Raise `InputError` for the first time of a call that is not the planned one.
+    @classmethod
+    def at(cls, t0: float, t1: float, fractions: Sequence[float]) -> "PlannedTimes":
+        """Outputs at these fractions of the interval."""
+        return cls(t0, t1, tuple(t0 + fraction * (t1 - t0) for fraction in fractions))
+
+    def difference(
+        self, t0: float | None, t1: float | None, outputs: Sequence[float | None] = ()
+    ) -> tuple[str, str] | None:
+        """The first time of a call that is not the planned one, in words: the call's, then what is planned.
 
         `None` stands for a time that compiled code does not know yet: that code must compare it itself when it runs,
         within `slack`, and fail with `message`.
         """
         if len(outputs) != len(self.outputs):
-            raise self._other(f"asks for {len(outputs)} output times", str(len(self.outputs)))
+            return f"asks for {len(outputs)} output times", str(len(self.outputs))
         if not (self._is_close(t0, self.t0) and self._is_close(t1, self.t1)):
-            raise self._other(f"goes from {t0} to {t1}", f"{self.t0} to {self.t1}")
+            return f"goes from {t0} to {t1}", f"{self.t0} to {self.t1}"
         for index, (time, planned) in enumerate(zip(outputs, self.outputs, strict=True)):
             if not self._is_close(time, planned):
-                raise self._other(f"has output {index} at {time}", f"{planned} there")
+                return f"has output {index} at {time}", f"{planned} there"
+        return None
+
+    def check(self, t0: float | None, t1: float | None, outputs: Sequence[float | None] = ()) -> None:
+        """Raise `InputError` where there is a `difference`."""
+        found = self.difference(t0, t1, outputs)
+        if found is not None:
+            raise InputError(f"The call {found[0]}; the plan was found for {found[1]}. {_ADVICE}")
 
     @property
     def message(self) -> str:
@@ -56,5 +71,11 @@ class PlannedTimes:
     def _is_close(self, time: float | None, planned: float) -> bool:
         return time is None or abs(time - planned) <= self.slack
 
-    def _other(self, asked: str, planned: str) -> InputError:
-        return InputError(f"The call {asked}; the plan was found for {planned}. {_ADVICE}")
+
+def check_interval(t0: float, t1: float) -> None:
+    """Raise `InputError` unless a solve from `t0` to `t1` goes somewhere."""
+    if not (math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
+        raise InputError(
+            f"The interval from {t0} to {t1} has no length that a plan could divide; give the start and a later or "
+            "earlier end."
+        )

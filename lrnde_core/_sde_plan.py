@@ -1,12 +1,11 @@
 """A frozen stochastic solve as data, and what a search for it found."""
 
 import dataclasses
-import math
 from typing import final
 
 from lrnde_core._errors import InputError
 from lrnde_core._plan_json import read_plan, write_plan
-from lrnde_core._planned_times import PlannedTimes
+from lrnde_core._planned_times import PlannedTimes, check_interval
 
 _FORMAT = "lrnde-sde-plan/1"
 
@@ -24,8 +23,7 @@ class SDEPlan:
     num_steps: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.t0) and math.isfinite(self.t1) and self.t0 != self.t1):
-            raise InputError(f"The interval from {self.t0} to {self.t1} has no length; a solve must go somewhere.")
+        check_interval(self.t0, self.t1)
         if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
             raise InputError(f"`num_steps={self.num_steps!r}` must be a whole number of at least 1.")
 

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lrnde_core._describe import described
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._sde_plan import WeakError
 
@@ -24,15 +25,27 @@ def statistic_rows(statistic: Statistic, result: Any) -> Rows:
     values = statistic(result)
     shape: Any = getattr(values, "shape", None)
     if shape is None or not len(shape) or not math.prod(shape):
-        raise InputTypeError(
-            f"`statistic` returned {values!r}; it must return an array of shape (paths,) or (paths, statistics), such "
-            "as the states at the end, `lambda ys: ys[-1]`."
+        raise _no_statistic(values)
+    try:
+        return [[float(value) for value in row] for row in values.reshape((shape[0], -1)).tolist()]
+    except TypeError as exc:  # complex numbers
+        raise _no_statistic(values) from exc
+
+
+def _no_statistic(values: Any) -> InputTypeError:
+    return InputTypeError(
+        f"`statistic` returned {described(values)}; it must return real numbers, in an array of shape (paths,) or "
+        "(paths, statistics), such as the states at the end, `lambda ys: ys[-1]`."
+    )
+
+
+def check_rows(rows: Rows, count: int, call: int) -> None:
+    """Raise `InputError` unless there are `count` statistics of the native solution of a call, finite on all paths."""
+    if len(rows[0]) != count:
+        raise InputError(
+            f"`statistic` returned {len(rows[0])} numbers a path for `calibration[{call}]`, and {count} for the first "
+            "call; return the same ones for each."
         )
-    return values.reshape((shape[0], -1)).tolist()
-
-
-def check_finite(rows: Rows, call: int) -> None:
-    """Raise `InputError` where a statistic of the native solution of a call is not finite on some path."""
     for index, column in enumerate(zip(*rows, strict=True)):
         broken = sum(not math.isfinite(value) for value in column)
         if broken:
@@ -40,6 +53,16 @@ def check_finite(rows: Rows, call: int) -> None:
                 f"Statistic {index} of the native solution of `calibration[{call}]` is not finite on {broken} of its "
                 f"{len(rows)} paths; leave these out."
             )
+
+
+def check_same_paths(frozen: Rows, native: Rows) -> None:
+    """Raise `InputError` unless both solves of a call have as many paths and statistics: they are compared by path."""
+    shapes = [(len(rows), len(rows[0])) for rows in (frozen, native)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"`statistic` returned shape {shapes[0]} for a solve in fixed steps, and {shapes[1]} for the native one of "
+            "the same call; return a row for each path."
+        )
 
 
 def native_scales(rows: Rows) -> list[float]:

@@ -39,7 +39,8 @@ class FrozenDiffeqsolve:
 
     With a guard it returns `(solution, flagged)`, `flagged` boolean of shape `(batch,)` (a scalar where the state is
     one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
-    those of the fallback, which solves the whole call where any is flagged (`jax.lax.cond`; under `vmap`, always).
+    those of the fallback, which solves the whole call where any is flagged (`jax.lax.cond`; under `vmap`, always);
+    `solution.result` then says how that went.
 
     Raises `InputError` for another interval, other output times or another shape than the plan's. Where times are
     traced, the program fails when it runs at others (`equinox.error_if`, which compiles a callback: `jax.export` needs
@@ -69,11 +70,12 @@ class FrozenDiffeqsolve:
         fallback = self.fallback
 
         def replaced() -> Any:
-            native = fallback(*args, **kwargs).ys
-            return jax.tree.map(lambda new, old: jnp.where(_align(flagged, old), new, old), native, solution.ys)
+            native = fallback(*args, **kwargs)
+            ys = jax.tree.map(lambda new, old: jnp.where(_align(flagged, old), new, old), native.ys, solution.ys)
+            return ys, native.result
 
-        ys = jax.lax.cond(jnp.any(flagged), replaced, lambda: solution.ys)
-        return dataclasses.replace(solution, ys=ys), flagged
+        ys, result = jax.lax.cond(jnp.any(flagged), replaced, lambda: (solution.ys, solution.result))
+        return dataclasses.replace(solution, ys=ys, result=result), flagged
 
 
 @final
@@ -145,11 +147,8 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
     times = [known_time(time) for time in output_times(arguments)]
     if t0 is None or t1 is None or None in times:
         raise InputError(TRACED)
-    outputs = tuple((time - t0) / (t1 - t0) for time in times if time is not None) if t0 != t1 else (0.0,)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
-    if is_batched and not all(shapes):
-        raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
-    return Span(t0, t1, outputs, tuple(shape[is_batched:] for shape in shapes))
+    return Span.of(t0, t1, [time for time in times if time is not None], shapes, is_batched=is_batched)
 
 
 def output_times(arguments: Arguments) -> list[Any]:

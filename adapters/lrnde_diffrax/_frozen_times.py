@@ -9,7 +9,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import CapabilityError, PlannedTimes
+from lrnde_core import CapabilityError, InputTypeError, PlannedTimes, described
 
 
 def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] = ()) -> Any:
@@ -29,7 +29,9 @@ def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] 
 
 
 def known_time(time: Any) -> float | None:
-    """The value of a time; `None` where it is traced."""
+    """The value of a time; `None` where it is traced. Raises `InputTypeError` for an array of several."""
+    if np.shape(time) != ():
+        raise InputTypeError(f"A time of this call must be one number, not {described(time)}.")
     return None if isinstance(time, jax.core.Tracer) else float(time)
 
 

@@ -12,7 +12,7 @@ from lrnde_torch._derivative import (
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._evaluate_own_steps import evaluate_own_steps
 from lrnde_torch._freezing import isolated, read_span, solve_natively, timed_runner
-from lrnde_torch._frozen_solve import solve_by_plan, with_guard
+from lrnde_torch._frozen_solve import check_state, solve_by_plan, with_guard
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._own_steps import OwnStepsProblem
@@ -32,6 +32,7 @@ __all__ = [
     "TimesCheck",
     "WeightHolder",
     "check_probes",
+    "check_state",
     "check_uniforms",
     "collect",
     "collected",

@@ -6,28 +6,38 @@ from typing import Any
 
 import torch
 
-from lrnde_core import AbstractCall, Capability, CapabilityError, InputError, Leaves, NativeSolve, Span
+from lrnde_core import (
+    AbstractCall,
+    Capability,
+    CapabilityError,
+    InputError,
+    InputTypeError,
+    Leaves,
+    NativeSolve,
+    Span,
+    described,
+)
 from lrnde_torch._isolation import no_side_effects
 
 Tensor = torch.Tensor
 
 
-def read_span(leaves: Leaves, times: Tensor, *, is_batched: bool) -> Span:
+def read_span(leaves: Leaves, times: Any, *, is_batched: bool) -> Span:
     """The span of a call with this initial state, whose interval is from the first to the last output time.
 
-    Raises `CapabilityError` for states that are not real, `InputError` for those that are not finite or lack an axis.
+    Raises `CapabilityError` for states that are not real, `InputError` for those that are not finite and for what has
+    no span (`Span.of`), `InputTypeError` for times that are no row of numbers.
     """
+    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) == 0:
+        raise InputTypeError(f"The output times must be a tensor of one dimension, not {described(times)}.")
     for leaf in leaves:
         if not leaf.dtype.is_floating_point:
             raise CapabilityError(f"The state has dtype {leaf.dtype}; it must be real floating point.")
-        if is_batched and leaf.ndim == 0:
-            raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
         if not bool(leaf.isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-    times = times.detach().cpu().double()
-    t0, t1 = times[0].item(), times[-1].item()
-    outputs = tuple(((times - t0) / (t1 - t0)).tolist()) if t0 != t1 else (0.0,)
-    return Span(t0, t1, outputs, tuple(tuple(leaf.shape)[is_batched:] for leaf in leaves))
+    # On the host: not every device has float64.
+    outputs: list[float] = times.detach().cpu().double().tolist()
+    return Span.of(outputs[0], outputs[-1], outputs, [tuple(leaf.shape) for leaf in leaves], is_batched=is_batched)
 
 
 @contextlib.contextmanager

@@ -5,10 +5,22 @@ from typing import Any
 
 import torch
 
-from lrnde_core import GuardSignals, InputError, Leaves, Plan, follow_plan, is_flagged
+from lrnde_core import GuardSignals, InputError, InputTypeError, Leaves, Plan, described, follow_plan, is_flagged
 from lrnde_torch._frozen_stages import FrozenStages
 
 Tensor = torch.Tensor
+
+
+def check_state(plan: Plan, y0: Any) -> None:
+    """Raise `InputTypeError` or `InputError` unless `y0` is a tensor, or a tuple of tensors, as the plan has it."""
+    leaves: tuple[Any, ...] = y0 if isinstance(y0, tuple) else (y0,)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            raise InputTypeError(
+                f"`y0` must be a tensor of real floating-point numbers, or a tuple of such, and is or holds "
+                f"{described(leaf)}."
+            )
+    plan.check_shapes([leaf.shape for leaf in leaves])
 
 
 def solve_by_plan(

@@ -1,12 +1,12 @@
 """Comparing the output times that a frozen solve in torch is given with those of its plan."""
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from lrnde_core import InputError, PlannedTimes
+from lrnde_core import InputError, InputTypeError, PlannedTimes, described
 
 Tensor = torch.Tensor
 
@@ -21,25 +21,35 @@ class TimesCheck:
     Comparing waits for the device; when it is done a CUDA graph can capture the solve. Code that is compiled, exported
     or traced compares when it runs: it raises a `RuntimeError` at other times, and where its format has no assertions
     (ONNX, `torch.jit`) its results are NaN there.
+
+    - `times`: the plan's. `name`: of the argument, for messages. `ndims`: how many dimensions it may have.
     """
 
-    def __init__(self, times: PlannedTimes) -> None:
+    def __init__(self, times: PlannedTimes, name: str, *, ndims: tuple[int, ...]) -> None:
         self._times = times
+        self._name = name
+        self._ndims = ndims
         self._known: tuple[Tensor, int] | None = None
 
-    def __call__(self, times: Tensor) -> Tensor | None:
+    def __call__(self, times: Any) -> Tensor | None:
         """What to multiply results by, a 1 that is NaN at other times than the plan's; `None` where that is settled.
 
         - `times`: of shape `(times,)` or `(batch, times)`, ends included.
 
-        Raises `InputError` where they are not the plan's, where they need a gradient, which steps at fixed times have
-        none of, and where they can not be compared.
+        Raises `InputTypeError` where it is no such tensor; `InputError` where the times are not the plan's, where they
+        need a gradient, which steps at fixed times have none of, and where they can not be compared.
         """
+        if not isinstance(times, Tensor) or times.ndim not in self._ndims:
+            dimensions = " or ".join(map(str, self._ndims))
+            raise InputTypeError(
+                f"`{self._name}` must be a tensor of {dimensions} dimension{'s' * (self._ndims != (1,))}, not "
+                f"{described(times)}."
+            )
         self._times.check(None, None, [None] * times.shape[-1])
         if times.requires_grad and torch.is_grad_enabled():
             raise InputError(
-                "The times of a frozen solve require a gradient, and its plan's do not move with them; give "
-                "`times.detach()`, or differentiate the native solve."
+                f"`{self._name}` requires a gradient, and the times of a plan do not move with it; give "
+                f"`{self._name}.detach()`, or differentiate the native solve."
             )
         # Under a dispatch mode tensors may have no values, or ones that must not be baked into a graph.
         is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
@@ -56,8 +66,8 @@ class TimesCheck:
             rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).unique(dim=0).tolist()
         except RuntimeError as exc:
             raise InputError(
-                "The times of a frozen solve have no values that can be compared with its plan's, as under "
-                "`torch.func.vmap`. One plan has one interval: give the same times to all samples, outside of it."
+                f"`{self._name}` has no values that can be compared with the plan's times, as under `torch.func.vmap`. "
+                "One plan has one interval: give the same times to all samples, outside of it."
             ) from exc
         for outputs in rows:
             self._times.check(outputs[0], outputs[-1], outputs)

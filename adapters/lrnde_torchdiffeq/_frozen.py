@@ -5,8 +5,8 @@ from typing import Any, final
 
 import torch
 
-from lrnde_core import InputTypeError, Plan, described
-from lrnde_torch import TimesCheck, solve_by_plan, with_guard
+from lrnde_core import InputTypeError, Plan
+from lrnde_torch import TimesCheck, check_state, solve_by_plan, with_guard
 
 Tensor = torch.Tensor
 
@@ -32,7 +32,7 @@ class FrozenOdeint(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan.times)
+        self._check_times = TimesCheck(plan.times, "t", ndims=(1,))
 
     def extra_repr(self) -> str:
         return self.plan.describe()
@@ -43,9 +43,7 @@ class FrozenOdeint(torch.nn.Module):
 
     def forward(self, func: Any, y0: Any, t: Tensor | None = None, **unused: Any) -> Any:
         _check_unused(unused)
-        self.plan.check_shapes([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))])
-        if t is not None and (not isinstance(t, Tensor) or t.ndim != 1):
-            raise InputTypeError(f"`t` must be a tensor of one dimension, not {described(t)}.")
+        check_state(self.plan, y0)
         factor = None if t is None else self._check_times(t)
         ys, signals = solve_by_plan(self.plan, func, y0, is_watched=self.plan.is_guarded, factor=factor)
         fallback = self.fallback

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_core._weak_error import check_finite, native_scales, statistic_rows, weak_error
+from lrnde_core._weak_error import check_rows, native_scales, statistic_rows, weak_error
 
 
 def test_the_bound_covers_the_true_error_of_all_statistics_as_often_as_it_says() -> None:
@@ -48,7 +48,7 @@ def test_a_statistic_varies_and_is_finite() -> None:
     with pytest.raises(lrnde.InputError, match="Statistic 1 is the same on every path"):
         native_scales([[1.0, 0.0], [1.5, 0.0], [2.0, 0.0]])
     with pytest.raises(lrnde.InputError, match=r"Statistic 1 .* `calibration\[7\]` is not finite on 1 of its 3 paths"):
-        check_finite([[1.0, 0.0], [1.0, math.inf], [2.0, 0.0]], 7)
+        check_rows([[1.0, 0.0], [1.0, math.inf], [2.0, 0.0]], 2, 7)
 
 
 @pytest.mark.parametrize(

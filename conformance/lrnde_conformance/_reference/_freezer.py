@@ -65,9 +65,7 @@ class ReferenceFreezer(AbstractFreezer):
             raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
         if not np.isfinite(plain(call.y0)).all():
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-        t0, t1 = call.ts[0], call.ts[-1]
-        outputs = tuple((t - t0) / (t1 - t0) for t in call.ts) if t0 != t1 else (0.0,)
-        return Span(t0, t1, outputs, (tuple(call.y0.shape)[is_batched:],))
+        return Span.of(call.ts[0], call.ts[-1], call.ts, [call.y0.shape], is_batched=is_batched)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls

@@ -18,7 +18,16 @@ from lrnde_core import (
     Plan,
     Span,
 )
-from lrnde_torch import TimesCheck, isolated, read_span, solve_by_plan, solve_natively, timed_runner, with_guard
+from lrnde_torch import (
+    TimesCheck,
+    check_state,
+    isolated,
+    read_span,
+    solve_by_plan,
+    solve_natively,
+    timed_runner,
+    with_guard,
+)
 
 from lrnde_torchode._call import TorchodeCall
 
@@ -35,10 +44,10 @@ class FrozenSolveIvp(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan.times)
+        self._check_times = TimesCheck(plan.times, "t_eval", ndims=(1, 2))
 
     def forward(self, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, **settings: Any) -> Any:
-        self.plan.check_shapes([y0.shape])
+        check_state(self.plan, y0)
         factor = self._check_times(t_eval)
         is_guarded = self.plan.is_guarded
         solution, signals = _solve_by_plan(self.plan, f, y0, t_eval, is_watched=is_guarded, factor=factor)
@@ -58,11 +67,14 @@ class TorchodeFreezer(AbstractFreezer):
                 "A plan stands for `torchode.solve_ivp(f, y0, t_eval)` of a batch, without `t_span` and `args`, and "
                 "not for `solve` of an adjoint. Call that, with a field that holds its arguments."
             )
-        _, y0, t_eval = asked
-        rows = torch.atleast_2d(t_eval)
-        if not bool((rows == rows[0]).all()):
-            raise InputError("`t_eval` differs from sample to sample, and a plan has one interval; freeze them apart.")
-        return read_span((y0,), rows[0], is_batched=True)
+        _, y0, times = asked
+        if isinstance(times, torch.Tensor) and times.ndim == 2 and len(times):
+            if not bool((times == times[0]).all()):
+                raise InputError(
+                    "`t_eval` differs from sample to sample, and a plan has one interval; freeze them apart."
+                )
+            times = times[0]
+        return read_span((y0,), times, is_batched=True)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         return isolated((f, y0.device) for f, y0, _ in map(_asked, calls))
@@ -88,7 +100,7 @@ class TorchodeFreezer(AbstractFreezer):
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
         asked, frozen = _asked(call), FrozenSolveIvp(plan)
-        native = timed_runner(call.solve, asked[1].device)
+        native = timed_runner(_torchode(call).solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
 
     def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenSolveIvp:

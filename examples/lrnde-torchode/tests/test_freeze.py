@@ -50,6 +50,12 @@ def test_a_frozen_solution_has_the_form_of_the_solvers() -> None:
     [
         (_SOLVE, _calls(args=1.0), "without `t_span` and `args`"),
         (_SOLVE, _calls(torch.arange(20.0).reshape(10, 2)), "differs from sample to sample"),
+        (_SOLVE, _calls(_TIMES[2:]), "has no length"),
+        (
+            functools.partial(_SOLVE, max_steps=2),
+            _calls(),
+            r"failed: 10 of its 10 samples have status REACHED_MAX_STEPS",
+        ),
         (functools.partial(_SOLVE, _field), [(_inputs(0), _TIMES)] * 2, "binds a positional argument"),
     ],
 )

@@ -297,8 +297,36 @@ _FIXED = functools.partial(odeint, method="rk4")
         (_SOLVE, _calls(2), {"candidates": []}, "`candidates` is empty"),
         (_SOLVE, _calls(2), {"candidates": [Candidate("rk5", 1)]}, "There is no method `rk5`"),
         (_SOLVE, _inputs(0), {}, "must be a list of calls, not Tensor"),
-        (_SOLVE, [_inputs(0), _inputs(1)], {}, "is a `Tensor`; give a tuple"),
-        (_SOLVE, [*_calls(1), (FIELD, _inputs(1), 2 * _T)], {}, "differs from the first call"),
+        (_SOLVE, [_inputs(0), _inputs(1)], {}, "is a `Tensor`; give a list of calls, each a tuple"),
+        (
+            _SOLVE,
+            [*_calls(1), (FIELD, _inputs(1), 2 * _T)],
+            {},
+            r"`calibration\[1\]` .* goes from 0.0 to 2.0, .* 0.0 to 1.0",
+        ),
+        (
+            _SOLVE,
+            [*_calls(1), (FIELD, _inputs(1), torch.linspace(0, 1, 999))],
+            {},
+            "asks for 999 output times, .* one 2",
+        ),
+        (_SOLVE, [*_calls(1), (FIELD, torch.ones(20, 3), _T)], {}, r"has a state of shape \(3,\) .* one \(2,\)"),
+        (_SOLVE, _calls(2, t=_T[1:]), {}, "from 1.0 to 1.0 has no length"),
+        (_SOLVE, _calls(2, t=_T * math.nan), {}, "from nan to nan has no length"),
+        (_SOLVE, [(FIELD, _inputs(0), [0.0, 1.0])] * 2, {}, r"tensor of one dimension, not \[0.0, 1.0\]"),
+        (_SOLVE, [(FIELD, _inputs(0), _T.expand(20, 2))] * 2, {}, r"not a `Tensor` of shape \(20, 2\)"),
+        (_SOLVE, [(FIELD, [_inputs(0)], _T)] * 2, {}, "tensor or a tuple of tensors, not `list`"),
+        (_SOLVE, [(FIELD, (_inputs(0), torch.ones(3)), _T)] * 2, {}, "hold 20, 3 samples"),
+        (_SOLVE, [(FIELD, torch.ones(0, 2), _T)] * 2, {}, r"holds no numbers: its shape is \(0, 2\)"),
+        (_SOLVE, [(FIELD, torch.ones(()), _T)] * 2, {}, "no axis of samples"),
+        (_SOLVE, [(FIELD, _inputs(0).long(), _T)] * 2, {}, "has dtype torch.int64"),
+        (_SOLVE, [(FIELD, _inputs(0))] * 2, {}, r"`calibration\[0\]` is no call of `solve`: missing .* 't'"),
+        (_SOLVE, [{"func": FIELD, "y": _inputs(0), "t": _T}] * 2, {}, "is no call of `solve`: "),
+        (_SOLVE, (call for call in _calls(2)), {}, "must be a list of calls, not generator"),
+        (_SOLVE, (FIELD, _inputs(0), _T), {}, r"`calibration\[0\]` is a `Pendulum`; give a list of calls"),
+        (_SOLVE, _calls(2), {"candidates": [3]}, r"must be a list of `Candidate`s, not \[3\]"),
+        (_SOLVE, _calls(2), {"metric": lambda ys, *_: ys}, r"returned a `Tensor` of shape \(2, 20, 2\)"),
+        (_inputs(0, count=999), _calls(2), {}, r"must be a callable .* not a `Tensor` of shape \(999, 2\)"),
         (_SOLVE, _calls(2, scale=math.nan), {"error": 0.1}, "`y0` is not finite"),
         (_FIXED, _calls(2, field=lambda t, y: y / y[:, :1].relu()), {}, "is not finite for .* of its 20 samples"),
         (_FIXED, _calls(2, field=_Dropout()), {}, "draws random numbers"),
@@ -309,8 +337,17 @@ _FIXED = functools.partial(odeint, method="rk4")
     ],
 )
 def test_what_can_not_be_frozen_is_refused(solve: Any, calibration: Any, extra: dict[str, Any], message: str) -> None:
-    with pytest.raises(LrndeError, match=message):
+    with pytest.raises(LrndeError, match=message) as caught:
         lrnde.freeze(solve, calibration=calibration, **extra)
+    assert len(str(caught.value)) < 350
+
+
+def test_an_error_of_the_native_solve_says_of_which_call() -> None:
+    solve = functools.partial(odeint, rtol=1e-12, atol=1e-12, options={"max_num_steps": 12})
+    calls = [*_calls(1, field=lambda t, y: 0 * y), *_calls(1)]
+    with pytest.raises(AssertionError, match="max_num_steps exceeded") as caught:
+        lrnde.freeze(solve, calibration=calls)
+    assert caught.value.__notes__ == ["This is about `calibration[1]`."]
 
 
 def test_an_event_is_refused() -> None:
@@ -325,7 +362,9 @@ def test_an_event_is_refused() -> None:
         (_inputs(0), 2 * _T, {}, InputError, "the plan was found for"),
         (_inputs(0), torch.linspace(0, 1, 3), {}, InputError, "asks for 3 output times"),
         (torch.zeros(5, 3), _T, {}, InputError, r"has shape \(5, 3\)"),
-        (_inputs(0), 1.0, {}, InputTypeError, "tensor of one dimension"),
+        ([_inputs(0)], _T, {}, InputTypeError, r"`y0` must be a tensor .* holds \[tensor"),
+        (_inputs(0).long(), _T, {}, InputTypeError, "dtype torch.int64"),
+        (_inputs(0), 1.0, {}, InputTypeError, "tensor of 1 dimension, not 1.0"),
         (_inputs(0), _T, {"event_fn": abs}, InputTypeError, "takes no"),
     ],
 )

@@ -85,7 +85,7 @@ def test_times_of_each_sample_are_refused() -> None:
 
 
 def test_a_gradient_with_respect_to_times_is_refused() -> None:
-    with pytest.raises(InputError, match="require a gradient"):
+    with pytest.raises(InputError, match="`t` requires a gradient"):
         _solve(_Y0, _PLANNED.clone().requires_grad_())
     with torch.no_grad():
         assert _solve(_Y0, _PLANNED.clone().requires_grad_())[0].shape == (3, 3, 2)

@@ -83,6 +83,34 @@ def test_an_adaptive_solve_gives_way_to_fixed_steps_with_gradient() -> None:
     assert bool((y0.grad > 0).all())
 
 
+class Trained(Decay):
+    """In training mode, with a buffer and a state that it writes to; after `until` not a number."""
+
+    def __init__(self, until: float = 2.0) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(1, dtype=torch.float64)
+        self.until = until
+
+    def f(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+        self.norm(y.clamp_(max=10.0))
+        return -2 * y if t < self.until else y * torch.nan
+
+
+def test_nothing_of_the_users_is_changed() -> None:
+    sde, y0, state = Trained(), 20.0 * Y0, str(np.random.get_state())
+    # New noise in each solve: its entropy is drawn from numpy's global state.
+    lrnde.freeze_sde(FINE, calibration=[(sde, y0, TS)] * 2, statistic=lambda ys: ys[-1], error=100.0)
+    assert sde.norm.num_batches_tracked == 0
+    assert torch.equal(y0, 20.0 * Y0)
+    assert str(np.random.get_state()) == state
+
+
+def test_a_native_solve_that_is_not_finite_is_refused_whatever_the_statistic_says() -> None:
+    calibration = [(Trained(until), Y0, TS, motion(0)) for until in (2.0, 0.5)]
+    with pytest.raises(lrnde.InputError, match=r"`calibration\[1\]` failed: 40 of its 40 paths are not finite"):
+        lrnde.freeze_sde(FINE, calibration=calibration, statistic=lambda ys: (ys[-1] > 0).double())
+
+
 def test_new_noise_in_each_solve_tells_too_little() -> None:
     with pytest.raises(lrnde.InputError, match=r"same Brownian paths"):
         lrnde.freeze_sde(FINE, calibration=[(Decay(), Y0, TS)] * 2, statistic=lambda ys: ys[-1], error=0.05)
@@ -95,6 +123,7 @@ def test_new_noise_in_each_solve_tells_too_little() -> None:
         ({"calibration": [(Decay(), Y0, TS), (Decay(), Y0, 2 * TS)]}, "one interval"),
         ({"calibration": [(Decay(), Y0, TS)]}, "at least 2"),
         ({"statistic": lambda ys: ys[0]}, "same on every path"),
+        ({"calibration": [(Decay(), Y0, TS[1:])] * 2}, "has no length"),
         ({"candidates": []}, "empty"),
         ({"candidates": [0]}, "whole number"),
         ({"error": 0}, "positive"),
