@@ -27,6 +27,8 @@ class TimesCheck:
 
     def __init__(self, times: PlannedTimes, name: str, *, ndims: tuple[int, ...]) -> None:
         self._times = times
+        # Made here: compiled code with dynamic numbers cannot format them.
+        self._message = times.message
         self._name = name
         self._ndims = ndims
         self._known: tuple[Tensor, int] | None = None
@@ -37,7 +39,7 @@ class TimesCheck:
         - `times`: of shape `(times,)` or `(batch, times)`, ends included.
 
         Raises `InputTypeError` where it is no such tensor; `InputError` where the times are not the plan's, where they
-        need a gradient, which steps at fixed times have none of, and where they can not be compared.
+        need a gradient, which steps at fixed times have none of, and where they cannot be compared.
         """
         if not isinstance(times, Tensor) or times.ndim not in self._ndims:
             dimensions = " or ".join(map(str, self._ndims))
@@ -78,5 +80,5 @@ class TimesCheck:
         are_close = ((times - planned).abs() <= self._times.slack).all()
         asserted = are_close if are_close.device.type in _WITH_ASSERTION else are_close.cpu()
         # What `torch.export` makes of its own assertions; `torch._check` would wait for the device.
-        torch._assert_async(asserted, self._times.message)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        torch._assert_async(asserted, self._message)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return torch.where(are_close, 1.0, math.nan)

@@ -160,12 +160,19 @@ class AbstractBackend(abc.ABC):
         """Make the one draw that is documented where no random source is given; `None` where one must be given."""
 
     @abc.abstractmethod
-    def field_with_state(self, formula: Formula) -> FieldWithState | None:
-        """A formula with state; `None` where fields are pure."""
+    def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState | None:
+        """A formula with state; `None` where fields are pure.
+
+        - `is_repeatable`: whether its values must not depend on its state, nor it draw random numbers.
+        """
 
     @abc.abstractmethod
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
         """`function` of each of the arrays along the first axis, vectorised; `None` where that does not exist."""
+
+    @abc.abstractmethod
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any] | None:
+        """`function` of arrays, compiled when it is first called; `None` where the library has no compiler."""
 
     @abc.abstractmethod
     def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, final
 
@@ -41,6 +41,16 @@ class NativeCall(NamedTuple):
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    @property
+    def by_name(self) -> dict[int | str, Any]:
+        """All of them, those by position under their number."""
+        return {**dict(enumerate(self.args)), **self.kwargs}
+
+    def but(self, changed: Mapping[int | str, Any]) -> "NativeCall":
+        """With some of them changed."""
+        args = tuple(changed.get(index, value) for index, value in enumerate(self.args))
+        return NativeCall(args, {name: changed.get(name, value) for name, value in self.kwargs.items()})
 
 
 @final

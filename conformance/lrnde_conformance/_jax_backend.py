@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
@@ -132,11 +133,25 @@ class JaxBackend(AbstractBackend):
     def documented_draw(self) -> None:
         pass
 
-    def field_with_state(self, formula: Formula) -> None:
-        del formula
+    def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> None:
+        del formula, is_repeatable
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
         return self._compiled(jax.vmap(function))(arrays)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        program = self._compiled(function)
+
+        def run(*arrays: Any) -> Any:
+            # What a program raises when it runs, JAX logs too.
+            logger = logging.getLogger("jax._src.callback")
+            was_disabled, logger.disabled = logger.disabled, True
+            try:
+                return jax.block_until_ready(program(*arrays))
+            finally:
+                logger.disabled = was_disabled
+
+        return run
 
     def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
         (batch,) = jax.export.symbolic_shape("batch")

@@ -107,7 +107,10 @@ class NumpyBackend(AbstractBackend):
     def documented_draw(self) -> None:
         pass
 
-    def field_with_state(self, formula: Formula) -> FieldWithState:
+    def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState | None:
+        if is_repeatable:
+            return None  # its one state is numpy's global random state
+
         def noisy(xp: Any, t: Any, y: Any, p: Any) -> Any:
             noise = float(np.random.normal())
             return formula.drift(xp, t, y, p) * (1.0 + 0.1 * noise)
@@ -116,6 +119,9 @@ class NumpyBackend(AbstractBackend):
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
+
+    def compiled(self, function: Callable[..., Any]) -> None:
+        del function
 
     def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
         del function, arrays

@@ -101,20 +101,22 @@ class TorchBackend(AbstractBackend):
     def documented_draw(self) -> torch.Tensor:
         return torch.rand(1, device="cpu")
 
-    def field_with_state(self, formula: Formula) -> FieldWithState:
-        drift = _StatefulDrift(formula.drift).to(self.device)
+    def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState:
+        drift = _StatefulDrift(formula.drift, is_repeatable=is_repeatable).to(self.device)
         return FieldWithState(dataclasses.replace(formula, drift=drift), lambda: _buffers(drift))
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
 
-    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         # What is captured whole is what counts, and not the code that a compiler makes of it.
-        compiled = torch.compile(function, fullgraph=True, backend="eager", dynamic=True)
+        return torch.compile(function, fullgraph=True, backend="eager", dynamic=True)
+
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
         batch = torch.export.Dim("batch", min=2)
         shapes = {"arrays": tuple({0: batch} for _ in arrays)}
         exported = torch.export.export(_Called(function), tuple(arrays), dynamic_shapes=shapes)
-        return {"torch.compile": compiled, "torch.export": exported.module()}
+        return {"torch.compile": self.compiled(function), "torch.export": exported.module()}
 
     def held_bytes(self, function: Callable[[], Any]) -> int:
         # What the graph no longer holds in the end does not count, and its memory may be another tensor's by then.
@@ -192,11 +194,12 @@ class _Called(torch.nn.Module):
 
 
 class _StatefulDrift(torch.nn.Module):
-    """A drift with dropout, a running mean and a counter in a buffer, in training mode."""
+    """A drift with dropout, a running mean and a counter in a buffer, in training mode; or with unused buffers."""
 
-    def __init__(self, drift: Function) -> None:
+    def __init__(self, drift: Function, *, is_repeatable: bool) -> None:
         super().__init__()
         self._drift = drift
+        self._is_repeatable = is_repeatable
         self._dropout = torch.nn.Dropout(0.2)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("calls", torch.zeros(()))
@@ -205,7 +208,8 @@ class _StatefulDrift(torch.nn.Module):
         mean = self.get_buffer("mean")
         mean.mul_(0.9).add_(0.1 * y.detach().mean().to(mean.dtype))
         self.get_buffer("calls").add_(1)
-        return self._dropout(self._drift(xp, t, y, p)) + 0.01 * (y - mean.to(y.dtype))
+        derivative = self._drift(xp, t, y, p)
+        return derivative if self._is_repeatable else self._dropout(derivative) + 0.01 * (y - mean.to(y.dtype))
 
 
 def _buffers(module: torch.nn.Module) -> dict[str, list[float]]:

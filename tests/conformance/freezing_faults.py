@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lrnde_conformance._reference._dual import detach, plain
-from lrnde_core import FIXED_METHODS
+from lrnde_core import FIXED_METHODS, NativeSolve
 from tests.conformance.mutant_adapter import Change
 
 Field = Callable[[Any, Any], Any]
@@ -122,3 +122,8 @@ def without_a_look(solve: Any, plan: Any, *_: Any) -> Any:
         return [y0] * len(plan.outputs), np.zeros(len(y0), bool)
 
     return call
+
+
+def unsolved(_: Exception, call: Any) -> NativeSolve:
+    """Returns the initial state where the solver raises."""
+    return NativeSolve([plain(call.y0)] * len(call.ts), None)

@@ -17,6 +17,10 @@ def _same(value: Any, *_: Any) -> Any:
     return value
 
 
+def _raise(error: Exception, *_: Any) -> Any:
+    raise error
+
+
 @dataclasses.dataclass(frozen=True)
 class Faults:
     """What differs from the reference adapter. Each is a function of the true value, unless said otherwise.
@@ -28,8 +32,10 @@ class Faults:
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
-    - Of freezing: `span`, `native` (`NativeSolve`), `step_ends`, `frozen_run`, `frozen_states`; `frozen` (the frozen
-      solve, then its plan and its fallback). Of stochastic equations: `sde_plan`, `frozen_sde_plan`.
+    - Of freezing: `span`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
+      `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
+      `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
+      equations: `sde_plan`, `frozen_sde_plan`.
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` (in its place).
     """
@@ -55,7 +61,9 @@ class Faults:
     random_argument: Any = "rng"
     is_equal: bool = True
     span: Change = _same
+    copied: Change = _same
     native: Change = _same
+    native_failure: Change = _raise
     step_ends: Change = _same
     frozen_run: Change = _same
     frozen_states: Change = _same
@@ -117,10 +125,13 @@ class _Freezer(AbstractFreezer):
         return self._true.isolated([call._call for call in calls])
 
     def copied(self, call: Any) -> Any:
-        return _Call(self._true.copied(call._call), self._faults)
+        return self._faults.copied(_Call(self._true.copied(call._call), self._faults), call)
 
     def solve(self, call: Any) -> Any:
-        return self._faults.native(self._true.solve(call._call))
+        try:
+            return self._faults.native(self._true.solve(call._call))
+        except ArithmeticError as error:
+            return self._faults.native_failure(error, call._call)
 
     def step_ends(self, call: Any) -> Any:
         return self._faults.step_ends(self._true.step_ends(call._call))
@@ -132,7 +143,15 @@ class _Freezer(AbstractFreezer):
         return self._faults.frozen_states(self._true.states(call._call, result))
 
     def runners(self, call: Any, plan: Any) -> Any:
-        return self._true.runners(call._call, plan)
+        native, frozen = self._true.runners(call._call, plan)
+
+        def run() -> None:
+            try:
+                native()
+            except ArithmeticError as error:
+                self._faults.native_failure(error, call._call)
+
+        return run, frozen
 
     def frozen(self, solve: Any, plan: Any, fallback: Any) -> Any:
         return self._faults.frozen(self._true.frozen(solve, plan, fallback), plan, fallback)

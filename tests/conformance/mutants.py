@@ -65,6 +65,7 @@ from tests.conformance.freezing_faults import (
     remembering,
     twice,
     twice_the_steps,
+    unsolved,
     without_a_look,
     without_gradient,
 )
@@ -342,6 +343,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("guard-that-looks-at-size-alone", "freeze.guard", Faults(frozen=flagging(lambda flags, y: is_large(y)))),
     Mutant("guard-that-flags-all", "freeze.guard", Faults(frozen=flagging(lambda flags, y: flags | True))),
     Mutant("fallback-for-all", "freeze.fallback", Faults(frozen=fallback_for_all)),
+    Mutant("calibration-without-copies", "freeze.trace", Faults(copied=lambda copy, call: call), "state"),
+    Mutant("failure-passed-over", "freeze.failed", Faults(native_failure=unsolved)),
     Mutant("times-not-compared", "freeze.refusal", Faults(frozen=at_its_own_times), "other-times"),
     Mutant("statistics-of-smaller-steps", "freeze.statistics", Faults(sde_plan=twice_the_steps)),
     Mutant("frozen-in-smaller-steps", "freeze.statistics", Faults(frozen_sde_plan=twice_the_steps)),
@@ -361,6 +364,7 @@ METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True)
 WITHOUT_MUTANT = {
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",
     "transform.vmap": "numpy vectorises nothing; the tests of the diffrax adapter run it",
+    "freeze.compiled-times": "numpy compiles nothing; the tests of the torchdiffeq and diffrax adapters run it",
     "freeze.export": "numpy exports nothing; the tests of the torchdiffeq and diffrax adapters run it",
 }
 """Checks that no mutant of a numpy adapter can fail, with the reason."""

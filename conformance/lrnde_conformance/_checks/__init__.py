@@ -11,6 +11,7 @@ from lrnde_conformance._checks import (
     _every_step,
     _freezing,
     _freezing_sde,
+    _freezing_traces,
     _frozen,
     _gradient,
     _identity,
@@ -58,6 +59,7 @@ _MODULES = (
     _reduction,
     _frozen,
     _freezing,
+    _freezing_traces,
     _freezing_sde,
 )
 

@@ -214,22 +214,17 @@ def freeze_export(subject: Subject, _: str) -> None:
     """Compiled and exported with its guard, for a free number of samples, the frozen solve gives the same numbers."""
     found = calibrated(subject)
 
-    def arguments_of(y0: np.ndarray) -> dict[int | str, Any]:
-        args, kwargs = captured(subject, subject.task(found.experiment, y0=y0))
-        return {**dict(enumerate(args)), **kwargs}
-
-    example, other = (arguments_of(found.starts[0][:size]) for size in (7, 11))
+    starts = (found.starts[0][:size] for size in (7, 11))
+    example, other = (captured(subject, subject.task(found.experiment, y0=y0)) for y0 in starts)
     # Arguments of which there is one for each sample.
-    names = [name for name, value in example.items() if np.shape(value)[:1] == (7,)]
+    names = [name for name, value in example.by_name.items() if np.shape(value)[:1] == (7,)]
 
     def solve(*arrays: Any) -> Any:
-        given = {**example, **dict(zip(names, arrays, strict=True))}
-        args = [value for name, value in given.items() if isinstance(name, int)]
-        kwargs = {name: value for name, value in given.items() if isinstance(name, str)}
-        result, flagged = found.solve(*args, **kwargs)
+        given = example.but(dict(zip(names, arrays, strict=True)))
+        result, flagged = found.solve(*given.args, **given.kwargs)
         return subject.driver.states(result), flagged
 
-    exported = subject.backend.exports(solve, [example[name] for name in names])
+    exported = subject.backend.exports(solve, [example.by_name[name] for name in names])
     if not exported:
         msg = f"the suite can not compile or export calls of {subject.backend.name}"
         raise CheckSkipped(msg)
@@ -237,7 +232,7 @@ def freeze_export(subject: Subject, _: str) -> None:
     limit = rounding_of(
         lambda problem: by_hand(problem, plan.method, plan.step_ends), described.problem, dtype=described.dtype
     )
-    arrays = [other[name] for name in names]
+    arrays = [other.by_name[name] for name in names]
     expected = [subject.backend.to_numpy(part) for part in solve(*arrays)]
     for name, compiled in exported.items():
         states, flagged = (subject.backend.to_numpy(part) for part in compiled(*arrays))

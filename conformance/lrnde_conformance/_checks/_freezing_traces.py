@@ -1,0 +1,153 @@
+"""Law 15, continued: freezing changes nothing of the user's, trusts no failed solve, and answers for no other times."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+import lrnde_core as lrnde
+from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._checks._cases import unless_compiled, unless_lean
+from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._freezing import (
+    TIMES,
+    apply,
+    captured,
+    experiment,
+    freeze,
+    frozen_states,
+    if_freezable,
+    plan_of,
+    starts,
+)
+from lrnde_conformance._problems import Formula
+from lrnde_conformance._subject import Subject
+from lrnde_core import Capability
+
+_NEEDS = (Capability.FREEZE,)
+_SEED = 37
+_COMPILED = {"float32": 1e-5, "float64": 1e-12}
+
+
+@check(
+    "freeze.trace",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=unless_compiled(lambda subject: ("state", "buffers") if if_freezable(subject) else ()),
+    hint="return from `copied` the call with a copy of its state, and put back in `isolated` what fields change",
+)
+def freeze_trace(subject: Subject, case: str) -> None:
+    """A calibration leaves its inputs, a field's buffers and the global random states as they were."""
+    described = experiment(subject)
+    formula, buffers = _overwriting(described.problem.formula), dict
+    if case == "buffers":
+        field = subject.backend.field_with_state(described.problem.formula, is_repeatable=True)
+        if field is None:
+            msg = f"fields of {subject.backend.name} have no buffers"
+            raise CheckSkipped(msg)
+        formula, buffers = field
+    inputs = [subject.backend.array(y0, described.dtype) for y0 in starts(_SEED, 2)]
+
+    def left() -> Any:
+        arrays = [subject.backend.to_numpy(y0) for y0 in inputs]
+        return np.stack(arrays), buffers(), subject.backend.global_state()
+
+    before = left()
+    _freeze(subject, described, inputs, formula)
+    cause, hint = "runs of the calibration are given what is the user's", "solve one call twice by hand"
+    names = ("inputs of the calibration", "buffers of the field", "global random states")
+    for name, now, was in zip(names, left(), before, strict=True):
+        assert_equal(f"The {name} afterwards", now, was, seed=_SEED, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.failed",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=unless_lean(if_freezable),
+    hint="return from `solve` the `failure` that the library's result tells of",
+)
+def freeze_failed(subject: Subject, _: str) -> None:
+    """A native solve that fails ends the calibration, whether the library raises or not."""
+    described = experiment(subject)
+    try:
+        report = _freeze(subject, described, list(starts(_SEED, 2)), _broken(described.problem.formula))
+    except Exception:  # the library's own error, or a refusal
+        return
+    raise ConformanceFailure(
+        "A solve is frozen whose field is not a number on a part of its interval.",
+        got=str(report),
+        expected="the library's own error, or `InputError`",
+        cause="the native solve failed without raising, and its result is trusted",
+        hint="look at the status of the native result, and at what `states` makes of it",
+    )
+
+
+@check(
+    "freeze.compiled-times",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=if_freezable,
+    hint="compare traced times in the compiled code itself, and let it fail (`lrnde_torch.TimesCheck`)",
+)
+def freeze_compiled_times(subject: Subject, _: str) -> None:
+    """Compiled with its times as an input, a frozen solve fails at others, or is not a number; it never answers."""
+    described = experiment(subject)
+    task = subject.task(described)
+    solve = apply(subject, task, plan_of(subject, "midpoint", (1.0,)))
+
+    example = captured(subject, task)
+    # The output times, or a row of them for each sample.
+    names = [name for name, value in example.by_name.items() if np.shape(value)[-1:] == np.shape(task.ts)]
+
+    def states_at(ts: Any) -> Any:
+        if not names:  # the driver makes something else of them, which is then compiled too
+            return frozen_states(subject, solve, dataclasses.replace(task, ts=ts))
+        given = example.but({name: ts + 0 * example.by_name[name] for name in names})
+        return subject.driver.states(solve(*given.args, **given.kwargs))
+
+    compiled = subject.backend.compiled(states_at)
+    if compiled is None:
+        msg = f"the suite cannot compile calls of {subject.backend.name}"
+        raise CheckSkipped(msg)
+    ts = subject.backend.array(np.array(TIMES), described.dtype)
+    states, expected = (subject.backend.to_numpy(run(ts)) for run in (compiled, states_at))
+    cause, hint = "compiled code takes the plan's times, whatever it is given", "run the compiled solve by hand"
+    rtol = _COMPILED[described.dtype]
+    assert_close("The compiled solution", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
+    for name, others in (("interval", 2 * ts), ("outputs", ts * ts)):
+        try:
+            states = subject.backend.to_numpy(compiled(others))
+        except Exception:  # as the library fails in compiled code
+            continue
+        what = f"The share of compiled results that are not a number at other {name} than the plan's"
+        assert_equal(what, float(np.isnan(states).mean()), 1.0, cause=cause, hint=hint)
+
+
+def _freeze(subject: Subject, described: Experiment, inputs: list[Any], formula: Formula) -> lrnde.FreezeReport:
+    tasks = [subject.task(described, y0=y0, formula=formula) for y0 in inputs]
+    return freeze(subject, tasks, error=1e3, candidates=[lrnde.Candidate("euler", 1)])[1]
+
+
+def _broken(formula: Formula) -> Formula:
+    """Not a number from 0.6 to 0.9, which one step of Euler's method does not see."""
+
+    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+        return formula.drift(xp, t, y, p) * xp.where((t > 0.6) & (t < 0.9), math.nan, 1.0)
+
+    return dataclasses.replace(formula, drift=drift)
+
+
+def _overwriting(formula: Formula) -> Formula:
+    """Writes into the state that it is given, as fields do that set a boundary value."""
+
+    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+        y[..., 0] = 0.0
+        return formula.drift(xp, t, y, p)
+
+    return dataclasses.replace(formula, drift=drift)
