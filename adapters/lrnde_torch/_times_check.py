@@ -57,7 +57,9 @@ class TimesCheck:
         is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         if torch.compiler.is_compiling() or is_traced or is_in_torch_dispatch_mode():
             return self._compared_when_run(times)
-        if self._known is None or self._known[0] is not times or self._known[1] != times._version:
+        if times.is_inference():
+            self._compare(times)  # each time: such a tensor does not tell whether it has been written to
+        elif self._known is None or self._known[0] is not times or self._known[1] != times._version:
             self._compare(times)
             self._known = (times, times._version)
         return None

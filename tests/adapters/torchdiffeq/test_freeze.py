@@ -383,6 +383,15 @@ def test_times_changed_in_place_are_seen(guarded: tuple[Any, lrnde.FreezeReport]
         guarded[0](FIELD, _inputs(0), t)
 
 
+def test_times_made_in_inference_mode_are_compared_each_time(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
+    with torch.inference_mode():
+        t = _T.clone()
+        assert torch.equal(guarded[0](FIELD, _inputs(0), t)[0], guarded[0](FIELD, _inputs(0), _T)[0])
+        t.mul_(2)
+        with pytest.raises(InputError, match="the plan was found for"):
+            guarded[0](FIELD, _inputs(0), t)
+
+
 def test_a_fallback_needs_a_guard() -> None:
     _, report = lrnde.freeze(_SOLVE, calibration=_calls(2), error=0.1)
     with pytest.raises(InputError, match="has none"):
