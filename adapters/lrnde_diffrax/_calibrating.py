@@ -4,12 +4,21 @@ from typing import Any
 
 import diffrax
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import AbstractCall, NativeSolve
+from lrnde_core import AbstractCall, InputError, NativeSolve
+from lrnde_diffrax._arguments import Arguments
 
-TRACED = "The times of a calibration call are traced; freeze outside of `jax.jit`, then jit the result."
+
+def check_known(arguments: Arguments) -> None:
+    """Raise `InputError` where a calibration call has no values yet."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(dict(arguments.given.arguments))):
+        raise InputError(
+            "The arguments of a calibration call are traced, and its error cannot be told before they have values; "
+            "freeze outside of `jax.jit`, then jit the result."
+        )
 
 
 def solve_natively(call: AbstractCall) -> NativeSolve:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lrnde_core import AbstractCall, AbstractFreezer, FrozenRun, InputError, Leaves, NativeSolve, Plan, Span
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._calibrating import solve_natively
+from lrnde_diffrax._calibrating import check_known, solve_natively
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._frozen import FrozenDiffeqsolve, check_form, output_times, read_span, solve_by_plan
 
@@ -23,6 +23,7 @@ class DiffraxFreezer(AbstractFreezer):
 
     def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
         arguments = _arguments(call)
+        check_known(arguments)
         check_form(arguments)
         if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(arguments["y0"])):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")

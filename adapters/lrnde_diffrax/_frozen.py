@@ -15,7 +15,6 @@ from lrnde_core import (
     AbstractStages,
     CapabilityError,
     GuardSignals,
-    InputError,
     Leaves,
     Plan,
     Span,
@@ -23,8 +22,7 @@ from lrnde_core import (
     is_flagged,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
-from lrnde_diffrax._calibrating import TRACED
-from lrnde_diffrax._frozen_times import check_times, known_time
+from lrnde_diffrax._frozen_times import check_times, scalar_time
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
 
@@ -142,13 +140,11 @@ def check_form(arguments: Arguments) -> None:
 
 
 def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
-    """The span of a call. Raises `InputError` where it is traced."""
-    t0, t1 = (known_time(arguments[name]) for name in ("t0", "t1"))
-    times = [known_time(time) for time in output_times(arguments)]
-    if t0 is None or t1 is None or None in times:
-        raise InputError(TRACED)
+    """The span of a call whose values are known."""
+    t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
+    times = [float(time) for time in output_times(arguments)]
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
-    return Span.of(t0, t1, [time for time in times if time is not None], shapes, is_batched=is_batched)
+    return Span.of(float(t0), float(t1), times, shapes, is_batched=is_batched)
 
 
 def output_times(arguments: Arguments) -> list[Any]:

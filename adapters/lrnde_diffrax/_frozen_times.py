@@ -18,9 +18,9 @@ def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] 
     Raises `InputError` for times whose values are known. For traced ones the 1 is an array, and the program that uses
     it fails when it runs (`equinox.error_if`), or where it is differentiated with respect to them.
     """
-    planned.check(known_time(t0), known_time(t1), [known_time(time) for time in outputs])
+    planned.check(_known(t0), _known(t1), [_known(time) for time in outputs])
     pairs = zip((t0, t1, *outputs), (planned.t0, planned.t1, *planned.outputs), strict=True)
-    traced = [(time, known) for time, known in pairs if known_time(time) is None]
+    traced = [(time, known) for time, known in pairs if _known(time) is None]
     if not traced:
         return 1
     times = jnp.stack([_constant(jnp.asarray(time, float)) for time, _ in traced])
@@ -28,11 +28,16 @@ def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] 
     return eqx.error_if(jnp.ones(()), ~(jnp.abs(times - known) <= planned.slack), planned.message)
 
 
-def known_time(time: Any) -> float | None:
-    """The value of a time; `None` where it is traced. Raises `InputTypeError` for an array of several."""
+def scalar_time(time: Any) -> Any:
+    """`time` as given. Raises `InputTypeError` for an array of several."""
     if np.shape(time) != ():
         raise InputTypeError(f"A time of this call must be one number, not {described(time)}.")
-    return None if isinstance(time, jax.core.Tracer) else float(time)
+    return time
+
+
+def _known(time: Any) -> float | None:
+    """The value of a time; `None` where it is traced."""
+    return None if isinstance(scalar_time(time), jax.core.Tracer) else float(time)
 
 
 @jax.custom_jvp

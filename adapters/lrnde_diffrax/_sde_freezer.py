@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import AbstractCall, AbstractSDEFreezer, CapabilityError, InputError, NativeSolve, SDEPlan
+from lrnde_core import AbstractCall, AbstractSDEFreezer, CapabilityError, NativeSolve, SDEPlan
 from lrnde_diffrax._arguments import Arguments, read_arguments
-from lrnde_diffrax._calibrating import TRACED, solve_natively
+from lrnde_diffrax._calibrating import check_known, solve_natively
 from lrnde_diffrax._call import DiffraxCall, read_call
-from lrnde_diffrax._frozen_times import check_times, known_time
+from lrnde_diffrax._frozen_times import check_times, scalar_time
 from lrnde_diffrax._solvers import is_doubling
 
 
@@ -27,10 +27,8 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
         arguments = _arguments(call)
         if arguments.has_event:
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
-        t0, t1 = known_time(arguments["t0"]), known_time(arguments["t1"])
-        if t0 is None or t1 is None:
-            raise InputError(TRACED)
-        return t0, t1
+        check_known(arguments)
+        return float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"]))
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -81,7 +79,8 @@ def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     one = check_times(plan.times, t0, t1)
     # The call's own ends, from which those of the plan may be some roundings off: diffrax allows for none.
     if isinstance(one, jax.Array):
-        ts = jnp.linspace(t0, t1, plan.num_steps + 1) * one
+        ts = jnp.linspace(t0, t1, plan.num_steps + 1)
+        ts = ts * one.astype(ts.dtype)
     else:
         ts = np.linspace(float(t0), float(t1), plan.num_steps + 1)
     return arguments.but(

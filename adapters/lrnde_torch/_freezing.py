@@ -33,6 +33,8 @@ def read_span(leaves: Leaves, times: Any, *, is_batched: bool) -> Span:
     for leaf in leaves:
         if not leaf.dtype.is_floating_point:
             raise CapabilityError(f"The state has dtype {leaf.dtype}; it must be real floating point.")
+        if leaf.is_meta:
+            raise InputError("`y0` is on the device `meta`, so it has no values to solve from.")
         if not bool(leaf.isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
     # On the host: not every device has float64.

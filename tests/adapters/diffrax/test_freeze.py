@@ -44,6 +44,9 @@ def _calls(num_calls: int = 2, **extra: Any) -> list[dict[str, Any]]:
     return [{"y0": _inputs(seed), **extra} for seed in range(num_calls)]
 
 
+_PLAN = Plan("rk4", lrnde.FIXED_METHODS["rk4"].tableau, 0.0, 1.0, (1.0,), (1.0,), ((2,),), True)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _double() -> Any:
     with jax.enable_x64(True):
@@ -212,6 +215,13 @@ def test_the_solvers_own_steps_are_shown(frozen: Any) -> None:
     assert len(ends) == call.run(None).counts.num_accepted
     assert np.all(np.diff([0.0, *ends]) > 0)
     assert ends[-1] == 1.0
+
+
+def test_a_calibration_inside_of_a_compiled_function_is_refused() -> None:
+    with pytest.raises(InputError, match="are traced"):
+        jax.jit(lambda args: lrnde.freeze(_SOLVE, calibration=_calls(args=args)))(9.0)
+    with pytest.raises(lrnde.InputTypeError, match=r"must be one number, not a `ArrayImpl` of shape \(2,\)"):
+        lrnde.apply_plan(diffrax.diffeqsolve, _PLAN)(*_SOLVE.args[:2], 0.0, jnp.ones(2), 0.1, jnp.ones((2, 2)))
 
 
 def test_a_stochastic_equation_is_refused() -> None:

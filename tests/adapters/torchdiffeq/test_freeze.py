@@ -319,6 +319,7 @@ _FIXED = functools.partial(odeint, method="rk4")
         (_SOLVE, [(FIELD, (_inputs(0), torch.ones(3)), _T)] * 2, {}, "hold 20, 3 samples"),
         (_SOLVE, [(FIELD, torch.ones(0, 2), _T)] * 2, {}, r"holds no numbers: its shape is \(0, 2\)"),
         (_SOLVE, [(FIELD, torch.ones(()), _T)] * 2, {}, "no axis of samples"),
+        (_SOLVE, [(FIELD, torch.ones(20, 2, device="meta"), _T)] * 2, {}, "has no values to solve from"),
         (_SOLVE, [(FIELD, _inputs(0).long(), _T)] * 2, {}, "has dtype torch.int64"),
         (_SOLVE, [(FIELD, _inputs(0))] * 2, {}, r"`calibration\[0\]` is no call of `solve`: missing .* 't'"),
         (_SOLVE, [{"func": FIELD, "y": _inputs(0), "t": _T}] * 2, {}, "is no call of `solve`: "),
