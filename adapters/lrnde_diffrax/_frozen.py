@@ -84,9 +84,11 @@ class _Stages(AbstractStages):
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         arguments = self.arguments
-        time, state = jnp.asarray(t + abscissa * h, arguments.time_dtype), jax.tree.unflatten(self.structure, y)
+        # As diffrax's solvers give them: its terms do not promote them under strict promotion.
+        time, size = (jnp.asarray(value, arguments.time_dtype) for value in (t + abscissa * h, h))
+        state = jax.tree.unflatten(self.structure, y)
         terms: list[Any] = drift_terms(arguments["terms"])
-        parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], h)) for term in terms]
+        parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], size)) for term in terms]
         sums: list[Any] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
         return tuple(leaf.astype(like.dtype) for leaf, like in zip(sums, y, strict=True))
 

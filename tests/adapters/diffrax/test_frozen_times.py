@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -77,3 +78,16 @@ def test_a_stochastic_solve_follows_its_traced_interval_or_fails() -> None:
     np.testing.assert_allclose(solve(1.0 + 2e-7), solve(1.0), rtol=1e-5)
     with pytest.raises(Exception, match=r"not those that its plan was found for, 0.0 to 1.0\."):
         jax.block_until_ready(solve(3.0))
+
+
+def test_states_and_times_in_float32_beside_float64_under_strict_promotion() -> None:
+    controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        y0, times = jnp.ones((10, 2), jnp.float32), _TIMES.astype(jnp.float32)
+        call = {"t0": times[0], "t1": times[2], "dt0": times[1], "y0": y0, "saveat": diffrax.SaveAt(ts=times[1:])}
+        solve = functools.partial(diffrax.diffeqsolve, _TERM, diffrax.Tsit5(), stepsize_controller=controller)
+        candidates = [lrnde.Candidate("rk4", 1)]
+        frozen: Any = lrnde.freeze(solve, calibration=[call] * 2, error=0.1, candidates=candidates, guard=True)[0]
+        known, traced = frozen(**call)[0], eqx.filter_jit(lambda call: frozen(**call)[0])(call)
+        assert known.ys.dtype == traced.ys.dtype == traced.ts.dtype == jnp.float32
+        np.testing.assert_allclose(traced.ys, known.ys, rtol=1e-6)
