@@ -9,11 +9,12 @@ import numpy as np
 import lrnde_core as lrnde
 from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
-from lrnde_conformance._checks._compare import assert_close, assert_equal
+from lrnde_conformance._checks._compare import assert_equal, assert_rounded
 from lrnde_conformance._experiment import Experiment
 from lrnde_conformance._freezing import (
     TIMES,
     apply,
+    by_hand,
     captured,
     experiment,
     freeze,
@@ -24,11 +25,11 @@ from lrnde_conformance._freezing import (
 )
 from lrnde_conformance._problems import Formula
 from lrnde_conformance._subject import Subject
+from lrnde_conformance._tolerances import rounding_of
 from lrnde_core import Capability
 
 _NEEDS = (Capability.FREEZE,)
 _SEED = 37
-_COMPILED = {"float32": 1e-5, "float64": 1e-12}
 
 
 @check(
@@ -118,8 +119,8 @@ def freeze_compiled_times(subject: Subject, _: str) -> None:
     ts = subject.backend.array(np.array(TIMES), described.dtype)
     states, expected = (subject.backend.to_numpy(run(ts)) for run in (compiled, states_at))
     cause, hint = "compiled code takes the plan's times, whatever it is given", "run the compiled solve by hand"
-    rtol = _COMPILED[described.dtype]
-    assert_close("The compiled solution", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
+    limit = rounding_of(lambda problem: by_hand(problem, "midpoint", (1.0,)), described.problem, dtype=described.dtype)
+    assert_rounded("The compiled solution", states, expected, limit, cause=cause, hint=hint)
     for name, others in (("interval", 2 * ts), ("outputs", ts * ts)):
         try:
             states = subject.backend.to_numpy(compiled(others))
