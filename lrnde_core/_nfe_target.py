@@ -127,8 +127,13 @@ class NFETarget(AbstractWeight):
     def check(self, state: NFETargetState) -> None:
         """Issue a `TargetWarning` if the weight has stalled and the cost is still a tenth above the target.
 
-        Needs a state of known values.
+        Raises `InputTypeError` within `jit`, where values are not known.
         """
+        if is_traced(state.num_stalls):
+            raise InputTypeError(
+                "`NFETarget.check` was called within `jit`, where the values of a state are not known. Call it "
+                "outside, with the state that the compiled function returned."
+            )
         if state.num_stalls > 0 and state.average > 1.1 * self.target:
             self._warn(state, stacklevel=2)
 

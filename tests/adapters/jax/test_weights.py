@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lrnde_core import AbstractWeight, Constant, ExponentialDecay, NFETarget, Report, TargetWarning
+from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputTypeError, NFETarget, Report, TargetWarning
 
 _WEIGHTS = [
     Constant(0.2),
@@ -162,6 +162,8 @@ def test_a_stall_is_told_outside_of_jit() -> None:
     with pytest.warns(TargetWarning, match="costs 44 evaluations on average") as caught:
         weight.check(state)
     assert caught[0].filename == __file__
+    with pytest.raises(InputTypeError, match=r"called within `jit`.*Call it outside"):
+        jax.jit(weight.check)(state)
 
 
 def test_states_suit_both_ecosystems_where_both_are_loaded() -> None:
