@@ -8,6 +8,7 @@ from typing import Any
 from array_api_compat import array_namespace, is_jax_array
 
 from lrnde_core._errors import ResolutionWarning
+from lrnde_core._hiding import user_stacklevel
 from lrnde_core._report import Sample
 
 # The error estimate of a step is itself a sum of a handful of roundings of the state.
@@ -61,13 +62,11 @@ def warn_once_if_all_unresolved(
     num_samples: Callable[[], Any],
     tolerances: tuple[Any, Any],
     penalty: Any,
-    stacklevel: int,
 ) -> None:
     """Issue a `ResolutionWarning` if all samples of a call are unresolved, once for each `owner`.
 
     - `num_unresolved`, `num_samples()`: of known values. `penalty`: of the call, in the state's dtype.
     - `tolerances`: rtol and atol of the solve, of which `warn_if_unresolved` has said more where they are the cause.
-    - `stacklevel`: as for that function.
     """
     key = id(owner)
     if key in _WARNED or num_unresolved == 0 or num_unresolved < num_samples():
@@ -85,7 +84,7 @@ def warn_once_if_all_unresolved(
         'in float64, loosen the tolerances, or penalise what needs no estimate: `TaylorDerivative(2, at="step")`, the '
         "default. `report.num_unresolved` counts such samples; this is said once.",
         ResolutionWarning,
-        stacklevel=stacklevel + 1,
+        stacklevel=user_stacklevel(),
     )
 
 
