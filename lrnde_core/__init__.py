@@ -78,6 +78,7 @@ from lrnde_core._penalty import LocalPenalty, PenaltyTerm
 from lrnde_core._plan import Plan
 from lrnde_core._planned_times import PlannedTimes
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
+from lrnde_core._random_states import random_fingerprint, random_states_kept
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample
@@ -210,6 +211,8 @@ __all__ = [
     "mean_square",
     "noise_seed",
     "presets",
+    "random_fingerprint",
+    "random_states_kept",
     "read_stages",
     "register",
     "regularize",

@@ -11,7 +11,7 @@ from lrnde_core._adapter import AbstractCall
 from lrnde_core._frozen_steps import GuardSignals
 from lrnde_core._local import Leaves
 from lrnde_core._plan import Plan
-from lrnde_core._random_states import global_random_states_kept
+from lrnde_core._random_states import random_states_kept
 from lrnde_core._sde_plan import SDEPlan
 from lrnde_core._span import Span
 
@@ -62,7 +62,7 @@ class AbstractCalibrator(abc.ABC):
 @contextlib.contextmanager
 def without_a_trace(calibrator: AbstractCalibrator, calls: Sequence[AbstractCall]) -> Generator[None]:
     """Within the block the calls may be run; afterwards nothing of the user's has changed."""
-    with global_random_states_kept(), calibrator.isolated(calls):
+    with random_states_kept(), calibrator.isolated(calls):
         yield
 
 

@@ -1,20 +1,82 @@
-"""The random states that every library shares."""
+"""Random states of Python and numpy, put back after a user's field was evaluated once more."""
 
 import contextlib
+import ctypes
+import functools
+import pickle
 import random
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
+
+# 624 words and the place among them.
+_MERSENNE_TWISTER_BYTES = 4 * 625
 
 
 @contextlib.contextmanager
-def global_random_states_kept() -> Generator[None]:
-    """After the block Python's global random state, and numpy's, are what they were before."""
-    numpy: Any = sys.modules.get("numpy")  # where nobody has imported it, nobody draws from it
-    python_state, numpy_state = random.getstate(), None if numpy is None else numpy.random.get_state()
+def random_states_kept(generators: Iterable[Any] = ()) -> Generator[None]:
+    """After the block Python's and numpy's global random states, and those of `generators`, are what they were.
+
+    - `generators`: `torch.Generator`s, `random.Random`s, `numpy.random.Generator`s or `numpy.random.RandomState`s.
+    """
+    restore = [_keep_numpy(), *map(_keep, generators)]
+    state = random.getstate()
     try:
         yield
     finally:
-        random.setstate(python_state)
-        if numpy is not None:
-            numpy.random.set_state(numpy_state)
+        random.setstate(state)
+        for each in restore:
+            each()
+
+
+def random_fingerprint(generators: Iterable[Any]) -> list[bytes]:
+    """Python's and numpy's global random states and those of `generators`, to be compared."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    of_numpy = None if numpy_random is None else numpy_random.get_state()
+    states = [random.getstate(), of_numpy, *(_access(generator)[0]() for generator in generators)]
+    # Those of torch are tensors, of which two with the same values are pickled differently.
+    return [pickle.dumps(state.tolist() if hasattr(state, "tolist") else state) for state in states]
+
+
+def _keep(generator: Any) -> Callable[[], Any]:
+    """A function that puts the state of a generator back."""
+    get, put = _access(generator)
+    return functools.partial(put, get())
+
+
+def _access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """How the state of a generator is read and written: torch's, Python's, or one of numpy's two kinds."""
+    if isinstance(generator, random.Random):
+        return generator.getstate, generator.setstate
+    if hasattr(generator, "bit_generator"):
+        bits = generator.bit_generator
+        return lambda: bits.state, functools.partial(setattr, bits, "state")
+    return generator.get_state, generator.set_state
+
+
+def _keep_numpy() -> Callable[[], Any]:
+    """A function that puts numpy's global state back, where numpy's random numbers are loaded at all."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return lambda: None
+    bits = numpy_random.get_bit_generator()
+    if type(bits) is not numpy_random.MT19937:
+        state = numpy_random.get_state(legacy=False)
+        return lambda: numpy_random.set_state(state)
+    # numpy copies its state word by word, at the cost of a small network. So its memory is read, and written back only
+    # where it has changed. Beside it there may be a spare normal number, which numpy makes in pairs: whether there was
+    # one is seen by taking it.
+    address = bits.ctypes.state_address
+    words = ctypes.string_at(address, _MERSENNE_TWISTER_BYTES)
+    spare, has_spare = numpy_random.standard_normal(), 1
+    if ctypes.string_at(address, _MERSENNE_TWISTER_BYTES) != words:
+        ctypes.memmove(address, words, _MERSENNE_TWISTER_BYTES)
+        numpy_random.standard_normal()  # the spare one of the pair just made
+        spare, has_spare = 0.0, 0
+
+    def restore() -> None:
+        if has_spare or ctypes.string_at(address, _MERSENNE_TWISTER_BYTES) != words:
+            numbers = memoryview(words).cast("I").tolist()
+            numpy_random.set_state(("MT19937", numbers[:-1], numbers[-1], has_spare, spare))
+
+    return restore

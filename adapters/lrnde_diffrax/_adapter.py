@@ -16,6 +16,7 @@ from lrnde_core import (
     LocalPenalty,
     Recording,
     Sample,
+    random_states_kept,
     user_stacklevel,
     warn_if_unresolved,
 )
@@ -56,7 +57,9 @@ class DiffraxAdapter(AbstractAdapter):
         if recording.cost is not None:
             is_defined = recording.is_valid.astype(bool) & jnp.isfinite(recording.cost)
             return jnp.where(is_defined, recording.cost, 0.0), None
-        return evaluate_samples(penalty, recording, draws)
+        # Tracing a field once more draws what it draws in numpy once more.
+        with random_states_kept():
+            return evaluate_samples(penalty, recording, draws)
 
     def zero_penalty(self, call: AbstractCall) -> Any:
         assert isinstance(call, DiffraxCall)

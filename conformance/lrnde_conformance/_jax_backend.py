@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation
+from lrnde_conformance._numpy_backend import global_python_states, python_states_preserved, seed_python
 from lrnde_conformance._paths import Crossing, SmoothPath
 from lrnde_conformance._problems import Formula, Function
 
@@ -124,11 +125,10 @@ class JaxBackend(AbstractBackend):
         return jax.random.key(seed)
 
     def seed_global(self, seed: int) -> None:
-        np.random.seed(seed)
+        seed_python(seed)
 
     def global_state(self) -> tuple[bytes, ...]:
-        name, keys, *rest = np.random.get_state()
-        return (str(name).encode(), np.asarray(keys).tobytes(), str(rest).encode())
+        return global_python_states()
 
     def documented_draw(self) -> None:
         pass
@@ -170,13 +170,12 @@ class JaxBackend(AbstractBackend):
 
     @contextlib.contextmanager
     def preserved(self) -> Generator[None]:
-        state = np.random.get_state()
-        try:
-            with jax.enable_x64(not self.is_narrow), jax.default_device(self._jax_device()):
-                yield
-        finally:
-            jax.effects_barrier()
-            np.random.set_state(state)
+        with python_states_preserved():
+            try:
+                with jax.enable_x64(not self.is_narrow), jax.default_device(self._jax_device()):
+                    yield
+            finally:
+                jax.effects_barrier()
 
     def versions(self) -> Mapping[str, str]:
         return {"jax": jax.__version__}

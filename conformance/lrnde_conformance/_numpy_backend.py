@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import random
 import tracemalloc
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -99,10 +100,10 @@ class NumpyBackend(AbstractBackend):
         return np.random.default_rng(seed)
 
     def seed_global(self, seed: int) -> None:
-        np.random.seed(seed)
+        seed_python(seed)
 
     def global_state(self) -> tuple[bytes, ...]:
-        return global_numpy_state()
+        return global_python_states()
 
     def documented_draw(self) -> None:
         pass
@@ -112,7 +113,7 @@ class NumpyBackend(AbstractBackend):
             return None  # its one state is numpy's global random state
 
         def noisy(xp: Any, t: Any, y: Any, p: Any) -> Any:
-            noise = float(np.random.normal())
+            noise = float(np.random.normal()) + random.gauss(0.0, 1.0)
             return formula.drift(xp, t, y, p) * (1.0 + 0.1 * noise)
 
         return FieldWithState(dataclasses.replace(formula, drift=noisy), tuple)
@@ -143,13 +144,9 @@ class NumpyBackend(AbstractBackend):
 
     @contextlib.contextmanager
     def preserved(self) -> Generator[None]:
-        state = np.random.get_state()
-        try:
-            # Checks look for what is not finite themselves.
-            with np.errstate(all="ignore"):
-                yield
-        finally:
-            np.random.set_state(state)
+        # Checks look for what is not finite themselves.
+        with python_states_preserved(), np.errstate(all="ignore"):
+            yield
 
     def versions(self) -> Mapping[str, str]:
         return {"numpy": np.__version__}
@@ -165,7 +162,24 @@ def _call(function: Function, t: Any, y: Any, parameters: Mapping[str, Any], is_
     return tuple(result[:, i : i + 1] for i in range(result.shape[1]))
 
 
-def global_numpy_state() -> tuple[bytes, ...]:
-    """numpy's global random state, to be compared."""
+def global_python_states() -> tuple[bytes, ...]:
+    """numpy's and Python's global random states, to be compared."""
     name, keys, *rest = np.random.get_state()
-    return (str(name).encode(), np.asarray(keys).tobytes(), str(rest).encode())
+    return (str(name).encode(), np.asarray(keys).tobytes(), str(rest).encode(), str(random.getstate()).encode())
+
+
+def seed_python(seed: int) -> None:
+    """Seed numpy's and Python's global generators."""
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@contextlib.contextmanager
+def python_states_preserved() -> Generator[None]:
+    """Afterwards numpy's and Python's global random states are as before."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import random
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -11,6 +12,7 @@ import torch
 
 from lrnde_conformance._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
 from lrnde_conformance._counting import counted_in_python
+from lrnde_conformance._numpy_backend import global_python_states, python_states_preserved, seed_python
 from lrnde_conformance._paths import SmoothPath
 from lrnde_conformance._problems import Formula, Function
 
@@ -93,17 +95,18 @@ class TorchBackend(AbstractBackend):
 
     def seed_global(self, seed: int) -> None:
         torch.manual_seed(seed)
+        seed_python(seed)
 
     def global_state(self) -> tuple[bytes, ...]:
         states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ())]
-        return tuple(state.numpy().tobytes() for state in states)
+        return (*(state.numpy().tobytes() for state in states), *global_python_states())
 
     def documented_draw(self) -> torch.Tensor:
         return torch.rand(1, device="cpu")
 
     def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState:
         drift = _StatefulDrift(formula.drift, is_repeatable=is_repeatable).to(self.device)
-        return FieldWithState(dataclasses.replace(formula, drift=drift), lambda: _buffers(drift))
+        return FieldWithState(dataclasses.replace(formula, drift=drift), drift.states)
 
     def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
         del function, arrays
@@ -140,8 +143,7 @@ class TorchBackend(AbstractBackend):
     @contextlib.contextmanager
     def preserved(self) -> Generator[None]:
         dtype, threads, is_grad_enabled = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
-        numpy_state = np.random.get_state()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), python_states_preserved():
             try:
                 # Small problems are faster without threads; `--fast` runs several adapters beside each other.
                 torch.set_num_threads(1)
@@ -151,7 +153,6 @@ class TorchBackend(AbstractBackend):
                 torch.set_default_dtype(dtype)
                 torch.set_num_threads(threads)
                 torch.set_grad_enabled(is_grad_enabled)
-                np.random.set_state(numpy_state)
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": torch.__version__}
@@ -194,7 +195,13 @@ class _Called(torch.nn.Module):
 
 
 class _StatefulDrift(torch.nn.Module):
-    """A drift with dropout, a running mean and a counter in a buffer, in training mode; or with unused buffers."""
+    """A drift with every kind of state that a module may have, in training mode.
+
+    Dropout, a running mean and a counter in buffers, noise from numpy, from Python and from a generator of its own, its
+    last result, and a list of its results.
+
+    - `is_repeatable`: whether the derivative depends on none of them, and draws nothing.
+    """
 
     def __init__(self, drift: Function, *, is_repeatable: bool) -> None:
         super().__init__()
@@ -203,17 +210,30 @@ class _StatefulDrift(torch.nn.Module):
         self._dropout = torch.nn.Dropout(0.2)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("calls", torch.zeros(()))
+        self._generator = torch.Generator().manual_seed(0)
+        self._last: Any = None
+        self._results: list[Any] = []
 
     def forward(self, xp: Any, t: Any, y: Any, p: Any) -> Any:
         mean = self.get_buffer("mean")
         mean.mul_(0.9).add_(0.1 * y.detach().mean().to(mean.dtype))
         self.get_buffer("calls").add_(1)
-        derivative = self._drift(xp, t, y, p)
-        return derivative if self._is_repeatable else self._dropout(derivative) + 0.01 * (y - mean.to(y.dtype))
+        self._last = self._drift(xp, t, y, p)
+        if not self._is_repeatable:
+            noise = np.random.normal() + random.gauss(0.0, 1.0) + torch.randn((), generator=self._generator).item()
+            self._last = self._dropout(self._last) * (1.0 + 0.01 * noise) + 0.01 * (y - mean.to(y.dtype))
+        self._results.append(self._last)
+        return self._last
 
-
-def _buffers(module: torch.nn.Module) -> dict[str, list[float]]:
-    return {name: buffer.reshape(-1).tolist() for name, buffer in module.named_buffers()}
+    def states(self) -> dict[str, Any]:
+        """All that is the module's own, to be compared."""
+        buffers = {name: buffer.reshape(-1).tolist() for name, buffer in self.named_buffers()}
+        return {
+            **buffers,
+            "the last result": None if self._last is None else self._last.tolist(),
+            "its results": len(self._results),
+            "its generator": self._generator.get_state().tolist(),
+        }
 
 
 @final

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import random
 from typing import Any
 
 import numpy as np
@@ -282,6 +283,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("forced-steps-not-counted", "counts.forced", Faults(counts=replaced(num_forced=0)), "dopri5"),
     Mutant("backward-count-of-the-forward-solve", "counts.backward", Faults(counts=backward_as_forward)),
     Mutant("global-generator-advanced", "no-trace.global-state", Faults(before_run=np.random.uniform)),
+    Mutant("generator-of-python-advanced", "no-trace.global-state", Faults(before_run=random.random)),
     Mutant("global-seed-used", "no-trace.global-state", Faults(value=with_global_noise)),
     Mutant("source-ignored", "no-trace.source", Faults(draw=lambda _, n: np.full(n, 0.5))),
     Mutant("field-left-changed", "no-trace.field-state", Faults(after_run=evaluate_once_more)),

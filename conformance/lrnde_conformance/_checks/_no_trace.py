@@ -114,7 +114,7 @@ def no_trace_source(subject: Subject, _: str) -> None:
     hint="evaluate the local step in `lrnde_torch.no_side_effects(field, device)`",
 )
 def no_trace_field_state(subject: Subject, _: str) -> None:
-    """A field with buffers and random numbers of its own leaves both as the bare call does."""
+    """A field with buffers, attributes and random numbers of its own leaves all as the bare call does."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     if subject.main_method.is_adaptive:
         # A field with randomness is never accurate enough for a small tolerance.
@@ -132,7 +132,10 @@ def no_trace_field_state(subject: Subject, _: str) -> None:
         solve(experiment, formula=field.formula)
         left.append((subject.backend.global_state(), field.buffers()))
     (bare_random, bare_buffers), (random, buffers) = left
-    for what, got, expected in (("buffers", buffers, bare_buffers), ("random state", random, bare_random)):
+    for what, got, expected in (
+        ("buffers and attributes", buffers, bare_buffers),
+        ("random state", random, bare_random),
+    ):
         if got != expected:
             raise ConformanceFailure(
                 f"After a penalised call the field's {what} differ from those after the bare call.",

@@ -1,8 +1,7 @@
 """The reference adapter."""
 
-import contextlib
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -26,6 +25,7 @@ from lrnde_core import (
     Record,
     Recording,
     Sample,
+    random_states_kept,
 )
 
 _REDUCTIONS: Mapping[str, Callable[[list[Any]], Any]] = {
@@ -91,8 +91,8 @@ class ReferenceAdapter(AbstractAdapter):
             )
         draws = draws * len(records) if penalty.sampler.keeps_every_step else draws
         pairs = zip(draws, records, strict=True)
-        # A field may draw from numpy's global generator, as dropout does.
-        with _random_state_kept(), np.errstate(all="ignore"):
+        # A field may draw from global generators, as dropout does.
+        with random_states_kept(), np.errstate(all="ignore"):
             terms = [penalty(recording.problem, draw, record) for draw, record in pairs]
             value = _REDUCTIONS[penalty.sampler.reduction]([term.cost for term in terms])
         columns = zip(*(term.sample for term in terms), strict=True)
@@ -108,15 +108,6 @@ class ReferenceAdapter(AbstractAdapter):
 
     def sde_freezer(self) -> ReferenceSDEFreezer:
         return ReferenceSDEFreezer()
-
-
-@contextlib.contextmanager
-def _random_state_kept() -> Generator[None]:
-    state = np.random.get_state()
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
 
 
 def _bind(native: Any, field: Any, y0: Any, ts: Any, **settings: Any) -> ReferenceCall:

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._numpy_backend import global_numpy_state
+from lrnde_conformance._numpy_backend import global_python_states
 from lrnde_conformance._reference._call import ReferenceCall
 from lrnde_conformance._reference._dual import copied, plain
 from lrnde_conformance._reference._methods import Field
@@ -75,9 +75,9 @@ class ReferenceFreezer(AbstractFreezer):
         return _reference(call).on_copy()
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        before = global_numpy_state()
+        before = global_python_states()
         run = call.run(None)
-        if before != global_numpy_state():
+        if before != global_python_states():
             raise CapabilityError("The field draws random numbers, so that no error of fixed steps can be told.")
         return NativeSolve(run.result, run.counts.nfe)
 

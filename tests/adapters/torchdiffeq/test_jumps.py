@@ -20,30 +20,30 @@ _POINTS: dict[str, Any] = {
 }
 
 
-class _Jumping:
+def _jumping(times: list[float]) -> Any:
     """dy/dt = -y before the jump and y after it; notes when it was evaluated."""
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def __call__(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        self.times.append(t.item())
+    def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        times.append(t.item())
         return torch.where(t < _JUMP, -y, y)
+
+    return field
 
 
 def _times_of_the_penalty(times: Any, how: dict[str, Any], *, solve: Any = odeint, **settings: Any) -> list[float]:
     """When the penalty evaluates the field, beyond the bare solve."""
-    bare, field = _Jumping(), _Jumping()
+    bare: list[float] = []
+    ours: list[float] = []
     y0 = torch.tensor([1.0, 2.0])
     if solve is odeint_adjoint:
         settings["adjoint_params"] = ()
-    solve(bare, y0, times, **settings)
+    solve(_jumping(bare), y0, times, **settings)
     draw = {"draw": how["draw"]} if "draw" in how else {}
     how = {name: value for name, value in how.items() if name != "draw"}
-    _, report = lrnde.regularize(solve, **how)(field, y0, times, **settings, **draw)
-    assert field.times[: len(bare.times)] == bare.times
-    assert report.nfe_extra == len(field.times) - len(bare.times) > 0
-    return field.times[len(bare.times) :]
+    _, report = lrnde.regularize(solve, **how)(_jumping(ours), y0, times, **settings, **draw)
+    assert ours[: len(bare)] == bare
+    assert report.nfe_extra == len(ours) - len(bare) > 0
+    return ours[len(bare) :]
 
 
 @pytest.mark.parametrize("solve", [odeint, odeint_adjoint])
