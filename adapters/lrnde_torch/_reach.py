@@ -33,11 +33,13 @@ class Reach(NamedTuple):
 def reach_of(field: Any) -> Reach:
     """What `field` reaches: itself, and what its submodules, attributes and arguments, closures and globals hold.
 
-    Followed are modules, functions, methods and `functools.partial`s, callable objects, and random generators. Of what
-    a function finds among its globals, modules, generators and functions of the same file.
+    Followed are modules, functions, methods and what they belong to, `functools.partial`s, callable objects, and random
+    generators. Of what a function finds among its globals, modules, generators and functions of the same file.
     """
     reach = Reach([], [], [], [])
     generators, seen, waiting = _generator_types(), set[int](), [field]
+    # An equation of drift and diffusion need not be callable itself, nor what a method belongs to.
+    given = {id(field)}
     followed = (*_FUNCTIONS, *generators)
     while waiting:
         value = waiting.pop()
@@ -57,10 +59,11 @@ def reach_of(field: Any) -> Reach:
         elif isinstance(value, functools.partial):
             waiting += (value.func, *value.args, *value.keywords.values())
         elif isinstance(value, types.MethodType):
+            given.add(id(value.__self__))
             waiting += (value.__self__, value.__func__)
         elif isinstance(value, types.FunctionType):
             waiting += _held_by(value, generators)
-        elif callable(value) and not isinstance(value, type) and hasattr(value, "__dict__"):
+        elif (id(value) in given or callable(value)) and not isinstance(value, type) and hasattr(value, "__dict__"):
             reach.objects.append(value)
             reach.containers.extend(held for held in vars(value).values() if type(held) in _CONTAINERS)
             waiting += vars(value).values()

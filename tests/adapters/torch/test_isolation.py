@@ -85,6 +85,16 @@ class _Object:
         return self.result
 
 
+class _Equation:
+    """An object that cannot be called itself."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def drift(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.module(t, y)
+
+
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "module": lambda module: module,
     "method": lambda module: module.forward,
@@ -93,6 +103,7 @@ _FORMS: dict[str, Callable[[Any], Any]] = {
     "closure-of-a-method": lambda module: _closure(module.forward),
     "default": lambda module: lambda t, y, net=module: net(t, y),
     "object": _Object,
+    "method-of-an-object": lambda module: _Equation(module).drift,
     "inner-module": lambda module: torch.nn.ModuleList([module])[0],
 }
 
