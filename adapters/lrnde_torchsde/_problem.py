@@ -72,7 +72,8 @@ class SDEProblem(AbstractTorchProblem):
         if self.differentiates_diffusion and not y0.requires_grad:
             # torchsde would take a copy that requires gradient, another one for each evaluation. No leaf, so that the
             # drift may write into it.
-            y0 = y0.detach().requires_grad_().clone()
+            with torch.enable_grad():
+                y0 = y0.detach().requires_grad_().clone()
         with (
             self.evaluations.paused(),
             shared_evaluations(solver.sde, self.time.device) as evaluations,
