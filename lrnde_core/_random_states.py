@@ -33,7 +33,7 @@ def random_fingerprint(generators: Iterable[Any]) -> list[bytes]:
     """Python's and numpy's global random states and those of `generators`, to be compared."""
     numpy_random: Any = sys.modules.get("numpy.random")
     of_numpy = None if numpy_random is None else numpy_random.get_state()
-    states = [random.getstate(), of_numpy, *(_access(generator)[0]() for generator in generators)]
+    states: list[Any] = [random.getstate(), of_numpy, *(_access(generator)[0]() for generator in generators)]
     # Those of torch are tensors, of which two with the same values are pickled differently.
     return [pickle.dumps(state.tolist() if hasattr(state, "tolist") else state) for state in states]
 
