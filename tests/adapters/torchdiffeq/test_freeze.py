@@ -331,7 +331,7 @@ _FIXED = functools.partial(odeint, method="rk4")
         (_SOLVE, _calls(2, scale=math.nan), {"error": 0.1}, "`y0` is not finite"),
         (_FIXED, _calls(2, field=lambda t, y: y / y[:, :1].relu()), {}, "is not finite for .* of its 20 samples"),
         (_FIXED, _calls(2, field=_Dropout()), {}, "draws random numbers"),
-        (_FIXED, _calls(2, field=_OwnNoise()), {}, "draws random numbers"),
+        (_FIXED, _calls(2, field=_OwnNoise()), {}, "Two solves of one call by the same steps differ"),
         (lrnde.regularize(odeint), _calls(2), {}, "freeze the native call"),
         (functools.partial(odeint, FIELD), [(_inputs(0), _T), (_inputs(1), _T)], {"error": 1.0}, "binds a positional"),
         (_SOLVE, _calls(2), {"metric": lambda *_: 0.0}, "one number for each of the 20 samples"),
