@@ -136,7 +136,7 @@ class ErrorEstimate(AbstractHeuristic):
         return ((self.rtol, self.atol),)
 
     def cost(self, local: LocalState) -> Any:
-        return local.error_ratio(self.rtol, self.atol) * abs(local.h)
+        return local.error_ratio(self.rtol, self.atol) * local.size
 
 
 @final
@@ -211,7 +211,7 @@ class StiffnessEstimate(AbstractHeuristic):
         return ()
 
     def cost(self, local: LocalState) -> Any:
-        return local.stiffness if self.weighting == "paper" else abs(local.h) * local.stiffness
+        return local.stiffness if self.weighting == "paper" else local.size * local.stiffness
 
 
 def _weighted_terms(heuristic: AbstractHeuristic) -> tuple[tuple[float, AbstractHeuristic], ...]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, final
 from array_api_compat import array_namespace
 
 from lrnde_core._errors import CapabilityError, PluginError
+from lrnde_core._numbers import matching, widest
 from lrnde_core._probes import Probe, random_probe
 from lrnde_core._scaling import off_zero, tolerance_scale
 
@@ -193,6 +194,11 @@ class LocalState:
         self._probes = probes
         self._error_ratios: dict[tuple[float | None, float | None], Any] = {}
 
+    @property
+    def size(self) -> Any:
+        """abs(h) in the dtype of costs: the state's, the widest of its leaves."""
+        return matching(abs(self.h), widest(self.y))
+
     @functools.cached_property
     def _estimate(self) -> StepEstimate:
         if self._known_estimate is not None:
@@ -228,7 +234,7 @@ class LocalState:
         rtol = problem.rtol if rtol is None else rtol
         atol = problem.atol if atol is None else atol
         scale = tuple(
-            tolerance_scale(rtol, atol, xp.maximum(xp.abs(y0), xp.abs(y1)))
+            tolerance_scale(matching(rtol, y0), matching(atol, y0), xp.maximum(xp.abs(y0), xp.abs(y1)))
             for y0, y1 in zip(self.y, estimate.y1, strict=True)
         )
         # An element without a tolerance (state 0 and `atol` 0, as in a padded state) counts only if it has an error.
@@ -273,7 +279,7 @@ class LocalState:
         numerator = tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in numerator)
         denominator = tuple(xp.where(is_zero, xp.ones_like(leaf), leaf) for leaf in denominator)
         stiffness = root_mean_square(numerator) / root_mean_square(denominator)
-        stiffness = stiffness / (abs(self.h) * self._stability_interval)
+        stiffness = stiffness / (self.size * self._stability_interval)
         return xp.where(is_zero, xp.zeros_like(stiffness), stiffness)
 
     @functools.cached_property
@@ -339,38 +345,40 @@ def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: An
     reference code (OrdinaryDiffEq's `initdt`): 10 ** (-(2 + log10 max(d1, d2)) / order).
     """
     xp = array_namespace(*y)
-    scale = tuple(tolerance_scale(problem.rtol, problem.atol, xp.abs(leaf)) for leaf in y)
+    scale = tuple(
+        tolerance_scale(matching(problem.rtol, leaf), matching(problem.atol, leaf), xp.abs(leaf)) for leaf in y
+    )
     start = problem.time_inside(t, t, remaining, carry=None)
     velocity = problem.detach(problem.vector_field(start, problem.copy(y)))
     d0 = root_mean_square(_divide(y, scale))
     d1 = root_mean_square(_divide(velocity, scale))
-    longest = abs(remaining)
+    longest = matching(abs(remaining), d0)
     is_small = (d0 < 1e-5) | (d1 < 1e-5)
     probe = xp.where(is_small, xp.full_like(d0, 1e-6), 0.01 * d0 / xp.where(is_small, xp.ones_like(d1), d1))
     probe = xp.minimum(probe, xp.ones_like(probe) * longest)
-    direction = (remaining > 0) * 2.0 - 1.0
-    moved = tuple(leaf + direction * probe * v for leaf, v in zip(y, velocity, strict=True))
-    later = problem.detach(problem.vector_field(t + direction * probe, moved))
+    direction = matching(remaining > 0, d0) * 2.0 - 1.0
+    signed = direction * probe
+    moved = tuple(leaf + matching(signed, leaf) * v for leaf, v in zip(y, velocity, strict=True))
+    later = problem.detach(problem.vector_field(t + matching(signed, t), moved))
     d2 = root_mean_square(_divide(_subtract(later, velocity), scale)) / probe
     largest = xp.maximum(d1, d2)
     is_still = largest <= 1e-15
     safe = xp.where(is_still, xp.ones_like(largest), largest)
     size = xp.where(is_still, xp.maximum(xp.full_like(probe, 1e-6), probe * 1e-3), (0.01 / safe) ** (1.0 / order))
     size = xp.minimum(xp.minimum(100.0 * probe, size), xp.ones_like(probe) * longest)
-    return direction * size, velocity
+    return matching(direction * size, t), velocity
 
 
 def root_mean_square(leaves: Leaves) -> Any:
     """The root of the mean square over all elements of all leaves; a scalar."""
-    xp = array_namespace(*leaves)
-    total = sum(xp.sum(leaf * leaf) for leaf in leaves)
-    return xp.sqrt(total / _size(leaves))
+    return array_namespace(*leaves).sqrt(mean_square(leaves))
 
 
 def mean_square(leaves: Leaves) -> Any:
     """The mean square over all elements of all leaves; a scalar."""
     xp = array_namespace(*leaves)
-    return sum(xp.sum(leaf * leaf) for leaf in leaves) / _size(leaves)
+    like = widest(leaves)
+    return sum(matching(xp.sum(leaf * leaf), like) for leaf in leaves) / _size(leaves)
 
 
 def _size(leaves: Leaves) -> int:

@@ -1,4 +1,8 @@
-"""Arithmetic that takes Python numbers and arrays alike."""
+"""Arithmetic that takes Python numbers and arrays alike, and mixes no dtypes unsaid.
+
+Times may have another dtype than the state, and the leaves of a state one each. JAX can be told to refuse to promote
+them ("strict"), so formulas say which they mean.
+"""
 
 import math
 import sys
@@ -84,3 +88,23 @@ def mean_number(value: Any, like: Any) -> Any:
 def _numpy_scalars(values: tuple[float, ...]) -> tuple[Any, ...]:
     numpy = sys.modules["numpy"]  # JAX has loaded it, or the user's array has
     return tuple(numpy.asarray(value)[()] for value in values)
+
+
+def matching(value: Any, like: Any) -> Any:
+    """`value` in the dtype of `like`; where either is a Python number, as it is."""
+    if isinstance(value, int | float) or isinstance(like, int | float) or value.dtype == like.dtype:
+        return value
+    return array_namespace(like).astype(value, like.dtype)
+
+
+def widest(leaves: tuple[Any, ...]) -> Any:
+    """The first of the floating-point `leaves` that none of the others exceeds in precision."""
+    if len(leaves) == 1:
+        return leaves[0]
+    xp = array_namespace(*leaves)
+    return max(leaves, key=lambda leaf: xp.finfo(leaf.dtype).bits)
+
+
+def at_least_single(dtype: Any, xp: Any) -> Any:
+    """`dtype`, or single precision for the half ones, which have no room for 32 bits of an integer."""
+    return dtype if xp.finfo(dtype).bits >= 32 else xp.float32

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 from lrnde_core._capabilities import Capability
 from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._local import AbstractLocalProblem, Leaves, LocalState, initial_step
-from lrnde_core._numbers import clip
+from lrnde_core._numbers import clip, matching
 from lrnde_core._report import Sample
 from lrnde_core._reservoir import probe_seed
 from lrnde_core._samplers import AbstractSampler, Draw
@@ -51,7 +51,8 @@ class LocalPenalty:
             stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
             solver_error_ratio=None if self._is_restarted else record.solver_error_ratio,
         )
-        return PenaltyTerm(weight * self.heuristic.cost(local), sample)
+        cost = self.heuristic.cost(local)
+        return PenaltyTerm(matching(weight, cost) * cost, sample)
 
     def num_evaluations(self, num_samples: Any, num_reused: Any) -> Any:
         """Vector-field evaluations of all samples; `None` where the method hides them. Takes traced numbers, too.
@@ -70,7 +71,7 @@ class LocalPenalty:
             return num_samples * nodes * at_point + (num_samples - num_reused) * reaching
         if not self._is_restarted:
             per_sample = needed.step * step + needed.step_to_point * advance + at_point
-            return num_samples * per_sample - num_reused * needed.step * step
+            return num_samples * per_sample - num_reused * (needed.step * step)
         reading = advance if self.sampler.is_sample_inside_step else 0
         return num_samples * (reading + 2 + needed.step * (step - 1) + at_point)
 

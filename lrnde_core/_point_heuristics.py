@@ -50,7 +50,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
         return ()
 
     def cost(self, local: LocalState) -> Any:
-        return abs(local.h) * local.mean_over_points(self.at, functools.partial(self.density, local))
+        return local.size * local.mean_over_points(self.at, functools.partial(self.density, local))
 
 
 @final

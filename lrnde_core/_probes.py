@@ -13,6 +13,7 @@ from typing import Any, Literal
 from array_api_compat import array_namespace, is_jax_array
 from array_api_compat import device as device_of  # pyright: ignore[reportUnknownVariableType]
 
+from lrnde_core._numbers import at_least_single, widest
 from lrnde_core._reservoir import like, mix32
 
 Probe = Literal["gaussian", "rademacher"]
@@ -29,7 +30,7 @@ def random_probe(kind: Probe, seed: Any, leaves: tuple[Any, ...]) -> tuple[Any, 
     """
     xp = array_namespace(*leaves)
     sizes = [math.prod(leaf.shape) for leaf in leaves]
-    dtype = xp.result_type(*leaves)
+    dtype = at_least_single(widest(leaves).dtype, xp)
     if kind == "rademacher":
         elements = 1.0 - 2.0 * xp.astype(_bits(seed, sum(sizes), leaves[0], xp) >> 31, dtype)
     else:

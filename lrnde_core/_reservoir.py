@@ -12,6 +12,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from lrnde_core._numbers import at_least_single
+
 _MASK = 0xFFFFFFFF
 _FRACTION_SALT = 0x9E3779B9
 _NOISE_SALT = 0x85EBCA6B
@@ -37,12 +39,12 @@ def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
 
     `elapsed` is the time covered by the steps before it, `size` its own length, both at least 0.
     """
-    return (index == 1) | (mix32(bits ^ mix32(index)) * 2.0**-32 * (elapsed + size) < size)
+    return (index == 1) | (_unit(mix32(bits ^ mix32(index)), size) * (elapsed + size) < size)
 
 
-def fraction(bits: Any) -> Any:
-    """A position in [0, 1) inside the kept step, independent of which step was kept."""
-    return mix32(bits ^ like(bits, _FRACTION_SALT)) * 2.0**-32
+def fraction(bits: Any, size: Any) -> Any:
+    """A position in [0, 1) inside the kept step, independent of which step was kept; in the dtype of its `size`."""
+    return _unit(mix32(bits ^ like(bits, _FRACTION_SALT)), size)
 
 
 def noise_seed(bits: Any) -> Any:
@@ -63,3 +65,11 @@ def like(x: Any, constant: int) -> Any:
     if isinstance(x, int) or x.dtype.itemsize > 4:
         return constant
     return array_namespace(x).asarray(constant, dtype=x.dtype)
+
+
+def _unit(bits: Any, beside: Any) -> Any:
+    """bits / 2^32, to be used beside a floating-point number."""
+    if isinstance(bits, int):
+        return bits * 2.0**-32
+    xp = array_namespace(bits)
+    return xp.astype(xp.astype(bits, at_least_single(beside.dtype, xp)) * 2.0**-32, beside.dtype)

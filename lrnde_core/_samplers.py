@@ -162,7 +162,7 @@ class UniformTime(AbstractSampler):
 
     def locate(self, draw: Draw, step: DrawnStep) -> Any:
         if not step.is_end_known:
-            return _reservoir.fraction(draw.bits)
+            return _reservoir.fraction(draw.bits, step.size)
         return (draw.uniform * step.duration - step.elapsed) / step.size
 
     def weight(self, step: DrawnStep) -> Any:
@@ -200,8 +200,7 @@ class UniformStep(AbstractSampler):
         return _reservoir.keep_uniformly(draw.bits, step.index)
 
     def locate(self, draw: Draw, step: DrawnStep) -> Any:
-        del step
-        return _reservoir.fraction(draw.bits)
+        return _reservoir.fraction(draw.bits, step.size)
 
     def weight(self, step: DrawnStep) -> Any:
         return 1.0 if self.weighting == "paper" else step.num_accepted

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import InputTypeError
+from lrnde_jax import real_dtype
 
 
 @final
@@ -55,6 +56,7 @@ class Arguments:
         times = [self["t0"], self["t1"], self["dt0"]]
         is_sub = functools.partial(_is_instance, diffrax.SubSaveAt)
         times += [sub.ts for sub in jax.tree.leaves(self["saveat"].subs, is_leaf=is_sub)]
+        # As diffrax does, whatever the user asks for elsewhere: here and below.
         with jax.numpy_dtype_promotion("standard"):
             dtype = jnp.result_type(*(time for time in times if time is not None))
         return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
@@ -79,8 +81,7 @@ class Arguments:
     @property
     def state_dtype(self) -> Any:
         """The real dtype of the state, in which the penalty is."""
-        dtype = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(self.y0)), self.time_dtype)
-        return jnp.finfo(dtype).dtype
+        return real_dtype(jax.tree.leaves(self.y0) or [jax.ShapeDtypeStruct((), self.time_dtype)])
 
 
 def read_arguments(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:

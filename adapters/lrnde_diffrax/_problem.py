@@ -76,7 +76,7 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
             is_estimate_missing = self.is_doubled and not self.advances_by_halves
             solver = diffrax.HalfSolver(self.solver) if is_estimate_missing else self.solver
             return self._own_step(solver, t, h, y, carry)
-        first_increment = None if first_stage is None else tuple(h * leaf for leaf in first_stage)
+        first_increment = None if first_stage is None else tuple(h.astype(leaf.dtype) * leaf for leaf in first_stage)
         take = doubled_step if self.is_doubled else explicit_step
         return take(_Stages(self, carry), self.tableau, t, h, y, first_increment)
 

@@ -82,9 +82,10 @@ def read_records(
     assert kept is not None
     assert recorder.sampler is not None
     assert recorder.draws is not None
+    dtype = recorder.t0.dtype
+    t1 = jnp.asarray(t1, dtype)
     direction = jnp.where(recorder.t0 < t1, 1, -1)
-    t0, dtype = recorder.t0 * direction, recorder.t0.dtype
-    last = jnp.asarray(t1, dtype) * direction
+    t0, last = recorder.t0 * direction, t1 * direction
     taken = kept.end - kept.start
     size = taken
     if recorder.duration is None:

@@ -149,9 +149,8 @@ class StepRecorder(eqx.Module):
         assert state.kept is not None
         kept, (t0, t1) = state.kept, attempt[:2]
         index = (state.num_accepted + 1).astype(jnp.uint32)
-        with jax.numpy_dtype_promotion("standard"):
-            step = AcceptedStep(index, elapsed=t0 - self.t0, size=t1 - t0, duration=self.duration)
-            is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
+        step = AcceptedStep(index, elapsed=t0 - self.t0, size=t1 - t0, duration=self.duration)
+        is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
         # Only after a jump does reversible Heun evaluate its first stage anew.
         hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
         new = KeptSteps(t0, t1, self._stored(attempt.y0), hidden)

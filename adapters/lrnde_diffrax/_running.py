@@ -64,9 +64,8 @@ class RunningCost(eqx.Module):
             drawn=drawn,
             estimate=self._estimate(attempt) if self.reuses_steps else None,
         )
-        with jax.numpy_dtype_promotion("standard"):
-            cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
-            added = count_unresolved(sample)
+        cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
+        added = count_unresolved(sample)
         cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.cost.dtype), 0.0)
         is_maximum = self.penalty.sampler.reduction == "max"
         return RunningTotal(
@@ -84,7 +83,7 @@ class RunningCost(eqx.Module):
     def reduced(self, total: RunningTotal, num_accepted: Any) -> jax.Array:
         """The penalty of the whole solve."""
         is_mean = self.penalty.sampler.reduction == "mean"
-        return total.cost / jnp.maximum(num_accepted, 1) if is_mean else total.cost
+        return total.cost / jnp.maximum(num_accepted, 1).astype(total.cost.dtype) if is_mean else total.cost
 
     def _estimate(self, attempt: Any) -> StepEstimate:
         def safe(values: Any, substitutes: Any) -> Any:

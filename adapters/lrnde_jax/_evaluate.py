@@ -24,6 +24,7 @@ def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -
 
     def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
         dtype = real_dtype(record.y)
+        draw = draw._replace(uniform=draw.uniform.astype(record.t.dtype))
         cost, sample = penalty(recording.problem, draw, record, recording.probes)
         sample = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
         entries = [None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample]
@@ -38,14 +39,13 @@ def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -
         costs, sample = eqx.filter_vmap(one, in_axes=eqx.if_array(0))(*pair)
         return jnp.mean(costs), sample
 
-    with jax.numpy_dtype_promotion("standard"):
-        value, sample = finite_or_zero(mean, is_valid)
-        return value, _without_invalid(sample, is_valid)
+    value, sample = finite_or_zero(mean, is_valid)
+    return value, _without_invalid(sample, is_valid)
 
 
 def real_dtype(leaves: Any) -> Any:
-    """The real dtype that the leaves of a state share."""
-    return jnp.finfo(jnp.result_type(*leaves)).dtype
+    """The real dtype that the leaves of a state share: the widest, also where promotion is strict."""
+    return max((jnp.finfo(leaf.dtype) for leaf in leaves), key=lambda info: info.bits).dtype
 
 
 def _without_invalid(sample: Sample, is_valid: Any) -> Sample:

@@ -13,7 +13,9 @@ _NUM_BITS = 24
 
 
 def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
-    """`num_samples` uniforms in [0, 1), one `jax.random.uniform(key, (num_samples,))`.
+    """`num_samples` uniforms in [0, 1), one `jax.random.uniform(key, (num_samples,), jnp.float32)`.
+
+    In single precision always: 24 bits are what a draw has, and a key gives the same ones with and without x64.
 
     Raises `InputTypeError` without a key: JAX has no global random state.
     """
@@ -21,7 +23,7 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
         raise InputTypeError(
             "The penalty needs a random number and none was given: pass key= or draw=, or penalize=False."
         )
-    return jax.random.uniform(key, (num_samples,))
+    return jax.random.uniform(key, (num_samples,), jnp.float32)
 
 
 def check_uniforms(draw: Any, num_samples: int) -> Draw:
@@ -35,7 +37,7 @@ def check_uniforms(draw: Any, num_samples: int) -> Draw:
     if not isinstance(draw, jax.core.Tracer):
         _check_values(draw)
     uniform = jax.lax.stop_gradient(jnp.asarray(draw))
-    uniform = uniform.astype(jnp.result_type(uniform.dtype, jnp.float32))
+    uniform = uniform.astype(jnp.float64 if uniform.dtype == jnp.float64 else jnp.float32)
     uniform = jnp.clip(uniform, 0.0, 1.0 - 2.0**-_NUM_BITS)
     bits = jnp.floor(uniform * 2.0**_NUM_BITS).astype(jnp.uint32)
     return Draw(uniform, bits)

@@ -139,6 +139,10 @@ class AbstractBackend(abc.ABC):
         """Within the block programs are compiled as a user's would be, rather than in a hurry."""
         return contextlib.nullcontext()
 
+    def strict(self) -> contextlib.AbstractContextManager[None] | None:
+        """Within the block the library refuses to promote dtypes and ranks; `None` where it has no such mode."""
+        return None
+
     @abc.abstractmethod
     def wait(self) -> None:
         """Until all that was asked for is done, callbacks included."""

@@ -118,6 +118,11 @@ class JaxBackend(AbstractBackend):
         finally:
             self._is_hurried = is_hurried
 
+    @contextlib.contextmanager
+    def strict(self) -> Generator[None]:
+        with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+            yield
+
     def wait(self) -> None:
         jax.effects_barrier()
 

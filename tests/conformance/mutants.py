@@ -367,6 +367,7 @@ WITHOUT_MUTANT = {
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",
     "transform.vmap": "numpy vectorises nothing; the tests of the diffrax adapter run it",
     "freeze.compiled-times": "numpy compiles nothing; the tests of the torchdiffeq and diffrax adapters run it",
+    "transform.strict-promotion": "numpy always promotes; test_strict_promotion.py breaks the diffrax adapter for it",
     "freeze.export": "numpy exports nothing; the tests of the torchdiffeq and diffrax adapters run it",
 }
 """Checks that no mutant of a numpy adapter can fail, with the reason."""

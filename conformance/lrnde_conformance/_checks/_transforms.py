@@ -91,6 +91,33 @@ def transform_vmap(subject: Subject, _: str) -> None:
 
 
 @check(
+    "transform.strict-promotion",
+    law=13,
+    tier="optional",
+    needs=[Capability.FLOAT32, Capability.UNIFORM_TIME],
+    hint="give each array that you make the dtype of what it meets: that of time, of the state, of the penalty",
+)
+def transform_strict_promotion(subject: Subject, _: str) -> None:
+    """Where the library refuses to promote dtypes and ranks, a call in single precision works all the same."""
+    strict = subject.backend.strict()
+    if strict is None:
+        msg = f"{subject.backend.name} always promotes"
+        raise CheckSkipped(msg)
+    # In single precision, so that whatever takes the default dtype of a library set to double shows.
+    experiment = trajectory(subject, subject.main_method, subject.main_cost).but(dtype="float32")
+    seed = {subject.adapter.random_argument or "draw": subject.backend.random_source(0)}
+    with strict:
+        _, report = subject.solve(experiment, extra=seed)
+    assert_equal(
+        "The dtype of the penalty of a state in single precision",
+        str(subject.backend.to_numpy(report.penalty).dtype),
+        "float32",
+        cause="an array in the library's default dtype meets the cost",
+        hint="cast weights and draws to the dtype of the cost",
+    )
+
+
+@check(
     "transform.threads",
     law=13,
     hint="keep what a call records in an object of that call, not in the module or the adapter",

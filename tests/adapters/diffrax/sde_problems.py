@@ -47,7 +47,7 @@ class RoughPath(diffrax.AbstractPath[Any]):
 
 def waves(xp: Any, amplitudes: Any, t: Any) -> tuple[Any, Any]:
     """The path at a time, and its integral."""
-    frequency = 2.0 ** xp.arange(1, len(amplitudes) + 1)
+    frequency = 2.0 ** xp.arange(1.0, len(amplitudes) + 1.0)
     value = xp.tensordot(xp.sin(frequency * t) / xp.sqrt(frequency), amplitudes, 1)
     return value, -xp.tensordot(xp.cos(frequency * t) / frequency**1.5, amplitudes, 1)
 

@@ -12,7 +12,7 @@ import sympy
 
 from lrnde_jax import solution_derivative, solution_derivatives
 
-_WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(3, 3)), jnp.float32)
+_WEIGHTS = np.random.default_rng(0).normal(size=(3, 3))
 
 
 @pytest.fixture(autouse=True)
