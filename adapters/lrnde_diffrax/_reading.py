@@ -56,7 +56,7 @@ def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num
     if cost is None:
         return Counts(None, num_steps, num_accepted, num_rejected)
     if num_fresh is None:
-        num_fresh = (num_steps > 0) & start.is_fresh
+        num_fresh = ((num_steps > 0) & start.is_fresh).astype(jnp.int32)
 
     def evaluations(step: StepCost) -> Any:
         total = step.per_attempt * num_steps + step.per_fresh * num_fresh + step.at_start * start.is_initialised

@@ -65,7 +65,7 @@ def test_a_step_is_kept_with_probability_proportional_to_its_size(num_steps: int
 def test_fraction_is_uniform_and_independent_of_the_kept_step() -> None:
     bits = _bits(1, _DRAWS)
     kept = _kept_index(bits, 5, _reservoir.keep_uniformly)
-    fraction = _reservoir.fraction(bits)
+    fraction = _reservoir.fraction(bits, np.float64(0.5))
     assert fraction.min() >= 0
     assert fraction.max() < 1
     for index in range(1, 6):
@@ -109,4 +109,4 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
 def test_results_for_python_integers_are_python_values() -> None:
     assert isinstance(_reservoir.mix32(12345), int)
     assert isinstance(_reservoir.keep_uniformly(12345, 7), bool)
-    assert isinstance(_reservoir.fraction(12345), float)
+    assert isinstance(_reservoir.fraction(12345, 0.5), float)
