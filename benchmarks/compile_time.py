@@ -109,12 +109,13 @@ def rows(solver: str, repeats: int) -> list[dict[str, Any]]:
             for _ in range(repeats)
         ]
         for name in PENALTIES:
+            ratios = [programs[name].seconds / programs["bare"].seconds for programs in rounds]
             row = {
                 "solver": solver,
                 "program": "grad" if with_gradient else "jit",
                 "penalty": name,
                 "bare_seconds": statistics.median(programs["bare"].seconds for programs in rounds),
-                "time_ratio": statistics.median(programs[name].seconds / programs["bare"].seconds for programs in rounds),
+                "time_ratio": statistics.median(ratios),
                 "size_ratio": rounds[0][name].lines / rounds[0]["bare"].lines,
                 "goal": GOALS[solver],
             }
