@@ -26,8 +26,8 @@ def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -
         dtype = real_dtype(record.y)
         draw = draw._replace(uniform=draw.uniform.astype(record.t.dtype))
         cost, sample = penalty(recording.problem, draw, record, recording.probes)
-        sample = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
-        entries = [None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample]
+        sample = Sample(*(None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample))
+        entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
         return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
 
     def mean() -> tuple[Any, Sample]:
