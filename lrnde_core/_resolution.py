@@ -69,7 +69,8 @@ def warn_once_if_all_unresolved(
     - `tolerances`: rtol and atol of the solve, of which `warn_if_unresolved` has said more where they are the cause.
     """
     key = id(owner)
-    if key in _WARNED or num_unresolved == 0 or num_unresolved < num_samples():
+    # As Python numbers: arrays of a count may differ in dtype.
+    if key in _WARNED or num_unresolved == 0 or int(num_unresolved) < int(num_samples()):
         return
     rtol, atol = tolerances
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
