@@ -104,7 +104,8 @@ def transform_strict_promotion(subject: Subject, _: str) -> None:
         msg = f"{subject.backend.name} always promotes"
         raise CheckSkipped(msg)
     # In single precision, so that whatever takes the default dtype of a library set to double shows.
-    experiment = trajectory(subject, subject.main_method, subject.main_cost).but(dtype="float32")
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    experiment = experiment.but(dtype="float32", rtol=1e-3, atol=1e-3, first_step=0.2)
     seed = {subject.adapter.random_argument or "draw": subject.backend.random_source(0)}
     with strict:
         _, report = subject.solve(experiment, extra=seed)
