@@ -121,6 +121,7 @@ class RegularizedSolve:
                 lambda: counts.num_accepted if sample is None else (sample.weight != 0).sum(),
                 tolerances,
                 value,
+                is_systematic=self.sampler.keeps_every_step or self.sampler.local_start == "sample",
             )
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
         evaluations = penalty.num_evaluations(num_evaluated, recording.num_reused)

@@ -44,9 +44,9 @@ class Report(NamedTuple):
     - `nfe_diffusion`: how many of `nfe` were evaluations of the diffusion; `None` for an ordinary equation.
     - `num_forced`: accepted steps with an error ratio above 1, which a smallest step size forced; `None` where the
       library never does that or does not show it.
-    - `num_unresolved`: samples (steps, where every step is looked at) with an estimate of exactly 0, because it was at
-      or below its rounding floor or the method is exact for this field; they train nothing. `int` in torch, int32 in
-      JAX; `None` where the heuristic estimates nothing, and with `penalize=False`.
+    - `num_unresolved`: samples (steps, where every step is looked at) whose every estimate is exactly 0, because it was
+      at or below its rounding floor or the method is exact for this field; they train nothing. `int` in torch, int32
+      in JAX; `None` where the heuristic estimates nothing, and with `penalize=False`.
     - `nfe_backward`: evaluations, counted as `nfe` is, that the backward pass of a continuous adjoint has made so far:
       a `BackwardCount`, 0 until `backward()` runs, and all of its runs together; read it with `int(...)`. `None` where
       the backward pass evaluates nothing anew but differentiates the evaluations of the forward solve, and where the

@@ -1,5 +1,6 @@
 """Estimates that are mere rounding: counting them, and warning about them and about tolerances that bring them."""
 
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -14,8 +15,11 @@ from lrnde_core._report import Sample
 # The error estimate of a step is itself a sum of a handful of roundings of the state.
 _ROUNDINGS = 4.0
 
-# Those who were warned, by identity: equal ones may belong to other models.
-_WARNED: dict[int, "weakref.ref[Any]"] = {}
+# One sample may meet a step that the end of the solve has cut short; that many in a row are no accident.
+_CALLS_IN_A_ROW = 3
+
+# How many calls in a row ended with nothing but rounding, of those where the last one did; infinite once it was told.
+_RUNS: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionary()
 
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, stacklevel: int) -> None:
@@ -37,7 +41,7 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, st
 
 
 def count_unresolved(sample: Sample) -> Any:
-    """How many samples have an estimate of exactly 0, which is what is made of one that is mere rounding.
+    """How many samples have estimates of exactly 0 alone, which is what is made of those that are mere rounding.
 
     `None` where nothing was estimated. `int`, or an int32 array of JAX.
     """
@@ -47,7 +51,7 @@ def count_unresolved(sample: Sample) -> Any:
     xp: Any = array_namespace(*estimates)
     is_unresolved = estimates[0] == 0
     for estimate in estimates[1:]:
-        is_unresolved = is_unresolved | (estimate == 0)
+        is_unresolved = is_unresolved & (estimate == 0)
     # Without a weight there was no step, or none that is finite.
     is_counted = is_unresolved & (sample.weight != 0)
     if is_jax_array(is_counted):
@@ -62,22 +66,29 @@ def warn_once_if_all_unresolved(
     num_samples: Callable[[], Any],
     tolerances: tuple[Any, Any],
     penalty: Any,
+    *,
+    is_systematic: bool,
 ) -> None:
-    """Issue a `ResolutionWarning` if all samples of a call are unresolved, once for each `owner`.
+    """Issue a `ResolutionWarning` if all samples of several calls in a row are unresolved, once for each `owner`.
 
     - `num_unresolved`, `num_samples()`: of known values. `penalty`: of the call, in the state's dtype.
     - `tolerances`: rtol and atol of the solve, of which `warn_if_unresolved` has said more where they are the cause.
+    - `is_systematic`: whether one call says enough, because every step is looked at or steps are always that small.
     """
-    key = id(owner)
     # As Python numbers: arrays of a count may differ in dtype.
-    if key in _WARNED or num_unresolved == 0 or int(num_unresolved) < int(num_samples()):
+    if int(num_unresolved) == 0 or int(num_unresolved) < int(num_samples()):
+        if _RUNS and _RUNS.get(owner, math.inf) < math.inf:
+            del _RUNS[owner]
+        return
+    _RUNS[owner] = run = _RUNS.get(owner, 0) + 1
+    if run == math.inf or not (is_systematic or run >= _CALLS_IN_A_ROW):
         return
     rtol, atol = tolerances
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
         xp: Any = array_namespace(penalty)
         if _is_below_resolution(rtol, atol, xp.finfo(penalty.dtype).eps):
             return
-    _WARNED[key] = weakref.ref(owner, lambda _: _WARNED.pop(key, None))
+    _RUNS[owner] = math.inf
     warnings.warn(
         "All estimates that this penalty is made of are at or below their rounding floor, so they count as exactly 0 "
         "and train nothing: the local error is too small for the dtype at these tolerances and this step "

@@ -22,6 +22,7 @@ def _torch_solve(**settings: Any) -> Callable[..., Any]:
     solve = lrnde.regularize(torchdiffeq.odeint, **settings)
 
     def call(tolerance: float = 1e-5, field: Any = lambda t, y: torch.tanh(y), **options: Any) -> Any:
+        torch.manual_seed(0)
         return solve(field, torch.ones(4, 3), _TIMES, rtol=tolerance, atol=tolerance, **options)[1]
 
     return call
@@ -74,12 +75,20 @@ def test_what_is_resolved_is_not_warned_about(make: Any) -> None:
 
 @pytest.mark.parametrize("heuristic", [lrnde.PredictedSteps(), lrnde.StiffnessEstimate(), lrnde.ErrorEstimate()])
 @pytest.mark.parametrize("sampler", [lrnde.UniformTime(), lrnde.UniformStep(), lrnde.AllSteps()])
-def test_a_field_that_the_method_solves_exactly_is_told_likewise(heuristic: Any, sampler: Any) -> None:
-    call = _torch_solve(heuristic=heuristic, sampler=sampler)
+def test_a_field_that_the_method_solves_exactly_is_told_too(heuristic: Any, sampler: Any) -> None:
+    call, is_every = _torch_solve(heuristic=heuristic, sampler=sampler), sampler.keeps_every_step
+    for _ in range(0 if is_every else 2):
+        # Of one step, which may be the last and cut short, nothing is said.
+        assert call(field=lambda t, y: torch.ones_like(y)).num_unresolved == 1
     with pytest.warns(lrnde.ResolutionWarning, match="or the method is exact for this field"):
         report = call(field=lambda t, y: torch.ones_like(y))
-    is_every = sampler.keeps_every_step
     assert report.num_unresolved == (report.num_accepted if is_every else 1)
+
+
+def test_a_resolved_sample_in_between_keeps_the_warning_away() -> None:
+    call = _torch_solve(heuristic=lrnde.ErrorEstimate(1e-6, 1e-6))
+    for field in [torch.ones_like, torch.ones_like, torch.tanh] * 3:
+        call(field=lambda t, y, field=field: field(y), method="rk4", options={"step_size": 0.5})
 
 
 def test_part_of_the_samples_is_counted_without_a_warning() -> None:
@@ -132,8 +141,11 @@ def test_stochastic_solves_without_noise_and_drift_are_told() -> None:
         g = f
 
     solve = lrnde.regularize(torchsde.sdeint)
+    settings = {"method": "heun", "adaptive": True, "rtol": 1e-2, "atol": 1e-2}
+    for _ in range(2):
+        solve(Still(), torch.ones(4, 3), _TIMES, **settings)
     with pytest.warns(lrnde.ResolutionWarning, match="rounding floor"):
-        _, report = solve(Still(), torch.ones(4, 3), _TIMES, method="heun", adaptive=True, rtol=1e-2, atol=1e-2)
+        _, report = solve(Still(), torch.ones(4, 3), _TIMES, **settings)
     assert report.num_unresolved == 1
 
 

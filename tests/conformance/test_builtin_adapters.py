@@ -14,6 +14,13 @@ _EXPLANATIONS = (
     "the driver names no second adjoint: ",
     "fields of jax are pure functions: ",
     "the suite can not compile or export calls of numpy",
+    "the suite cannot compile calls of numpy",
+    "arrays of jax cannot be written to",
+    "torch always promotes",
+    "numpy always promotes",
+    "the solver itself cannot be differentiated with such a field: ",
+    "what an implicit step evaluates is not its state",
+    "fields of numpy have no buffers",
 )
 # Taylor expansions are no Runge--Kutta scheme; their solver has states of one array, and no events, `jit` or `vmap`.
 _EXPLANATIONS_OF = {"taylor": ("the driver names no scheme that vectors are stored for",)}

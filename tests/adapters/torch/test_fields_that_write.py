@@ -107,6 +107,7 @@ def test_a_field_may_write_into_one_tensor_of_several(how: str, heuristic: str) 
     _assert_as_bare(odeint, how_, is_tuple=True, **_METHODS["dopri5"])
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")  # an automatic step is that small
 def test_stiffness_integral_and_restarted_steps_of_a_field_that_writes() -> None:
     both = lrnde.ErrorEstimate() + lrnde.KineticEnergy(at="step")
     for how in (

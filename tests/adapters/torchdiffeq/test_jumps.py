@@ -83,6 +83,7 @@ def test_samples_evaluated_together_are_not_evaluated_at_the_ends_of_perturbed_s
     assert report.penalty > 0
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")  # an automatic step is that small
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0)], ids=["forward", "backward"])
 @pytest.mark.parametrize("start", ["step", "sample"])
 def test_steps_after_a_jump_start_behind_it(start: Any, ends: Any) -> None:
