@@ -59,6 +59,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")  # an automatic step is that small
 @pytest.mark.parametrize("name", list(_CALLS))
 def test_penalties_and_gradients_are_those_of_the_cpu(name: str, device: torch.device) -> None:
     outcomes: list[list[Tensor]] = []
