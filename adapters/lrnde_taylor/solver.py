@@ -144,7 +144,8 @@ class Midpoint(eqx.Module):
 
 def _apply(layer: eqx.nn.Linear, y: Any) -> Any:
     assert layer.bias is not None
-    return y @ layer.weight.T + layer.bias
+    product = y @ layer.weight.T
+    return product + jnp.broadcast_to(layer.bias, product.shape)
 
 
 def _check_term(term: Any) -> None:

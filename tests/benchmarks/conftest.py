@@ -1,7 +1,8 @@
 """A trainer that computes nothing, and the cells it would give."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from lrnde_benchmarks._frozen import FrozenSolve
 from lrnde_benchmarks._trainer import Evaluation
 
 PLAN = lrnde.Plan("euler", lrnde.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
+
+
+@pytest.fixture(autouse=True)
+def _precision_of_jax() -> Iterator[None]:
+    """Turned off again after a training in float64, which turns it on."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", False)
 
 
 @dataclasses.dataclass

@@ -74,7 +74,7 @@ def from_diffrax(problem: Problem, method: str, heuristic: Any, sampler: Any, dr
 
     def penalty(weights: Any) -> Any:
         _, report = solve(
-            diffrax.ODETerm(lambda t, y, w: jnp.tanh(y @ w[0] + t * w[1]) @ w[2]),
+            diffrax.ODETerm(lambda t, y, w: jnp.tanh(y @ w[0] + t * w[1][None]) @ w[2]),
             METHODS[method],
             0.0,
             0.2,

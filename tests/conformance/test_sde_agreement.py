@@ -54,11 +54,11 @@ class Problem:
 
 
 def drift(xp: Any, t: Any, y: Any, weights: Any) -> Any:
-    return xp.tanh(y @ weights[0] + t * weights[1])
+    return xp.tanh(y @ weights[0] + t * weights[1][None])
 
 
 def diffusion(xp: Any, y: Any, weights: Any) -> Any:
-    return 0.3 + 0.2 * xp.sin(weights[2] * y + weights[3])
+    return 0.3 + 0.2 * xp.sin(weights[2][None] * y + weights[3][None])
 
 
 # The schemes as their authors state them, for diagonal noise, in numpy.

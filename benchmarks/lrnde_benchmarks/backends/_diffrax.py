@@ -34,7 +34,7 @@ def _convolve(y: Array, kernel: Array) -> Array:
 
 
 OPERATIONS = Operations(
-    lambda bias, y, matrix: y @ matrix + bias,
+    lambda bias, y, matrix: y @ matrix + bias[None],
     jnp.tanh,
     lambda logits, labels: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),
     lambda arrays: jnp.concatenate(arrays, axis=-1),

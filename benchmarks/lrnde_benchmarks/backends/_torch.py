@@ -242,8 +242,8 @@ class TorchTrainer:
         if isinstance(prediction, Plan):
             return list(prediction.step_ends)
         noted = StepTimes()
-        # Tolerances of its own, since fixed steps have none.
-        heuristic = lrnde.ErrorEstimate(rtol=1.0, atol=1.0)
+        # What needs neither tolerances, which fixed steps have none of, nor an error that the dtype resolves.
+        heuristic = lrnde.KineticEnergy(at="step")
         watched = lrnde.regularize(self._solver.native, heuristic=heuristic, sampler=noted)
         with torch.no_grad():
             self._test_solve(self._solver, watched, self._network, 0, prediction, draw=[0.0])

@@ -32,7 +32,7 @@ def encode(
     """Mean and spread after a sequence, each of shape `(batch, channels)`.
 
     - `observed`: shape `(times, batch, variables)`, in the order in which it is read, 0 where the `mask` of the same
-      shape is 0.
+      shape is 0; elsewhere that is 1.
     """
 
     def gate(name: str, joined: Any) -> Any:
@@ -47,7 +47,8 @@ def encode(
         joined = operations.join([mean, spread, measured])
         update, reset = sigmoid(gate("update", joined)), sigmoid(gate("reset", joined))
         candidate = gate("candidate", operations.join([mean * reset, spread * reset, measured]))
-        is_measured = measured[:, -mask.shape[-1] :].sum(-1)[:, None] > 0
+        # As a number, since not every array library multiplies by a boolean.
+        is_measured = 1 - (1 - measured[:, -mask.shape[-1] :]).prod(-1)[:, None]
         change = is_measured * (1 - update)
         return (
             mean + change * (candidate[:, :channels] - mean),
@@ -55,5 +56,5 @@ def encode(
         )
 
     # No array library is named here, so zeros come from what is at hand.
-    zeros = 0.0 * observed[0][:, :1] + 0.0 * weights["update_outer_bias"]
+    zeros = 0.0 * observed[0][:, :1] + 0.0 * weights["update_outer_bias"][None]
     return operations.fold(step, (zeros, zeros), operations.join([observed, mask]))

@@ -171,8 +171,9 @@ class LatentSDE(AbstractProblem):
 
     def _noise_size(self, operations: Operations, weights: Mapping[str, Any], z: Any) -> Any:
         """g of each channel, of that channel alone."""
-        inner = operations.softplus(z[:, :, None] * weights["diffusion_inner_weight"] + weights["diffusion_inner_bias"])
-        outer = (inner * weights["diffusion_outer_weight"]).sum(-1) + weights["diffusion_outer_bias"]
+        names = ("inner_weight", "inner_bias", "outer_weight", "outer_bias")
+        slope, shift, matrix, bias = (weights[f"diffusion_{name}"][None] for name in names)
+        outer = (operations.softplus(z[:, :, None] * slope + shift) * matrix).sum(-1) + bias
         return _SMALLEST_DIFFUSION + 0.5 * (1 + operations.tanh(0.5 * outer))
 
 

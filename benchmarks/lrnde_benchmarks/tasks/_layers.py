@@ -61,4 +61,4 @@ def convolve(operations: Operations, weights: Mapping[str, Any], name: str, y: A
     bias = weights[f"{name}_bias"]
     if t is not None:
         bias = bias + t * weights[f"{name}_time"]
-    return operations.convolve(y, weights[f"{name}_kernel"]) + bias[:, None, None]
+    return operations.convolve(y, weights[f"{name}_kernel"]) + bias[None, :, None, None]
