@@ -2,10 +2,12 @@
 
 import collections
 import copy
+import dataclasses
 import functools
 import random
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 import lrnde_core as lrnde
 from lrnde_core import random_fingerprint, random_states_kept
 from lrnde_torch import no_side_effects
+from lrnde_torch._reach import reach_of
 from tests.adapters.torchdiffeq.problems import odeint
 
 _CPU = torch.device("cpu")
@@ -130,6 +133,125 @@ def test_a_deep_copy_works_as_after_the_bare_call() -> None:
             copy.deepcopy(field)
 
 
+class _Slotted:
+    __slots__ = ("last", "net")
+
+    def __init__(self) -> None:
+        self.net = torch.nn.BatchNorm1d(4)
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        self.last = self.net(y)
+        return self.last
+
+
+@dataclasses.dataclass
+class _Record:
+    hidden: Any = None
+    history: Any = dataclasses.field(default_factory=list[Any])
+
+
+class _Holding(torch.nn.Module):
+    """A field whose state is held in containers, in objects of every kind, and in a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Linear(4, 4)
+        self.norms: Any = [torch.nn.BatchNorm1d(4), {"inner": (torch.nn.BatchNorm1d(4),)}]
+        self.nested: Any = [[], {"inner": []}, collections.OrderedDict(), collections.defaultdict(list)]
+        self.objects: Any = _Record(), types.SimpleNamespace(hidden=None), {"slotted": _Slotted()}
+        self.rngs: Any = (random.Random(1), [np.random.default_rng(1)])
+        self.counts = collections.Counter(calls=0)
+        self.net.register_forward_hook(_Remember())
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.counts["calls"] += 1
+        record, namespace, others = self.objects
+        value = self.norms[1]["inner"][0](self.norms[0](others["slotted"](self.net(y))))
+        record.hidden = namespace.hidden = value
+        record.history.append(value)
+        for container in (self.nested[0], self.nested[1]["inner"], self.nested[3]["a"]):
+            container.append(value)
+        self.nested[2][t.item()] = value
+        return value * (1 + 0.01 * (self.rngs[0].random() + self.rngs[1][0].normal()))
+
+    def states(self) -> Any:
+        record, namespace, others = self.objects
+        slotted = others["slotted"]
+        norms = [self.norms[0], self.norms[1]["inner"][0], slotted.net]
+        (hook,) = cast("Any", self.net._forward_hooks).values()
+        tensors = [record.hidden, namespace.hidden, slotted.last, *record.history, hook.last, *self.nested[2].values()]
+        tensors += [*self.nested[0], *self.nested[1]["inner"], *self.nested[3]["a"]]
+        tensors += [buffer for norm in norms for buffer in norm.buffers()]
+        _, _, *generators = random_fingerprint([self.rngs[0], self.rngs[1][0]])
+        return generators, [tensor.tolist() for tensor in tensors]
+
+
+class _Remember:
+    def __call__(self, module: Any, args: Any, result: torch.Tensor) -> None:
+        self.last = result
+
+
+def test_what_containers_objects_slots_and_hooks_hold_is_left_as_by_the_bare_call() -> None:
+    bare, ours = _Holding(), _Holding()
+    odeint(bare, _Y0, _TIMES, **_SETTINGS)
+    _, report = lrnde.regularize(odeint)(ours, _Y0, _TIMES, draw=[0.3], **_SETTINGS)
+    assert ours.states() == bare.states()
+    assert ours.counts["calls"] == bare.counts["calls"] + report.nfe_extra
+
+
+def test_variables_of_closures_and_attributes_of_functions_are_left_as_by_the_bare_call() -> None:
+    def make() -> Any:
+        hidden, num_calls, norm = torch.zeros(3, 4), 0, torch.nn.BatchNorm1d(4)
+        norms, kept = [norm], cast("Any", lambda value: value)
+
+        def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            nonlocal hidden, num_calls
+            hidden, num_calls = 0.5 * hidden + y, num_calls + 1
+            kept.last = kept(norms[0](hidden))
+            return kept.last
+
+        return field, lambda: (
+            [hidden.tolist(), kept.last.tolist(), cast("Any", norm.running_mean).tolist()],
+            num_calls,
+        )
+
+    (bare, of_bare), (ours, of_ours) = make(), make()
+    odeint(bare, _Y0, _TIMES, **_SETTINGS)
+    _, report = lrnde.regularize(odeint)(ours, _Y0, _TIMES, draw=[0.3], **_SETTINGS)
+    assert of_ours()[0] == of_bare()[0]
+    assert of_ours()[1] == of_bare()[1] + report.nfe_extra
+
+
+def test_buffers_and_slots_that_were_empty_are_empty_again() -> None:
+    class Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("hidden", None)
+            self.slotted = _Slotted()
+
+        def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            self.hidden = y
+            return self.slotted(y)
+
+    field = Field()
+    with no_side_effects(field, _CPU):
+        field(torch.ones(()), _Y0)
+    assert field.hidden is None
+    assert not hasattr(field.slotted, "last")
+
+
+def test_what_torch_makes_of_a_compiled_field_is_left_alone() -> None:
+    """The compiler's own objects and caches, which other threads fill."""
+    net = torch.nn.BatchNorm1d(4)
+    for field in (torch.compile(net, backend="eager"), torch.compile(lambda t, y: net(y), backend="eager")):
+        reach = reach_of(field)
+        others = [each for each in reach.owners if not isinstance(each, torch.nn.Module | types.FunctionType)]
+        assert net in reach.modules
+        assert not others
+        assert not [each for each in reach.containers if each is not net._buffers]
+
+
 _GLOBAL = torch.nn.BatchNorm1d(4)
 
 
@@ -205,27 +327,34 @@ def test_freezing_leaves_a_field_as_it_was() -> None:
 # The known limits of docs/limits.md: when one of these fails, the page is out of date.
 
 
+_hidden = torch.zeros(())
+
+
 def test_what_a_field_keeps_out_of_reach_stays_changed() -> None:
-    module, cell, log = torch.nn.BatchNorm1d(4), {"calls": 0.0}, [0.0]
+    cell, log, records = {"calls": 0.0}, [0.0], _Record(_Record())
 
     class Field(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.held = [module]
             self.total = torch.zeros(())
+            self.records = records
 
         def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            global _hidden  # noqa: PLW0603
             cell["calls"] += 1.0
             log.append(0.0)
             self.total += 1
-            return self.held[0](y)
+            self.records.hidden.hidden = y
+            _hidden = _hidden + 1
+            return y
 
     field = Field()
     with no_side_effects(field, _CPU):
         field(torch.ones(()), _Y0)
-    # A container of a closure, a module in a list, and a tensor that is no buffer and is written to in place.
+    # Containers of a closure, a tensor that is no buffer and is written to in place, an object that only another one
+    # holds, and a global variable.
     assert cell == {"calls": 1.0}
     assert len(log) == 2
-    assert module.running_mean is not None
-    assert module.running_mean.any()
     assert field.total == 1
+    assert records.hidden.hidden is _Y0
+    assert _hidden == 1
