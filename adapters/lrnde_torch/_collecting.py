@@ -35,6 +35,8 @@ class _Block:
         return self.generator
 
 
+_APPLY_CODE = torch.autograd.Function.apply.__func__.__code__
+
 _BLOCK: contextvars.ContextVar[_Block | None] = contextvars.ContextVar("lrnde_torch_block", default=None)
 
 
@@ -118,14 +120,27 @@ def _check_gradients_are_not_hidden() -> None:
     """Refuse a call inside of the forward pass of an autograd function whose result will have a gradient."""
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "forward" and frame.f_code.co_argcount:
-            context = frame.f_locals.get(frame.f_code.co_varnames[0])
-            # It has edges where gradients were recorded outside; a prediction without any is nothing to refuse.
-            if isinstance(context, torch.autograd.function.FunctionCtx) and context.next_functions:  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-                name = type(context).__name__.removesuffix("Backward")
-                raise CapabilityError(
-                    f"The call is collected inside of `{name}.forward`, an autograd function, where no gradient is "
-                    "recorded: its penalty would have none. With reentrant checkpointing (`torch.utils.checkpoint`) "
-                    "set `use_reentrant=False`; else solve outside of that function."
-                )
+        name = _name_of_recorded(frame)
+        if name is not None:
+            raise CapabilityError(
+                f"The call is collected inside of `{name}.forward`, an autograd function, where no gradient is "
+                "recorded: its penalty would have none. With reentrant checkpointing (`torch.utils.checkpoint`) "
+                "set `use_reentrant=False`; else solve outside of that function."
+            )
         frame = frame.f_back
+
+
+def _name_of_recorded(frame: "FrameType") -> str | None:
+    """The name of the autograd function whose forward pass, or whose application, a frame is, if it has a gradient."""
+    if frame.f_code is _APPLY_CODE:
+        # One with `setup_context` has no context in its forward pass, and what it is given must tell.
+        function, args = frame.f_locals.get("cls"), frame.f_locals.get("args", ())
+        has_context = getattr(function, "setup_context", None) is torch.autograd.Function.setup_context
+        has_gradient = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
+        return function.__name__ if function is not None and has_gradient and not has_context else None
+    if frame.f_code.co_name == "forward" and frame.f_code.co_argcount:
+        context = frame.f_locals.get(frame.f_code.co_varnames[0])
+        # It has edges where gradients were recorded outside; a prediction without any is nothing to refuse.
+        if isinstance(context, torch.autograd.function.FunctionCtx) and context.next_functions:  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            return type(context).__name__.removesuffix("Backward")
+    return None

@@ -109,6 +109,15 @@ def test_counts_are_integers_to_whoever_reads_them() -> None:
     assert count >= number
     assert (f"{count:d}", f"{count}", repr(count), float(count)) == (str(number), str(number), str(number), number)
     assert list(range(number))[: count + 0] == list(range(number))
+    assert (count - 1, 1 - count, 2 * count, count / 2, 1 / count) == (
+        number - 1,
+        1 - number,
+        2 * number,
+        number / 2,
+        1 / number,
+    )
+    assert count
+    assert not lrnde.BackwardCount()
     for copied in (pickle.loads(pickle.dumps(count)), copy.deepcopy(count)):
         assert type(copied) is int
         assert copied == number

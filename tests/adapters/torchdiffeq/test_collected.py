@@ -136,6 +136,29 @@ def test_reentrant_checkpoints_are_refused_with_what_works(solve: Any) -> None:
             _Model(wrapped, use_reentrant=True)(_input())
 
 
+def test_an_autograd_function_with_a_context_set_up_apart_is_refused() -> None:
+    model = _Model(lrnde.collected(odeint)).eval()
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return model(x).detach()
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            del ctx, inputs, output
+
+        @staticmethod
+        def backward(ctx: Any, *grad_outputs: Any) -> Any:
+            return grad_outputs[0]
+
+    with lrnde.collect() as reports:
+        with pytest.raises(lrnde.CapabilityError, match=r"inside of `Function.forward`"):
+            Function.apply(_input())
+        Function.apply(_input().detach())
+    assert len(reports) == 1
+
+
 def test_predictions_within_reentrant_checkpoints_are_collected() -> None:
     model = _Model(lrnde.collected(odeint), use_reentrant=True).eval()
     with torch.no_grad(), lrnde.collect() as reports:
