@@ -23,7 +23,7 @@ from lrnde_core import (
 )
 from lrnde_diffrax._noise import with_fresh_noise
 from lrnde_diffrax._stepping import HiddenState, take_step
-from lrnde_diffrax._terms import drift_terms
+from lrnde_diffrax._terms import drift_terms, is_ode
 from lrnde_jax import solution_derivative
 
 
@@ -107,10 +107,13 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
 
     def increment(self, t: Any, end: Any, time: Any, y: Leaves) -> Leaves:
         """The field at `(time, y)` times what the control does from `t` to `end`: h f for an ODE. One evaluation."""
-        # diffrax asks for controls forward in time alone.
-        direction = jnp.where(end >= t, 1, -1)
-        control = self.terms.contr(jnp.minimum(t, end), jnp.maximum(t, end))
-        control = jax.tree.map(lambda leaf: direction * leaf, control)
+        if is_ode(self.terms):
+            control = self.terms.contr(t, end)
+        else:
+            # diffrax asks for controls forward in time alone.
+            direction = jnp.where(end >= t, 1, -1)
+            control = self.terms.contr(jnp.minimum(t, end), jnp.maximum(t, end))
+            control = jax.tree.map(lambda leaf: direction * leaf, control)
         return tuple(jax.tree.leaves(self.terms.vf_prod(time, self._tree(y), self.args, control)))
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:

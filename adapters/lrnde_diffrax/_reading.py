@@ -86,11 +86,12 @@ def read_records(
     t1 = jnp.asarray(t1, dtype)
     direction = jnp.where(recorder.t0 < t1, 1, -1)
     t0, last = recorder.t0 * direction, t1 * direction
-    taken = kept.end - kept.start
+    kept_start, kept_end = kept.times[:, 0], kept.times[:, 1]
+    taken = kept_end - kept_start
     size = taken
     if recorder.duration is None:
         end = state.last_end if final_time is None else jnp.asarray(final_time, dtype) * direction
-        size = jnp.clip(end - kept.start, _SMALLEST_SHARE * taken, taken)
+        size = jnp.clip(end - kept_start, _SMALLEST_SHARE * taken, taken)
         duration = state.last_end - t0
     else:
         end = last
@@ -106,13 +107,13 @@ def read_records(
     def safe_state(stored: Any) -> Any:
         return tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(restored(stored, y0)))
 
-    start, size, taken = safe(kept.start, t0), safe(size, spare), safe(taken, spare)
+    start, size, taken = safe(kept_start, t0), safe(size, spare), safe(taken, spare)
     hidden = seed = None
     if kept.hidden is not None:
         hidden = HiddenState(safe_state(kept.hidden.y), kept.hidden.is_after_jump)
     if recorder.sampler.increment == "fresh":
         seed = noise_seed(recorder.draws.bits)
-    limit = jnp.where(size < taken, start + size, safe(kept.end, spare_end))
+    limit = jnp.where(size < taken, start + size, safe(kept_end, spare_end))
     record = Record(
         t=direction * start,
         h=direction * size,

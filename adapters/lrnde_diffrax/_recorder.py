@@ -15,38 +15,54 @@ from lrnde_diffrax._stepping import HiddenState
 class KeptSteps(NamedTuple):
     """The step kept for each draw, in diffrax's own time, which always runs forward.
 
-    - `start`, `end`: of shape `(num_samples,)`. `y`: the state at `start`, each leaf of shape `(num_samples, *leaf)`;
-      as unsigned integers of the same bits, unless the recorder keeps gradients.
+    - `times`: start and end, of shape `(num_samples, 2)`. `y`: the state at the start, each leaf of shape
+      `(num_samples, *leaf)`; as unsigned integers of the same bits, unless the recorder keeps gradients.
     - `hidden`: the second state of reversible Heun there, likewise; else `None`.
     """
 
-    start: Any
-    end: Any
+    times: Any
     y: Any
     hidden: HiddenState | None
 
 
 class RecorderState(NamedTuple):
-    """What the recorder carries from attempt to attempt.
+    """What the recorder carries from attempt to attempt, in few arrays: a differentiated loop saves and restores each.
 
     - `controller_state`: of the user's controller.
-    - `num_accepted`: accepted steps so far. `last_end`: where the last of them ended.
-    - `last_size`, `smallest_size`: its size, and the smallest of those before it; `None` without noise.
-    - `is_fresh`: whether the next attempt must evaluate its first stage. `num_fresh`: attempts so far that had to.
+    - `counters`: int32, of shape `(3,)`: `num_accepted`, `num_fresh`, `is_fresh`.
+    - `last_end`: where the last accepted step ended; `None` where nobody asks.
+    - `sizes`: of the last accepted step, and the smallest of those before it; `None` without noise.
     - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
     - `kept`: `None` where nothing is recorded. `total`: of all accepted steps so far; `None` where none is asked for.
     """
 
     controller_state: Any
-    num_accepted: Any
+    counters: Any
     last_end: Any
-    last_size: Any
-    smallest_size: Any
-    is_fresh: Any
-    num_fresh: Any
+    sizes: Any
     hidden: Any
     kept: KeptSteps | None
     total: RunningTotal | None
+
+    @property
+    def num_accepted(self) -> Any:
+        """Accepted steps so far."""
+        return self.counters[0]
+
+    @property
+    def num_fresh(self) -> Any:
+        """Attempts so far that had to evaluate their first stage."""
+        return self.counters[1]
+
+    @property
+    def is_fresh(self) -> Any:
+        """Whether the next attempt must."""
+        return self.counters[2] != 0
+
+    @property
+    def smallest_size(self) -> Any:
+        """Of the accepted steps but the last."""
+        return None if self.sizes is None else self.sizes[1]
 
 
 class Attempt(NamedTuple):
@@ -95,25 +111,21 @@ class StepRecorder(eqx.Module):
 
     def initial_state(self, controller_state: Any, y0: Any) -> RecorderState:
         """The state before the first attempt; `y0` has the dtypes of the solve."""
-        is_fresh = jnp.asarray(self.is_start_fresh, bool)
-        infinite = jnp.full_like(self.t0, jnp.inf) if self.has_noise else None
+        is_fresh = jnp.asarray(self.is_start_fresh, jnp.int32)
         hidden = kept = None
         if self.draws is not None:
             if self.has_hidden_state:
                 hidden = self._stored(y0 if self.hidden_start is None else self.hidden_start)
             (num_samples,) = self.draws.bits.shape
-            times = jnp.zeros((num_samples,), self.t0.dtype)
+            times = jnp.zeros((num_samples, 2), self.t0.dtype)
             states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), self._stored(y0))
             kept_hidden = HiddenState(states, jnp.zeros((num_samples,), bool)) if self.has_hidden_state else None
-            kept = KeptSteps(times, times, states, kept_hidden)
+            kept = KeptSteps(times, states, kept_hidden)
         return RecorderState(
             controller_state,
-            num_accepted=jnp.zeros((), jnp.int32),
-            last_end=jnp.zeros((), self.t0.dtype),
-            last_size=infinite,
-            smallest_size=infinite,
-            is_fresh=is_fresh,
-            num_fresh=jnp.zeros((), jnp.int32),
+            counters=jnp.stack([jnp.zeros_like(is_fresh), jnp.zeros_like(is_fresh), is_fresh]),
+            last_end=None if self.draws is None or self.duration is not None else jnp.zeros((), self.t0.dtype),
+            sizes=jnp.full((2,), jnp.inf, self.t0.dtype) if self.has_noise else None,
             hidden=hidden,
             kept=kept,
             total=None if self.running is None else self.running.initial(y0),
@@ -124,18 +136,14 @@ class StepRecorder(eqx.Module):
         t0, t1 = jax.lax.stop_gradient((attempt.t0, attempt.t1))
         attempt = attempt._replace(t0=t0, t1=t1)
         is_accepted = attempt.is_accepted
-        last_size, smallest_size = state.last_size, state.smallest_size
-        if self.has_noise:
-            smallest_size = jnp.where(is_accepted, jnp.minimum(smallest_size, last_size), smallest_size)
-            last_size = jnp.where(is_accepted, t1 - t0, last_size)
+        sizes = state.sizes
+        if sizes is not None:
+            sizes = jnp.where(is_accepted, jnp.stack([t1 - t0, jnp.min(sizes)]), sizes)
         return RecorderState(
             controller_state,
-            num_accepted=state.num_accepted + jnp.where(is_accepted, 1, 0).astype(jnp.int32),
-            last_end=jnp.where(is_accepted, t1, state.last_end),
-            last_size=last_size,
-            smallest_size=smallest_size,
-            is_fresh=jnp.where(is_accepted, attempt.made_jump, state.is_fresh),
-            num_fresh=state.num_fresh + state.is_fresh.astype(jnp.int32),
+            counters=_counted(state.counters, attempt),
+            last_end=None if state.last_end is None else jnp.where(is_accepted, t1, state.last_end),
+            sizes=sizes,
             hidden=None if state.hidden is None else self._next_hidden(state.hidden, attempt),
             kept=None if state.kept is None else self._keep(state, attempt),
             total=None
@@ -153,7 +161,7 @@ class StepRecorder(eqx.Module):
         is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
         # Only after a jump does reversible Heun evaluate its first stage anew.
         hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
-        new = KeptSteps(t0, t1, self._stored(attempt.y0), hidden)
+        new = KeptSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
         return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
 
     def _next_hidden(self, hidden: Any, attempt: Attempt) -> Any:
@@ -173,6 +181,12 @@ class StepRecorder(eqx.Module):
     def _stored(self, y: Any) -> Any:
         # As integers they have no cotangents, which a loop would otherwise carry through the backward pass.
         return y if self.keeps_gradient else jax.tree.map(_to_bits, y)
+
+
+def _counted(counters: Any, attempt: Attempt) -> Any:
+    is_accepted, was_fresh = jnp.asarray(attempt.is_accepted, jnp.int32), counters[2]
+    is_fresh = jnp.where(attempt.is_accepted, jnp.asarray(attempt.made_jump, jnp.int32), was_fresh)
+    return jnp.stack([counters[0] + is_accepted, counters[1] + was_fresh, is_fresh])
 
 
 def restored(stored: Any, like: Any) -> Any:
