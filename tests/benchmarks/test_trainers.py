@@ -17,10 +17,10 @@ from lrnde_benchmarks._trainer import Trainer, make_trainer
 
 # The same in all tests, so that what is compiled for one serves the others.
 SMALL: Mapping[str, Hyperparameters] = {
-    "digits": Hyperparameters(steps=8, chunk=4, learning_rate=1e-2, tolerance=1e-5),
+    "digits": Hyperparameters(steps=8, chunk=4, learning_rate=1e-2, tolerance=1e-6),
     "digits-sde": dataclasses.replace(TASKS["digits-sde"].fast, steps=8, chunk=4, tolerance=1e-2, paths=2),
     "spiral-sde": dataclasses.replace(TASKS["spiral-sde"].fast, steps=8, chunk=4),
-    "density-tabular": dataclasses.replace(TASKS["density-tabular"].fast, steps=8, chunk=4, hidden=16, tolerance=1e-5),
+    "density-tabular": dataclasses.replace(TASKS["density-tabular"].fast, steps=8, chunk=4, hidden=16, tolerance=1e-6),
     "dynamics": dataclasses.replace(TASKS["dynamics"].fast, steps=8, chunk=4, hidden=16, learning_rate=2e-2),
 }
 # What 8 iterations improve the score by, at least.

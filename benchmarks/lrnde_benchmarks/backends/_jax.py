@@ -30,6 +30,7 @@ from lrnde_benchmarks._task import AbstractProblem, Data
 from lrnde_benchmarks._trainer import Evaluation, Prediction
 from lrnde_benchmarks.backends._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks.backends._jax_state import tree_arrays, tree_like
+from lrnde_benchmarks.backends._optax import step
 from lrnde_benchmarks.backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
@@ -146,11 +147,10 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
             gradient, report = jax.grad(loss, has_aux=True)(
                 state.weights, examples, index, value, jax.random.fold_in(key, index)
             )
-            updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.weights)
+            weights, optimizer_state = step(optimizer, gradient, state.optimizer, state.weights)
             penalty_weight = state.penalty_weight
             if report is not None:
                 penalty_weight = program.weight.update(penalty_weight, report)
-            weights: Any = optax.apply_updates(state.weights, updates)
             midpoint_state = state.midpoint_optimizer
             if method.expansion is not None:
                 weights, midpoint_state = learn(weights, midpoint_state, examples, index)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from lrnde_benchmarks._settings import Expansion
+from lrnde_benchmarks.backends._optax import step
 from lrnde_taylor.solver import Midpoint, Taylor
 
 _NAME = "midpoint"
@@ -60,8 +61,7 @@ def learn_midpoint(
         def error(midpoint: Any) -> Any:
             return jnp.abs(solve({**weights, _NAME: midpoint}) - target).sum(-1).mean()
 
-        updates, state = midpoint_optimizer(expansion).update(jax.grad(error)(midpoint), state)
-        return optax.apply_updates(midpoint, updates), state
+        return step(midpoint_optimizer(expansion), jax.grad(error)(midpoint), state, midpoint)
 
     is_due = (index + 1) % expansion.period == 0
     midpoint, state = jax.lax.cond(is_due, learn, lambda *unchanged: unchanged, weights[_NAME], state)

@@ -13,14 +13,21 @@ from tests.adapters.diffrax import sde_problems as problems
 from tests.adapters.diffrax.sde_problems import SCALE, SOLVE, solve
 
 HALF = diffrax.HalfSolver
-TS = jnp.linspace(0.0, 1.0, 4)
-CASES: list[tuple[str, Any, str, dict[str, Any]]] = [
-    ("milstein_ts", HALF(diffrax.ItoMilstein()), "diagonal", {"saveat": diffrax.SaveAt(ts=TS, solver_state=True)}),
-    ("sra1_steps", diffrax.SRA1(), "additive", {"saveat": diffrax.SaveAt(steps=True), "max_steps": 64}),
-    ("reversible_heun", diffrax.ReversibleHeun(), "general", {"saveat": diffrax.SaveAt(t1=True, solver_state=True)}),
-    ("backward", HALF(diffrax.EulerHeun()), "diagonal", {"span": (1.0, 0.0)}),
-    ("fixed", diffrax.Euler(), "general", {"stepsize_controller": diffrax.ConstantStepSize()}),
-]
+# In double precision like the states of the tests, since `SaveAt` makes arrays of times here.
+with jax.enable_x64(True):
+    TS = jnp.linspace(0.0, 1.0, 4)
+    CASES: list[tuple[str, Any, str, dict[str, Any]]] = [
+        ("milstein_ts", HALF(diffrax.ItoMilstein()), "diagonal", {"saveat": diffrax.SaveAt(ts=TS, solver_state=True)}),
+        ("sra1_steps", diffrax.SRA1(), "additive", {"saveat": diffrax.SaveAt(steps=True), "max_steps": 64}),
+        (
+            "reversible_heun",
+            diffrax.ReversibleHeun(),
+            "general",
+            {"saveat": diffrax.SaveAt(t1=True, solver_state=True)},
+        ),
+        ("backward", HALF(diffrax.EulerHeun()), "diagonal", {"span": (1.0, 0.0)}),
+        ("fixed", diffrax.Euler(), "general", {"stepsize_controller": diffrax.ConstantStepSize()}),
+    ]
 
 
 @pytest.mark.parametrize(("solver", "kind", "options"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
