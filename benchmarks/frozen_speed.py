@@ -141,7 +141,7 @@ def _cuda_graph(predict: Any, x: Any) -> Forms:
 
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     with torch.no_grad():
-        # What libraries set up at the first call can not be captured.
+        # What libraries set up at the first call cannot be captured.
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             predict(x)

@@ -39,9 +39,9 @@ class MethodFacts:
       q - 1, q + 1 for step doubling of order q; q + 1/2 for a stochastic equation and a method of strong order q.
     - `stability_interval`: real stability interval where the method has a stiffness estimate, else `None`.
     - `evaluations_per_step`, `evaluations_per_advance`: vector-field evaluations of one local step with and without its
-      error estimate (drift plus diffusion of a stochastic equation); `None` where they can not be told.
+      error estimate (drift plus diffusion of a stochastic equation); `None` where they cannot be told.
     - `needs_tolerances`: whether an error ratio must bring its own tolerances (fixed steps have none).
-    - `unsupported`: what this call can not serve, with the reason and what would work instead.
+    - `unsupported`: what this call cannot serve, with the reason and what would work instead.
     - `evaluations_per_point`: evaluations behind one of the vector field at a point: 2 where the drift of a stochastic
       equation is only to be had together with its diffusion.
     - `is_stochastic`: whether the equation is a stochastic one.
@@ -188,7 +188,7 @@ class AbstractAdapter(abc.ABC):
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
         """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
 
-        Raises `InputError`, `InputTypeError` or `CapabilityError` for what can not be served. Arguments that the
+        Raises `InputError`, `InputTypeError` or `CapabilityError` for what cannot be served. Arguments that the
         library itself refuses are left to it.
         """
 

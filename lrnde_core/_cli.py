@@ -104,7 +104,7 @@ def compare(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rows, likewise: none (always there), default, taylor_derivative, looser_tolerance, "
+            help="Rows, given in the same way: none (always there), default, taylor_derivative, looser_tolerance, "
             "looser_training, weight_decay, steer, predicted_steps, lrnde_unbiased, lrnde_biased, lrnde_stiffness."
         ),
     ] = None,
@@ -163,7 +163,7 @@ def benchmark(
         ),
     ] = None,
     adapters: Annotated[
-        list[str] | None, typer.Option(help="Backends, likewise; all that can be used by default.")
+        list[str] | None, typer.Option(help="Backends, given in the same way; all that can be used by default.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default, 1 with --fast.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps; the schedule's own number by default.")] = None,
@@ -367,4 +367,4 @@ def _write_json(path: Path, value: Any) -> None:
     try:
         path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"`--json {path}` can not be written: {error.strerror}.") from error
+        raise InputError(f"`--json {path}` cannot be written: {error.strerror}.") from error

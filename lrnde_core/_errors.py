@@ -24,7 +24,7 @@ class InputTypeError(LrndeError, TypeError):
 
 @final
 class CapabilityError(LrndeError, NotImplementedError):
-    """The request is well formed, but this adapter, method or adjoint can not serve it. Says what would."""
+    """The request is well formed, but this adapter, method or adjoint cannot serve it. Says what would."""
 
 
 @final

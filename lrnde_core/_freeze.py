@@ -69,7 +69,7 @@ def freeze(
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
     Raises `InputError` where no candidate stays within `error` (it names the best), for too small a calibration set and
-    for calls that do not fit together; `CapabilityError` for what can not be frozen (`freeze_sde` is for stochastic
+    for calls that do not fit together; `CapabilityError` for what cannot be frozen (`freeze_sde` is for stochastic
     equations).
     """
     check_bound(error)

@@ -26,7 +26,7 @@ def check_over(over: Any) -> Over:
 
 
 def check_count(over: Over, count: int) -> None:
-    """Raise `InputError` where `count` held-back samples can not promise anything of the kind."""
+    """Raise `InputError` where `count` held-back samples cannot promise anything of the kind."""
     needed = MIN_HELD_BACK
     if isinstance(over, float):
         needed = max(needed, math.ceil(over / (1 - over) - 1e-9))

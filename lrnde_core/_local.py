@@ -326,7 +326,7 @@ class LocalState:
         return self._problem.jvp(self._problem.vector_field, t, y, 0.0, probe)
 
     def transposed_jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
-        r"""$e^T \partial_y f$ likewise."""
+        r"""$e^T \partial_y f$ in the same way."""
         return self._problem.vjp(self._problem.vector_field, t, y, probe)
 
     def probe(self, kind: Probe) -> Leaves:

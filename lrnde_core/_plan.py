@@ -21,7 +21,7 @@ class Plan:
     - `method`: the name of the method. `tableau`: its coefficients.
     - `t0`, `t1`: the interval, in the user's time; backward where `t1 < t0`.
     - `step_ends`: where each step ends, as fractions of the interval: increasing, the last 1.
-    - `outputs`: the output times likewise, from 0 to 1. One inside of a step is read off the cubic Hermite interpolant.
+    - `outputs`: the output times as such fractions too. One inside of a step is read off the cubic Hermite interpolant.
     - `shapes`: of each array of the state, without the axis of the samples.
     - `is_batched`: whether the first axis of every array counts samples.
     - `bounds`: the largest `GuardSignals` that are not flagged; `None` without a guard.

@@ -40,7 +40,7 @@ _BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
 @final
 @dataclasses.dataclass(frozen=True)
 class PluginFailure:
-    """Why a plugin or an adapter can not be used.
+    """Why a plugin or an adapter cannot be used.
 
     - `name`: of the entry point or adapter. `origin`: its distribution and version. `phase`: `import`, `register`,
       `duplicate`, `api-version`, `requirement` or `target`. `cause`: the exception.
@@ -58,7 +58,7 @@ class PluginFailure:
 @final
 @dataclasses.dataclass(frozen=True)
 class AdapterInfo:
-    """One line of `list_adapters`: an adapter that is registered, or why it can not be used.
+    """One line of `list_adapters`: an adapter that is registered, or why it cannot be used.
 
     - `versions`: installed versions of what it requires. `capabilities`: its declaration where it could be loaded.
     """
@@ -103,7 +103,7 @@ class Registry:
             name = getattr(plugin, "__name__", type(plugin).__name__)
             failure = self._try_register(plugin, name, origin, is_installed=False)
         if failure is not None:
-            raise PluginError(f"The plugin {plugin!r} can not be registered: {failure.describe()}.") from failure.cause
+            raise PluginError(f"The plugin {plugin!r} cannot be registered: {failure.describe()}.") from failure.cause
 
     def list_adapters(self) -> list[AdapterInfo]:
         """All registered adapters, usable or not, and all plugins that could not be loaded; sorted by name."""
@@ -206,7 +206,7 @@ class Registry:
         # Only now, for a warning may be turned into an error.
         for failure in self._plugin_failures:
             warnings.warn(
-                f"The lrnde plugin `{failure.name}` can not be used ({failure.describe()}). The others are not "
+                f"The lrnde plugin `{failure.name}` cannot be used ({failure.describe()}). The others are not "
                 f"affected. Set {_BLOCK_VARIABLE}={failure.name} to silence this.",
                 PluginWarning,
                 stacklevel=4,
@@ -283,7 +283,7 @@ class Registry:
     def _unusable(spec: AdapterSpec, failure: PluginFailure) -> PluginError:
         if failure.phase == "requirement":
             return PluginError(
-                f"The adapter `{spec.name}` ({failure.origin}) can not be used: {failure.cause}. Install it with "
+                f"The adapter `{spec.name}` ({failure.origin}) cannot be used: {failure.cause}. Install it with "
                 f"`pip install '{spec.install}'`."
             )
         if failure.phase == "duplicate":

@@ -219,7 +219,7 @@ def regularize(
     - `heuristic`: what is penalised, a value or the name of one. By default what measured best at equal accuracy
       (docs/design.md): `ErrorEstimate()` for stochastic equations with adaptive steps, else
       `TaylorDerivative(2, at="step")`.
-      `sampler`: where, likewise.
+    - `sampler`: where; a value or the name of one, too.
     - `gradient`: `"local"` (default) differentiates the local step alone: its time, size, state and tolerances are
       constants, so any adjoint may be used. `"full"` (default of the samplers that look at every step, `AllSteps` and
       `Integral`) also differentiates how the solve got there, where the solve itself is differentiated through.
@@ -232,7 +232,7 @@ def regularize(
 
     Raises `AdapterNotFoundError` if no adapter claims `solve`, `InputError` if several do, `PluginError` if its adapter
     is broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the
-    adapter can not do.
+    adapter cannot do.
     """
     if is_wrapped(solve):
         raise InputTypeError(f"`solve` is already a `{type(solve).__name__}`; regularize the native call instead.")

@@ -36,7 +36,7 @@ class Report(NamedTuple):
     - `penalty`: scalar array of the state's real dtype, to be added to the loss with a weight.
     - `nfe`: vector-field evaluations of the forward solve alone, for a stochastic equation of drift plus diffusion;
       `None` where the library hides them.
-    - `nfe_extra`: evaluations that the penalty added; `None` likewise.
+    - `nfe_extra`: evaluations that the penalty added; `None` where the library hides them.
     - `num_steps`, `num_accepted`, `num_rejected`: attempted, accepted and rejected steps. `int` in torch, int32 in JAX;
       `None` where the library does not show its steps.
     - `sample`: where the penalty looked; `None` with `penalize=False`, and with `AllSteps` or `Integral` on diffrax,

@@ -34,7 +34,7 @@ class StepCost:
 
 
 def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: bool) -> StepCost | None:
-    """The evaluations of a solve with `solver`; `None` where they can not be told.
+    """The evaluations of a solve with `solver`; `None` where they cannot be told.
 
     - `count`: what is counted of one evaluation of the terms.
     - `is_field_expensive`: what diffrax's terms say of themselves; solvers then do not reuse their last stage.

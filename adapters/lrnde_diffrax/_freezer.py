@@ -42,7 +42,7 @@ class DiffraxFreezer(AbstractFreezer):
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         arguments = _arguments(call)
         if arguments["max_steps"] is None:
-            return ()  # steps can not be saved
+            return ()  # steps cannot be saved
         # The default adjoint: others may refuse to save steps, and nothing is differentiated here.
         adjoint = diffrax.RecursiveCheckpointAdjoint()
         ts = np.asarray(arguments.call(saveat=diffrax.SaveAt(steps=True), adjoint=adjoint).ts, float)

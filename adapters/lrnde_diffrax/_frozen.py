@@ -138,7 +138,7 @@ def check_form(arguments: Arguments) -> None:
         reason = "it saves an interpolation or a state of the solver; use `SaveAt(t0=, t1=, ts=)` alone"
     else:
         return
-    raise CapabilityError(f"This `diffeqsolve` can not be frozen: {reason}.")
+    raise CapabilityError(f"This `diffeqsolve` cannot be frozen: {reason}.")
 
 
 def read_span(arguments: Arguments, *, is_batched: bool) -> Span:

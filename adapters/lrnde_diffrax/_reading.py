@@ -97,7 +97,7 @@ def read_records(
         end = last
         duration = recorder.duration
     is_valid = (state.num_accepted > 0) & diffrax.is_okay(result) & jnp.all(taken > 0)
-    # Inside the solve, beyond which a Brownian path can not be asked.
+    # Inside the solve, beyond which a Brownian path cannot be asked.
     spare_end = jnp.minimum(t0 + _SPARE_SIZE, last)
     spare = spare_end - t0
 

@@ -17,7 +17,7 @@ class KeptSteps(NamedTuple):
 
     - `times`: start and end, of shape `(num_samples, 2)`. `y`: the state at the start, each leaf of shape
       `(num_samples, *leaf)`; as unsigned integers of the same bits, unless the recorder keeps gradients.
-    - `hidden`: the second state of reversible Heun there, likewise; else `None`.
+    - `hidden`: the second state of reversible Heun there; else `None`.
     """
 
     times: Any

@@ -1,4 +1,4 @@
-"""What a `diffeqsolve` call can not serve, with the reason and what would work instead."""
+"""What a `diffeqsolve` call cannot serve, with the reason and what would work instead."""
 
 import diffrax
 import jax
@@ -82,7 +82,7 @@ def _refuse_of_ode(arguments: Arguments, method: Method) -> dict[Capability, str
         reasons[Capability.RESTARTED_STEP] = control
     elif method.tableau is None:
         reasons[Capability.RESTARTED_STEP] = (
-            f'`{solver_name(method.solver)}` can not be given its first stage; use `local_start="step"` or an explicit '
+            f'`{solver_name(method.solver)}` cannot be given its first stage; use `local_start="step"` or an explicit '
             "method such as `diffrax.Tsit5()`."
         )
     return reasons

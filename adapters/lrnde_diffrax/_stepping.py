@@ -45,7 +45,7 @@ def prepare_solver(solver: Any, controller: Any) -> Any:
         names = [name for name in _TOLERANCES if getattr(solver.root_finder, name) is _FROM_CONTROLLER]
         values = [jax.lax.stop_gradient(getattr(controller, n)) if n != "norm" else controller.norm for n in names]
         solver = eqx.tree_at(lambda s: [getattr(s.root_finder, name) for name in names], solver, values)
-    # The default of either can not be differentiated forward.
+    # The default of either cannot be differentiated forward.
     kinds = {diffrax.AbstractRungeKutta: "bounded", diffrax.AbstractSRK: "lax"}
     for cls, kind in kinds.items():
         if isinstance(solver, cls) and solver.scan_kind is None:

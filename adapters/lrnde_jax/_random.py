@@ -29,7 +29,7 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
 def check_uniforms(draw: Any, num_samples: int) -> Draw:
     """The user's uniforms as one `Draw` of arrays of shape `(num_samples,)`, without gradient.
 
-    Concrete values outside [0, 1) raise `InputError`; traced ones can not be looked at and are clipped into it.
+    Concrete values outside [0, 1) raise `InputError`; traced ones cannot be looked at and are clipped into it.
     """
     shape = np.shape(draw)
     if shape != (num_samples,):

@@ -41,7 +41,7 @@ def odeint_taylor(
 
     Returns the states at `t`, shape `(times, *y0.shape)`. Differentiable by plain backpropagation.
 
-    Raises `InputError` and `InputTypeError` for what can not be meant, and `CapabilityError` where PyTorch lacks a
+    Raises `InputError` and `InputTypeError` for what cannot be meant, and `CapabilityError` where PyTorch lacks a
     derivative of an operation in `func`.
 
     Source: Djeumou et al., IJCAI 2022. Theirs has the midpoint at `y + midpoint(y) * func(y)`, not multiplied by h.
@@ -100,7 +100,7 @@ class Midpoint(nn.Module):
 
 
 def check_arguments(y0: Any, t: Any, order: Any, num_steps: Any) -> None:
-    """Refuse what can not be meant."""
+    """Refuse what cannot be meant."""
     check_order(order)
     check_count("num_steps", num_steps)
     if not isinstance(y0, Tensor) or not y0.is_floating_point():

@@ -74,7 +74,7 @@ def with_guard(
         return result, flagged
     if torch.compiler.is_compiling():
         raise InputError(
-            "`fallback` depends on the data and can not be compiled or exported; leave it out and solve the samples "
+            "`fallback` depends on the data and cannot be compiled or exported; leave it out and solve the samples "
             "that the guard flags outside."
         )
     return (merge(result, fallback(), flagged) if flagged.any() else result), flagged

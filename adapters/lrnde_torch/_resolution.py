@@ -1,4 +1,4 @@
-"""Warning about tolerances that the state's dtype can not resolve."""
+"""Warning about tolerances that the state's dtype cannot resolve."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is known about a method before it runs, and what it can not serve."""
+"""What is known about a method before it runs, and what it cannot serve."""
 
 import functools
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
             method,
             dict.fromkeys(
                 _EVERYTHING,
-                f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it can not "
+                f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it cannot "
                 f"be repeated alone. Use one of {_methods.supported_methods()}.",
             ),
         )

@@ -35,7 +35,7 @@ class TorchsdeAdapter(AbstractTorchAdapter):
             '`at="step"`.',
             Capability.RUNNING_COST: "a step of a stochastic equation has no quadrature rule; use `AllSteps()` with a "
             'heuristic at the start of the step, such as `TaylorDerivative(2, at="step")`.',
-            Capability.RESTARTED_STEP: "a step of a stochastic equation can not be restarted where its Brownian path "
+            Capability.RESTARTED_STEP: "a step of a stochastic equation cannot be restarted where its Brownian path "
             'is not known; use `local_start="step"`, with `increment="fresh"` for a new increment.',
             Capability.BATCHED_SAMPLES: "each sample has its own Brownian increments; leave `batched=False`.",
             Capability.JIT: "torchsde chooses its steps in Python. Use diffrax.",

@@ -137,4 +137,4 @@ def _fault(given: Mapping[str, Any]) -> str | None:
 
 
 def _unreadable(native: Any, fault: str) -> InputTypeError:
-    return InputTypeError(f"These arguments of `torchsde.{native.__name__}` can not be read: {fault}.")
+    return InputTypeError(f"These arguments of `torchsde.{native.__name__}` cannot be read: {fault}.")

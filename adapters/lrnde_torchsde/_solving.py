@@ -35,7 +35,7 @@ def watched(native: Any, attach: Callable[[Any], None]) -> Callable[..., Any]:
     """torchsde's `sdeint` or `sdeint_adjoint`, such that `attach` is given its solver before it integrates."""
     if native.__globals__.get("methods") is not methods or "methods" not in native.__code__.co_names:
         raise PluginError(
-            "This version of torchsde does not select its methods as version 0.2.6 does, so its steps can not be "
+            "This version of torchsde does not select its methods as version 0.2.6 does, so its steps cannot be "
             "recorded. Install torchsde==0.2.6."
         )
     # Python notes here which warnings of the module it has shown. In one call's namespace it would forget.

@@ -139,7 +139,7 @@ def _prepare_all(plan: Plan, job: Job) -> tuple[dict[str, Prepared], dict[str, s
 def _freeze(
     rows: Sequence[Setting], trainers: Mapping[str, Trainer], num_tested: int, skipped: dict[str, str]
 ) -> tuple[dict[str, Prediction], dict[str, FrozenSolve]]:
-    """How each row predicts, and what was frozen; what can not be is left out of both, with the reason."""
+    """How each row predicts, and what was frozen; what cannot be is left out of both, with the reason."""
     predictions: dict[str, Prediction] = {}
     frozen: dict[str, FrozenSolve] = {}
     for setting in rows:

@@ -73,13 +73,13 @@ def make_plan(options: Options, *, is_side_by_side: bool) -> Plan:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder, so that one that can not be written to shows before the training. Raises `InputError`."""
+    """Make a folder, so that one that cannot be written to shows before the training. Raises `InputError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder {folder} can not be made: {error.strerror}. Choose another.") from error
+        raise InputError(f"The folder {folder} cannot be made: {error.strerror}. Choose another.") from error
     if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder {folder} can not be written to. Choose another.")
+        raise InputError(f"The folder {folder} cannot be written to. Choose another.")
 
 
 def _with_data(task: Task, folder: Path) -> Task:

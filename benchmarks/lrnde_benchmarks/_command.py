@@ -26,7 +26,7 @@ class Output(NamedTuple):
     plots: Mapping[str, Draw]
 
     def check(self) -> None:
-        """Make the folders. One that can not be written to should show before the training, not after it."""
+        """Make the folders. One that cannot be written to should show before the training, not after it."""
         for folder in {self.folder, *([self.json.parent] if self.json else [])}:
             check_writable(folder)
 

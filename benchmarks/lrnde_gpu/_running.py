@@ -1,4 +1,4 @@
-"""Running a part in a process of its own that can not outlast its time."""
+"""Running a part in a process of its own that cannot outlast its time."""
 
 import os
 import signal

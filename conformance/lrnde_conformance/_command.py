@@ -111,7 +111,7 @@ def conformance(options: Options, console: Console) -> int:
 
 
 def _check_files(options: Options, names: tuple[str, ...], selection: Selection) -> None:
-    """A file that can not be written should show before the run, not after it."""
+    """A file that cannot be written should show before the run, not after it."""
     check_badge_options(options.badge, names, selection)
     seen: dict[Path, str] = {}
     for name, path in options.files.items():
@@ -122,7 +122,7 @@ def _check_files(options: Options, names: tuple[str, ...], selection: Selection)
             raise InputError(f"`--{name} {path}` is a folder. Name a file.")
         folder = path.absolute().parent
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise InputError(f"`--{name} {path}`: the folder {folder} does not exist or can not be written to.")
+            raise InputError(f"`--{name} {path}`: the folder {folder} does not exist or cannot be written to.")
 
 
 def _write(options: Options, report: Report) -> list[Path]:

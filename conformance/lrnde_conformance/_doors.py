@@ -35,7 +35,7 @@ def check_adapter(
 
     Raises `InputError` for arguments that there are not, an empty selection, a device that is not there, and expected
     failures that are unknown or have no reason; `AdapterNotFoundError` or `PluginError` where there is no such adapter,
-    or it can not be loaded.
+    or it cannot be loaded.
     """
     if on_fail not in (None, "raise"):
         raise InputError(f"`on_fail={on_fail!r}`: must be 'raise' or None.")
@@ -66,7 +66,7 @@ def parametrize_with_checks(
             check()
 
     Skips, strict expected failures and failures are pytest's own, with the suite's reasons. The ids of the tests begin
-    with the adapter's name, so `-k` selects among them. An adapter that can not be loaded is one test that fails.
+    with the adapter's name, so `-k` selects among them. An adapter that cannot be loaded is one test that fails.
 
     - `adapters`: a list of what `check_adapter` takes. The others: as of `check_adapter`.
 

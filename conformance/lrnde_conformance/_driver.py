@@ -115,7 +115,7 @@ class AbstractDriver(abc.ABC):
       the steps that it forces.
     - `refused`: methods of the solver that the adapter does not serve, and so must refuse; for those of solvers with
       memory, say.
-    - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so can not serve `gradient="full"`.
+    - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so cannot serve `gradient="full"`.
     - `expected_failures`: id of a check (with or without its case) to the reason why it fails. Strict: when the check
       passes, that is a fault too.
     """

@@ -51,7 +51,7 @@ def _imported(path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        msg = f"`{path}` can not be imported: {type(error).__name__}: {error}."
+        msg = f"`{path}` cannot be imported: {type(error).__name__}: {error}."
         raise InputError(msg) from error
 
 

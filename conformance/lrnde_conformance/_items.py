@@ -24,7 +24,7 @@ class PlannedCheck:
     """One test. Call it: it passes, skips, fails, or fails as expected, in pytest's own way.
 
     - `id`: of the test, such as `torchdiffeq-gradient.finite-differences-dopri5`.
-    - `run`: runs the check, or says why it can not be run.
+    - `run`: runs the check, or says why it cannot be run.
     """
 
     id: str
@@ -46,7 +46,7 @@ class PlannedCheck:
 
 
 def plan_each(adapters: Sequence[Any], selection: Selection) -> list[PlannedCheck]:
-    """The selected checks of each adapter; for one that can not be loaded a single test, which fails.
+    """The selected checks of each adapter; for one that cannot be loaded a single test, which fails.
 
     Raises `InputError` and `AdapterNotFoundError` for what the user got wrong, empty selections among it.
     """

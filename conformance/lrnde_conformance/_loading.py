@@ -1,4 +1,4 @@
-"""From what a user names to a driver that can run, or to the words that say why it can not."""
+"""From what a user names to a driver that can run, or to the words that say why it cannot."""
 
 import sys
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def _check_name(name: str) -> None:
 def _check_device(driver: type[AbstractDriver], device: str) -> None:
     reason = lrnde.get_adapter(driver.adapter).capabilities.reason_against(Capability.CUDA)
     if reason is not None:
-        raise InputError(f"The adapter `{driver.adapter}` can not be checked on `{device}`: {reason}")
+        raise InputError(f"The adapter `{driver.adapter}` cannot be checked on `{device}`: {reason}")
     backend = driver(device).backend
     try:
         with backend.preserved():

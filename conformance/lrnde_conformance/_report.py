@@ -202,11 +202,11 @@ def as_json(report: Report) -> str:
 
 
 def write_text(path: Path, text: str, option: str) -> None:
-    """Write a report. Raises `InputError` naming the `option` where the file can not be written."""
+    """Write a report. Raises `InputError` naming the `option` where the file cannot be written."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"`{option} {path}` can not be written: {error.strerror}. Choose another file.") from error
+        raise InputError(f"`{option} {path}` cannot be written: {error.strerror}. Choose another file.") from error
 
 
 def _verdict_value(report: Report, verdict: Verdict) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def run_checks(
     complete.
 
     Raises `InputError` for an empty selection and for expected failures that are unknown or have no reason,
-    `AdapterNotFoundError` or `PluginError` where there is no such adapter, or it can not be loaded, `RunInterrupted` at
+    `AdapterNotFoundError` or `PluginError` where there is no such adapter, or it cannot be loaded, `RunInterrupted` at
     Ctrl-C.
     """
     selection = Selection(tier, select, device, dtype, is_fast)

@@ -30,8 +30,8 @@ def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None
     - `solve`: the call to be claimed, `"package.module:function"` or `"package.module:Class.method"`; `"NAME:solve"` by
       default.
 
-    Raises `InputError` for a name that can not be one or is taken, an unknown backend, a call of another form, and a
-    folder that exists or can not be written.
+    Raises `InputError` for a name that cannot be one or is taken, an unknown backend, a call of another form, and a
+    folder that exists or cannot be written.
     """
     _check_name(name)
     if backend not in _BACKENDS:
@@ -52,7 +52,7 @@ def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None
     except FileExistsError as error:
         raise InputError(f"`{folder}` exists already. Remove it, or choose another place with `--parent`.") from error
     except OSError as error:
-        raise InputError(f"`{folder}` can not be written: {error.strerror}.") from error
+        raise InputError(f"`{folder}` cannot be written: {error.strerror}.") from error
     return folder
 
 
@@ -61,7 +61,7 @@ def _check_name(name: str) -> None:
         suggestion = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         hint = f" Did you mean `{suggestion}`?" if _is_name(suggestion) else ""
         raise InputError(
-            f"`{name}` can not be the name of an adapter; it must be a Python name in lower case, as the solver's "
+            f"`{name}` cannot be the name of an adapter; it must be a Python name in lower case, as the solver's "
             f"library is imported.{hint}"
         )
     if importlib.util.find_spec(f"lrnde_{name}") is not None:

@@ -26,7 +26,7 @@ def step_plot(trained: Mapping[str, Any], title: str) -> str:
     """An `<svg>` of step sizes over time, sizes on a logarithmic scale; empty where there is nothing to draw.
 
     - `trained`: `trained` of a verdict: `before` and `after`, each with `times` and `sizes` of the accepted steps.
-    - `title`: what it shows, for those who can not see it.
+    - `title`: what it shows, for those who cannot see it.
     """
     curves = [
         curve

@@ -11,7 +11,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^])")
 def clean(text: object) -> str:
     r"""`text` with all that does not print written out, such as `\x1b`; new lines and tabs stay.
 
-    Control characters steer terminals and are forbidden in XML, lone surrogates can not be encoded, and characters that
+    Control characters steer terminals and are forbidden in XML, lone surrogates cannot be encoded, and characters that
     turn the direction of writing make a name look like another.
     """
     return "".join(character if _prints(character) else _written_out(character) for character in str(text))

@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named(content: bytes, words: str, tmp_path: Path) -> 
 def test_a_file_that_is_not_gzipped_in_spite_of_its_name_is_named(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1.bin.gz").write_bytes(b"plain")
     write(tmp_path / "test_batch.bin", 3)
-    with pytest.raises(lrnde.InputError, match=r"data_batch_1\.bin\.gz can not be read"):
+    with pytest.raises(lrnde.InputError, match=r"data_batch_1\.bin\.gz cannot be read"):
         CifarPart(tmp_path, 3, 3).load()
 
 

@@ -74,7 +74,7 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
 def test_a_file_that_is_not_gzipped_in_spite_of_its_name_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
     path.write_bytes(content)
-    with pytest.raises(lrnde.InputError, match=r"file\.gz can not be read"):
+    with pytest.raises(lrnde.InputError, match=r"file\.gz cannot be read"):
         read_idx(path)
 
 

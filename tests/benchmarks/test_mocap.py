@@ -141,7 +141,7 @@ def test_a_missing_or_damaged_file_is_said_with_where_to_get_it(tmp_path: Path) 
     with pytest.raises(lrnde.InputError, match=r"has no mocap35\.npz.*ODE2VAE"):
         load_motion(tmp_path)
     (tmp_path / "mocap35.npz").write_bytes(b"PK no archive")
-    with pytest.raises(lrnde.InputError, match=r"can not be read.*ODE2VAE"):
+    with pytest.raises(lrnde.InputError, match=r"cannot be read.*ODE2VAE"):
         load_motion(tmp_path)
     with pytest.raises(lrnde.InputError, match=r"--data DIR.*mocap35\.npz"):
         MOCAP.problem.load(MOCAP.fast, seed=0)

@@ -80,7 +80,7 @@ def test_the_interval_of_repeats_covers_the_median_as_often_as_it_says() -> None
     generator = np.random.default_rng(0)
     found = [repeated_ratio(generator.lognormal(0.0, 1.0, 25).tolist()) for _ in range(1000)]
     covered = sum(each.low is not None and each.high is not None and each.low <= 1.0 <= each.high for each in found)
-    # At least 95%: order statistics can not do less; 0.93 is three standard deviations of the count below.
+    # At least 95%: order statistics cannot do less; 0.93 is three standard deviations of the count below.
     assert 930 <= covered < 1000
 
 

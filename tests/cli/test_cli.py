@@ -107,7 +107,7 @@ def test_a_json_file_that_can_not_be_written_is_bad_usage(
 ) -> None:
     path = tmp_path / "missing" / "adapters.json"
     assert run_here(monkeypatch, "adapters", "--json", str(path)) == 2
-    assert "can not be written" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_missing_libraries_are_named_with_the_command_that_installs_them(

@@ -230,7 +230,7 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
 
 
 class _Solver:
-    """A solver that is an object, which can not be copied."""
+    """A solver that is an object, which cannot be copied."""
 
     def solve(self, *args: Any, **kwargs: Any) -> Any:
         return integrate(*args, **kwargs)

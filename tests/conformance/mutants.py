@@ -361,7 +361,7 @@ OWN_STEPS = Mutant("own-steps", "shape.own-steps", Faults(shares_steps=False, ca
 """No mutant: the reference adapter with steps of its own for each state of a batch."""
 
 METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True))
-"""No mutant: the reference adapter claiming a method, of an object that can not be copied."""
+"""No mutant: the reference adapter claiming a method, of an object that cannot be copied."""
 
 WITHOUT_MUTANT = {
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",

@@ -13,7 +13,7 @@ _EXPLANATIONS = (
     "declared unsupported: ",
     "the driver names no second adjoint: ",
     "fields of jax are pure functions: ",
-    "the suite can not compile or export calls of numpy",
+    "the suite cannot compile or export calls of numpy",
     "the suite cannot compile calls of numpy",
     "arrays of jax cannot be written to",
     "torch always promotes",

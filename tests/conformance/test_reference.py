@@ -198,7 +198,7 @@ def test_selections_that_make_no_sense_are_refused(settings: dict[str, str], mes
 
 
 def test_unknown_adapters_are_refused() -> None:
-    with pytest.raises(InputError, match="can not be imported"):
+    with pytest.raises(InputError, match="cannot be imported"):
         run_checks("no_such_module:Driver")
     with pytest.raises(InputError, match="neither the name"):
         run_checks(int)

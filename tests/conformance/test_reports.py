@@ -379,7 +379,7 @@ def test_a_badge_that_can_not_be_earned_is_refused_before_the_run(
 
 
 def test_a_report_that_can_not_be_written_is_bad_usage(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"`--json .*` can not be written: .*Choose another"):
+    with pytest.raises(InputError, match=r"`--json .*` cannot be written: .*Choose another"):
         write_text(tmp_path / "missing" / "report.json", "{}", "--json")
 
 

@@ -210,7 +210,7 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
     ("args", "message"),
     [
         (("My-Solver",), "Did you mean `my_solver`?"),
-        (("class",), "can not be the name of an adapter"),
+        (("class",), "cannot be the name of an adapter"),
         (("torch",), "The package `lrnde_torch` exists already"),
         (("torchdiffeq",), "The package `lrnde_torchdiffeq` exists already"),
         (("toy", "--backend", "mxnet"), "must be one of torch, jax, numpy"),

@@ -18,7 +18,7 @@ _SELECT = "reduction.adaptive"
 
 @final
 class UnfinishedDriver(AbstractDriver):
-    """Drives the same adapter, and can not yet: nothing is trained."""
+    """Drives the same adapter, and cannot yet: nothing is trained."""
 
     adapter: ClassVar[str] = ReferenceDriver.adapter
     plugin: ClassVar[Any] = ReferenceDriver.plugin

@@ -56,7 +56,7 @@ def trained() -> dict[str, Any]:
 
 
 def green(adapter: str = "solver") -> Verdict:
-    """All passed, but for what the adapter declares that it can not do."""
+    """All passed, but for what the adapter declares that it cannot do."""
     checks = ("identity.solution", "silence.calls", "penalty.oracle", "gradient.finite-differences")
     results = [
         result(check, adapter=adapter, law=law, case=case)

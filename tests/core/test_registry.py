@@ -110,7 +110,7 @@ def test_specs_and_origins_are_known_without_loading_anything(install: Install) 
 
 def test_a_broken_import_is_quarantined_with_its_cause(install: Install) -> None:
     install("made", "import a_library_that_is_not_there")
-    registry = _registry_with_warning(r"`made` can not be used \(made-up 1.2, import: ModuleNotFoundError")
+    registry = _registry_with_warning(r"`made` cannot be used \(made-up 1.2, import: ModuleNotFoundError")
     with pytest.raises(
         PluginError, match=r"`made` is broken \(made-up 1.2, import.*LRNDE_BLOCK_PLUGINS=made"
     ) as caught:
@@ -193,7 +193,7 @@ def test_two_entry_points_of_one_name_do_not_hide_each_other(install: Install) -
 def test_all_plugins_are_loaded_where_the_warning_is_an_error(install: Install) -> None:
     install("a_broken_one", "import a_library_that_is_not_there")
     registry = Registry()
-    with pytest.raises(PluginWarning, match="`a_broken_one` can not be used"):
+    with pytest.raises(PluginWarning, match="`a_broken_one` cannot be used"):
         registry.claimable()
     _check_others(registry)
 

@@ -82,7 +82,7 @@ def _read(path: Path, count: int | None) -> list[tuple[Floats, Floats]]:
     try:
         with tarfile.open(path) as archive:
             members = sorted((each for each in archive if each.isfile()), key=lambda each: each.name)
-            # Read in the order of the archive: a compressed one can not go back for nothing.
+            # Read in the order of the archive: a compressed one cannot go back for nothing.
             chosen = sorted(members[:count], key=lambda each: each.offset_data)
             found: dict[str, tuple[Floats, Floats]] = {}
             for member in chosen:

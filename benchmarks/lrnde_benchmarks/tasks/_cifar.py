@@ -87,7 +87,7 @@ def _first(path: Path, count: int) -> _Part:
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can not be read: {error}.") from error
+        raise InputError(f"{path} cannot be read: {error}.") from error
     if len(content) % _RECORD or len(content) < count * _RECORD:
         raise InputError(
             f"{path} has {len(content)} bytes; at least {count} images of {_RECORD} bytes each are needed, whole. Get "

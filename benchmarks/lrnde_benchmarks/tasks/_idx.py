@@ -24,7 +24,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} can not be read: {error}.") from error
+        raise InputError(f"{path} cannot be read: {error}.") from error
     shape = _shape(content)
     if shape is None or len(content) != 4 + 4 * len(shape) + int(np.prod(shape)):
         raise InputError(f"{path} is not a whole IDX file of unsigned bytes; get it anew.")

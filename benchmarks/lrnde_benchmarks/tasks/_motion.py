@@ -46,7 +46,7 @@ def load_motion(folder: Path) -> Motion:
         with np.load(path) as arrays:
             motion = Motion(*(arrays[name] for name in ("x_train", "x_val", "x_test")))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} can not be read ({error}). {NEEDED}.") from error
+        raise InputError(f"{path} cannot be read ({error}). {NEEDED}.") from error
     for name, part in zip(motion._fields, motion, strict=True):
         if (
             part.ndim != 3

@@ -226,7 +226,7 @@ def freeze_export(subject: Subject, _: str) -> None:
 
     exported = subject.backend.exports(solve, [example.by_name[name] for name in names])
     if not exported:
-        msg = f"the suite can not compile or export calls of {subject.backend.name}"
+        msg = f"the suite cannot compile or export calls of {subject.backend.name}"
         raise CheckSkipped(msg)
     plan, described = found.report.plan, found.at(found.starts[0][:11])
     limit = rounding_of(

@@ -39,7 +39,7 @@ def _draw_cases(subject: Subject) -> list[str]:
 
 
 def _law_cases(subject: Subject) -> list[str]:
-    """Not where the suite can not simulate the scheme, or a library approximates what the scheme sees of the path."""
+    """Not where the suite cannot simulate the scheme, or a library approximates what the scheme sees of the path."""
     names = {
         m.name
         for m in subject.methods

@@ -97,7 +97,7 @@ def _method_cases(subject: Subject) -> list[str]:
     hint="put it into `MethodFacts.unsupported` with the reason and what would work instead",
 )
 def refusal_method(subject: Subject, case: str) -> None:
-    """What a method can not serve is refused before the solve: nothing is evaluated."""
+    """What a method cannot serve is refused before the solve: nothing is evaluated."""
     if not case:
         msg = "no method of the driver lacks anything that another of them has"
         raise CheckSkipped(msg)
@@ -116,7 +116,7 @@ def refusal_method(subject: Subject, case: str) -> None:
     "refusal.unserved",
     law=14,
     cases=lambda subject: [method.name for method in subject.driver.refused],
-    hint="put `LOCAL_GRADIENT`, or the heuristics that can not be served, into `MethodFacts.unsupported`",
+    hint="put `LOCAL_GRADIENT`, or the heuristics that cannot be served, into `MethodFacts.unsupported`",
 )
 def refusal_unserved(subject: Subject, case: str) -> None:
     """A method of which no single step can be taken alone is refused before the solve: nothing is evaluated."""
@@ -246,7 +246,7 @@ def _assert_refused(
             hint=hint,
         ) from error
     raise ConformanceFailure(
-        f"{what[0].upper()}{what[1:]} can not be served, and is not refused.",
+        f"{what[0].upper()}{what[1:]} cannot be served, and is not refused.",
         got="a result",
         expected="CapabilityError with the reason and what would work",
         cause="the declaration is not checked, or it works and should be declared supported",

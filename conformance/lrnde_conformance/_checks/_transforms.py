@@ -30,7 +30,7 @@ def transform_jit(subject: Subject, _: str) -> None:
     result, report = subject.solve(experiment)
     eager = subject.read(subject.driver.states(result), report, {})
     if not subject.backend.is_compiled:
-        msg = f"the suite can not compile calls of {subject.backend.name}"
+        msg = f"the suite cannot compile calls of {subject.backend.name}"
         raise CheckSkipped(msg)
     cause, hint = "a value is read while it is traced", "run the call under jit and compare its report"
     states, penalty = _limits(subject, experiment, compiled)
@@ -70,7 +70,7 @@ def transform_vmap(subject: Subject, _: str) -> None:
 
     together = subject.backend.vectorized(solve, subject.backend.array(starts, experiment.dtype))
     if together is None:
-        msg = f"the suite can not vectorise calls of {subject.backend.name}"
+        msg = f"the suite cannot vectorise calls of {subject.backend.name}"
         raise CheckSkipped(msg)
     states, report = together
     to_numpy = subject.backend.to_numpy

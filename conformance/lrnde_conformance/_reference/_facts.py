@@ -24,7 +24,7 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
         unsupported[Capability.RUNNING_COST] = _NO_QUADRATURE
         return MethodFacts(method, 1, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(unsupported))
     if method in WITH_MEMORY:
-        memory = f"a step of `{method}` depends on the one before, so it can not be taken alone; use `rk4`."
+        memory = f"a step of `{method}` depends on the one before, so it cannot be taken alone; use `rk4`."
         asked = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT)
         return MethodFacts(
             method, 2, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(dict.fromkeys(asked, memory))

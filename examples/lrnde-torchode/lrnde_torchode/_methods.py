@@ -37,7 +37,7 @@ def has_tolerances(controller: Any) -> bool:
 
 
 def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_backsolve: bool) -> MethodFacts:
-    """The facts of one call, and what it can not serve."""
+    """The facts of one call, and what it cannot serve."""
     name, tableau = type(step_method).__name__, tableau_of(step_method)
     if tableau is None or not dtype.is_floating_point:
         unserved = _unserved(step_method, dtype)
@@ -77,7 +77,7 @@ def _unserved(step_method: Any, dtype: torch.dtype) -> tuple[tuple[Capability, s
         reason = f"the state has dtype {dtype}; it must be real floating point. Split or convert it."
     else:
         reason = (
-            f"`{type(step_method).__name__}` is not an explicit Runge--Kutta method, so that one step of it can not be "
+            f"`{type(step_method).__name__}` is not an explicit Runge--Kutta method, so that one step of it cannot be "
             "repeated alone. Use Tsit5, Dopri5, Heun or Euler."
         )
     return ((Capability.LOCAL_GRADIENT, reason), (Capability.FULL_GRADIENT, reason))

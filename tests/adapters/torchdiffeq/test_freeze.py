@@ -205,7 +205,7 @@ class _OnDevice(TorchDispatchMode):
 def test_nothing_is_read_from_the_device_or_made_on_the_host(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
     model, y0 = guarded[0].with_field(FIELD), _inputs(0).to("meta")
     with _OnDevice():
-        # Values of these tensors can not be read.
+        # Values of these tensors cannot be read.
         ys, flagged = model(y0)
     assert ys.shape == (2, 20, 2)
     assert flagged.shape == (20,)
@@ -234,7 +234,7 @@ def test_a_model_of_the_state_alone_has_the_weights_of_its_field() -> None:
     y0 = _inputs(1, scale=100.0)
     for ours, theirs in zip(model(y0), frozen(field, y0, _T), strict=True):
         assert torch.equal(ours, theirs)
-    with pytest.raises(InputError, match="`fallback` depends on the data and can not be compiled or exported"):
+    with pytest.raises(InputError, match="`fallback` depends on the data and cannot be compiled or exported"):
         torch.export.export(model, (y0,))
 
 

@@ -41,7 +41,7 @@ _REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], type[Exception], 
         {"sampler": lrnde.UniformStep(local_start="sample")},
         {},
         lrnde.CapabilityError,
-        'can not be restarted.*`local_start="step"`, with `increment="fresh"`',
+        'cannot be restarted.*`local_start="step"`, with `increment="fresh"`',
     ),
     "batched": (sdeint, {"batched": True}, {}, lrnde.CapabilityError, "own Brownian increments; leave `batched=False`"),
     "full gradient": (
@@ -205,7 +205,7 @@ def test_missing_arguments_are_the_libraries_error() -> None:
 
 
 def test_times_that_only_the_library_can_read_are_refused() -> None:
-    with pytest.raises(lrnde.InputTypeError, match=r"of `torchsde.sdeint` can not be read: `ts` must be a tensor"):
+    with pytest.raises(lrnde.InputTypeError, match=r"of `torchsde.sdeint` cannot be read: `ts` must be a tensor"):
         lrnde.regularize(sdeint)(_diagonal(), Y0, torch.tensor([[0.0], [0.5]]), dt=0.5)
 
 
@@ -248,7 +248,7 @@ def test_motion_that_rounds_times_too_coarsely_warns_at_the_users_line(tol: floa
     solve(_diagonal(), Y0, [0.0, 1.0], bm=motion(), dt=0.1, method="euler", draw=[0.5])
     # Nor without a penalty.
     solve(_diagonal(), Y0, [0.0, 0.03], bm=motion(), dt=0.004, method="euler", penalize=False)
-    # A motion by halves can not be asked at all.
+    # A motion by halves cannot be asked at all.
     with pytest.raises(RecursionError, match="maximum recursion depth exceeded"):
         solve(_diagonal(), Y0, [0.0, 0.03], bm=motion(halfway_tree=True), dt=0.004, method="euler", draw=[0.5])
 
