@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 EXAMPLE := examples/lrnde-torchode
-# The stamp's name carries what it depends on, this folder included (a virtual environment can not be moved), so that
+# The stamp's name carries what it depends on, this folder included (a virtual environment cannot be moved), so that
 # an old stamp never counts, whatever the file times say.
 STAMP := .venv/installed-$(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \

@@ -23,6 +23,8 @@ def _hide(function: Any) -> Any:
     return torch.compiler.disable(function, **options)
 
 
+# This loads the compiler (a second or two), as making an optimizer does anyway. It cannot wait: the compiler itself may
+# be the first to meet a wrapped call.
 hide_calls(_hide)
 
 
