@@ -7,6 +7,14 @@ import diffrax
 
 from lrnde_core import EULER, ExplicitTableau
 
+_WHOLE_STEP_SOLVERS = (
+    diffrax.Euler,
+    diffrax.EulerHeun,
+    diffrax.ItoMilstein,
+    diffrax.ReversibleHeun,
+    diffrax.StratonovichMilstein,
+)
+
 
 def solver_name(solver: Any) -> str:
     """The solver's class as the user wrote it, such as `HalfSolver(Heun)`."""
@@ -45,6 +53,13 @@ def has_unknown_memory(solver: Any) -> bool:
 def is_doubling(solver: Any) -> bool:
     """Whether the error is estimated by doing a step whole and in two halves."""
     return type(solver) is diffrax.HalfSolver
+
+
+def asks_for_whole_steps(solver: Any) -> bool:
+    """Whether a step is known to ask controls for its own start and end alone, or for those of its halves."""
+    if is_doubling(solver):
+        return not is_doubling(solver.solver) and asks_for_whole_steps(solver.solver)
+    return isinstance(solver, diffrax.AbstractRungeKutta) or type(solver) in _WHOLE_STEP_SOLVERS
 
 
 def rounding_factor(solver: Any) -> float:

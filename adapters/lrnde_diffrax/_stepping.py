@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import lineax as lx
 
 from lrnde_core import Leaves, StepEstimate, largest_magnitude
-from lrnde_diffrax._solvers import adds_terms_apart, is_doubling, rounding_factor
+from lrnde_diffrax._solvers import adds_terms_apart, asks_for_whole_steps, is_doubling, rounding_factor
+from lrnde_diffrax._step_noise import KnownNoise, with_known_noise
 from lrnde_diffrax._terms import is_ode, summands, wrap_terms
 
 # What diffrax puts in place of a root finder's tolerances until it knows the controller.
@@ -69,6 +70,8 @@ def take_step(
     several steps apart, it is that of these parts. Where neither can be told, the change over the step stands for it.
     """
     magnitude = None
+    if asks_for_whole_steps(solver):
+        terms = with_known_noise(terms, t, end, is_halved=is_doubling(solver))
     if evaluates_magnitude(solver, terms):
         magnitude = _sum_of_parts(terms, args, t, end, y, is_halved=is_doubling(solver))
     direction = jnp.where(end >= t, 1, -1)
@@ -105,13 +108,13 @@ def _sum_of_parts(terms: Any, args: Any, t: Any, end: Any, y: Any, *, is_halved:
     are differences of its values, which the compiler may round otherwise from place to place; so these count too.
     """
     lower, upper = jnp.minimum(t, end), jnp.maximum(t, end)
-    times = jnp.stack([lower, lower + 0.5 * (upper - lower), upper] if is_halved else [lower, upper])
+    times = jnp.stack([lower, t + 0.5 * (end - t), upper] if is_halved else [lower, upper])
     total = tuple(jnp.zeros_like(leaf) for leaf in _leaves(y))
     for term in summands(terms):
         # One request in the compiled program: a Brownian tree is dear to compile.
         controls = jax.vmap(term.contr)(times[:-1], times[1:])
         path = term.control if isinstance(term, _CONTROLLED) else None
-        if is_halved and isinstance(path, diffrax.VirtualBrownianTree):
+        if is_halved and isinstance(path, diffrax.VirtualBrownianTree | KnownNoise):
             value = path.evaluate(lower)
             controls = jax.tree.map(lambda two, one: jnp.concatenate([two, one[None]]), controls, value)
         field = term.vf(t, y, args)

@@ -12,6 +12,7 @@ import optimistix as optx
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_diffrax._stepping import take_step
 from tests.adapters.diffrax import sde_problems as problems
 from tests.adapters.diffrax.sde_problems import PID, SCALE, SOLVE, RoughPath, Waves, solve
 
@@ -269,3 +270,17 @@ def test_control_term_alone_and_operators_of_lineax():
     assert reports[0].penalty > 0
     np.testing.assert_allclose(reports[0].penalty, reports[1].penalty, rtol=1e-9)
     assert reports[0].nfe == reports[0].nfe_diffusion == 2 * reports[0].num_steps
+
+
+@pytest.mark.parametrize("solver", [diffrax.Heun(), HALF(diffrax.ItoMilstein())])
+def test_local_step_compiles_a_brownian_tree_once(solver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, requests = diffrax.VirtualBrownianTree.evaluate, []
+
+    def counted(self: Any, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+        requests.append(1 if t1 is None else 2)
+        return original(self, t0, t1, left, use_levy)
+
+    monkeypatch.setattr(diffrax.VirtualBrownianTree, "evaluate", counted)
+    terms = problems.terms("diagonal", problems.tree(2))
+    jax.make_jaxpr(lambda t, end, y: take_step(solver, terms, SCALE, t, end, y).error)(0.25, 0.5, problems.Y0)
+    assert sum(requests) == 1
