@@ -59,7 +59,9 @@ def asks_for_whole_steps(solver: Any) -> bool:
     """Whether a step is known to ask controls for its own start and end alone, or for those of its halves."""
     if is_doubling(solver):
         return not is_doubling(solver.solver) and asks_for_whole_steps(solver.solver)
-    return isinstance(solver, diffrax.AbstractRungeKutta) or type(solver) in _WHOLE_STEP_SOLVERS
+    # A class of the user's may ask for other times.
+    is_own = type(solver).__module__.partition(".")[0] == diffrax.__name__
+    return is_own and isinstance(solver, (diffrax.AbstractRungeKutta, *_WHOLE_STEP_SOLVERS))
 
 
 def rounding_factor(solver: Any) -> float:

@@ -118,6 +118,8 @@ def test_bad_tolerances_are_refused(heuristic: Any) -> None:
     for rtol, atol in ((-1.0, 1.0), (0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0)):
         with pytest.raises(InputError, match="finite, at least 0, and not both 0"):
             heuristic(rtol=rtol, atol=atol)
+    with pytest.raises(InputTypeError, match=r"`\w+\(rtol=...\)` was given a `ndarray`; .* one Python number"):
+        heuristic(rtol=np.ones(2), atol=1.0)
 
 
 def test_bad_settings_are_refused() -> None:
