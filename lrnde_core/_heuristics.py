@@ -237,8 +237,8 @@ def _check_tolerances(heuristic: AbstractHeuristic, rtol: float | None, atol: fl
     for argument, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputTypeError(
-                f"`{name}({argument}=...)` was given a `{type(value).__name__}`; a heuristic takes one Python number for "
-                "all elements of the state. Tolerances of each element belong to the solve itself."
+                f"`{name}({argument}=...)` was given a `{type(value).__name__}`; a heuristic takes one Python number "
+                "for all elements of the state. Tolerances of each element belong to the solve itself."
             )
     if not (0 <= rtol < math.inf and 0 <= atol < math.inf and rtol + atol > 0):
         raise InputError(f"`{name}(rtol={rtol}, atol={atol})`: tolerances must be finite, at least 0, and not both 0.")
