@@ -140,7 +140,7 @@ def test_more_seeds_and_methods_keep_what_is_finished(trainings: Trainings, tmp_
 
 def test_an_unreadable_cell_is_trained_again_with_a_remark(trainings: Trainings, tmp_path: Path) -> None:
     run(tmp_path)
-    broken = next((tmp_path / "cells").glob("*diffrax-default-seed-1*"))
+    broken = next((tmp_path / "cells").glob("*diffrax-default-seed-1*.json"))
     broken.write_text("{")
     trainings.made.clear()
     is_complete, text = run(tmp_path)
