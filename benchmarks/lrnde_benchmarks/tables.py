@@ -24,7 +24,7 @@ _OLDEST = 3
 
 
 def formed_anew(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report as of today's format. Raises `InputError` for one that is older than version 3, or newer than this."""
+    """A report in the current format. Raises `InputError` for one that is older than version 3, or newer than this."""
     schema = report.get("schema")
     if not (isinstance(schema, int) and _OLDEST <= schema <= SCHEMA):
         raise InputError(

@@ -20,16 +20,8 @@ def assert_close(
     limit = atol + rtol * float(np.max(np.abs(expected), initial=0.0))
     if got.shape == expected.shape and np.all(np.isfinite(got)) and np.all(np.abs(got - expected) <= limit):
         return
-    difference = f", {np.max(np.abs(got - expected)):.3g} apart" if got.shape == expected.shape else ""
-    raise ConformanceFailure(
-        f"{what} is not what it must be{difference}.",
-        got=show(got),
-        expected=show(expected),
-        tolerance=f"{limit:.3g} (relative {rtol:g}, absolute {atol:g})",
-        seed=seed,
-        cause=cause,
-        hint=hint,
-    )
+    tolerance = f"{limit:.3g} (relative {rtol:g}, absolute {atol:g})"
+    raise _far_apart(what, got, expected, tolerance, seed=seed, cause=cause, hint=hint)
 
 
 def assert_rounded(
@@ -49,12 +41,19 @@ def assert_rounded(
             record(largest)
         if largest <= 1:
             return
+    tolerance = f"{np.max(bound, initial=0.0):.3g}, a bound on what rounding can do"
+    raise _far_apart(what, got, expected, tolerance, seed=seed, cause=cause, hint=hint)
+
+
+def _far_apart(
+    what: str, got: np.ndarray, expected: np.ndarray, tolerance: str, *, seed: int | None, cause: str, hint: str
+) -> ConformanceFailure:
     difference = f", {np.max(np.abs(got - expected)):.3g} apart" if got.shape == expected.shape else ""
-    raise ConformanceFailure(
+    return ConformanceFailure(
         f"{what} is not what it must be{difference}.",
         got=show(got),
         expected=show(expected),
-        tolerance=f"{np.max(bound, initial=0.0):.3g}, a bound on what rounding can do",
+        tolerance=tolerance,
         seed=seed,
         cause=cause,
         hint=hint,
