@@ -153,4 +153,8 @@ class AbstractDriver(abc.ABC):
 
     @abc.abstractmethod
     def states(self, result: Any) -> Any:
-        """The states at `task.ts` in the result, shape `(times, batch, size)`; a tuple where the state is one."""
+        """The states at `task.ts` in the result, shape `(times, batch, size)`; a tuple where the state is one.
+
+        Outputs that a failed solve never wrote must be the same in every run: not a number, where the solver leaves
+        uninitialized memory.
+        """

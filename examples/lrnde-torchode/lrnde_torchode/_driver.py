@@ -57,7 +57,10 @@ class TorchodeDriver(AbstractDriver):
         )
 
     def states(self, result: Any) -> torch.Tensor:
-        return result.ys.transpose(0, 1)
+        """As in the base class: not a number where a failed solve left `torch.empty`, which holds anything."""
+        index = torch.arange(result.ys.shape[1], device=result.ys.device)
+        written = (index < result.stats["n_initialized"][:, None])[..., None]
+        return torch.where(written, result.ys, torch.nan).transpose(0, 1)
 
 
 @final

@@ -124,7 +124,12 @@ def _solve_by_plan(
         return field(t.expand(y.shape[0]), y)
 
     ys, signals = solve_by_plan(plan, at_each_time, y0, is_watched=is_watched, dim=1, factor=factor)
-    counts = {"n_f_evals": plan.num_evaluations, "n_steps": plan.num_steps, "n_accepted": plan.num_steps}
+    counts = {
+        "n_f_evals": plan.num_evaluations,
+        "n_steps": plan.num_steps,
+        "n_accepted": plan.num_steps,
+        "n_initialized": ys.shape[1],
+    }
     stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
     status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)
     return torchode.Solution(t_eval.expand(y0.shape[0], -1), ys, stats, status), signals
@@ -138,7 +143,8 @@ def _failure(status: torch.Tensor) -> str | None:
 
 def _merged(solution: Any, native: Any, flagged: torch.Tensor) -> Any:
     ys = torch.where(flagged[:, None, None], native.ys, solution.ys)
-    return torchode.Solution(solution.ts, ys, solution.stats, torch.where(flagged, native.status, solution.status))
+    stats = {name: torch.where(flagged, native.stats.get(name, value), value) for name, value in solution.stats.items()}
+    return torchode.Solution(solution.ts, ys, stats, torch.where(flagged, native.status, solution.status))
 
 
 def _asked(call: AbstractCall) -> tuple[Any, torch.Tensor, torch.Tensor]:
