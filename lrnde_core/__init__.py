@@ -7,23 +7,20 @@
 See `regularize`.
 """
 
-from lrnde_core import _presets as presets
-from lrnde_core._adapter import (
+from lrnde_core import presets
+from lrnde_core._adapter import AbstractAdapter
+from lrnde_core._arrays import Leaves, mean_square, root_mean_square
+from lrnde_core._call import AbstractCall, RecordingPlan, Run
+from lrnde_core._capabilities import (
     ADAPTER_API,
-    AbstractAdapter,
-    AbstractCall,
-    Counts,
-    MethodFacts,
-    Record,
-    Recording,
-    RecordingPlan,
-    Run,
+    SDE_CAPABILITIES,
+    AnyCapability,
+    Capabilities,
+    Capability,
+    ExtraCapability,
 )
-from lrnde_core._backward_count import BackwardCount
-from lrnde_core._capabilities import SDE_CAPABILITIES, Capabilities, Capability
-from lrnde_core._collect import accompany_collect, collect, is_collecting
 from lrnde_core._collected import CollectedSolve, collected
-from lrnde_core._describe import described
+from lrnde_core._draws import noise_seed
 from lrnde_core._errors import (
     AdapterNotFoundError,
     CapabilityError,
@@ -37,8 +34,8 @@ from lrnde_core._errors import (
     UncollectedWarning,
     UnknownNameError,
     UnknownPresetError,
+    described,
 )
-from lrnde_core._every_step import AllSteps, Integral
 from lrnde_core._explicit import (
     AbstractStages,
     doubled_step,
@@ -48,12 +45,6 @@ from lrnde_core._explicit import (
     largest_magnitude,
     read_stages,
 )
-from lrnde_core._fixed_methods import EULER, FIXED_METHODS, FixedMethod
-from lrnde_core._freeze import apply_plan, freeze
-from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
-from lrnde_core._freeze_sde import apply_sde_plan, freeze_sde
-from lrnde_core._freezing import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
-from lrnde_core._frozen_steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
@@ -62,40 +53,41 @@ from lrnde_core._heuristics import (
     StiffnessEstimate,
     WeightedSum,
 )
-from lrnde_core._hiding import hide_calls, user_stacklevel
 from lrnde_core._hookspecs import AdapterSpec, hookimpl
-from lrnde_core._local import (
-    AbstractLocalProblem,
-    Leaves,
-    LocalState,
-    QuadratureNode,
-    StepEstimate,
-    mean_square,
-    root_mean_square,
-)
+from lrnde_core._local import LocalState
+from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
-from lrnde_core._plan import Plan
-from lrnde_core._planned_times import PlannedTimes
+from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
+from lrnde_core._plans._freeze import apply_plan, freeze
+from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
+from lrnde_core._plans._plan import Plan, SDEPlan
+from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, SDETrial, Trial, WeakError
+from lrnde_core._plans._steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
+from lrnde_core._plans._times import PlannedTimes, Span
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
+from lrnde_core._problem import AbstractLocalProblem, QuadratureNode, StepEstimate
 from lrnde_core._random_states import random_fingerprint, random_states_kept
+from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
-from lrnde_core._report import Report, Sample
-from lrnde_core._reservoir import noise_seed
+from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
     AcceptedStep,
+    AllSteps,
     Draw,
     DrawnStep,
+    Integral,
     UniformStep,
     UniformTime,
 )
-from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
-from lrnde_core._span import Span
-from lrnde_core._tableau import ExplicitTableau
+from lrnde_core._tableau import EULER, FIXED_METHODS, ExplicitTableau, FixedMethod
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, WeightState
+from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
+
+__version__ = "0.1.0"
 
 register = REGISTRY.register
 list_adapters = REGISTRY.list_adapters
@@ -122,6 +114,7 @@ __all__ = [
     "AdapterNotFoundError",
     "AdapterSpec",
     "AllSteps",
+    "AnyCapability",
     "BackwardCount",
     "Candidate",
     "Capabilities",
@@ -136,6 +129,7 @@ __all__ = [
     "Evaluations",
     "ExplicitTableau",
     "ExponentialDecay",
+    "ExtraCapability",
     "FixedMethod",
     "FreezeReport",
     "FrozenRun",
@@ -145,6 +139,8 @@ __all__ = [
     "InputTypeError",
     "Integral",
     "JacobianNorm",
+    "KeptStep",
+    "KeptSteps",
     "KineticEnergy",
     "Leaves",
     "LocalPenalty",
@@ -190,6 +186,7 @@ __all__ = [
     "accompany_collect",
     "apply_plan",
     "apply_sde_plan",
+    "calling_frame",
     "collect",
     "collected",
     "count_unresolved",
@@ -217,6 +214,6 @@ __all__ = [
     "register",
     "regularize",
     "root_mean_square",
-    "user_stacklevel",
+    "warn_at_call",
     "warn_if_unresolved",
 ]

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from lrnde_core._every_step import AllSteps, Integral
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, PredictedSteps, StiffnessEstimate
 from lrnde_core._hookspecs import hookimpl
 from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDerivative
-from lrnde_core._samplers import AbstractSampler, UniformStep, UniformTime
+from lrnde_core._samplers import AbstractSampler, AllSteps, Integral, UniformStep, UniformTime
 
 
 @hookimpl

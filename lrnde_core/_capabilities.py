@@ -2,10 +2,13 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import final
 
-from lrnde_core._errors import InputTypeError
+from lrnde_core._errors import CapabilityError, InputTypeError
+
+ADAPTER_API = (2, 0)
+"""Version (major, minor) of the contract of adapters, each of which states its own in its `AdapterSpec`."""
 
 
 @final
@@ -29,6 +32,8 @@ class Capability(enum.Enum):
     STIFFNESS_ESTIMATE = "the stiffness estimate of a step"
     POINT_HEURISTICS = "heuristics of a point, such as derivatives along the trajectory"
     POINT_INSIDE_STEP = "heuristics of a point inside a step"
+    REVERSE_PRODUCTS = "products with the transposed Jacobian (reverse mode)"
+    PROBES = "random directions that the user gives (`probes=`)"
     UNIFORM_TIME = "sampling uniformly in time"
     UNIFORM_STEP = "sampling uniformly among accepted steps"
     ALL_STEPS = "all steps of a solve"
@@ -49,6 +54,30 @@ class Capability(enum.Enum):
     FREEZE = "frozen solves of ordinary equations"
     FREEZE_SDE = "frozen solves of stochastic equations"
 
+    @property
+    def since(self) -> tuple[int, int]:
+        """The version of the adapters' contract that introduced it."""
+        return _SINCE.get(self.name, (1, 0))
+
+
+_SINCE = {"PROBES": (2, 0), "REVERSE_PRODUCTS": (2, 0)}
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class ExtraCapability:
+    """Something that a heuristic of yours needs and `Capability` has no member for. Equal by name.
+
+    An adapter supports it only if it says so: `Capabilities.declare(..., extra=[...])`.
+
+    - `name`: unique, such as `"mypackage.third_derivative"`. `value`: what it is, in a few words.
+    """
+
+    name: str
+    value: str = dataclasses.field(compare=False)
+
+
+AnyCapability = Capability | ExtraCapability
 
 SDE_CAPABILITIES = (
     Capability.ADAPTIVE_SDE,
@@ -69,15 +98,16 @@ SDE_CAPABILITIES = (
 class Capabilities:
     """A complete declaration: each capability is supported, or unsupported with a reason.
 
+    - `supported`: of `Capability`, and the extra ones that the adapter names.
     - `unsupported`: pairs of a capability and why it is missing, and what would work instead.
     """
 
-    supported: frozenset[Capability]
-    unsupported: tuple[tuple[Capability, str], ...]
+    supported: frozenset[AnyCapability]
+    unsupported: tuple[tuple[AnyCapability, str], ...]
 
     @classmethod
-    def declare(cls, unsupported: Mapping[Capability, str]) -> "Capabilities":
-        """All capabilities but those in `unsupported`, each of which needs a reason."""
+    def declare(cls, unsupported: Mapping[Capability, str], *, extra: Iterable[ExtraCapability] = ()) -> "Capabilities":
+        """All capabilities but those in `unsupported`, each of which needs a reason, and the `extra` ones."""
         for capability, reason in unsupported.items():
             if not isinstance(capability, Capability):
                 raise InputTypeError(f"{capability!r} is not a `Capability`; known are {[c.name for c in Capability]}.")
@@ -85,8 +115,40 @@ class Capabilities:
                 raise InputTypeError(
                     f"`Capability.{capability.name}` is declared unsupported without a reason; give one."
                 )
-        return cls(frozenset(Capability) - frozenset(unsupported), tuple(unsupported.items()))
+        return cls(frozenset(Capability) - frozenset(unsupported) | frozenset(extra), tuple(unsupported.items()))
 
-    def reason_against(self, capability: Capability) -> str | None:
+    def known_to(self, api_version: tuple[int, int]) -> "Capabilities":
+        """The same declaration without what an adapter for this version of the contract cannot have meant.
+
+        It named what it does not support; of capabilities introduced later it said nothing.
+        """
+        unsupported: dict[AnyCapability, str] = {
+            capability: f"the adapter was written for version {api_version[0]}.{api_version[1]} of the contract, which "
+            f"did not have it; it is there since {capability.since[0]}.{capability.since[1]}. Update the adapter."
+            for capability in Capability
+            if capability in self.supported and capability.since > api_version
+        }
+        return Capabilities(self.supported - unsupported.keys(), (*self.unsupported, *unsupported.items()))
+
+    def reason_against(self, capability: AnyCapability) -> str | None:
         """Why `capability` is unsupported, or `None` where it is supported."""
-        return dict(self.unsupported).get(capability)
+        if capability in self.supported:
+            return None
+        return dict(self.unsupported).get(capability, "its adapter does not declare it.")
+
+
+def refuse(
+    where: str,
+    needs: Iterable[AnyCapability],
+    reason_against: Callable[[AnyCapability], str | None],
+    alternative: str = "",
+) -> None:
+    """Raise `CapabilityError` with every reason against the `needs`, each once."""
+    missing: dict[str, list[str]] = {}
+    for need in sorted(needs, key=lambda need: need.name):
+        reason = reason_against(need)
+        if reason is not None:
+            missing.setdefault(reason, []).append(need.value)
+    if missing:
+        told = [f"`{where}` does not support {', or '.join(what)}: {reason}" for reason, what in missing.items()]
+        raise CapabilityError(" ".join(told) + alternative)

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lrnde_core import __version__
 from lrnde_core._errors import InputError, LrndeError, PluginError
 from lrnde_core._registry import REGISTRY, AdapterInfo
-from lrnde_core._version import __version__
 
 app = typer.Typer(
     help="Locally regularized neural differential equations, for any solver.",

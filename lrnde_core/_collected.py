@@ -2,16 +2,16 @@
 
 import dataclasses
 import inspect
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lrnde_core._adapter import AbstractAdapter
-from lrnde_core._collect import is_collecting
+from lrnde_core._capabilities import Capability
 from lrnde_core._errors import InputError, InputTypeError, UncollectedWarning
-from lrnde_core._hiding import user_stacklevel, wraps_solves
-from lrnde_core._regularize import RegularizedSolve, find_wrapped_adapter, regularize
+from lrnde_core._regularize import RegularizedSolve, regularize
+from lrnde_core._report import is_collecting
+from lrnde_core._solver import Solver
+from lrnde_core._wrapping import warn_at_call, wraps_solves
 
 
 @final
@@ -37,23 +37,21 @@ class CollectedSolve:
         wrapped = self.regularized
         if is_collecting():
             return wrapped(*args, penalize=penalize, draw=draw, probes=probes, **kwargs)
-        adapter = find_wrapped_adapter(wrapped)
-        kwargs = {**wrapped.bound_kwargs, **kwargs}
-        kwargs.pop(adapter.random_argument, None)
-        args = (*wrapped.bound_args, *args)
-        self._warn_in_training(adapter, args, kwargs)
-        return wrapped.solve(*args, **kwargs)
+        solver = wrapped.solver
+        args, kwargs = solver.arguments(args, kwargs)
+        kwargs.pop(solver.adapter.random_argument, None)
+        self._warn_in_training(solver, args, kwargs)
+        return solver.function(*args, **kwargs)
 
-    def _warn_in_training(self, adapter: AbstractAdapter, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if not adapter.is_training((self.regularized.solve, *args, *kwargs.values())) or self in _WARNED:
+    def _warn_in_training(self, solver: Solver, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not solver.adapter.is_training((solver.function, *args, *kwargs.values())) or self in _WARNED:
             return
         _WARNED.add(self)
-        warnings.warn(
-            f"`collected({self.regularized.solve_name})` was called in training, and nobody collects its penalty here: "
+        warn_at_call(
+            f"`collected({solver.path})` was called in training, and nobody collects its penalty here: "
             "it ran as the bare call. Put the forward pass into `with lrnde.collect() as reports:`, in the thread that "
             "solves; to predict, put the module into evaluation mode.",
             UncollectedWarning,
-            stacklevel=user_stacklevel(),
         )
 
     @property
@@ -89,5 +87,5 @@ def collected(solve: Callable[..., Any], **settings: Any) -> CollectedSolve:
         wrapped = solve
     else:
         wrapped = regularize(solve, **settings)
-    wrapped.check_collecting()
+    wrapped.solver.require(Capability.COLLECT)
     return CollectedSolve(wrapped)

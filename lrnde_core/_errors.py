@@ -5,7 +5,16 @@ Each error is an `LrndeError` and also the built-in exception that fits, so that
 Errors of the solver libraries themselves are never wrapped: they come through as they are.
 """
 
-from typing import final
+import reprlib
+from typing import Any, final
+
+
+def described(value: Any) -> str:
+    """An array by its type, shape and dtype, never its numbers; anything else in a line at most."""
+    shape: Any = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"a `{type(value).__name__}` of shape {tuple(shape)} and dtype {getattr(value, 'dtype', None)}"  # pyright: ignore[reportUnknownArgumentType]
+    return " ".join(reprlib.repr(value).split())
 
 
 class LrndeError(Exception):

@@ -6,7 +6,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from lrnde_core._local import Leaves, QuadratureNode, StepEstimate
+from lrnde_core._arrays import Leaves
+from lrnde_core._problem import QuadratureNode, StepEstimate
 from lrnde_core._tableau import ExplicitTableau
 
 

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from array_api_compat import array_namespace
 
-from lrnde_core._capabilities import Capability
+from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._local import LocalState
 from lrnde_core._samplers import Weighting
@@ -25,7 +25,7 @@ class AbstractHeuristic(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         """What the adapter and the method must offer."""
 
     @property
@@ -82,7 +82,7 @@ class WeightedSum(AbstractHeuristic):
     terms: tuple[tuple[float, AbstractHeuristic], ...]
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         return frozenset[Capability]().union(*(term.needs for _, term in self.terms))
 
     @property
@@ -124,7 +124,7 @@ class ErrorEstimate(AbstractHeuristic):
         _check_tolerances(self, self.rtol, self.atol)
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         return frozenset({Capability.ERROR_ESTIMATE})
 
     @property
@@ -157,7 +157,7 @@ class PredictedSteps(AbstractHeuristic):
         _check_tolerances(self, self.rtol, self.atol)
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         return frozenset({Capability.ERROR_ESTIMATE})
 
     @property
@@ -199,7 +199,7 @@ class StiffnessEstimate(AbstractHeuristic):
             )
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         return frozenset({Capability.STIFFNESS_ESTIMATE})
 
     @property

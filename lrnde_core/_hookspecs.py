@@ -27,12 +27,14 @@ class AdapterSpec:
 
     - `name`: what the user calls it, for example `torchdiffeq`.
     - `target`: `"package.module:Class"` of the `AbstractAdapter`, imported on first use.
-    - `solves`: of each solver call it claims, by identity, `"package.module:function"`, or
+    - `solves`: the calls it claims, matched by identity, each written `"package.module:function"`, or
       `"package.module:Class.method"` where the solver is an object of that class or of one that inherits the method;
       the first is its default.
     - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
     - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.
+    - `freezer`, `sde_freezer`: `"package.module:Class"` of its `AbstractFreezer` and `AbstractSDEFreezer`, imported
+      only to freeze; `None` where it declares `Capability.FREEZE` or `Capability.FREEZE_SDE` unsupported.
     - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only there.
     """
 
@@ -42,6 +44,8 @@ class AdapterSpec:
     requires: tuple[str, ...]
     install: str
     api_version: tuple[int, int]
+    freezer: str | None = None
+    sde_freezer: str | None = None
     driver: str | None = None
 
 

@@ -6,21 +6,16 @@ adapter supplies an `AbstractLocalProblem`; `LocalState` evaluates it at one rec
 States are tuples of arrays ("leaves") here, whatever tree the user's state is; an adapter converts at its edge.
 """
 
-import abc
 import functools
-import math
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 from array_api_compat import array_namespace
 
-from lrnde_core._errors import CapabilityError, PluginError
-from lrnde_core._numbers import matching, widest
-from lrnde_core._probes import Probe, random_probe
-from lrnde_core._scaling import off_zero, tolerance_scale
-
-Leaves = tuple[Any, ...]
+from lrnde_core._arrays import Leaves, matching, off_zero, root_mean_square, tolerance_scale, widest
+from lrnde_core._draws import Probe
+from lrnde_core._problem import AbstractLocalProblem, QuadratureNode, StepEstimate
 
 # An error estimate within this many roundings of the step is taken for zero (protocol, law 9), a rounding being
 # eps (abs(y) + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly came
@@ -28,124 +23,6 @@ Leaves = tuple[Any, ...]
 # steps 2.0), the same in float32 and float64, over 10^6 to 10^7 random scales, times and sizes each. Without the factor
 # Dormand--Prince 8 would need 20, and Dormand--Prince 5 only 0.2.
 _ROUNDING_MULTIPLE = 4.0
-
-
-class StepEstimate(NamedTuple):
-    """One step of a method, with what it says about itself. All leaves have the shapes of the state.
-
-    - `y1`: state at the end of the step.
-    - `error`: estimate of the local error, in units of the state; `None` if the method has none.
-    - `magnitude`: elementwise maximum of abs(h k) over the stages k, in units of the state: sets the rounding floor.
-    - `stage_difference`: (h (k_a - k_b), g_a - g_b) for the method's pair of stages of equal abscissa, in units of the
-      state; `None` if the method has no such pair.
-    - `rounding_factor`: how roundings of the stages add up in `error`: the sum of abs(e_i) for the weights e of an
-      embedded estimate, 2 for the difference of two solutions.
-    - `nodes`: of the method's quadrature rule, where its stages are at hand; else `None`.
-    """
-
-    y1: Leaves
-    error: Leaves | None
-    magnitude: Leaves
-    stage_difference: tuple[Leaves, Leaves] | None
-    rounding_factor: Any = 1.0
-    nodes: "tuple[QuadratureNode, ...] | None" = None
-
-
-class QuadratureNode(NamedTuple):
-    """One node of the quadrature rule of an explicit method over one step: its weight, abscissa, and state there."""
-
-    weight: float
-    abscissa: float
-    y: Leaves
-
-
-class AbstractLocalProblem(abc.ABC):
-    """What an adapter knows about the equation once a solve is over: enough to take one differentiable step of it.
-
-    Time runs in the user's direction: `h` is negative where the solve runs backward.
-    """
-
-    rtol: Any
-    atol: Any
-
-    @abc.abstractmethod
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
-        """Take one step of the user's method from `(t, y)` over `h`; differentiable by plain autodiff.
-
-        - `t`, `h`: scalars. `first_stage`: dy/dt at `(t, y)` where it must not be evaluated again, else `None`.
-        - `carry`: what the recorder kept of a solver with memory, else `None`.
-        """
-
-    @abc.abstractmethod
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
-        """The state after the same step as the solver takes it, without the evaluations of its error estimate alone."""
-
-    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
-        """The nodes of the method's quadrature rule over the same step; of explicit Runge--Kutta methods."""
-        del t, h, y, carry
-        msg = f"`{type(self).__name__}` has no quadrature rule, and its adapter does not refuse running costs."
-        raise PluginError(msg)
-
-    def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
-        """`time`, a point of the step from `t` over `h`, where the method evaluates the field for it.
-
-        Another time only at the ends of the step, where a solver may keep a rounding away from a jump of the field.
-        """
-        del t, h, carry
-        return time
-
-    @abc.abstractmethod
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
-        """dy/dt at `(t, y)`: one evaluation."""
-
-    @abc.abstractmethod
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        """The derivative of `function(t, y)` in the direction `(dt, dy)`, itself differentiable."""
-
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
-        r"""$e^T \partial_y f$ for the `cotangent` e and `function(t, y)`, itself differentiable: one call of it.
-
-        Raises `CapabilityError` where the adapter does not override it.
-        """
-        del function, t, y, cotangent
-        raise CapabilityError(
-            f"`{type(self).__name__}` has no derivative in reverse (`vjp`). Use one in forward mode, "
-            '`JacobianNorm(mode="jvp")`, or a heuristic of the step such as `ErrorEstimate()`.'
-        )
-
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
-        r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$, differentiable.
-
-        K evaluations here, each further derivative being one more directional derivative along (1, f); one where the
-        adapter overrides it and its `MethodFacts` say so.
-        """
-        velocity = self.vector_field(t, y)
-        if order == 1:
-            return velocity
-        return self.jvp(functools.partial(self.total_derivative, order - 1), t, y, 1.0, velocity)
-
-    def probe(self, kind: Probe, seed: Any, y: Leaves) -> Leaves:
-        r"""A random direction e with $\mathbb{E}\,e e^T = 1$ like the state `y`, decided by `seed`; without gradient.
-
-        The same on every backend for the same seed (32 bits, unsigned), and no random state is touched.
-        """
-        return random_probe(kind, seed, y)
-
-    @abc.abstractmethod
-    def norm(self, leaves: Leaves) -> Any:
-        """The user's own error norm of a state-shaped tuple; a scalar."""
-
-    @abc.abstractmethod
-    def detach(self, leaves: Leaves) -> Leaves:
-        """The same values without gradient."""
-
-    def copy(self, leaves: Leaves) -> Leaves:
-        """The same values, with their gradient, in memory of their own where arrays can be written to.
-
-        The user's field is given copies: it may write into its state (boundary values, masks), and the recorded one is
-        the solver's or the user's. `jvp` and `vjp` copy the state themselves.
-        """
-        return leaves
 
 
 @final
@@ -367,22 +244,6 @@ def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: An
     size = xp.where(is_still, xp.maximum(xp.full_like(probe, 1e-6), probe * 1e-3), (0.01 / safe) ** (1.0 / order))
     size = xp.minimum(xp.minimum(100.0 * probe, size), xp.ones_like(probe) * longest)
     return matching(direction * size, t), velocity
-
-
-def root_mean_square(leaves: Leaves) -> Any:
-    """The root of the mean square over all elements of all leaves; a scalar."""
-    return array_namespace(*leaves).sqrt(mean_square(leaves))
-
-
-def mean_square(leaves: Leaves) -> Any:
-    """The mean square over all elements of all leaves; a scalar."""
-    xp = array_namespace(*leaves)
-    like = widest(leaves)
-    return sum(matching(xp.sum(leaf * leaf), like) for leaf in leaves) / _size(leaves)
-
-
-def _size(leaves: Leaves) -> int:
-    return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
 def _subtract(left: Leaves, right: Leaves) -> Leaves:

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, final
 
+from lrnde_core._arrays import cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
-from lrnde_core._numbers import cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._report import Report
 from lrnde_core._weights import AbstractWeight
+from lrnde_core._wrapping import warn_at_call
 
 # Phases of a state.
 _SEARCHING, _HOLDING, _ANSWERED, _STALLED = 0, 1, 2, 3
@@ -121,7 +121,7 @@ class NFETarget(AbstractWeight):
         new = NFETargetState(*map(cast_like, advanced, state))
         is_known = not is_traced(new.num_stalls) and not is_traced(state.num_stalls)
         if is_known and state.num_stalls == 0 and new.num_stalls == 1:
-            self._warn(new, stacklevel=2)
+            self._warn(new)
         return new
 
     def check(self, state: NFETargetState) -> None:
@@ -135,7 +135,7 @@ class NFETarget(AbstractWeight):
                 "outside, with the state that the compiled function returned."
             )
         if state.num_stalls > 0 and state.average > 1.1 * self.target:
-            self._warn(state, stacklevel=2)
+            self._warn(state)
 
     def _advance(self, state: NFETargetState, cost: Any) -> NFETargetState:
         since, value = state.since + 1, state.value
@@ -220,16 +220,15 @@ class NFETarget(AbstractWeight):
             raise InputError(_hidden(self.measure))
         return sum(mean_number(cost, like) for cost in costs) / len(costs)
 
-    def _warn(self, state: NFETargetState, stacklevel: int) -> None:
+    def _warn(self, state: NFETargetState) -> None:
         what = "evaluations" if self.measure == "nfe" else "steps"
         average, mark = float(state.average), float(state.mark)
-        warnings.warn(
+        warn_at_call(
             f"`NFETarget({self.target:g})` is out of reach: the solve costs {average:.3g} {what} on average, and a "
             f"larger weight does not make it cheaper. The weight falls from {mark:.3g} until the cost rises. Choose a "
             f"target of at least {average:.3g}, or change what bounds the cost: the first step, output times, "
             "tolerances, the noise of the equation, or a penalty that is exactly 0.",
             TargetWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

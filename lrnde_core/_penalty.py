@@ -3,16 +3,18 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+from lrnde_core._arrays import Leaves, clip, matching
 from lrnde_core._capabilities import Capability
+from lrnde_core._draws import probe_seed
 from lrnde_core._heuristics import AbstractHeuristic
-from lrnde_core._local import AbstractLocalProblem, Leaves, LocalState, initial_step
-from lrnde_core._numbers import clip, matching
+from lrnde_core._local import LocalState, initial_step
+from lrnde_core._problem import AbstractLocalProblem
 from lrnde_core._report import Sample
-from lrnde_core._reservoir import probe_seed
 from lrnde_core._samplers import AbstractSampler, Draw
 
 if TYPE_CHECKING:
-    from lrnde_core._adapter import MethodFacts, Record
+    from lrnde_core._method import MethodFacts
+    from lrnde_core._recording import Record
 
 
 class PenaltyTerm(NamedTuple):
@@ -34,9 +36,9 @@ class LocalPenalty:
     def __call__(
         self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None = None
     ) -> PenaltyTerm:
-        """The weighted cost at one kept step. Elementwise in nothing: one draw, one record.
+        """The weighted cost at one kept step. Not elementwise: takes one draw and one record.
 
-        - `probes`: of `Recording`.
+        - `probes`: one random direction for every sample; `None` where the draw decides it.
         """
         locate = self._restarted if self._is_restarted else self._as_taken
         local = locate(problem, draw, record, probes)

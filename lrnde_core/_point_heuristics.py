@@ -8,11 +8,12 @@ import dataclasses
 import functools
 from typing import Any, Literal, final, get_args
 
-from lrnde_core._capabilities import Capability
+from lrnde_core._arrays import Leaves, mean_square
+from lrnde_core._capabilities import AnyCapability, Capability
+from lrnde_core._draws import Probe
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._heuristics import AbstractHeuristic, Evaluations, Tolerances
-from lrnde_core._local import Leaves, LocalState, mean_square
-from lrnde_core._probes import Probe
+from lrnde_core._local import LocalState
 
 At = Literal["time", "step"]
 
@@ -37,7 +38,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
         """The cost per time at `(t, y)`; a scalar of the state's real dtype."""
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def needs(self) -> frozenset[AnyCapability]:
         inside = (Capability.POINT_INSIDE_STEP,) if self.at == "time" else ()
         return frozenset({Capability.POINT_HEURISTICS, *inside})
 
@@ -150,6 +151,11 @@ class JacobianNorm(AbstractPointHeuristic):
         _check_choice(self, "probe", Probe)
         _check_choice(self, "mode", Literal["vjp", "jvp"])
         _check_choice(self, "at", At)
+
+    @property
+    def needs(self) -> frozenset[AnyCapability]:
+        reverse = (Capability.REVERSE_PRODUCTS,) if self.mode == "vjp" else ()
+        return frozenset({*super().needs, *reverse})
 
     @property
     def evaluations_at_point(self) -> Evaluations:

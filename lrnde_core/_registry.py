@@ -11,7 +11,6 @@ import functools
 import importlib.metadata
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
@@ -19,8 +18,8 @@ import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 
 from lrnde_core import _hookspecs
-from lrnde_core._adapter import ADAPTER_API, AbstractAdapter
-from lrnde_core._capabilities import Capabilities
+from lrnde_core._adapter import AbstractAdapter
+from lrnde_core._capabilities import ADAPTER_API, Capabilities
 from lrnde_core._claims import import_path, is_named, is_path, is_unbound
 from lrnde_core._errors import (
     AdapterNotFoundError,
@@ -33,6 +32,7 @@ from lrnde_core._errors import (
 from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._hookspecs import ENTRY_POINT_GROUP, AdapterSpec
 from lrnde_core._samplers import AbstractSampler
+from lrnde_core._wrapping import warn_at_call
 
 _BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
 
@@ -81,6 +81,7 @@ class Registry:
         self._is_discovered = False
         self._specs: dict[str, tuple[AdapterSpec, str]] = {}
         self._adapters: dict[str, AbstractAdapter] = {}
+        self._capabilities: dict[str, Capabilities] = {}
         self._adapter_failures: dict[str, PluginFailure] = {}
         self._plugin_failures: list[PluginFailure] = []
         self._blocked: frozenset[str] = frozenset()
@@ -137,6 +138,14 @@ class Registry:
                         f"{_BLOCK_VARIABLE}={name} to go on without it."
                     ) from failure.cause
             raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
+
+    def capabilities(self, name: str) -> Capabilities:
+        """What an adapter declares, as far as the version of the contract that it was written for knew of it.
+
+        Raises what `get_adapter` raises.
+        """
+        self.get_adapter(name)
+        return self._capabilities[name]
 
     def specs(self) -> list[AdapterSpec]:
         """The specs of all registered adapters, usable or not; loads none of them."""
@@ -205,11 +214,10 @@ class Registry:
                 self._plugin_failures.append(failure)
         # Only now, for a warning may be turned into an error.
         for failure in self._plugin_failures:
-            warnings.warn(
+            warn_at_call(
                 f"The lrnde plugin `{failure.name}` cannot be used ({failure.describe()}). The others are not "
                 f"affected. Set {_BLOCK_VARIABLE}={failure.name} to silence this.",
                 PluginWarning,
-                stacklevel=4,
             )
 
     def _try_register(self, plugin: object, name: str, origin: str, *, is_installed: bool) -> PluginFailure | None:
@@ -268,6 +276,7 @@ class Registry:
                 failure = PluginFailure(spec.name, origin, "target", cause)
             else:
                 self._adapters[spec.name] = adapter
+                self._capabilities[spec.name] = adapter.capabilities.known_to(spec.api_version)
         if failure is not None:
             self._adapter_failures[spec.name] = failure
         return failure
@@ -276,7 +285,7 @@ class Registry:
         failure = None
         if spec.name not in self._adapters:
             failure = self._adapter_failures.get(spec.name) or self._load(spec, origin)
-        capabilities = self._adapters[spec.name].capabilities if failure is None else None
+        capabilities = self._capabilities[spec.name] if failure is None else None
         return AdapterInfo(spec.name, origin, spec.solves, _versions(spec), capabilities, failure)
 
     @staticmethod

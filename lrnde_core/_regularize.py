@@ -1,27 +1,25 @@
 """Wrapping a native solver call: the public entry point of the library."""
 
 import dataclasses
-import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, final
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, final
 
-from lrnde_core._adapter import AbstractAdapter, AbstractCall, Counts, RecordingPlan
-from lrnde_core._capabilities import Capability
-from lrnde_core._claims import import_path, resolve_imported, split_method
-from lrnde_core._collect import active_reports
-from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError
+from lrnde_core._adapter import AbstractAdapter
+from lrnde_core._arrays import Leaves, is_traced
+from lrnde_core._call import AbstractCall, RecordingPlan
+from lrnde_core._capabilities import AnyCapability, Capability, refuse
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, PluginError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
-from lrnde_core._hiding import is_wrapped, wraps_solves
-from lrnde_core._local import Leaves
-from lrnde_core._numbers import is_traced
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
+from lrnde_core._recording import Counts, Recording
 from lrnde_core._registry import REGISTRY
-from lrnde_core._report import Report, Sample
+from lrnde_core._report import Report, Sample, active_reports
 from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
 from lrnde_core._samplers import AbstractSampler, UniformTime
-from lrnde_core._support import check_adapter, check_method, check_recording, refuse
+from lrnde_core._solver import Solver
+from lrnde_core._wrapping import is_wrapped, wraps_solves
 
 Gradient = Literal["local", "full"]
 
@@ -29,25 +27,24 @@ DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
 DEFAULT_SDE_HEURISTIC = ErrorEstimate()
 DEFAULT_SAMPLER = UniformTime()
 
+_Value = TypeVar("_Value")
+
 # Where every step is looked at there is nothing to draw.
 _NO_DRAW = (0.0,)
 
 
 @final
 @wraps_solves
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class RegularizedSolve:
     """A native solver call that also returns a penalty. Made by `regularize`.
 
-    A frozen value: hashable, equal by value, picklable, deep-copyable. Arguments bound by `functools.partial` compare
-    by identity unless they are plain numbers or strings, and so does the object whose method is regularized.
+    A frozen value: hashable, equal by value, picklable, deep-copyable.
+
+    - `solver`: the native call. `heuristic`: `None` for the default. The others are those of `regularize`.
     """
 
-    solve: Callable[..., Any]
-    adapter_name: str
-    solve_name: str
-    bound_args: tuple[Any, ...]
-    bound_kwargs: Mapping[str, Any]
+    solver: Solver
     heuristic: AbstractHeuristic | None
     sampler: AbstractSampler
     gradient: Gradient
@@ -75,13 +72,13 @@ class RegularizedSolve:
             raise InputTypeError(
                 f"`penalize` must be a Python bool, not {type(penalize).__name__}; under jit make it a static argument."
             )
-        adapter = find_wrapped_adapter(self)
-        kwargs = {**self.bound_kwargs, **kwargs}
+        adapter = self.solver.adapter
+        args, kwargs = self.solver.arguments(args, kwargs)
         source = kwargs.pop(adapter.random_argument, None)
         reports = active_reports()
         if reports is not None:
-            self.check_collecting()
-        call = adapter.bind(self.solve_name, self.solve, (*self.bound_args, *args), kwargs)
+            self.solver.require(Capability.COLLECT)
+        call = self.solver.bind(args, kwargs)
         if reports is not None and penalize and not adapter.is_collected():
             return call.run(None).result
         if penalize:
@@ -98,107 +95,64 @@ class RegularizedSolve:
         self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any, probes: Any
     ) -> tuple[Any, Report]:
         facts = call.facts
-        heuristic = _heuristic(self, has_noise_and_tolerance=facts.is_stochastic and not facts.needs_tolerances)
-        check_method(self, heuristic, call)
-        checked_probes = None if probes is None else _check_probes(probes, heuristic, call)
+        heuristic = self.heuristic or default_heuristic(
+            is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
+        )
+        _check_method(self, heuristic, call)
+        checked_probes = None if probes is None else self._checked_probes(probes, heuristic, call)
         if draw is None:
             is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
             draw = adapter.draw(source, self.num_samples) if is_random else _NO_DRAW
-        draws = adapter.check_draw(draw, self.num_samples)
-        penalty = LocalPenalty(heuristic, self.sampler, call.facts)
-        plan = RecordingPlan(penalty, draws, checked_probes, keeps_gradient=self.gradient == "full")
+        plan = RecordingPlan(
+            LocalPenalty(heuristic, self.sampler, facts),
+            adapter.check_draw(draw, self.num_samples),
+            checked_probes,
+            keeps_gradient=self.gradient == "full",
+            is_batched=self.batched,
+        )
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
-        check_recording(self, recording)
-        recording = recording._replace(probes=checked_probes)
-        value, sample = adapter.evaluate(penalty, recording, draws, is_batched=self.batched)
+        _check_recording(self, recording)
+        value, sample = adapter.evaluate(plan, recording)
         num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
         if num_unresolved is not None and not is_traced(num_unresolved):
-            tolerances = recording.problem.rtol, recording.problem.atol
             warn_once_if_all_unresolved(
                 self,
                 num_unresolved,
                 lambda: counts.num_accepted if sample is None else (sample.weight != 0).sum(),
-                tolerances,
+                (recording.problem.rtol, recording.problem.atol),
                 value,
                 is_systematic=self.sampler.keeps_every_step or self.sampler.local_start == "sample",
             )
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
-        evaluations = penalty.num_evaluations(num_evaluated, recording.num_reused)
+        evaluations = plan.penalty.num_evaluations(num_evaluated, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample, num_unresolved)
 
-    def check_collecting(self) -> None:
-        """Raise `CapabilityError` where the adapter's reports cannot be collected."""
-        capabilities = find_wrapped_adapter(self).capabilities
-        refuse(self.adapter_name, [Capability.COLLECT], dict(capabilities.unsupported))
+    def _checked_probes(self, probes: Any, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
+        if not heuristic.evaluations.probe:
+            raise InputError(
+                f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use "
+                "`JacobianNorm()`."
+            )
+        self.solver.require(Capability.PROBES)
+        return call.check_probes(probes)
 
     @property
     def __signature__(self) -> inspect.Signature:
-        native = inspect.signature(functools.partial(self.solve, *self.bound_args, **self.bound_kwargs))
-        own = [
-            inspect.Parameter("penalize", inspect.Parameter.KEYWORD_ONLY, default=True),
-            inspect.Parameter("draw", inspect.Parameter.KEYWORD_ONLY, default=None),
-            inspect.Parameter("probes", inspect.Parameter.KEYWORD_ONLY, default=None),
-            inspect.Parameter(
-                REGISTRY.get_adapter(self.adapter_name).random_argument, inspect.Parameter.KEYWORD_ONLY, default=None
-            ),
+        parameters = list(self.solver.signature.parameters.values())
+        tail = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+        own = {"penalize": True, "draw": None, "probes": None, self.solver.adapter.random_argument: None}
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()
         ]
-        parameters = list(native.parameters.values())
-        tail = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
-        return native.replace(
-            parameters=[*(p for p in parameters if p not in tail), *own, *tail],
-            return_annotation=inspect.Signature.empty,
-        )
-
-    def _key(self) -> tuple[Any, ...]:
-        return (
-            self.adapter_name,
-            self.solve_name,
-            self.heuristic,
-            self.sampler,
-            self.gradient,
-            self.num_samples,
-            self.batched,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RegularizedSolve):
-            return NotImplemented
-        return (
-            self._key() == other._key()
-            and _is_same(self.solve, other.solve)
-            and len(self.bound_args) == len(other.bound_args)
-            and all(map(_is_same, self.bound_args, other.bound_args))
-            and self.bound_kwargs.keys() == other.bound_kwargs.keys()
-            and all(_is_same(value, other.bound_kwargs[name]) for name, value in self.bound_kwargs.items())
-        )
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A solver call may be an object that does not pickle (a jitted wrapper); the path it was claimed by does.
-        is_claimed = resolve_imported(self.solve_name) is self.solve
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["bound_kwargs"] = dict(self.bound_kwargs)
-        del fields["solve"]
-        return _rebuild, (None if is_claimed else self.solve, fields)
-
-
-def find_wrapped_adapter(solve: RegularizedSolve) -> AbstractAdapter:
-    """The adapter that serves a wrapped solve."""
-    return REGISTRY.get_adapter(solve.adapter_name)
+        return inspect.Signature([*(each for each in parameters if each not in tail), *added, *tail])
 
 
 def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None, num_unresolved: Any = None) -> Report:
     return Report(
         penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict(), num_unresolved=num_unresolved
     )
-
-
-def _rebuild(solve: Callable[..., Any] | None, fields: dict[str, Any]) -> RegularizedSolve:
-    return RegularizedSolve(solve=import_path(fields["solve_name"]) if solve is None else solve, **fields)
 
 
 def regularize(
@@ -236,36 +190,24 @@ def regularize(
     """
     if is_wrapped(solve):
         raise InputTypeError(f"`solve` is already a `{type(solve).__name__}`; regularize the native call instead.")
-    if not callable(solve):
-        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {solve!r}.")
-    resolved_heuristic: AbstractHeuristic | None = (
-        None if heuristic is None else _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
-    )
-    resolved_sampler: AbstractSampler = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
+    named = None if heuristic is None else _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    chosen = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
     if gradient not in ("local", "full", None):
         raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
         raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
-    if resolved_sampler.keeps_every_step:
-        _check_every_step(resolved_sampler, gradient, num_samples, batched=batched)
-    native, bound_args, bound_kwargs = unwrap_partial(solve)
-    adapter_name, solve_name = find_adapter(native, adapter)
-    regularized = RegularizedSolve(
-        native,
-        adapter_name,
-        solve_name,
-        bound_args,
-        bound_kwargs,
-        resolved_heuristic,
-        resolved_sampler,
-        gradient or ("full" if resolved_sampler.keeps_every_step else "local"),
-        num_samples,
-        batched,
-    )
-    capabilities = REGISTRY.get_adapter(adapter_name).capabilities
-    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(capabilities.supported)
-    check_adapter(regularized, _heuristic(regularized, has_noise_and_tolerance=not solves_odes), capabilities)
+    if chosen.keeps_every_step:
+        _check_every_step(chosen, gradient, num_samples, batched=batched)
+    gradient = gradient or ("full" if chosen.keeps_every_step else "local")
+    regularized = RegularizedSolve(Solver.find(solve, adapter), named, chosen, gradient, num_samples, batched)
+    _check_adapter(regularized)
     return regularized
+
+
+def default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
+    """What is penalised where the user names nothing."""
+    # Where steps are fixed there is no tolerance to measure an error by.
+    return DEFAULT_SDE_HEURISTIC if is_stochastic and is_adaptive else DEFAULT_HEURISTIC
 
 
 def _check_every_step(sampler: AbstractSampler, gradient: Gradient | None, num_samples: int, *, batched: bool) -> None:
@@ -279,7 +221,7 @@ def _check_every_step(sampler: AbstractSampler, gradient: Gradient | None, num_s
         raise InputError(f"`{name}` looks at every step, once: leave `num_samples` and `batched` out.")
 
 
-def _resolve(kind: str, value: Any, expected: type, by_name: Callable[[str], Any]) -> Any:
+def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Callable[[str], _Value]) -> _Value:
     if isinstance(value, str):
         return by_name(value)
     if not isinstance(value, expected):
@@ -288,78 +230,65 @@ def _resolve(kind: str, value: Any, expected: type, by_name: Callable[[str], Any
     return value
 
 
-def unwrap_partial(solve: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """The callable behind every `functools.partial`, and the arguments that they bind."""
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    while isinstance(solve, functools.partial):
-        args, kwargs = (*solve.args, *args), {**solve.keywords, **kwargs}
-        solve = solve.func
-    return solve, args, kwargs
-
-
-def find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
-    """Name of the adapter and of the solver call it is to be read as."""
-    claims = REGISTRY.claims(solve)
-    if asserted is not None:
-        name, _, function = asserted.partition(":")
-        spec = REGISTRY.spec(name)
-        claimed = [path for claimed_name, path in claims if claimed_name == name]
-        by_function = {path.partition(":")[2]: path for path in spec.solves}
-        if function and function not in by_function:
-            raise InputError(f"`adapter={asserted!r}`: `{name}` has no `{function}`; it has {sorted(by_function)}.")
-        return name, by_function[function] if function else (claimed or list(spec.solves))[0]
-    claiming = list(dict.fromkeys(name for name, _ in claims))
-    if len(claiming) == 1:
-        return claims[0]
-    if claims:
-        names = " and ".join(f"`{name}`" for name in claiming)
-        raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
-    if _wraps_claimed(solve):
-        raise AdapterNotFoundError(
-            f"No adapter claims this `{type(solve).__name__}`, a wrapper around {_describe(solve)}: regularize the "
-            "inner call, and wrap or jit the function that calls it."
+def _check_adapter(regularized: RegularizedSolve) -> None:
+    """Raise `CapabilityError` for what the adapter does not support, and for what does not go together."""
+    sampler, solver = regularized.sampler, regularized.solver
+    supported = solver.capabilities.supported
+    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(supported)
+    heuristic = regularized.heuristic or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
+    needs = _needs(regularized, heuristic)
+    refuse(solver.adapter_name, needs, solver.capabilities.reason_against, _alternative(sampler))
+    if regularized.gradient == "full" and sampler.local_start == "sample":
+        raise CapabilityError(
+            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '
+            'constant state; use `local_start="step"`.'
         )
-    if REGISTRY.claims_bound(solve):
-        raise AdapterNotFoundError(
-            f"{_describe(solve)} is a method without its object: regularize that of the object, such as `solver.solve`."
+    if sampler.is_quadrature and heuristic.evaluations.step:
+        raise CapabilityError(
+            f"`{sampler}` integrates heuristics of a point, and `{heuristic}` looks at a step; use `AllSteps()` for "
+            "the sum over steps."
         )
-    raise AdapterNotFoundError(
-        f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
-        "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "
-        "these, name the adapter with `adapter=`; for another solver, write an adapter."
-    )
 
 
-def _wraps_claimed(solve: Callable[..., Any]) -> bool:
-    inner = getattr(solve, "__wrapped__", None)
-    return inner is not None and (bool(REGISTRY.claims(inner)) or _wraps_claimed(inner))
-
-
-def _describe(solve: Callable[..., Any]) -> str:
-    module, name = getattr(solve, "__module__", None), getattr(solve, "__qualname__", None)
-    return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
-
-
-def _heuristic(regularized: RegularizedSolve, *, has_noise_and_tolerance: bool) -> AbstractHeuristic:
-    if regularized.heuristic is not None:
-        return regularized.heuristic
-    # Where steps are fixed there is no tolerance to measure an error by.
-    return DEFAULT_SDE_HEURISTIC if has_noise_and_tolerance else DEFAULT_HEURISTIC
-
-
-def _check_probes(probes: Any, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
-    if not heuristic.evaluations.probe:
-        raise InputError(
-            f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use `JacobianNorm()`."
+def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, call: AbstractCall) -> None:
+    """Raise `CapabilityError` for what the method of a call does not support."""
+    facts = call.facts
+    adapter, needs, reasons = regularized.solver.adapter_name, _needs(regularized, heuristic), dict(facts.unsupported)
+    refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
+    if not facts.is_adaptive and any(rtol is None for rtol, _ in heuristic.tolerances):
+        raise CapabilityError(
+            f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
+            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
+            "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
         )
-    return call.check_probes(probes)
+    for need, fact in ((Capability.STIFFNESS_ESTIMATE, "stability_interval"), (Capability.RUNNING_COST, "tableau")):
+        if need in needs and getattr(facts, fact) is None:
+            raise PluginError(
+                f"The adapter `{adapter}` gives no `{fact}` for `{facts.name}` and does not declare "
+                f"{need.value} unsupported. This is a fault of the adapter: its `MethodFacts` need one or the other."
+            )
 
 
-def _is_same(left: Any, right: Any) -> bool:
-    left_method, right_method = split_method(left), split_method(right)
-    if left_method is not None and right_method is not None:
-        # A method is made anew each time it is asked for.
-        return left_method[0] is right_method[0] and left_method[1] is right_method[1]
-    plain = (bool, int, float, complex, str, bytes, type(None))
-    return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)
+def _check_recording(regularized: RegularizedSolve, recording: Recording) -> None:
+    """Raise `PluginError` where an adapter kept one step in place of all of them."""
+    if regularized.sampler.keeps_every_step and recording.num_evaluated is None:
+        raise PluginError(
+            f"The adapter `{regularized.solver.adapter_name}` recorded one step a draw where `{regularized.sampler}` "
+            "keeps every accepted step, and does not declare `Capability.ALL_STEPS` unsupported. This is a fault of "
+            "the adapter: it needs either, and says by `Recording.num_evaluated` that it keeps them all."
+        )
+
+
+def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[AnyCapability]:
+    needs: set[AnyCapability] = {*heuristic.needs, *regularized.sampler.needs}
+    needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
+    if regularized.batched:
+        needs.add(Capability.BATCHED_SAMPLES)
+    return needs
+
+
+def _alternative(sampler: AbstractSampler) -> str:
+    """What works in place of a sampler that looks at every step."""
+    if not sampler.keeps_every_step:
+        return ""
+    return " `UniformStep()` and `UniformTime()` estimate the sum over steps, without bias and from one of them."

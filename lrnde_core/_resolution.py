@@ -1,7 +1,6 @@
 """Estimates that are mere rounding: counting them, and warning about them and about tolerances that bring them."""
 
 import math
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 from array_api_compat import array_namespace, is_jax_array
 
 from lrnde_core._errors import ResolutionWarning
-from lrnde_core._hiding import user_stacklevel
 from lrnde_core._report import Sample
+from lrnde_core._wrapping import warn_at_call
 
 # The error estimate of a step is itself a sum of a handful of roundings of the state.
 _ROUNDINGS = 4.0
@@ -22,21 +21,19 @@ _CALLS_IN_A_ROW = 3
 _RUNS: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionary()
 
 
-def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str, stacklevel: int) -> None:
+def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) -> None:
     """Issue a `ResolutionWarning` if `rtol + atol` is below 4 roundings of a state of size 1.
 
     - `rtol`, `atol`: tolerances as numbers; the largest, where they differ between elements.
     - `eps`: the spacing of the state's dtype at 1, and `dtype_name` its name.
-    - `stacklevel`: as in `warnings.warn`, counted from the caller of this function.
     """
     if _is_below_resolution(rtol, atol, eps):
-        warnings.warn(
+        warn_at_call(
             f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about "
             f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are mere rounding, and "
             "steps whose estimate is below its rounding floor get penalty 0. Loosen the tolerances or solve in a wider "
             f"dtype than {dtype_name}.",
             ResolutionWarning,
-            stacklevel=stacklevel + 1,
         )
 
 
@@ -89,14 +86,13 @@ def warn_once_if_all_unresolved(
         if _is_below_resolution(rtol, atol, xp.finfo(penalty.dtype).eps):
             return
     _RUNS[owner] = math.inf
-    warnings.warn(
+    warn_at_call(
         "All estimates that this penalty is made of are at or below their rounding floor, so they count as exactly 0 "
         "and train nothing: the local error is too small for the dtype at these tolerances and this step "
         '(with `local_start="sample"` an automatic one, which is small), or the method is exact for this field. Solve '
         'in float64, loosen the tolerances, or penalise what needs no estimate: `TaylorDerivative(2, at="step")`, the '
         "default. `report.num_unresolved` counts such samples; this is said once.",
         ResolutionWarning,
-        stacklevel=user_stacklevel(),
     )
 
 

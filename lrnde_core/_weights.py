@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, final
 
+from lrnde_core._arrays import cast_like, clip, scalars
 from lrnde_core._errors import InputError
-from lrnde_core._numbers import cast_like, clip, scalars
 from lrnde_core._report import Report
 
 

@@ -13,17 +13,14 @@ from lrnde_core import (
     Capabilities,
     Capability,
     Draw,
-    LocalPenalty,
     Recording,
+    RecordingPlan,
     Sample,
     random_states_kept,
-    user_stacklevel,
     warn_if_unresolved,
 )
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
-from lrnde_diffrax._freezer import DiffraxFreezer
-from lrnde_diffrax._sde_freezer import DiffraxSDEFreezer
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
 
 
@@ -48,28 +45,19 @@ class DiffraxAdapter(AbstractAdapter):
     def check_draw(self, draw: Any, num_samples: int) -> Draw:
         return check_uniforms(draw, num_samples)
 
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
-    ) -> tuple[Any, Sample | None]:
-        del is_batched  # always
-        if any(rtol is None for rtol, _ in penalty.heuristic.tolerances):
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample | None]:
+        if any(rtol is None for rtol, _ in plan.penalty.heuristic.tolerances):
             _warn_if_unresolved(recording)
         if recording.cost is not None:
             is_defined = recording.is_valid.astype(bool) & jnp.isfinite(recording.cost)
             return jnp.where(is_defined, recording.cost, 0.0), None
         # Tracing a field once more draws what it draws in numpy once more.
         with random_states_kept():
-            return evaluate_samples(penalty, recording, draws)
+            return evaluate_samples(plan, recording)
 
     def zero_penalty(self, call: AbstractCall) -> Any:
         assert isinstance(call, DiffraxCall)
         return jnp.zeros((), call.arguments.state_dtype)
-
-    def freezer(self) -> DiffraxFreezer:
-        return DiffraxFreezer()
-
-    def sde_freezer(self) -> DiffraxSDEFreezer:
-        return DiffraxSDEFreezer()
 
 
 def _warn_if_unresolved(recording: Recording) -> None:
@@ -78,4 +66,4 @@ def _warn_if_unresolved(recording: Recording) -> None:
         return
     rtol, atol = (float(np.max(np.asarray(value))) for value in (problem.rtol, problem.atol))
     dtype = real_dtype(recording.records.y) if recording.cost is None else recording.cost.dtype
-    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype), user_stacklevel())
+    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype))

@@ -17,7 +17,6 @@ from lrnde_core import (
     Recording,
     RecordingPlan,
     Run,
-    user_stacklevel,
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
@@ -61,7 +60,7 @@ class DiffraxCall(AbstractCall):
         if recorder.running is not None:
             return Run(solution, counts, self._summed(recorder.running, state, solution.result, counts))
         is_doubled = self.method.advances_by_halves
-        warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled, stacklevel=user_stacklevel())
+        warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
 

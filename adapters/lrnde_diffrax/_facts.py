@@ -29,7 +29,7 @@ def method_facts(arguments: Arguments, method: Method) -> MethodFacts:
         stability_interval=stability_interval,
         evaluations_per_step=evaluations_per_step,
         evaluations_per_advance=evaluations_per_advance,
-        needs_tolerances=not is_adaptive(controller),
+        is_adaptive=is_adaptive(controller),
         unsupported=tuple(unsupported(arguments, method, has_stiffness_pair=stability_interval is not None)),
         # An ordinary field counts as one evaluation, whatever it is made of.
         evaluations_per_point=len(drift_terms(terms)) if is_stochastic else 1,

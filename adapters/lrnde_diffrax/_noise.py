@@ -1,6 +1,5 @@
 """Brownian paths: fresh ones for a local step, and checks of the user's own."""
 
-import warnings
 from typing import Any
 
 import diffrax
@@ -10,7 +9,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import InputError, ResolutionWarning
+from lrnde_core import InputError, ResolutionWarning, warn_at_call
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._terms import brownian_paths, is_brownian
 
@@ -69,11 +68,11 @@ def check_range(arguments: Arguments) -> None:
             )
 
 
-def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool, stacklevel: int) -> None:
+def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
     """Issue a `ResolutionWarning` if the solve took steps that a `VirtualBrownianTree` does not resolve.
 
     - `smallest_step`: the smallest accepted step but the last, which the end of the solve decides.
-    - `is_doubled`: whether the solver also looks at half steps. `stacklevel`: as in `warnings.warn`.
+    - `is_doubled`: whether the solver also looks at half steps.
 
     Below its `tol` the increments of neighbouring steps are not independent. Under a transformation of JAX no value is
     known and nothing is said.
@@ -85,12 +84,11 @@ def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool, stacklev
         step = float(smallest_step) * (0.5 if is_doubled else 1.0)
         if tolerance > step:
             half = "half " if is_doubled else ""
-            warnings.warn(
+            warn_at_call(
                 f"The `VirtualBrownianTree` has `tol={tolerance:.3g}`, but the solver took a {half}step of {step:.3g}: "
                 "increments over steps below `tol` do not have the law of Brownian motion. Make `tol` smaller, or "
                 "bound the steps from below by `PIDController(dtmin=...)`.",
                 ResolutionWarning,
-                stacklevel=stacklevel + 1,
             )
 
 

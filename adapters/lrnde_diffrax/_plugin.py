@@ -14,7 +14,9 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("diffrax:diffeqsolve",),
             requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
             install="lrnde[diffrax]",
-            api_version=(1, 0),
+            api_version=(2, 0),
+            freezer="lrnde_diffrax._freezer:DiffraxFreezer",
+            sde_freezer="lrnde_diffrax._sde_freezer:DiffraxSDEFreezer",
             driver="lrnde_diffrax._driver:DiffraxDriver",
         )
     )

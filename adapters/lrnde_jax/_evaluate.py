@@ -6,26 +6,33 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Draw, LocalPenalty, Record, Recording, Sample
+from lrnde_core import Draw, Leaves, LocalPenalty, Record, Recording, RecordingPlan, Sample
 from lrnde_jax._guard import finite_or_zero
 
 
-@eqx.filter_jit
-def evaluate_samples(penalty: LocalPenalty, recording: Recording, draws: Draw) -> tuple[jax.Array, Sample]:
+def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[jax.Array, Sample]:
     """The mean of the weighted costs over samples, and the samples stacked, without gradient.
 
-    - `penalty`: static. `recording.records`: one `Record` of arrays of shape `(num_samples, ...)`, all of them finite.
-    - `draws`: one `Draw` of arrays of shape `(num_samples,)`.
+    - `plan.draws`: one `Draw` of arrays of shape `(num_samples,)`.
+    - `recording.records`: one `Record` of arrays of shape `(num_samples, ...)`, all of them finite.
 
     The penalty has the real dtype of the state. It is 0 with gradient 0 where the recording is not valid or a local
     step is not finite; `h`, `weight` and what was estimated are then 0 as well.
     """
+    assert isinstance(plan.draws, Draw)
+    return _evaluate(plan.penalty, recording, plan.draws, plan.probes)
+
+
+@eqx.filter_jit
+def _evaluate(
+    penalty: LocalPenalty, recording: Recording, draws: Draw, probes: Leaves | None
+) -> tuple[jax.Array, Sample]:
     is_valid = recording.is_valid.astype(bool)
 
     def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
         dtype = real_dtype(record.y)
         draw = draw._replace(uniform=draw.uniform.astype(record.t.dtype))
-        cost, sample = penalty(recording.problem, draw, record, recording.probes)
+        cost, sample = penalty(recording.problem, draw, record, probes)
         sample = Sample(*(None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample))
         entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
         return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))

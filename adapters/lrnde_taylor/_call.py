@@ -20,7 +20,7 @@ from lrnde_core import (
     Run,
 )
 from lrnde_taylor._problem import TaylorProblem
-from lrnde_taylor._recorder import KeptStep, Recorder
+from lrnde_taylor._recorder import Recorder, Step
 from lrnde_taylor.odeint import check_arguments
 from lrnde_torch import check_probes, count_evaluations
 
@@ -57,9 +57,18 @@ class TaylorCall(AbstractCall):
             return Run(result, counts, None)
         func = given["func"]
         problem = TaylorProblem(func, func, given["midpoint"], given["order"], y0.dtype, y0.device)
-        nothing = KeptStep(recorder.start, 0.0, 0.0, y0, None)
+        steps = recorder.kept
+        assert steps is not None  # a plan was given
+        nothing = Step(recorder.start, 0.0, y0, None)
         records = [
-            _record(problem, kept or nothing, recorder, keeps_gradient=plan.keeps_gradient) for kept in recorder.kept
+            _record(
+                problem,
+                nothing if kept is None else kept.step,
+                steps.drawn(kept, 0.0 if kept is None else kept.size),
+                end=recorder.end,
+                keeps_gradient=plan.keeps_gradient,
+            )
+            for kept in steps.kept
         ]
         is_valid, num_reused = recorder.num_steps > 0, sum(record.estimate is not None for record in records)
         return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
@@ -68,16 +77,15 @@ class TaylorCall(AbstractCall):
         return (check_probes(probes, self.y0),)
 
 
-def _record(problem: TaylorProblem, kept: KeptStep, recorder: Recorder, *, keeps_gradient: bool) -> Record:
-    size = abs(kept.h)
+def _record(problem: TaylorProblem, step: Step, drawn: DrawnStep, *, end: float, keeps_gradient: bool) -> Record:
     return Record(
-        t=kept.t,
-        h=kept.h,
-        y=(kept.y if keeps_gradient else kept.y.detach(),),
+        t=step.t,
+        h=step.h,
+        y=(step.y if keeps_gradient else step.y.detach(),),
         carry=None,
-        remaining=recorder.end - kept.t,
-        drawn=DrawnStep(kept.elapsed, size, size, recorder.duration, recorder.num_steps, is_end_known=True),
-        estimate=None if kept.expansion is None else problem.estimate(kept.expansion),
+        remaining=end - step.t,
+        drawn=drawn,
+        estimate=None if step.expansion is None else problem.estimate(step.expansion),
     )
 
 
@@ -96,7 +104,7 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         stability_interval=None,
         evaluations_per_step=num_evaluations,
         evaluations_per_advance=num_evaluations,
-        needs_tolerances=True,
+        is_adaptive=False,
         unsupported=_UNSUPPORTED,
     )
     return TaylorCall(native, given, facts)

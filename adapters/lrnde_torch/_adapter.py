@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lrnde_core import AbstractAdapter, Draw, LocalPenalty, Recording, Sample, is_collecting, user_stacklevel
+from lrnde_core import AbstractAdapter, Draw, Recording, RecordingPlan, Sample, is_collecting
 from lrnde_torch._collecting import is_collected, is_training, saved_apart
 from lrnde_torch._compiling import uncompiled
 from lrnde_torch._evaluate import evaluate_samples
@@ -39,17 +39,15 @@ class AbstractTorchAdapter(AbstractAdapter):
     def is_training(self, values: Iterable[Any]) -> bool:
         return is_training(values)
 
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: list[Draw], *, is_batched: bool
-    ) -> tuple[torch.Tensor, Sample]:
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[torch.Tensor, Sample]:
         problem = recording.problem
         assert isinstance(problem, AbstractTorchProblem)
-        if (None, None) in penalty.heuristic.tolerances:
-            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype, user_stacklevel())
+        if (None, None) in plan.penalty.heuristic.tolerances:
+            warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
         # Samples are batched by `torch.func`, which goes together with no hooks.
-        apart = saved_apart() if is_collecting() and not is_batched else contextlib.nullcontext()
+        apart = saved_apart() if is_collecting() and not plan.is_batched else contextlib.nullcontext()
         with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
             if isinstance(problem, OwnStepsProblem):
-                return evaluate_own_steps(penalty, recording, draws, zero)
-            return evaluate_samples(penalty, recording, draws, zero, is_batched=is_batched)
+                return evaluate_own_steps(plan, recording, zero)
+            return evaluate_samples(plan, recording, zero)

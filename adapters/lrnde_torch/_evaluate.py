@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, Sample
+from lrnde_core import Capability, Draw, DrawnStep, LocalPenalty, PenaltyTerm, Record, Recording, RecordingPlan, Sample
 
 _REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": torch.mean,
@@ -15,9 +15,7 @@ _REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def evaluate_samples(
-    penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw], zero: torch.Tensor, *, is_batched: bool
-) -> tuple[torch.Tensor, Sample]:
+def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tensor) -> tuple[torch.Tensor, Sample]:
     """The weighted costs reduced as the sampler says, and the samples stacked, each of shape `(num_samples,)`.
 
     Where every step is kept there is a record a step, and one draw stands for all of them.
@@ -27,28 +25,32 @@ def evaluate_samples(
     derivative that is not finite would still poison training.
     """
     records: Sequence[Record] = recording.records
+    penalty = plan.penalty
     if not recording.is_valid:
         return zero, _empty_sample(penalty, records, zero)
-    if is_batched and len(records) > 1 and not recording.num_reused:
-        terms = _evaluate_batched(penalty, recording, draws)
+    if plan.is_batched and len(records) > 1 and not recording.num_reused:
+        terms = _evaluate_batched(plan, recording)
         value = terms.cost.mean().to(zero.dtype)
         if not torch.isfinite(value):
             value = zero
             weight = torch.where(torch.isfinite(terms.cost), terms.sample.weight, 0.0)
             terms = terms._replace(sample=terms.sample._replace(weight=weight))
     else:
+        draws = plan.draws
+        assert isinstance(draws, Sequence)
         repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
         pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
-        terms = _stack([penalty(recording.problem, draw, record, recording.probes) for draw, record in pairs], zero)
+        terms = _stack([penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs], zero)
         value = _REDUCTIONS[penalty.sampler.reduction](terms.cost).to(zero.dtype)
     entries = [None if entry is None else entry.detach() for entry in terms.sample]
     return value, Sample(*(None if entry is None else torch.nan_to_num(entry, 0.0, 0.0, 0.0) for entry in entries))
 
 
-def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw]) -> PenaltyTerm:
+def _evaluate_batched(plan: RecordingPlan, recording: Recording) -> PenaltyTerm:
     records: Sequence[Record] = recording.records
     (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
-    problem = recording.problem
+    draws = plan.draws
+    assert isinstance(draws, Sequence)
 
     def stacked(values: Sequence[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)
@@ -58,7 +60,7 @@ def _evaluate_batched(penalty: LocalPenalty, recording: Recording, draws: Sequen
 
     def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
         record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
-        cost, sample = penalty(problem, Draw(uniform, bits), record, recording.probes)
+        cost, sample = plan.penalty(recording.problem, Draw(uniform, bits), record, plan.probes)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         computed[:] = entries
         return cost, *(torch.as_tensor(entry, dtype=y.dtype, device=y.device) for entry in entries.values())

@@ -5,15 +5,24 @@ from typing import Any
 
 import torch
 
-from lrnde_core import Capability, Draw, DrawnStep, Leaves, LocalPenalty, PenaltyTerm, Record, Recording, Sample
+from lrnde_core import (
+    Capability,
+    Draw,
+    DrawnStep,
+    Leaves,
+    LocalPenalty,
+    PenaltyTerm,
+    Record,
+    Recording,
+    RecordingPlan,
+    Sample,
+)
 from lrnde_torch._own_steps import OwnStepsProblem
 
 Tensor = torch.Tensor
 
 
-def evaluate_own_steps(
-    penalty: LocalPenalty, recording: Recording, draws: Sequence[Draw], zero: Tensor
-) -> tuple[Tensor, Sample]:
+def evaluate_own_steps(plan: RecordingPlan, recording: Recording, zero: Tensor) -> tuple[Tensor, Sample]:
     """The mean of the weighted costs over draws and batch, and the samples, each of shape `(num_samples, batch)`.
 
     - `recording`: of an `OwnStepsProblem`. What its records hold (`carry`, `estimate` and `is_end_known` aside) has the
@@ -24,10 +33,12 @@ def evaluate_own_steps(
       a derivative that is not finite would still poison training.
     """
     problem, records = recording.problem, recording.records
+    penalty, draws = plan.penalty, plan.draws
     assert isinstance(problem, OwnStepsProblem)
+    assert isinstance(draws, Sequence)
     if recording.is_valid:
         pairs = zip(draws, records, strict=True)
-        terms = [_evaluate(penalty, problem, draw, record, recording.probes) for draw, record in pairs]
+        terms = [_evaluate(penalty, problem, draw, record, plan.probes) for draw, record in pairs]
         value = torch.stack([term.cost for term in terms]).mean().to(zero.dtype)
         if torch.isfinite(value) and all(problem.are_finite):
             return value, _stack([term.sample for term in terms])

@@ -7,11 +7,8 @@ import torch
 from lrnde_core import warn_if_unresolved
 
 
-def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype, stacklevel: int) -> None:
-    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; says nothing where a tolerance is a tensor or missing.
-
-    - `stacklevel`: as in `warnings.warn`, counted from the caller of this function.
-    """
+def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype) -> None:
+    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; says nothing where a tolerance is a tensor or missing."""
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
         name = str(dtype).removeprefix("torch.")
-        warn_if_unresolved(rtol, atol, torch.finfo(dtype).eps, name, stacklevel=stacklevel + 1)
+        warn_if_unresolved(rtol, atol, torch.finfo(dtype).eps, name)

@@ -8,7 +8,6 @@ import torch
 from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
-from lrnde_torchdiffeq._freezer import TorchdiffeqFreezer
 
 
 @final
@@ -34,6 +33,3 @@ class TorchdiffeqAdapter(AbstractTorchAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchdiffeqCall)
         return call.zero
-
-    def freezer(self) -> TorchdiffeqFreezer:
-        return TorchdiffeqFreezer()

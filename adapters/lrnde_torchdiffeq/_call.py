@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -11,7 +11,8 @@ from torchdiffeq._impl.adjoint import find_parameters
 from lrnde_core import (
     AbstractCall,
     Counts,
-    DrawnStep,
+    KeptStep,
+    KeptSteps,
     Leaves,
     MethodFacts,
     Record,
@@ -26,7 +27,7 @@ from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
 from lrnde_torchdiffeq._facts import method_facts
 from lrnde_torchdiffeq._interface import check_caller, with_native_interface
-from lrnde_torchdiffeq._recorder import AdaptiveRecorder, FixedStepRecorder, KeptStep, SilentRecorder
+from lrnde_torchdiffeq._recorder import AdaptiveRecorder, FixedStepRecorder, SilentRecorder, Step
 from lrnde_torchdiffeq._state import mixed_norm, rms_norm
 
 
@@ -55,12 +56,14 @@ class TorchdiffeqCall(AbstractCall):
             counts = counts._replace(nfe_backward=recorder.backward)
         if plan is None:
             return Run(result, counts, None)
-        problem = self._problem()
+        problem, kept = self._problem(), recorder.kept
+        assert kept is not None  # a plan was given
         end = result[0].item() if self.asked.end is None else self.asked.end
-        records = [self._record(problem, kept, recorder, end, plan.keeps_gradient) for kept in recorder.kept]
+        records = [self._record(problem, kept, each, end, plan.keeps_gradient) for each in kept.kept]
         num_reused = sum(record.estimate is not None for record in records)
-        recording = Recording(problem, records, recorder.num_drawable > 0, num_reused, num_evaluated=len(records))
-        return Run(result, counts, recording)
+        return Run(
+            result, counts, Recording(problem, records, kept.num_offered > 0, num_reused, num_evaluated=len(records))
+        )
 
     def on_copy(self) -> "TorchdiffeqCall":
         """The same call from a copy of its initial state, into which the field may write."""
@@ -121,40 +124,39 @@ class TorchdiffeqCall(AbstractCall):
         )
 
     def _record(
-        self, problem: ExplicitProblem, kept: KeptStep | None, recorder: Any, end: float, keeps_gradient: bool
+        self, problem: ExplicitProblem, steps: KeptSteps, kept: KeptStep | None, end: float, keeps_gradient: bool
     ) -> Record:
-        asked, is_end_known = self.asked, self.asked.end is not None
-        total = abs(end - asked.start) if is_end_known else recorder.last_end
+        asked = self.asked
         if kept is None:
-            nothing = DrawnStep(0.0, 0.0, 0.0, total, recorder.num_drawable, is_end_known)
             y = asked.layout.flatten(asked.y0).detach()
-            return Record(asked.start, 0.0, (y,), None, 0.0, nothing)
-        remaining = max(asked.direction * (end - kept.t), 0.0)
+            return Record(asked.start, 0.0, (y,), None, 0.0, steps.drawn(None, 0.0))
+        step: Step = kept.step
+        remaining = max(asked.direction * (end - step.t), 0.0)
         size = min(kept.size, remaining)
-        y = asked.layout.flatten(kept.y)
+        y = asked.layout.flatten(step.y)
         estimate = None
         # Elsewhere torchdiffeq takes the slope at its predictor for the first stage: not the method's own step.
         is_own_step = problem.tableau.is_last_stage_solution
-        if kept.stages is not None and size == kept.size and is_own_step:
-            estimate = self._estimate_from(problem, kept)
-        measure = size if is_end_known else kept.size
+        if step.stages is not None and size == kept.size and is_own_step:
+            estimate = self._estimate_from(problem, size, step.y, step.stages)
         return Record(
-            t=kept.t,
+            t=step.t,
             h=asked.direction * size,
             y=(y if keeps_gradient else y.detach(),),
             carry=None,
             remaining=asked.direction * remaining,
-            drawn=DrawnStep(kept.elapsed, size, measure, total, recorder.num_drawable, is_end_known),
+            drawn=steps.drawn(kept, size),
             estimate=estimate,
         )
 
-    def _estimate_from(self, problem: ExplicitProblem, kept: KeptStep) -> StepEstimate:
+    def _estimate_from(
+        self, problem: ExplicitProblem, size: float, y: Any, stages: Sequence[tuple[Any, Any]]
+    ) -> StepEstimate:
         """The step read off the solver's own stages, which carry the gradient of everything before them."""
-        assert kept.stages is not None
-        h, layout = self.asked.direction * kept.size, self.asked.layout
-        states = [(layout.flatten(state),) for state, _ in kept.stages]
-        increments = [(layout.flatten(derivative).to(layout.dtype) * h,) for _, derivative in kept.stages]
-        return read_stages(problem, problem.tableau, (layout.flatten(kept.y),), increments, states)
+        h, layout = self.asked.direction * size, self.asked.layout
+        states = [(layout.flatten(state),) for state, _ in stages]
+        increments = [(layout.flatten(derivative).to(layout.dtype) * h,) for _, derivative in stages]
+        return read_stages(problem, problem.tableau, (layout.flatten(y),), increments, states)
 
 
 def _counts(recorder: AdaptiveRecorder | FixedStepRecorder | SilentRecorder) -> Counts:

@@ -34,14 +34,14 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
         stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
         evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
         evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
-        needs_tolerances=is_doubled,
+        is_adaptive=not is_doubled,
         unsupported=tuple(_unsupported(method, tableau, state_dtype, is_adjoint, has_event).items()),
         tableau=tableau,
     )
 
 
 def _without_steps(method: str, unsupported: Mapping[Capability, str]) -> MethodFacts:
-    return MethodFacts(method, 1, 1.0, None, None, None, needs_tolerances=False, unsupported=tuple(unsupported.items()))
+    return MethodFacts(method, 1, 1.0, None, None, None, is_adaptive=True, unsupported=tuple(unsupported.items()))
 
 
 def _unsupported(

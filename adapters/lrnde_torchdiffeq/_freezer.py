@@ -57,7 +57,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         if not (_methods.is_adaptive(asked.method) or _methods.is_fixed_step(asked.method)):
             return ()
         penalty = LocalPenalty(ErrorEstimate(), AllSteps(), call.facts)
-        recording = call.run(RecordingPlan(penalty, (), None, keeps_gradient=False)).recording
+        recording = call.run(RecordingPlan(penalty, (), None, keeps_gradient=False, is_batched=False)).recording
         assert recording is not None  # asked for
         assert asked.end is not None  # events are refused
         duration = asked.end - asked.start

@@ -1,13 +1,12 @@
 """Solves that are given to `odeint_event`, as its `odeint_interface`."""
 
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torchdiffeq
 
-from lrnde_core import CollectedSolve, InputError, RegularizedSolve, is_collecting, user_stacklevel
+from lrnde_core import CollectedSolve, InputError, RegularizedSolve, calling_frame, is_collecting
 
 _EVENT_CODE = torchdiffeq.odeint_event.__code__
 
@@ -27,7 +26,7 @@ def unwrap_interface(interface: Any) -> tuple[Callable[..., Any], dict[str, Any]
         if isinstance(interface, CollectedSolve):
             interface = interface.regularized
         elif isinstance(interface, RegularizedSolve):
-            keywords, interface = {**interface.bound_kwargs, **keywords}, interface.solve
+            keywords, interface = {**interface.solver.kwargs, **keywords}, interface.solver.function
         else:
             keywords, interface = {**interface.keywords, **keywords}, interface.func
     return interface, keywords
@@ -35,9 +34,7 @@ def unwrap_interface(interface: Any) -> tuple[Callable[..., Any], dict[str, Any]
 
 def check_caller() -> None:
     """Refuse a regularized solve that a bare `odeint_event` calls: it takes the native result, and nothing beside."""
-    # The frame of the call, counted as for a warning.
-    caller = sys._getframe(user_stacklevel() - 1)  # pyright: ignore[reportPrivateUsage]
-    if caller.f_code is _EVENT_CODE and not is_collecting():
+    if calling_frame().f_code is _EVENT_CODE and not is_collecting():
         raise InputError(
             "`odeint_event` was given a regularized `odeint_interface`, and takes the native result alone. Wrap it in "
             "place of its interface, `lrnde.regularize(torchdiffeq.odeint_event)`; or give it "

@@ -14,7 +14,8 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("torchdiffeq:odeint", "torchdiffeq:odeint_adjoint", "torchdiffeq:odeint_event"),
             requires=("torch>=2.4", "torchdiffeq>=0.2.5"),
             install="lrnde[torchdiffeq]",
-            api_version=(1, 0),
+            api_version=(2, 0),
+            freezer="lrnde_torchdiffeq._freezer:TorchdiffeqFreezer",
             driver="lrnde_torchdiffeq._driver:TorchdiffeqDriver",
         )
     )

@@ -5,28 +5,25 @@ warns about those that a method does not call. So there is one class per kind of
 own callbacks included, is passed through. Nothing of the solve changes.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
 
-from lrnde_core import AcceptedStep, BackwardCount, RecordingPlan
+from lrnde_core import BackwardCount, RecordingPlan
 
 Tensor = torch.Tensor
 State = Any
 """A tensor, or a tuple of tensors: the state as the user's field sees it."""
 
 
-class KeptStep(NamedTuple):
-    """An accepted step as the solver took it: start, time since the start of the solve, size, state, and its stages.
+class Step(NamedTuple):
+    """An accepted step as the solver took it: start, state there, and its stages.
 
     - `stages`: pairs (state, dy/dt) of the solver's own evaluations, the first stage first; `None` unless the recording
       keeps gradients and the method is adaptive.
     """
 
     t: float
-    elapsed: float
-    size: float
     y: State
     stages: list[tuple[State, State]] | None
 
@@ -37,15 +34,11 @@ class _AbstractRecorder:
     - `duration`: length of the solve, `None` where an event decides it.
     - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve. `backward`: evaluations after it, by which
       an adjoint solves backward.
-    - `num_drawable`: accepted steps of a length above 0, among which the sampler draws; torchdiffeq's fixed grid may
-      end in one of length 0. `last_end`: time from the start of the solve to the end of the last of them, as taken.
-    - `kept`: the kept step of each draw; every one of them where the sampler wants them all.
+    - `kept`: the steps that the sampler keeps; `None` where nothing is recorded.
     """
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         self._field = field
-        self._plan = plan
-        self._duration = duration
         self._start: float | None = None
         self._is_open = True
         self._keeps_stages = plan is not None and plan.keeps_gradient
@@ -54,12 +47,7 @@ class _AbstractRecorder:
         self.backward = BackwardCount()
         self.num_steps: int = 0
         self.num_accepted: int = 0
-        self.num_drawable = 0
-        self.last_end = 0.0
-        self.kept: list[KeptStep | None] = []
-        if plan is not None:
-            assert isinstance(plan.draws, Sequence)
-            self.kept = [] if plan.sampler.keeps_every_step else [None] * len(plan.draws)
+        self.kept = None if plan is None else plan.keep_steps(duration)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._field, name)
@@ -79,28 +67,18 @@ class _AbstractRecorder:
         self._is_open = False
         self._evaluations = []
 
-    def _draw(self, t0: Tensor, y0: State, dt: Tensor, stages: list[tuple[State, State]] | None) -> None:
-        """Ask the sampler whether to keep an accepted step."""
-        if self._plan is None:
+    def _offer(self, t0: Tensor, y0: State, dt: Tensor, stages: list[tuple[State, State]] | None) -> None:
+        if self.kept is None:
             return
         t, size = t0.item(), dt.item()
         if self._start is None:
             self._start = t
-        if size <= 0:
-            return
-        self.num_drawable += 1
-        elapsed = abs(t - self._start)
-        self.last_end = elapsed + size
-        if self._plan.sampler.keeps_every_step:
-            self.kept.append(KeptStep(t, elapsed, size, y0, stages))
-            return
-        step = AcceptedStep(self.num_drawable, elapsed, size, self._duration)
-        for sample, draw in enumerate(self._plan.draws):
-            if self._plan.sampler.keep(draw, step):
-                self.kept[sample] = KeptStep(t, elapsed, size, y0, stages)
+        # torchdiffeq's fixed grid may end in a step of length 0.
+        if size > 0:
+            self.kept.offer(abs(t - self._start), size, Step(t, y0, stages))
 
     def _forward(self, name: str, *args: Any) -> None:
-        callback: Callable[..., None] | None = getattr(self._field, name, None)
+        callback: Any = getattr(self._field, name, None)
         if callback is not None:
             callback(*args)
 
@@ -147,7 +125,7 @@ class AdaptiveRecorder(_AbstractRecorder):
         if self._keeps_stages:
             assert self._first_stage is not None  # callback_step comes first
             stages = [self._first_stage, *self._evaluations]
-        self._draw(t0, y0, dt, stages)
+        self._offer(t0, y0, dt, stages)
 
     def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_reject_step", t0, y0, dt)
@@ -162,4 +140,4 @@ class FixedStepRecorder(_AbstractRecorder):
         if self._is_open:
             self.num_steps += 1
             self.num_accepted += 1
-            self._draw(t0, y0, dt, None)
+            self._offer(t0, y0, dt, None)

@@ -9,7 +9,6 @@ from lrnde_core import AbstractCall, Capabilities, Capability
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchsde._arguments import read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
-from lrnde_torchsde._freezer import TorchsdeFreezer
 
 _ODE = "torchsde solves stochastic differential equations. Use torchdiffeq or diffrax."
 
@@ -49,9 +48,6 @@ class TorchsdeAdapter(AbstractTorchAdapter):
 
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
         return read_call(read_arguments(solve, native, args, kwargs))
-
-    def sde_freezer(self) -> TorchsdeFreezer:
-        return TorchsdeFreezer()
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchsdeCall)

@@ -1,7 +1,6 @@
 """One native call of torchsde: its solve, and its kept steps as the core takes them."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -12,8 +11,8 @@ from lrnde_core import (
     CapabilityError,
     Counts,
     Draw,
-    DrawnStep,
     InputError,
+    KeptStep,
     Leaves,
     MethodFacts,
     Record,
@@ -22,7 +21,7 @@ from lrnde_core import (
     ResolutionWarning,
     Run,
     noise_seed,
-    user_stacklevel,
+    warn_at_call,
 )
 from lrnde_torch import check_probes
 from lrnde_torchsde._arguments import Arguments
@@ -30,7 +29,7 @@ from lrnde_torchsde._brownian import Halved, coverage, resolution
 from lrnde_torchsde._equation import CountedEquation
 from lrnde_torchsde._methods import differentiates_diffusion, method_facts
 from lrnde_torchsde._problem import SDECarry, SDEProblem
-from lrnde_torchsde._recorder import KeptStep, Recorder, own_error_ratio
+from lrnde_torchsde._recorder import Recorder, own_error_ratio, step_of
 from lrnde_torchsde._solving import watched
 
 # How far apart, relative to their size, two times may be that are meant to be the same: one of them may be in float32.
@@ -69,12 +68,11 @@ class TorchsdeCall(AbstractCall):
             return Run(result, counts, None)
         _warn_if_unresolved(recorder)
         assert isinstance(plan.draws, Sequence)
+        assert recorder.kept is not None  # a plan was given
+        kept = recorder.kept.kept
         # One draw stands for all steps, where all are kept.
-        draws = list(plan.draws) * len(recorder.kept) if plan.sampler.keeps_every_step else plan.draws
-        records = [
-            self._no_record() if kept is None else self._record(draw, kept, recorder, plan)
-            for draw, kept in zip(draws, recorder.kept, strict=True)
-        ]
+        draws = list(plan.draws) * len(kept) if plan.sampler.keeps_every_step else plan.draws
+        records = [self._record(draw, each, recorder, plan) for draw, each in zip(draws, kept, strict=True)]
         num_reused = sum(record.estimate is not None for record in records)
         problem, is_valid = self._problem(recorder), recorder.num_accepted > 0
         return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
@@ -109,7 +107,7 @@ class TorchsdeCall(AbstractCall):
 
     def _problem(self, recorder: Recorder) -> SDEProblem:
         arguments, y0 = self.arguments, self.arguments["y0"]
-        kept = recorder.kept[0] if recorder.kept else None
+        last = next((kept for kept in recorder.kept.kept if kept is not None), None) if recorder.kept else None
         return SDEProblem(
             user_field=arguments["sde"],
             solver=recorder.solver,
@@ -124,17 +122,18 @@ class TorchsdeCall(AbstractCall):
             dtype=y0.dtype,
             device=y0.device,
             # The end of a step is a floating-point time even where the user gave integers.
-            time=self.zero if kept is None else kept.substeps[0].t1,
+            time=self.zero if last is None else step_of(last.step).substeps[0].t1,
         )
 
-    def _no_record(self) -> Record:
-        """Of a solve from a time to that same time, which took no step; it is not evaluated."""
-        drawn = DrawnStep(0.0, 0.0, 0.0, 0.0, 0, is_end_known=True)
-        return Record(self.arguments.start, 0.0, (self.arguments["y0"],), None, 0.0, drawn)
-
-    def _record(self, draw: Draw, kept: KeptStep, recorder: Recorder, plan: RecordingPlan) -> Record:
-        substeps, arguments = kept.substeps, self.arguments
-        first, is_adaptive = substeps[0], arguments.is_adaptive
+    def _record(self, draw: Draw, kept: KeptStep | None, recorder: Recorder, plan: RecordingPlan) -> Record:
+        assert recorder.kept is not None  # a plan was given
+        arguments, drawn = self.arguments, recorder.kept.drawn(kept, 0.0 if kept is None else kept.size)
+        if kept is None:
+            # Of a solve from a time to that same time, which took no step; it is not evaluated.
+            return Record(arguments.start, 0.0, (arguments["y0"],), None, 0.0, drawn)
+        step = step_of(kept.step)
+        substeps, is_adaptive = step.substeps, arguments.is_adaptive
+        first = substeps[0]
         start, size = first.increment.start, kept.size
         seed = noise_seed(draw.bits)
         if plan.sampler.increment == "fresh":
@@ -147,7 +146,6 @@ class TorchsdeCall(AbstractCall):
         if not plan.keeps_gradient:
             y, hidden = y.detach(), hidden.detach()
         t0, t1 = _on_cpu(first.t0, start), _on_cpu(first.t1, first.increment.end)
-        duration = arguments.end - arguments.start
         return Record(
             t=start,
             h=size,
@@ -160,8 +158,8 @@ class TorchsdeCall(AbstractCall):
                 increments=increments,
             ),
             remaining=arguments.end - start,
-            drawn=DrawnStep(kept.elapsed, size, size, duration, recorder.num_accepted, is_end_known=True),
-            estimate=kept.estimate if plan.sampler.keeps_every_step else None,
+            drawn=drawn,
+            estimate=step.estimate if plan.sampler.keeps_every_step else None,
             solver_error_ratio=(
                 own_error_ratio(first.y1, substeps[-1].y1, arguments["rtol"], arguments["atol"])
                 if is_adaptive
@@ -204,10 +202,9 @@ def _check_coverage(arguments: Arguments) -> None:
 def _warn_if_unresolved(recorder: Recorder) -> None:
     unit = resolution(recorder.motion)
     if unit > recorder.smallest:
-        warnings.warn(
+        warn_at_call(
             f"`bm` rounds times to multiples of {unit:g}, by its `tol`, and the solve asked for an interval of "
             f"{recorder.smallest:.3g}: its noise, and with it the error estimate, is that of another interval there. "
             f"Make the Brownian motion with a smaller `tol`, or keep the steps longer (`dt_min={2 * unit:g}`).",
             ResolutionWarning,
-            stacklevel=user_stacklevel(),
         )

@@ -158,7 +158,7 @@ def method_facts(
         evaluations_per_step=None if count is None else count + at_start,
         evaluations_per_advance=0,  # points inside a step are refused
         evaluations_per_point=1 + is_drift_joint,
-        needs_tolerances=not is_adaptive,
+        is_adaptive=is_adaptive,
         unsupported=((Capability.FULL_GRADIENT, _NO_FULL_GRADIENT),) if is_adjoint else (),
         is_stochastic=True,
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 
-from lrnde_core import AcceptedStep, RecordingPlan, StepEstimate
+from lrnde_core import RecordingPlan, StepEstimate
 from lrnde_torchsde._brownian import Answer, Increment, ObservedMotion
 from lrnde_torchsde._equation import EvaluationCount
 
@@ -42,16 +42,10 @@ _Raw = tuple[Answer, Tensor, Tensor, Tensor, tuple[Tensor, ...], Tensor]
 
 
 @final
-class KeptStep(NamedTuple):
-    """An accepted step: time since the start of the solve, and its substeps (three if adaptive, else one)."""
+class Step(NamedTuple):
+    """An accepted step: its substeps (three if adaptive, else one)."""
 
-    elapsed: float
     substeps: Sequence[Substep]
-
-    @property
-    def size(self) -> float:
-        whole = self.substeps[0].increment
-        return whole.end - whole.start
 
     @property
     def estimate(self) -> StepEstimate | None:
@@ -73,20 +67,16 @@ class Recorder:
       error ratio above 1.
     - `smallest`: the shortest interval over which an accepted step asked the Brownian motion, but for the last step,
       which may be cut to any size.
-    - `kept`: the kept step of each draw, once the solve has succeeded, `None` where it took no step; every one of them
-      where the sampler wants them all.
+    - `kept`: the steps that the sampler keeps, each an attempt for `step_of`; `None` where nothing is recorded.
     - `solver`, `motion`: of the solve, once its solver exists.
     """
 
     def __init__(self, plan: RecordingPlan | None, start: float, end: float, *, is_adaptive: bool) -> None:
-        self._plan = plan
         self._start = start
         self._end = end
         self._num_substeps = 3 if is_adaptive else 1
         # Of the latest attempt, which has yet to be accepted or rejected once they are complete.
         self._substeps: list[_Raw] = []
-        # Time since the start and attempt of each draw's step.
-        self._kept: list[tuple[float, list[_Raw]] | None] = []
         self._step: Any = None
         self._own_step: Any = None
         self._observed: Any = None
@@ -99,10 +89,7 @@ class Recorder:
         self.num_accepted = 0
         self.num_forced = 0
         self.smallest = float("inf")
-        self.kept: list[KeptStep | None] = []
-        if plan is not None:
-            assert isinstance(plan.draws, Sequence)
-            self._kept = [] if plan.sampler.keeps_every_step else [None] * len(plan.draws)
+        self.kept = None if plan is None else plan.keep_steps(end - start)
 
     def attach(self, solver: Any) -> None:
         """Watch a solver that is about to integrate."""
@@ -121,8 +108,6 @@ class Recorder:
         """End of a forward solve that succeeded: its last attempt was accepted."""
         if self._substeps:
             self._settle(is_accepted=True)
-        for kept in self._kept:
-            self.kept.append(None if kept is None else _named(*kept))
 
     def detach(self) -> None:
         """End of any forward solve; what an adjoint evaluates in its backward pass is counted apart.
@@ -131,7 +116,7 @@ class Recorder:
         solve, until the garbage collector comes.
         """
         self.evaluations.is_open = False
-        self._substeps, self._kept = [], []
+        self._substeps = []
         self._step = self._observed = None
         if self.solver is None:
             return
@@ -165,21 +150,13 @@ class Recorder:
         if end < self._end:
             # Of the last substep: the second half of an adaptive step.
             self.smallest = min(self.smallest, end - middle)
-        if self._plan is None:
-            return
-        elapsed = start - self._start
-        if self._plan.sampler.keeps_every_step:
-            self._kept.append((elapsed, attempt))
-            return
-        step = AcceptedStep(self.num_accepted, elapsed, size, self._end - self._start)
-        for sample, draw in enumerate(self._plan.draws):
-            if self._plan.sampler.keep(draw, step):
-                self._kept[sample] = (elapsed, attempt)
+        if self.kept is not None:
+            self.kept.offer(start - self._start, size, attempt)
 
 
-def _named(elapsed: float, attempt: Sequence[_Raw]) -> KeptStep:
-    substeps = [Substep(Increment(*answer), t0, t1, y0, memory, y1) for answer, t0, t1, y0, memory, y1 in attempt]
-    return KeptStep(elapsed, substeps)
+def step_of(attempt: Sequence[_Raw]) -> Step:
+    """A kept step with its parts named."""
+    return Step([Substep(Increment(*answer), t0, t1, y0, memory, y1) for answer, t0, t1, y0, memory, y1 in attempt])
 
 
 def own_error_ratio(whole: Tensor, halved: Tensor, rtol: Any, atol: Any) -> Tensor:

@@ -37,7 +37,7 @@ def make_environment(folder: Path, fillers: Path = GAP_FILLERS) -> dict[str, str
 def write_metadata(folder: Path) -> None:
     """Write the metadata that an installation would have: by its entry points adapters are found."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    match = re.search(r'__version__ = "(.*)"', (ROOT / "lrnde_core" / "_version.py").read_text())
+    match = re.search(r'__version__ = "(.*)"', (ROOT / "lrnde_core" / "__init__.py").read_text())
     assert match is not None
     name, version = project["name"], match.group(1)
     metadata = folder / f"{name}-{version}.dist-info"

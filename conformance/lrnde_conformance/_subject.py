@@ -60,9 +60,9 @@ class Subject:
     @property
     def capabilities(self) -> lrnde.Capabilities:
         """What the adapter declares."""
-        return self.adapter.capabilities
+        return lrnde.REGISTRY.capabilities(self.name)
 
-    def supports(self, capability: lrnde.Capability) -> bool:
+    def supports(self, capability: lrnde.AnyCapability) -> bool:
         """Whether the adapter declares it supported."""
         return self.capabilities.reason_against(capability) is None
 

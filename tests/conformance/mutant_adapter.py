@@ -1,12 +1,15 @@
 """The reference adapter with a fault: a wrapper whose every answer can be changed."""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
 from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
+from lrnde_conformance._reference._freezer import ReferenceFreezer
+from lrnde_conformance._reference._sde_freezer import ReferenceSDEFreezer
 from lrnde_conformance._reference._solver import integrate
 from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AbstractSDEFreezer, AdapterSpec, Run, hookimpl
 
@@ -116,7 +119,7 @@ class _Freezer(AbstractFreezer):
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._true = ReferenceAdapter().freezer()
+        self._true = ReferenceFreezer()
 
     def read(self, call: Any, *, is_batched: bool) -> Any:
         return self._faults.span(self._true.read(call._call, is_batched=is_batched))
@@ -162,7 +165,7 @@ class _SDEFreezer(AbstractSDEFreezer):
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._true = ReferenceAdapter().sde_freezer()
+        self._true = ReferenceSDEFreezer()
 
     def read(self, call: Any) -> Any:
         return self._true.read(call._call)
@@ -204,21 +207,15 @@ def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:
                 return faults.check_draw(draw, num_samples)
             return true.check_draw(draw, num_samples)
 
-        def evaluate(self, penalty: Any, recording: Any, draws: Any, *, is_batched: bool) -> Any:
-            value, sample = true.evaluate(penalty, recording, draws, is_batched=is_batched)
-            value = faults.value(value, penalty, recording, draws)
-            if is_batched:
-                value = faults.batched_value(value, penalty, recording, draws)
+        def evaluate(self, plan: Any, recording: Any) -> Any:
+            value, sample = true.evaluate(plan, recording)
+            value = faults.value(value, plan.penalty, recording, plan.draws)
+            if plan.is_batched:
+                value = faults.batched_value(value, plan.penalty, recording, plan.draws)
             return value, faults.sample(sample)
 
         def zero_penalty(self, call: Any) -> Any:
             return faults.zero(true.zero_penalty(call._call))
-
-        def freezer(self) -> AbstractFreezer:
-            return _Freezer(faults)
-
-        def sde_freezer(self) -> AbstractSDEFreezer:
-            return _SDEFreezer(faults)
 
         def __eq__(self, other: object) -> bool:
             return super().__eq__(other) if faults.is_equal else self is other
@@ -261,8 +258,12 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
         @hookimpl
         def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
             target, solves = f"{__name__}:{adapter.__name__}", (f"{__name__}:{claimed}",)
-            register(AdapterSpec(mutant.name, target, solves, ("numpy>=1.26",), "numpy", (1, 0)))
+            freezers = f"{__name__}:{freezer}", f"{__name__}:{sde_freezer}"
+            register(AdapterSpec(mutant.name, target, solves, ("numpy>=1.26",), "numpy", (2, 0), *freezers))
 
+    freezer, sde_freezer = f"{name}_freezer", f"{name}_sde_freezer"
+    setattr(module, freezer, functools.partial(_Freezer, faults))
+    setattr(module, sde_freezer, functools.partial(_SDEFreezer, faults))
     true = ReferenceDriver()
 
     class MutantDriver(AbstractDriver):

@@ -103,7 +103,7 @@ _RUN = """
 
 _HEUN = ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), (-0.5, 0.5))
 _NO_PAIR = ((Capability.STIFFNESS_ESTIMATE, "Heun's method has no pair of stages. Use `ErrorEstimate`."),)
-_FACTS = MethodFacts("heun", 2, 2.0, None, 2, 2, needs_tolerances=False, unsupported=_NO_PAIR)
+_FACTS = MethodFacts("heun", 2, 2.0, None, 2, 2, is_adaptive=True, unsupported=_NO_PAIR)
 
 
 def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToyCall:

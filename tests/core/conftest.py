@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-from lrnde_core import _regularize
+from lrnde_core import _regularize, _solver
 from lrnde_core._registry import Registry
 from tests.core import numpy_adapter
 
@@ -17,5 +17,6 @@ def toy_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """A registry of its own for `regularize`, with the numpy adapter registered at run time."""
     registry = Registry()
     registry.register(numpy_adapter)
-    monkeypatch.setattr(_regularize, "REGISTRY", registry)
+    for module in (_regularize, _solver):
+        monkeypatch.setattr(module, "REGISTRY", registry)
     return registry

@@ -24,7 +24,6 @@ from lrnde_core import (
     DrawnStep,
     ExplicitTableau,
     InputError,
-    LocalPenalty,
     MethodFacts,
     Record,
     Recording,
@@ -78,7 +77,7 @@ class NumpyCall(AbstractCall):
             stability_interval=tableau.real_stability_interval if has_pair else None,
             evaluations_per_step=tableau.num_stages,
             evaluations_per_advance=tableau.num_stages - 1,
-            needs_tolerances=True,
+            is_adaptive=False,
             unsupported=() if has_pair else ((Capability.STIFFNESS_ESTIMATE, reason),),
         )
 
@@ -134,9 +133,9 @@ class NumpyAdapter(AbstractAdapter):
             raise InputError(f"`draw` has shape {np.shape(draw)}; `num_samples={num_samples}` needs ({num_samples},).")
         return [Draw(float(uniform), math.floor(float(uniform) * 2**24)) for uniform in draw]
 
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
-    ) -> tuple[Any, Sample]:
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample]:
+        penalty, draws = plan.penalty, plan.draws
+        assert isinstance(draws, list)
         if not recording.is_valid:
             zeros = np.zeros(len(draws))
             return 0.0, Sample(zeros, zeros, zeros, zeros, None)
@@ -163,6 +162,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("tests.core.numpy_adapter:integrate", "tests.core.numpy_adapter:integrate_twice"),
             requires=("numpy>=1.26",),
             install="numpy",
-            api_version=(1, 0),
+            api_version=(2, 0),
         )
     )

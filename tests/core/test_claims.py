@@ -71,7 +71,7 @@ def _claim(registry: Registry, name: str, *solves: str) -> None:
     class Plugin:
         @hookimpl
         def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
-            register(AdapterSpec(name, "tests.core.numpy_adapter:NumpyAdapter", solves, (), "numpy", (1, 0)))
+            register(AdapterSpec(name, "tests.core.numpy_adapter:NumpyAdapter", solves, (), "numpy", (2, 0)))
 
     registry.register(Plugin())
 
@@ -126,15 +126,15 @@ def test_a_claimed_method_is_regularized_with_its_object(
     solver = solver_class("dopri5")
     for native in (solver.solve, functools.partial(solver.solve)):
         solve = regularize(native, heuristic=_ERROR)
-        assert (solve.adapter_name, solve.solve_name) == ("objects", _SOLVE)
-    assert regularize(solver.solve, heuristic=_ERROR).solve.__self__ is solver  # pyright: ignore[reportFunctionMemberAccess]
+        assert (solve.solver.adapter_name, solve.solver.path) == ("objects", _SOLVE)
+    assert regularize(solver.solve, heuristic=_ERROR).solver.function.__self__ is solver  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def test_a_claimed_method_of_a_class_that_has_it_from_another_is_named_once(toy_registry: Registry) -> None:
     _claim(toy_registry, "objects", _SOLVE, f"{__name__}:Inheriting.solve")
-    assert regularize(Inheriting("dopri5").solve, heuristic=_ERROR).adapter_name == "objects"
+    assert regularize(Inheriting("dopri5").solve, heuristic=_ERROR).solver.adapter_name == "objects"
     named = regularize(Inheriting("dopri5").solve, heuristic=_ERROR, adapter="objects:Inheriting.solve")
-    assert named.solve_name == f"{__name__}:Inheriting.solve"
+    assert named.solver.path == f"{__name__}:Inheriting.solve"
     with pytest.raises(InputError, match=r"has no `solve`; it has \['Inheriting.solve', 'Solver.solve'\]"):
         regularize(Solver("dopri5").solve, adapter="objects:solve")
 
@@ -156,5 +156,5 @@ def test_a_regularized_method_is_a_value(toy_registry: Registry) -> None:
     assert hash(regularize(solver.solve, heuristic=_ERROR)) == hash(solve)
     assert regularize(Solver("dopri5").solve, heuristic=_ERROR) != solve
     for other in (copy.deepcopy(solve), pickle.loads(pickle.dumps(solve))):
-        assert other.solve.__self__.method == "dopri5"  # pyright: ignore[reportFunctionMemberAccess]
-        assert other.solve_name == _SOLVE
+        assert other.solver.function.__self__.method == "dopri5"  # pyright: ignore[reportFunctionMemberAccess]
+        assert other.solver.path == _SOLVE

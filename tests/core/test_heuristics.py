@@ -13,13 +13,13 @@ from lrnde_core import (
     AbstractHeuristic,
     AbstractLocalProblem,
     Capability,
-    CapabilityError,
     ErrorEstimate,
     Evaluations,
     InputError,
     InputTypeError,
     JacobianNorm,
     KineticEnergy,
+    PluginError,
     PredictedSteps,
     StiffnessEstimate,
     TaylorDerivative,
@@ -151,14 +151,22 @@ def test_heuristics_of_a_point_are_found_by_name_and_scale_with_the_step(name: s
         for h in (0.1, -0.2)
     ]
     assert costs[1] == pytest.approx(2 * costs[0])
-    assert heuristic.needs == {Capability.POINT_HEURISTICS, Capability.POINT_INSIDE_STEP}
-    assert type(heuristic)(at="step").needs == {Capability.POINT_HEURISTICS}
+    inside, products = (
+        {Capability.POINT_INSIDE_STEP},
+        {Capability.REVERSE_PRODUCTS} if name == "jacobian_norm" else set(),
+    )
+    assert heuristic.needs == {Capability.POINT_HEURISTICS} | inside | products
+    assert type(heuristic)(at="step").needs == {Capability.POINT_HEURISTICS} | products
 
 
-def test_a_local_problem_without_a_derivative_in_reverse_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_problem_without_a_derivative_in_reverse_is_a_fault_of_its_adapter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(ArrayProblem, "vjp", AbstractLocalProblem.vjp)
     problem = ArrayProblem(lambda t, y: torch.sin(y), DOPRI5)
     local = local_state(problem, torch.tensor(0.0), torch.tensor(0.1), torch.ones(2))
-    with pytest.raises(CapabilityError, match=r"`ArrayProblem` has no derivative in reverse.*mode=.jvp."):
+    with pytest.raises(
+        PluginError, match=r"`ArrayProblem` has no `vjp`.*does not declare `Capability.REVERSE_PRODUCTS`"
+    ):
         JacobianNorm(at="step").cost(local)
     assert JacobianNorm(mode="jvp", at="step").cost(local) > 0

@@ -27,7 +27,7 @@ from lrnde_core import (
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import DOPRI5
 
-_FACTS = MethodFacts("dopri5", 5, 5.0, DOPRI5.real_stability_interval, 7, 6, needs_tolerances=False, unsupported=())
+_FACTS = MethodFacts("dopri5", 5, 5.0, DOPRI5.real_stability_interval, 7, 6, is_adaptive=True, unsupported=())
 _DRAW = Draw(0.4, int(0.4 * 2**24))
 _HEURISTICS = [
     ErrorEstimate(),
@@ -94,7 +94,7 @@ def test_the_probe_is_decided_by_the_draw_unless_it_is_given() -> None:
 
 
 def test_hidden_evaluations_are_none() -> None:
-    facts = MethodFacts("implicit", 5, 5.0, None, None, None, needs_tolerances=False, unsupported=())
+    facts = MethodFacts("implicit", 5, 5.0, None, None, None, is_adaptive=True, unsupported=())
     assert LocalPenalty(ErrorEstimate(), UniformTime(), facts).num_evaluations(1, 0) is None
 
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from lrnde_core import FIXED_METHODS, InputError, Plan, PlannedTimes
-from lrnde_core._freeze_errors import reduced_error, share_beyond
-from lrnde_core._grids import solver_grid, uniform_grid
+from lrnde_core._plans._errors import reduced_error, share_beyond
+from lrnde_core._plans._search import solver_grid, uniform_grid
 
 # Sums of up to 7 products of up to 7 factors, of terms up to 13 in modulus: those of Dormand and Prince.
 _ROUNDING = 7 * 7 * 13 * sys.float_info.epsilon

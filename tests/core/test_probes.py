@@ -11,8 +11,7 @@ import pytest
 import scipy.stats
 import torch
 
-from lrnde_core._probes import Probe, random_probe
-from lrnde_core._reservoir import noise_seed, probe_seed
+from lrnde_core._draws import Probe, noise_seed, probe_seed, random_probe
 
 _KINDS: list[Probe] = ["gaussian", "rademacher"]
 

@@ -128,7 +128,7 @@ def test_names_stand_for_heuristics_and_samplers() -> None:
 def test_partials_are_unwrapped_with_their_arguments() -> None:
     inner = functools.partial(functools.partial(integrate, _field, method="bosh3"), _Y0, method="dopri5")
     solve = regularize(inner, heuristic=_ERROR)
-    assert solve.solve is integrate
+    assert solve.solver.function is integrate
     y1, report = solve(_TIMES, draw=[0.1])
     np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES, method="dopri5"))
     assert report.nfe == 18
@@ -152,13 +152,13 @@ def test_what_wraps_a_solve_is_refused(wrapped: Callable[..., Any]) -> None:
 
 def test_adapter_asserts_a_signature() -> None:
     solve = regularize(_same_signature, heuristic=_ERROR, adapter="toy")
-    assert solve.solve_name == "tests.core.numpy_adapter:integrate"
+    assert solve.solver.path == "tests.core.numpy_adapter:integrate"
     y1, _ = solve(_field, _Y0, _TIMES, draw=[0.1])
     np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
     named = regularize(_same_signature, heuristic=_ERROR, adapter="toy:integrate_twice")
-    assert named.solve_name == "tests.core.numpy_adapter:integrate_twice"
+    assert named.solver.path == "tests.core.numpy_adapter:integrate_twice"
     claimed = regularize(integrate_twice, heuristic=_ERROR, adapter="toy")
-    assert claimed.solve_name == "tests.core.numpy_adapter:integrate_twice"
+    assert claimed.solver.path == "tests.core.numpy_adapter:integrate_twice"
     with pytest.raises(InputError, match=r"`toy` has no `itegrate`; it has \['integrate', 'integrate_twice'\]"):
         regularize(_same_signature, heuristic=_ERROR, adapter="toy:itegrate")
     with pytest.raises(AdapterNotFoundError, match=r"no adapter `difrax`.*Did you mean `diffrax`"):
@@ -175,7 +175,7 @@ def test_two_claims_are_refused_by_both_names(toy_registry: Registry) -> None:
     toy_registry.register(Rival())
     with pytest.raises(InputError, match=r"`toy` and `rival` both claim `.*integrate`; choose one with `adapter=`"):
         regularize(integrate, heuristic=_ERROR)
-    assert regularize(integrate, heuristic=_ERROR, adapter="rival").adapter_name == "rival"
+    assert regularize(integrate, heuristic=_ERROR, adapter="rival").solver.adapter_name == "rival"
 
 
 _VALUES = {
@@ -194,7 +194,7 @@ def test_it_is_a_value(name: str) -> None:
     for other in copies:
         assert other == solve
         assert hash(other) == hash(solve)
-        assert other.solve is solve.solve
+        assert other.solver.function is solve.solver.function
     assert [other for other in _VALUES if _VALUES[other]() == solve] == [name]
     with pytest.raises(AttributeError, match="cannot assign to field"):
         setattr(solve, "num_samples", 4)  # noqa: B010  so that the type checker lets it through
@@ -281,10 +281,23 @@ def test_the_full_gradient_and_a_restarted_step_exclude_each_other(monkeypatch: 
         regularize(integrate, heuristic=_ERROR, gradient="full", sampler=UniformTime(local_start="sample"))
 
 
-def test_probes_are_refused_where_nothing_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
-    solve = regularize(integrate, heuristic=JacobianNorm())
-    with pytest.raises(CapabilityError, match=r"`NumpyCall` takes no `probes=`. Leave them out"):
+@pytest.mark.parametrize(
+    ("unsupported", "error", "message"),
+    [
+        (
+            {Capability.PROBES: "it has none."},
+            CapabilityError,
+            r"`toy` does not support random directions.*it has none",
+        ),
+        ({}, PluginError, r"`NumpyCall` has no `check_probes`.*does not declare `Capability.PROBES`"),
+    ],
+)
+def test_probes_are_refused_where_nothing_takes_them(
+    monkeypatch: pytest.MonkeyPatch, unsupported: Any, error: type[Exception], message: str
+) -> None:
+    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare(unsupported))
+    solve = regularize(integrate, heuristic=JacobianNorm(mode="jvp"))
+    with pytest.raises(error, match=message):
         solve(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
     with pytest.raises(InputError, match="uses none; leave them out"):
         regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
@@ -354,3 +367,37 @@ def test_presets_bring_their_published_weights() -> None:
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="no preset `ernodes`; known are `ernode`, `lrnde_biased`"):
         _ = lrnde.presets.ernodes
+
+
+def test_what_an_adapter_cannot_have_known_is_unsupported() -> None:
+    declared = Capabilities.declare({Capability.JIT: "it is Python."})
+    assert declared.known_to(lrnde.ADAPTER_API) == declared
+    older = declared.known_to((1, 0))
+    assert older.supported == declared.supported - {Capability.PROBES, Capability.REVERSE_PRODUCTS}
+    reason = older.reason_against(Capability.PROBES)
+    assert reason is not None
+    assert "written for version 1.0 of the contract" in reason
+    assert older.reason_against(Capability.JIT) == "it is Python."
+
+
+@pytest.mark.parametrize("is_offered", [False, True])
+def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
+    monkeypatch: pytest.MonkeyPatch, is_offered: bool
+) -> None:
+    needed = lrnde.ExtraCapability("mine.volume", "the volume of a state")
+    declared = Capabilities.declare({}, extra=[needed] if is_offered else [])
+    monkeypatch.setattr(NumpyAdapter, "capabilities", declared)
+
+    class Volume(lrnde.AbstractHeuristic):
+        needs = frozenset({needed})
+        evaluations = lrnde.Evaluations()
+        tolerances = ()
+
+        def cost(self, local: lrnde.LocalState) -> Any:
+            return local.size
+
+    if is_offered:
+        assert regularize(integrate, heuristic=Volume())(_field, _Y0, _TIMES, draw=[0.5])[1].penalty > 0
+    else:
+        with pytest.raises(CapabilityError, match="not support the volume of a state: its adapter does not declare it"):
+            regularize(integrate, heuristic=Volume())

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 import torch
 
-from lrnde_core import _reservoir
+from lrnde_core import _draws
 
 _DRAWS = 40_000
 Keep = Callable[[Any, Any], Any]
@@ -32,7 +32,7 @@ def _bits(seed: int, count: int) -> Any:
 
 @hypothesis.given(st.integers(0, 2**32 - 1))
 def test_mix32_is_undone_by_its_inverse(x: int) -> None:
-    z = _reservoir.mix32(x)
+    z = _draws.mix32(x)
     z ^= z >> 16
     z = z * pow(0x846CA68B, -1, 2**32) % 2**32
     z ^= z >> 15 ^ z >> 30
@@ -43,7 +43,7 @@ def test_mix32_is_undone_by_its_inverse(x: int) -> None:
 
 @pytest.mark.parametrize("num_steps", [3, 10, 100])
 def test_every_step_is_equally_likely(num_steps: int) -> None:
-    kept = _kept_index(_bits(num_steps, _DRAWS), num_steps, _reservoir.keep_uniformly)
+    kept = _kept_index(_bits(num_steps, _DRAWS), num_steps, _draws.keep_uniformly)
     statistic, p_value = scipy.stats.chisquare(np.bincount(kept, minlength=num_steps + 1)[1:])
     assert 1e-3 < p_value < 1 - 1e-3, f"chi-square per degree of freedom {statistic / (num_steps - 1):.2f}"
 
@@ -54,7 +54,7 @@ def test_a_step_is_kept_with_probability_proportional_to_its_size(num_steps: int
     ends = np.cumsum(sizes)
 
     def keep(bits: Any, index: Any) -> Any:
-        return _reservoir.keep_by_size(bits, index, ends[index - 1] - sizes[index - 1], sizes[index - 1])
+        return _draws.keep_by_size(bits, index, ends[index - 1] - sizes[index - 1], sizes[index - 1])
 
     kept = _kept_index(_bits(7 + num_steps, _DRAWS), num_steps, keep)
     expected = sizes / ends[-1] * _DRAWS
@@ -64,8 +64,8 @@ def test_a_step_is_kept_with_probability_proportional_to_its_size(num_steps: int
 
 def test_fraction_is_uniform_and_independent_of_the_kept_step() -> None:
     bits = _bits(1, _DRAWS)
-    kept = _kept_index(bits, 5, _reservoir.keep_uniformly)
-    fraction = _reservoir.fraction(bits, np.float64(0.5))
+    kept = _kept_index(bits, 5, _draws.keep_uniformly)
+    fraction = _draws.fraction(bits, np.float64(0.5))
     assert fraction.min() >= 0
     assert fraction.max() < 1
     for index in range(1, 6):
@@ -78,7 +78,7 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
     @jax.jit
     def in_xla(bits: Any) -> Any:
         def body(index: Any, kept: Any) -> Any:
-            return jnp.where(_reservoir.keep_uniformly(bits, index.astype(jnp.uint32))[None], index, kept)
+            return jnp.where(_draws.keep_uniformly(bits, index.astype(jnp.uint32))[None], index, kept)
 
         def checkpointed(block: Any, kept: Any) -> Any:
             # The kept index after every 10 steps, so that all N are compared and not only the last.
@@ -91,7 +91,7 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
     def stepwise(bits: Any, to_index: Callable[[int], Any], where: Callable[..., Any], start: Any) -> list[Any]:
         kept, history = start, []
         for index in range(1, num_steps + 1):
-            kept = where(_reservoir.keep_uniformly(bits, to_index(index)), index, kept)
+            kept = where(_draws.keep_uniformly(bits, to_index(index)), index, kept)
             if index % 10 == 0:
                 history.append(kept)
         return history
@@ -107,6 +107,6 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
 
 
 def test_results_for_python_integers_are_python_values() -> None:
-    assert isinstance(_reservoir.mix32(12345), int)
-    assert isinstance(_reservoir.keep_uniformly(12345, 7), bool)
-    assert isinstance(_reservoir.fraction(12345, 0.5), float)
+    assert isinstance(_draws.mix32(12345), int)
+    assert isinstance(_draws.keep_uniformly(12345, 7), bool)
+    assert isinstance(_draws.fraction(12345, 0.5), float)

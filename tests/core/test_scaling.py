@@ -12,8 +12,8 @@ import torch
 from array_api_compat import array_namespace
 
 from lrnde_core import ErrorEstimate, PredictedSteps, StiffnessEstimate
+from lrnde_core._arrays import off_zero
 from lrnde_core._local import initial_step
-from lrnde_core._scaling import off_zero
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.tableaus import DOPRI5, RK4
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_core._weak_error import check_rows, native_scales, statistic_rows, weak_error
+from lrnde_core._plans._errors import check_rows, native_scales, statistic_rows, weak_error
 
 
 def test_the_bound_covers_the_true_error_of_all_statistics_as_often_as_it_says() -> None:

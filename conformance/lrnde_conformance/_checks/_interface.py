@@ -123,9 +123,9 @@ def interface_claim(subject: Subject, case: str) -> None:
     if len(claims) == 1:
         whole = lrnde.regularize(native)
         part = lrnde.regularize(functools.partial(native))
-        if (whole.adapter_name, part.adapter_name) != (subject.name, subject.name):
+        if (whole.solver.adapter_name, part.solver.adapter_name) != (subject.name, subject.name):
             raise ConformanceFailure(
-                "`regularize` finds another adapter.", got=whole.adapter_name, expected=subject.name
+                "`regularize` finds another adapter.", got=whole.solver.adapter_name, expected=subject.name
             )
 
 

@@ -9,9 +9,7 @@ import numpy as np
 from lrnde_conformance._reference._call import ReferenceCall
 from lrnde_conformance._reference._dual import Dual, plain
 from lrnde_conformance._reference._facts import method_facts
-from lrnde_conformance._reference._freezer import ReferenceFreezer
 from lrnde_conformance._reference._methods import STOCHASTIC
-from lrnde_conformance._reference._sde_freezer import ReferenceSDEFreezer
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,
@@ -21,9 +19,9 @@ from lrnde_core import (
     Draw,
     InputError,
     InputTypeError,
-    LocalPenalty,
     Record,
     Recording,
+    RecordingPlan,
     Sample,
     random_states_kept,
 )
@@ -72,10 +70,9 @@ class ReferenceAdapter(AbstractAdapter):
             raise InputError(msg)
         return [Draw(float(uniform), math.floor(float(uniform) * 2**24)) for uniform in uniforms]
 
-    def evaluate(
-        self, penalty: LocalPenalty, recording: Recording, draws: Any, *, is_batched: bool
-    ) -> tuple[Any, Sample]:
-        del is_batched  # numpy has no other way than one after the other
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample]:
+        penalty, draws = plan.penalty, plan.draws
+        assert isinstance(draws, list)  # as `check_draw` makes it
         records: Sequence[Record] = recording.records
         dtype = plain(records[0].y[0]).dtype
         zero = Dual(np.zeros((), dtype))
@@ -93,7 +90,7 @@ class ReferenceAdapter(AbstractAdapter):
         pairs = zip(draws, records, strict=True)
         # A field may draw from global generators, as dropout does.
         with random_states_kept(), np.errstate(all="ignore"):
-            terms = [penalty(recording.problem, draw, record) for draw, record in pairs]
+            terms = [penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs]
             value = _REDUCTIONS[penalty.sampler.reduction]([term.cost for term in terms])
         columns = zip(*(term.sample for term in terms), strict=True)
         sample = Sample(*(None if each[0] is None else np.array([plain(e) for e in each]) for each in columns))
@@ -102,12 +99,6 @@ class ReferenceAdapter(AbstractAdapter):
     def zero_penalty(self, call: AbstractCall) -> Any:
         assert isinstance(call, ReferenceCall)
         return Dual(np.zeros((), plain(call.y0).dtype))
-
-    def freezer(self) -> ReferenceFreezer:
-        return ReferenceFreezer()
-
-    def sde_freezer(self) -> ReferenceSDEFreezer:
-        return ReferenceSDEFreezer()
 
 
 def _bind(native: Any, field: Any, y0: Any, ts: Any, **settings: Any) -> ReferenceCall:

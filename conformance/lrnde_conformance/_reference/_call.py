@@ -7,15 +7,17 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import copied, detach
+from lrnde_conformance._reference._dual import copied, detach, plain
 from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT
 from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
 from lrnde_core import (
     AbstractCall,
-    AcceptedStep,
     Counts,
     Draw,
-    DrawnStep,
+    InputError,
+    KeptStep,
+    KeptSteps,
+    Leaves,
     MethodFacts,
     Record,
     Recording,
@@ -62,7 +64,13 @@ class ReferenceCall(AbstractCall):
             self.settings.get("atol", 1e-6) if is_adaptive else None,
         )
         end = result[0] if has_event else self.ts[-1]
-        records = [self._record(draw, kept, recorder, plan, end) for draw, kept in recorder.drawn()]
+        steps = recorder.steps
+        assert steps is not None  # a plan was given
+        assert isinstance(plan.draws, list)  # as `check_draw` makes it
+        kept = steps.kept or [None]
+        # One draw stands for all steps, where all are kept.
+        draws = plan.draws * len(kept) if plan.sampler.keeps_every_step else plan.draws
+        records = [self._record(draw, each, steps, plan, end) for draw, each in zip(draws, kept, strict=True)]
         is_valid = recorder.num_accepted > 0
         return Run(result, counts, Recording(problem, records, is_valid, num_evaluated=len(records)))
 
@@ -79,24 +87,24 @@ class ReferenceCall(AbstractCall):
             num_forced=recorder.num_forced if self.facts.name in ADAPTIVE else None,
         )
 
-    def _record(
-        self, draw: Draw, kept: tuple[float, float, Any] | None, recorder: "_Recorder", plan: RecordingPlan, end: float
-    ) -> Record:
-        t, size, y = (self.ts[0], 0.0, self.y0) if kept is None else kept
-        is_end_known = recorder.duration is not None
+    def check_probes(self, probes: Any) -> Leaves:
+        array = np.asarray(probes)
+        if array.shape != self.y0.shape or array.dtype != plain(self.y0).dtype:
+            msg = (
+                f"`probes` have shape {array.shape} and dtype {array.dtype}; the state has {self.y0.shape} and "
+                f"{plain(self.y0).dtype}."
+            )
+            raise InputError(msg)
+        return (as_dual(array),)
+
+    def _record(self, draw: Draw, kept: KeptStep | None, steps: KeptSteps, plan: RecordingPlan, end: float) -> Record:
+        t, size, y = (self.ts[0], 0.0, self.y0) if kept is None else kept.step
         remaining = end - t
         # An event may end the solve inside of its last step.
         h = size if abs(size) <= abs(remaining) else remaining
-        drawn = DrawnStep(
-            elapsed=abs(t - self.ts[0]),
-            size=abs(h),
-            measure=abs(h) if is_end_known else abs(size),
-            duration=recorder.covered if recorder.duration is None else recorder.duration,
-            num_accepted=recorder.num_accepted,
-            is_end_known=is_end_known,
-        )
         carry = _FreshPath(draw, t, h, self.settings["path"]) if plan.sampler.increment == "fresh" else None
-        return Record(t, h, (as_dual(y) if plan.keeps_gradient else detach(y),), carry, remaining, drawn)
+        y = as_dual(y) if plan.keeps_gradient else detach(y)
+        return Record(t, h, (y,), carry, remaining, steps.drawn(kept, abs(h)))
 
 
 class _FreshPath:
@@ -114,33 +122,20 @@ class _FreshPath:
 
 
 class _Recorder:
-    """Counts evaluations and keeps the drawn steps of one solve; `duration` is `None` where an event decides it."""
+    """Counts evaluations and offers the steps of one solve; `duration` is `None` where an event decides it."""
 
     def __init__(
         self, field: Any, diffusion: Any, plan: RecordingPlan | None, start: float, duration: float | None
     ) -> None:
         self._field = field
-        self.diffusion = diffusion
-        self._plan = plan
         self._start = start
-        self.duration = duration
-        self.covered = 0.0
+        self.diffusion = diffusion
         self.num_drift = 0
         self.num_diffusion = 0
         self.num_steps = 0
         self.num_accepted = 0
         self.num_forced = 0
-        self.draws: list[Draw] = []
-        if plan is not None:
-            assert isinstance(plan.draws, list)  # as `check_draw` makes it
-            self.draws = plan.draws
-        self._keeps_every_step = plan is not None and plan.sampler.keeps_every_step
-        self._kept: list[tuple[float, float, Any] | None] = [] if self._keeps_every_step else [None] * len(self.draws)
-
-    def drawn(self) -> list[tuple[Draw, tuple[float, float, Any] | None]]:
-        """The kept steps, each with its draw; `None` where there was none. One draw stands for all steps."""
-        kept = self._kept or [None]
-        return list(zip(self.draws * len(kept) if self._keeps_every_step else self.draws, kept, strict=True))
+        self.steps = None if plan is None else plan.keep_steps(duration)
 
     def count_drift(self, t: Any, y: Any) -> Any:
         self.num_drift += 1
@@ -156,12 +151,5 @@ class _Recorder:
             return
         self.num_accepted += 1
         self.num_forced += ratio > 1
-        step = AcceptedStep(self.num_accepted, abs(t - self._start), abs(h), self.duration)
-        self.covered = step.elapsed + step.size
-        if self._keeps_every_step:
-            self._kept.append((t, h, y))
-            return
-        for place, draw in enumerate(self.draws):
-            assert self._plan is not None
-            if self._plan.sampler.keep(draw, step):
-                self._kept[place] = (t, h, y)
+        if self.steps is not None:
+            self.steps.offer(abs(t - self._start), abs(h), (t, h, y))

@@ -22,12 +22,12 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
         unsupported[Capability.STIFFNESS_ESTIMATE] = "it has no two stages at its end; use `dopri5`."
         unsupported[Capability.RESTARTED_STEP] = "it has no first stage to be given; use `dopri5`."
         unsupported[Capability.RUNNING_COST] = _NO_QUADRATURE
-        return MethodFacts(method, 1, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(unsupported))
+        return MethodFacts(method, 1, 2.0, None, None, None, is_adaptive=True, unsupported=_pairs(unsupported))
     if method in WITH_MEMORY:
         memory = f"a step of `{method}` depends on the one before, so it cannot be taken alone; use `rk4`."
         asked = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT)
         return MethodFacts(
-            method, 2, 2.0, None, None, None, needs_tolerances=False, unsupported=_pairs(dict.fromkeys(asked, memory))
+            method, 2, 2.0, None, None, None, is_adaptive=True, unsupported=_pairs(dict.fromkeys(asked, memory))
         )
     if is_controlled:
         unsupported |= dict.fromkeys((Capability.POINT_HEURISTICS, Capability.RESTARTED_STEP), _CONTROLLED)
@@ -43,7 +43,7 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
         stability_interval=known.real_stability_interval if known.has_stiffness_pair else None,
         evaluations_per_step=3 * known.num_stages - 1 if is_doubled else known.num_stages,
         evaluations_per_advance=known.num_stages - known.is_last_stage_solution,
-        needs_tolerances=is_doubled,
+        is_adaptive=not is_doubled,
         unsupported=_pairs(unsupported),
         tableau=known,
     )
@@ -66,7 +66,7 @@ def _stochastic(method: str, *, is_general: bool) -> MethodFacts:
         None,
         per_step,
         per_step,
-        needs_tolerances=method not in ADAPTIVE,
+        is_adaptive=method in ADAPTIVE,
         unsupported=_pairs(unsupported),
         is_stochastic=True,
     )

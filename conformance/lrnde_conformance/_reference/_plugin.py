@@ -14,7 +14,9 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("lrnde_conformance._reference._solver:integrate",),
             requires=("numpy>=1.26",),
             install="numpy",
-            api_version=(1, 0),
+            api_version=(2, 0),
+            freezer="lrnde_conformance._reference._freezer:ReferenceFreezer",
+            sde_freezer="lrnde_conformance._reference._sde_freezer:ReferenceSDEFreezer",
             driver="lrnde_conformance._reference._driver:ReferenceDriver",
         )
     )

@@ -9,7 +9,6 @@ from lrnde_torch import AbstractTorchAdapter
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
-from lrnde_torchode._freezer import TorchodeFreezer
 
 
 @final
@@ -39,6 +38,3 @@ class TorchodeAdapter(AbstractTorchAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchodeCall)
         return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)
-
-    def freezer(self) -> TorchodeFreezer:
-        return TorchodeFreezer()

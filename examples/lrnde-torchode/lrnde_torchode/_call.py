@@ -6,12 +6,23 @@ from collections.abc import Callable
 from typing import Any, final
 
 import torch
-from lrnde_core import AbstractCall, Counts, DrawnStep, Leaves, MethodFacts, Record, Recording, RecordingPlan, Run
+from lrnde_core import (
+    AbstractCall,
+    Counts,
+    KeptStep,
+    KeptSteps,
+    Leaves,
+    MethodFacts,
+    Record,
+    Recording,
+    RecordingPlan,
+    Run,
+)
 from lrnde_torch import OwnStepsProblem, check_probes
 from torchode.step_size_controllers import rms_norm
 
 from lrnde_torchode import _methods
-from lrnde_torchode._recorder import KeptStep, Recorder
+from lrnde_torchode._recorder import Recorder
 
 
 @final
@@ -52,9 +63,11 @@ class TorchodeCall(AbstractCall):
             solution = self.solve_with(recorder)
         finally:
             recorder.close()
+        steps = recorder.kept
+        assert steps is not None  # torchode has called `init`
         # One failed sample ends the solve of all.
-        is_valid = bool((solution.status == 0).all() & (recorder.num_drawable > 0).any())
-        records = [_record(recorder, kept) for kept in recorder.kept]
+        is_valid = bool((solution.status == 0).all() & (steps.num_offered > 0).any())
+        records = [_record(recorder, steps, kept) for kept in steps.kept]
         return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
 
     def check_probes(self, probes: Any) -> Leaves:
@@ -85,17 +98,11 @@ class TorchodeCall(AbstractCall):
         )
 
 
-def _record(recorder: Recorder, kept: KeptStep) -> Record:
+def _record(recorder: Recorder, steps: KeptSteps, kept: KeptStep | None) -> Record:
+    assert kept is not None  # where there was no step, the start stands for it
+    t, h, y = kept.step
     # torchode clips its last step to the end of the solve, so that sizes are as taken.
-    size, duration = kept.h.abs(), (recorder.problem.t_end - recorder.problem.t_start).detach()
-    return Record(
-        t=kept.t,
-        h=kept.h,
-        y=(kept.y,),
-        carry=None,
-        remaining=recorder.problem.t_end.detach() - kept.t,
-        drawn=DrawnStep(kept.elapsed, size, size, duration.abs(), recorder.num_drawable, is_end_known=True),
-    )
+    return Record(t, h, (y,), None, recorder.problem.t_end.detach() - t, steps.drawn(kept, kept.size))
 
 
 def _counts(solution: Any) -> Counts:

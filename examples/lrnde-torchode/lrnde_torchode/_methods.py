@@ -41,15 +41,15 @@ def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_ba
     name, tableau = type(step_method).__name__, tableau_of(step_method)
     if tableau is None or not dtype.is_floating_point:
         unserved = _unserved(step_method, dtype)
-        return MethodFacts(name, 1, 1.0, None, None, None, needs_tolerances=False, unsupported=unserved)
+        return MethodFacts(name, 1, 1.0, None, None, None, is_adaptive=True, unsupported=unserved)
     is_doubled = tableau.error is None
-    needs_tolerances = is_doubled or not has_tolerances(controller)
+    is_adaptive = not is_doubled and has_tolerances(controller)
     unsupported: dict[Capability, str] = {}
     if not tableau.has_stiffness_pair:
         unsupported[Capability.STIFFNESS_ESTIMATE] = (
             f"`{name}` has no two stages at the end of its step. Use Tsit5 or Dopri5, or `ErrorEstimate`."
         )
-    if needs_tolerances:
+    if not is_adaptive:
         unsupported[Capability.RESTARTED_STEP] = (
             'these steps have no tolerance to choose a step by. Use `local_start="step"`.'
         )
@@ -65,7 +65,7 @@ def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_ba
         stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
         evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
         evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
-        needs_tolerances=needs_tolerances,
+        is_adaptive=is_adaptive,
         unsupported=tuple(unsupported.items()),
     )
 

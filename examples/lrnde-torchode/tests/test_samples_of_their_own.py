@@ -120,7 +120,7 @@ def test_adjoints_are_found_by_themselves_and_left_as_they_are(adjoint_class: An
     adjoint = adjoint_class(*parts) if adjoint_class is torchode.AutoDiffAdjoint else adjoint_class(term, *parts)
     solve = lrnde.regularize(adjoint.solve)
     name = "BacksolveAdjoint" if adjoint_class is _CountedAdjoint else adjoint_class.__name__
-    assert (solve.adapter_name, solve.solve_name) == ("torchode", f"torchode:{name}.solve")
+    assert (solve.solver.adapter_name, solve.solver.path) == ("torchode", f"torchode:{name}.solve")
     before = list(adjoint.modules())
     _, report = solve(torchode.InitialValueProblem(_Y0[:1], t_eval=_TIMES[:1]), term, draw=[0.4])
     assert report.penalty > 0

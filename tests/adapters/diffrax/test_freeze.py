@@ -14,6 +14,7 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_core import Candidate, CapabilityError, InputError, Plan
+from lrnde_diffrax._freezer import DiffraxFreezer
 
 _CONTROLLER = diffrax.PIDController(rtol=1e-8, atol=1e-8)
 
@@ -211,7 +212,7 @@ def test_another_interval_is_refused_at_prediction(frozen: Any) -> None:
 
 def test_the_solvers_own_steps_are_shown(frozen: Any) -> None:
     call = lrnde.get_adapter("diffrax").bind("", _SOLVE.func, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
-    ends = lrnde.get_adapter("diffrax").freezer().step_ends(call)
+    ends = DiffraxFreezer().step_ends(call)
     assert len(ends) == call.run(None).counts.num_accepted
     assert np.all(np.diff([0.0, *ends]) > 0)
     assert ends[-1] == 1.0

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrnde_core._local import mean_square
-from lrnde_core._probes import random_probe
-from lrnde_core._reservoir import fraction
+from lrnde_core._arrays import mean_square
+from lrnde_core._draws import fraction, random_probe
 from lrnde_jax import draw_uniforms
 
 

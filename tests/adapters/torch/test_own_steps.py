@@ -72,7 +72,7 @@ def _rms(error: Tensor) -> Tensor:
 def _penalty(heuristic: Any, tableau: Any = DOPRI5, sampler: Any = None) -> LocalPenalty:
     has_pair = tableau.has_stiffness_pair
     interval = tableau.real_stability_interval if has_pair else None
-    facts = MethodFacts("method", 5, 5.0, interval, None, None, needs_tolerances=False, unsupported=())
+    facts = MethodFacts("method", 5, 5.0, interval, None, None, is_adaptive=True, unsupported=())
     return LocalPenalty(heuristic, UniformTime() if sampler is None else sampler, facts)
 
 

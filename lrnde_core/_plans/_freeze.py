@@ -3,25 +3,24 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lrnde_core._adapter import AbstractCall
+from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
-from lrnde_core._describe import described
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import (
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
+from lrnde_core._plans._calls import (
     CalibrationCall,
-    NativeCall,
     bind_calls,
     check_alike,
     check_bound,
+    find_freezer,
+    find_solver,
     read_all,
-    read_solve,
 )
-from lrnde_core._freeze_errors import Metric, Over, check_count, check_over
-from lrnde_core._freeze_report import Candidate, FreezeReport
-from lrnde_core._freeze_search import Calibration, search
-from lrnde_core._freezing import AbstractFreezer, Span, without_a_trace
-from lrnde_core._plan import Plan
-from lrnde_core._support import refuse
+from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
+from lrnde_core._plans._errors import Metric, Over, check_count, check_over
+from lrnde_core._plans._plan import Plan
+from lrnde_core._plans._report import Candidate, FreezeReport
+from lrnde_core._plans._search import Calibration, search
+from lrnde_core._plans._times import Span
 
 
 def freeze(
@@ -74,16 +73,16 @@ def freeze(
     """
     check_bound(error)
     check_over(over)
-    native = read_solve(solve, adapter)
-    freezer = _freezer(native)
-    calls = bind_calls(native, calibration)
+    solver = find_solver(solve, adapter)
+    freezer = find_freezer(solver, Capability.FREEZE, AbstractFreezer)
+    calls = bind_calls(solver, calibration)
     span = _common_span(freezer, calls, is_batched=batched)
     with without_a_trace(freezer, calls):
         measured = Calibration.solve(freezer, calls, span, metric, is_batched=batched)
         check_count(over, measured.num_held_back)
         is_guarded = guard or fallback is not None
         report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
-    return freezer.frozen(native.function, report.plan, fallback), report
+    return freezer.frozen(solver.partial, report.plan, fallback), report
 
 
 def apply_plan(
@@ -99,13 +98,8 @@ def apply_plan(
         raise InputTypeError(f"`plan` must be a `Plan`, not {described(plan)}; `Plan.from_json` reads one.")
     if fallback is not None and not plan.is_guarded:
         raise InputError("`fallback` solves what a guard flags, and the plan has none; freeze with `guard=True`.")
-    native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.function, plan, fallback)
-
-
-def _freezer(solve: NativeCall) -> AbstractFreezer:
-    refuse(solve.adapter_name, [Capability.FREEZE], dict(solve.library.capabilities.unsupported))
-    return solve.library.freezer()
+    solver = find_solver(solve, adapter)
+    return find_freezer(solver, Capability.FREEZE, AbstractFreezer).frozen(solver.partial, plan, fallback)
 
 
 def _common_span(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batched: bool) -> Span:

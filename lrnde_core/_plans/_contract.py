@@ -1,19 +1,19 @@
-"""What an adapter answers so that `freeze` and `freeze_sde` can put its solver's calls onto a plan. Optional."""
+"""The part of an adapter that solves its library's calls in the fixed steps of a plan. Optional."""
 
 import abc
 import contextlib
 import functools
 import statistics
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
-from lrnde_core._adapter import AbstractCall
-from lrnde_core._frozen_steps import GuardSignals
-from lrnde_core._local import Leaves
-from lrnde_core._plan import Plan
+from lrnde_core._arrays import Leaves
+from lrnde_core._call import AbstractCall
+from lrnde_core._plans._plan import Plan, SDEPlan
+from lrnde_core._plans._steps import GuardSignals
+from lrnde_core._plans._times import Span
 from lrnde_core._random_states import random_states_kept
-from lrnde_core._sde_plan import SDEPlan
-from lrnde_core._span import Span
 
 
 class NativeSolve(NamedTuple):
@@ -137,3 +137,17 @@ class AbstractSDEFreezer(AbstractCalibrator):
 
         - `solve`: as of `AbstractFreezer.frozen`.
         """
+
+
+_NUM_TIMINGS = 5
+
+
+def median_seconds(run: Callable[[], None]) -> float:
+    """The median of a few runs, after one that warms up."""
+    run()
+    seconds: list[float] = []
+    for _ in range(_NUM_TIMINGS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

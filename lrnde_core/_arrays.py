@@ -1,7 +1,7 @@
-"""Arithmetic that takes Python numbers and arrays alike, and mixes no dtypes unsaid.
+"""Arithmetic on Python numbers and arrays alike, which mixes no dtypes silently: choices, casts, norms and scales.
 
 Times may have another dtype than the state, and the leaves of a state one each. JAX can be told to refuse to promote
-them ("strict"), so formulas say which they mean.
+them ("strict"), so formulas say which dtype they mean.
 """
 
 import math
@@ -9,6 +9,24 @@ import sys
 from typing import Any
 
 from array_api_compat import array_namespace, is_jax_array, is_jax_namespace, is_torch_array
+
+Leaves = tuple[Any, ...]
+
+
+def root_mean_square(leaves: Leaves) -> Any:
+    """The root of the mean square over all elements of all leaves; a scalar."""
+    return array_namespace(*leaves).sqrt(mean_square(leaves))
+
+
+def mean_square(leaves: Leaves) -> Any:
+    """The mean square over all elements of all leaves; a scalar."""
+    xp = array_namespace(*leaves)
+    like = widest(leaves)
+    return sum(matching(xp.sum(leaf * leaf), like) for leaf in leaves) / _size(leaves)
+
+
+def _size(leaves: Leaves) -> int:
+    return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
 def clip(value: Any, low: Any, high: Any) -> Any:
@@ -23,6 +41,11 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
     if isinstance(condition, bool):
         return yes if condition else no
     return array_namespace(condition).where(condition, yes, no)
+
+
+def where_members(mask: Any, yes: Any, no: Any) -> Any:
+    """`yes` for the members that `mask`, of shape `(batch,)`, marks, else `no`; both of shape `(batch, ...)`."""
+    return array_namespace(mask).where(mask.reshape(mask.shape + (1,) * (yes.ndim - 1)), yes, no)
 
 
 def is_traced(value: Any) -> bool:
@@ -108,3 +131,36 @@ def widest(leaves: tuple[Any, ...]) -> Any:
 def at_least_single(dtype: Any, xp: Any) -> Any:
     """`dtype`, or single precision for the half ones, which have no room for 32 bits of an integer."""
     return dtype if xp.finfo(dtype).bits >= 32 else xp.float32
+
+
+def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
+    r"""$\mathrm{atol} + \mathrm{rtol} \cdot \mathrm{size}$, elementwise; infinite where a tolerance is.
+
+    - `rtol`, `atol`: numbers, or arrays that broadcast against `size`; numbers that the dtype of `size` cannot hold are
+      infinite in it. `size`: an array of what they are relative to, at least 0.
+
+    Where a tolerance is infinite, which is how an element is taken out of step control, the scale is a constant.
+    """
+    xp = array_namespace(size)
+    largest = float(xp.finfo(size.dtype).max)
+    tolerance = rtol + atol
+    if isinstance(tolerance, int | float):
+        return xp.full_like(size, math.inf) if tolerance > largest else atol + rtol * size
+    is_free = xp.zeros_like(size) + tolerance > largest
+    # Infinity times a size of 0, and times the zero cotangent of one that is masked afterwards, is not a number.
+    scale = atol + rtol * xp.where(is_free, xp.ones_like(size), size)
+    return xp.where(is_free, xp.full_like(size, math.inf), scale)
+
+
+def off_zero(scaled: Any) -> Any:
+    """`scaled`, of order 1 where it matters, with elements next to 0 replaced by a constant that is almost 0.
+
+    A norm has no derivative at 0, and one of parts (the largest root mean square of several arrays, of each sample)
+    computes that of each part, whether or not it counts in the end: 0 times infinity for a part at rest. Replaced are
+    elements whose cube is below the smallest normal number: that of a constant must not be, since the second derivative
+    of a root divides by it.
+    """
+    xp = array_namespace(scaled)
+    info = xp.finfo(scaled.dtype)
+    smallest = min(4.0 * float(info.smallest_normal) ** (1 / 3), float(info.eps))
+    return xp.where(xp.abs(scaled) < smallest, xp.full_like(scaled, smallest), scaled)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NoReturn, ParamSpec, final
 
 from lrnde_core._errors import InputError, UnknownNameError, UnknownPresetError
-from lrnde_core._every_step import AllSteps, Integral
 from lrnde_core._heuristics import ErrorEstimate, StiffnessEstimate
 from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDerivative
-from lrnde_core._samplers import UniformStep, UniformTime
+from lrnde_core._samplers import AllSteps, Integral, UniformStep, UniformTime
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay
 
 _LRNDE_WEIGHTS: Mapping[str, "_Weight"] = {

@@ -1,14 +1,34 @@
-"""A frozen solve as data: which steps of which method, and where its outputs lie."""
+"""Fixed-step plans as data: which steps of which method, where the outputs lie, and their JSON form."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, cast, final
+from typing import Any, TypeVar, cast, final
 
 from lrnde_core._errors import InputError
-from lrnde_core._plan_json import read_plan, write_plan
-from lrnde_core._planned_times import PlannedTimes, check_interval
+from lrnde_core._plans._times import PlannedTimes, check_interval
 from lrnde_core._tableau import ExplicitTableau
+
+_Plan = TypeVar("_Plan")
+
+
+def write_plan(plan: Any, plan_format: str) -> str:
+    """A plan, which is a dataclass, as JSON under the name of its format; every number to the last bit."""
+    return json.dumps({"format": plan_format, **dataclasses.asdict(plan)}, indent=1)
+
+
+def read_plan(text: str, plan_format: str, make: Callable[[dict[str, Any]], _Plan]) -> _Plan:
+    """What `make` makes of the fields of a plan of this format. Raises `InputError` for anything else."""
+    try:
+        fields = json.loads(text)
+        found = fields.pop("format")
+        if found != plan_format:
+            raise InputError(f"The plan has format {found!r}; here {plan_format!r} is read.")
+        return make(fields)
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
+        raise InputError(f"This is no plan ({exc!r}); load what `to_json` wrote.") from exc
+
 
 _FORMAT = "lrnde-plan/1"
 
@@ -102,3 +122,38 @@ class Plan:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, cast("list[Any]", value))) if isinstance(value, list) else value
+
+
+_SDE_FORMAT = "lrnde-sde-plan/1"
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class SDEPlan:
+    """The fixed steps of a frozen stochastic solve, by the method of the call. Hashable; to and from JSON without loss.
+
+    - `t0`, `t1`: the interval, in the user's time. `num_steps`: of equal size.
+    """
+
+    t0: float
+    t1: float
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        check_interval(self.t0, self.t1)
+        if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
+            raise InputError(f"`num_steps={self.num_steps!r}` must be a whole number of at least 1.")
+
+    @property
+    def times(self) -> PlannedTimes:
+        """The interval; output times are the call's own."""
+        return PlannedTimes(self.t0, self.t1)
+
+    def to_json(self) -> str:
+        """This plan as JSON, every number to the last bit."""
+        return write_plan(self, _SDE_FORMAT)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SDEPlan":
+        """The plan that `to_json` wrote. Raises `InputError` for anything else."""
+        return read_plan(text, _SDE_FORMAT, lambda fields: cls(**fields))

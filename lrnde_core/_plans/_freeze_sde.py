@@ -5,27 +5,22 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from lrnde_core._adapter import AbstractCall
+from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
-from lrnde_core._describe import described
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError
-from lrnde_core._freeze_calls import (
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
+from lrnde_core._plans._calls import (
     CalibrationCall,
-    NativeCall,
     bind_calls,
     check_alike,
     check_bound,
+    find_freezer,
+    find_solver,
     read_all,
-    read_solve,
     solve_all,
 )
-from lrnde_core._freezing import AbstractSDEFreezer, mean_evaluations, without_a_trace
-from lrnde_core._planned_times import PlannedTimes, check_interval
-from lrnde_core._sde_plan import SDEFreezeReport, SDEPlan, SDETrial, WeakError
-from lrnde_core._support import refuse
-from lrnde_core._timing import median_seconds
-from lrnde_core._weak_error import (
-    MIN_HELD_BACK,
+from lrnde_core._plans._contract import AbstractSDEFreezer, mean_evaluations, median_seconds, without_a_trace
+from lrnde_core._plans._errors import (
+    MIN_PATHS,
     Rows,
     Statistic,
     check_rows,
@@ -34,6 +29,9 @@ from lrnde_core._weak_error import (
     statistic_rows,
     weak_error,
 )
+from lrnde_core._plans._plan import SDEPlan
+from lrnde_core._plans._report import SDEFreezeReport, SDETrial, WeakError
+from lrnde_core._plans._times import PlannedTimes, check_interval
 
 _MOST_STEPS = 1024
 
@@ -77,14 +75,14 @@ def freeze_sde(
     held-back paths; `CapabilityError` for an ordinary equation, which `freeze` is for.
     """
     check_bound(error)
-    native = read_solve(solve, adapter)
-    freezer = _freezer(native)
-    calls = bind_calls(native, calibration)
+    solver = find_solver(solve, adapter)
+    freezer = find_freezer(solver, Capability.FREEZE_SDE, AbstractSDEFreezer)
+    calls = bind_calls(solver, calibration)
     interval = _common_interval(freezer, calls)
     with without_a_trace(freezer, calls):
         measured = _Calibration.solve(freezer, calls, interval, statistic)
         report = _search(measured, float(error), candidates)
-    return freezer.frozen(native.function, report.plan), report
+    return freezer.frozen(solver.partial, report.plan), report
 
 
 def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
@@ -94,8 +92,8 @@ def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | N
     """
     if not isinstance(plan, SDEPlan):
         raise InputTypeError(f"`plan` must be an `SDEPlan`, not {described(plan)}; `SDEPlan.from_json` reads one.")
-    native = read_solve(solve, adapter)
-    return _freezer(native).frozen(native.function, plan)
+    solver = find_solver(solve, adapter)
+    return find_freezer(solver, Capability.FREEZE_SDE, AbstractSDEFreezer).frozen(solver.partial, plan)
 
 
 @final
@@ -124,10 +122,10 @@ class _Calibration:
         for index, rows in enumerate(natives):
             check_rows(rows, len(natives[0][0]), index)
         num_held_back = sum(map(len, natives[1::2]))
-        if num_held_back < MIN_HELD_BACK:
+        if num_held_back < MIN_PATHS:
             raise InputError(
                 f"`calibration` holds {num_held_back} paths in every second call, which are held back to decide; at "
-                f"least {MIN_HELD_BACK} are needed. Give more or larger calls."
+                f"least {MIN_PATHS} are needed. Give more or larger calls."
             )
         scales = native_scales([row for rows in natives for row in rows])
         return cls(freezer, calls, interval, statistic, natives, scales, mean_evaluations(solves))
@@ -192,11 +190,6 @@ def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
         "these differ much, more paths tell them apart, or the same Brownian paths in both solves (`bm=...`); else "
         "allow a larger error or give `candidates` with more steps."
     )
-
-
-def _freezer(solve: NativeCall) -> AbstractSDEFreezer:
-    refuse(solve.adapter_name, [Capability.FREEZE_SDE], dict(solve.library.capabilities.unsupported))
-    return solve.library.sde_freezer()
 
 
 def _common_interval(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
-"""Finding the cheapest plan: candidates in order of cost, ruled out by one half of the calls, decided by the other."""
+"""The search for the cheapest plan within an error, and the grids of steps that it tries."""
 
+import bisect
 import dataclasses
 import functools
 import itertools
@@ -7,12 +8,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
-from lrnde_core._adapter import AbstractCall
-from lrnde_core._describe import described
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError
-from lrnde_core._fixed_methods import FIXED_METHODS
-from lrnde_core._freeze_calls import solve_all
-from lrnde_core._freeze_errors import (
+from lrnde_core._arrays import Leaves
+from lrnde_core._call import AbstractCall
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._plans._calls import solve_all
+from lrnde_core._plans._contract import AbstractFreezer, FrozenRun, NativeSolve, mean_evaluations, median_seconds
+from lrnde_core._plans._errors import (
     Metric,
     Over,
     metric_errors,
@@ -21,12 +22,52 @@ from lrnde_core._freeze_errors import (
     sample_norms,
     share_beyond,
 )
-from lrnde_core._freeze_report import Candidate, FreezeReport, Trial
-from lrnde_core._freezing import AbstractFreezer, FrozenRun, NativeSolve, Span, mean_evaluations
-from lrnde_core._grids import solver_grid, uniform_grid
-from lrnde_core._local import Leaves
-from lrnde_core._plan import Plan
-from lrnde_core._timing import median_seconds
+from lrnde_core._plans._plan import Plan
+from lrnde_core._plans._report import Candidate, FreezeReport, Trial
+from lrnde_core._plans._times import Span
+from lrnde_core._tableau import FIXED_METHODS
+
+# Output times in float32 lie this close to the fraction that is meant, and are worth no interpolation.
+_SNAP = 1e-6
+
+
+def uniform_grid(num_steps: int, outputs: Sequence[float]) -> tuple[float, ...]:
+    """`num_steps` steps of equal size."""
+    return _snapped([index / num_steps for index in range(1, num_steps + 1)], outputs)
+
+
+def solver_grid(num_steps: int, grids: Sequence[Sequence[float]], outputs: Sequence[float]) -> tuple[float, ...]:
+    """`num_steps` steps, as densely placed as those of the solver were on average over its `grids`.
+
+    Each grid counts its steps: i/N at the end of step i of N, linear in between. The new steps end where the mean of
+    these counts, weighted by N, is a multiple of 1/num_steps.
+    """
+    points = sorted({0.0, *(end for grid in grids for end in grid)})
+    total = sum(len(grid) for grid in grids)
+    counts = [sum(_count(grid, point) for grid in grids) / total for point in points]
+    ends = [_inverse(points, counts, index / num_steps) for index in range(1, num_steps)]
+    return _snapped([*ends, 1.0], outputs)
+
+
+def _count(grid: Sequence[float], point: float) -> float:
+    """How many steps of a grid end before a point, the one around it in parts."""
+    ends = (0.0, *grid)
+    index = bisect.bisect_right(ends, point) - 1
+    if index >= len(grid):
+        return float(len(grid))
+    return index + (point - ends[index]) / (ends[index + 1] - ends[index])
+
+
+def _inverse(points: Sequence[float], counts: Sequence[float], count: float) -> float:
+    index = bisect.bisect_left(counts, count)
+    low, high = counts[index - 1], counts[index]
+    return points[index - 1] + (points[index] - points[index - 1]) * (count - low) / (high - low)
+
+
+def _snapped(ends: list[float], outputs: Sequence[float]) -> tuple[float, ...]:
+    snapped = [next((output for output in outputs if abs(output - end) < _SNAP), end) for end in ends]
+    return (*snapped[:-1], 1.0)
+
 
 # Where the library hides its evaluations.
 _MOST_EVALUATIONS = 200

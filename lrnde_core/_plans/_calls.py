@@ -1,47 +1,44 @@
-"""Reading what is to be frozen: the native solve, and the calls that it is calibrated on."""
+"""The calibration calls of a search: reading them, comparing them, solving them."""
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from lrnde_core._adapter import AbstractAdapter, AbstractCall
-from lrnde_core._describe import described
-from lrnde_core._errors import InputError, InputTypeError, LrndeError
-from lrnde_core._freezing import AbstractFreezer, AbstractSDEFreezer, NativeSolve
+from lrnde_core._call import AbstractCall
+from lrnde_core._capabilities import Capability
+from lrnde_core._claims import import_path
+from lrnde_core._errors import InputError, InputTypeError, LrndeError, PluginError, described
+from lrnde_core._plans._contract import AbstractFreezer, AbstractSDEFreezer, NativeSolve
 from lrnde_core._registry import REGISTRY
-from lrnde_core._regularize import RegularizedSolve, find_adapter, unwrap_partial
+from lrnde_core._solver import Solver
+from lrnde_core._wrapping import is_wrapped
 
 _Read = TypeVar("_Read")
+_Freezer = TypeVar("_Freezer", AbstractFreezer, AbstractSDEFreezer)
 CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 
 
-class NativeCall(NamedTuple):
-    """The user's solve, the name that its adapter knows it by, and the adapter's.
-
-    - `function`: the library's own function with what is bound to it, which may be nothing.
-    """
-
-    function: functools.partial[Any]
-    solve_name: str
-    adapter_name: str
-
-    @property
-    def library(self) -> AbstractAdapter:
-        """The adapter."""
-        return REGISTRY.get_adapter(self.adapter_name)
-
-
-def read_solve(solve: Any, adapter: str | None) -> NativeCall:
-    """Find the library of a solve. Raises `InputTypeError` for what is none, and for one that is regularized."""
-    if isinstance(solve, RegularizedSolve):
+def find_solver(solve: Any, adapter: str | None) -> Solver:
+    """The native solver to freeze. Raises `InputTypeError` for one that is wrapped already."""
+    if is_wrapped(solve):
         raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
-    if not callable(solve):
-        raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
-    native, bound_args, bound_kwargs = unwrap_partial(solve)
-    adapter_name, solve_name = find_adapter(native, adapter)
-    return NativeCall(functools.partial(native, *bound_args, **bound_kwargs), solve_name, adapter_name)
+    return Solver.find(solve, adapter)
+
+
+def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer]) -> _Freezer:
+    """What the adapter's spec names for `capability`. Raises `CapabilityError` where it is declared unsupported."""
+    solver.require(capability)
+    spec = REGISTRY.spec(solver.adapter_name)
+    path = spec.freezer if capability is Capability.FREEZE else spec.sde_freezer
+    freezer = None if path is None else import_path(path)()
+    if not isinstance(freezer, expected):
+        raise PluginError(
+            f"The adapter `{solver.adapter_name}` names no `{expected.__name__}` in its `AdapterSpec`, and does not "
+            f"declare `Capability.{capability.name}` unsupported. This is a fault of the adapter: it needs one or the "
+            "other."
+        )
+    return freezer
 
 
 def check_bound(error: Any) -> None:
@@ -50,7 +47,7 @@ def check_bound(error: Any) -> None:
         raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
 
 
-def bind_calls(solve: NativeCall, calibration: Any) -> list[AbstractCall]:
+def bind_calls(solve: Solver, calibration: Any) -> list[AbstractCall]:
     """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
     return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
 
@@ -108,12 +105,11 @@ def _checked(calibration: Any) -> list[CalibrationCall]:
     return calls
 
 
-def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
-    native, args, kwargs = solve.function.func, solve.function.args, solve.function.keywords
+def _bind(solve: Solver, item: CalibrationCall, index: int) -> AbstractCall:
     if isinstance(item, tuple):
-        args = (*args, *item)
+        args, kwargs = solve.arguments(item, {})
     elif isinstance(item, Mapping):
-        kwargs = {**kwargs, **item}
+        args, kwargs = solve.arguments((), item)
     else:
         raise InputTypeError(
             f"`calibration[{index}]` is a `{type(item).__name__}`; give a list of calls, each a tuple of positional or "
@@ -121,7 +117,7 @@ def _bind(solve: NativeCall, item: CalibrationCall, index: int) -> AbstractCall:
         )
     with _named(index):
         try:
-            return solve.library.bind(solve.solve_name, native, args, kwargs)
+            return solve.bind(args, kwargs)
         except LrndeError:
             raise
         except Exception as exc:  # the library's own refusal

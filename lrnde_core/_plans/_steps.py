@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from lrnde_core._arrays import Leaves
 from lrnde_core._explicit import AbstractStages, take_stages
-from lrnde_core._local import Leaves
-from lrnde_core._plan import Plan
+from lrnde_core._plans._plan import Plan
 from lrnde_core._tableau import ExplicitTableau
 
 

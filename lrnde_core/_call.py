@@ -1,0 +1,75 @@
+"""One native call with its arguments read: what to record of it, and what running it gives."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+from lrnde_core._arrays import Leaves
+from lrnde_core._errors import PluginError
+from lrnde_core._method import MethodFacts
+from lrnde_core._penalty import LocalPenalty
+from lrnde_core._recording import Counts, KeptStep, KeptSteps, Recording
+from lrnde_core._samplers import AbstractSampler, Draw
+
+
+class Run(NamedTuple):
+    """A finished native solve: its own result untouched, the counts, and the recording if one was asked for."""
+
+    result: Any
+    counts: Counts
+    recording: Recording | None
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class RecordingPlan:
+    """What to record: the steps that the sampler of `penalty` keeps for the draws.
+
+    - `penalty`: the penalty that is evaluated on them. `draws`: as `AbstractAdapter.check_draw` returned them.
+    - `probes`: one random direction for every sample, as `AbstractCall.check_probes` returned the user's; `None` where
+      the draws decide them.
+    - `keeps_gradient`: whether the kept state keeps its gradient.
+    - `is_batched`: whether all samples are evaluated in one batched step.
+    """
+
+    penalty: LocalPenalty
+    draws: Sequence[Draw] | Draw
+    probes: Leaves | None
+    keeps_gradient: bool
+    is_batched: bool = False
+
+    def keep_steps(self, duration: Any, nothing: KeptStep | None = None) -> KeptSteps:
+        """An empty collection of kept steps for a solve; arguments as of `KeptSteps`."""
+        assert isinstance(self.draws, Sequence)
+        return KeptSteps(self.sampler, self.draws, duration, nothing)
+
+    @property
+    def sampler(self) -> AbstractSampler:
+        """The sampler of `penalty`."""
+        return self.penalty.sampler
+
+
+class AbstractCall(abc.ABC):
+    """One native call with its arguments read."""
+
+    facts: MethodFacts
+
+    @abc.abstractmethod
+    def run(self, plan: RecordingPlan | None) -> Run:
+        """Run the native solve; its result must be what the bare call returns, to the last bit.
+
+        With `plan=None` nothing is recorded. Errors of the library come through unchanged.
+        """
+
+    def check_probes(self, probes: Any) -> Leaves:
+        """The user's `probes` as leaves like those of a recorded state, without gradient; before the solve.
+
+        Of adapters that support `Capability.PROBES`. Raises `InputError` unless they are a tree of arrays with the
+        structure, shapes and dtypes of the state.
+        """
+        del probes
+        raise PluginError(
+            f"`{type(self).__name__}` has no `check_probes`, and its adapter does not declare `Capability.PROBES` "
+            "unsupported. This is a fault of the adapter: it needs one or the other."
+        )

@@ -1,0 +1,194 @@
+"""Errors of fixed steps: of each sample of an ordinary solve, and of means over the paths of a stochastic one."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lrnde_core._arrays import Leaves
+from lrnde_core._errors import InputError, InputTypeError, described
+from lrnde_core._plans._report import WeakError
+
+Metric = Callable[[Any, Any, int], Any]
+Over = str | float
+
+MIN_SAMPLES = 10
+"""Fewer held-back samples promise next to nothing: of n, the largest error is exceeded by one fresh sample in n + 1."""
+
+
+def check_over(over: Any) -> Over:
+    """`over` as given. Raises `InputError` unless it is "max", "mean" or a quantile."""
+    is_quantile = isinstance(over, float) and 0 < over < 1
+    if not (is_quantile or (isinstance(over, str) and over in ("max", "mean"))):
+        raise InputError(
+            f'`over` must be "max", "mean", or a quantile between 0 and 1 such as 0.99, not {described(over)}.'
+        )
+    return over
+
+
+def check_count(over: Over, count: int) -> None:
+    """Raise `InputError` where `count` held-back samples cannot promise anything of the kind."""
+    needed = MIN_SAMPLES
+    if isinstance(over, float):
+        needed = max(needed, math.ceil(over / (1 - over) - 1e-9))
+    if count < needed:
+        raise InputError(
+            f"`calibration` holds {count} samples in every second call, which are held back to decide; `over={over!r}` "
+            f"needs at least {needed}. Give more or larger calls; a single batch may be split into several."
+        )
+
+
+def reduced_error(errors: Sequence[float], over: Over) -> float:
+    """What is promised of these errors; for a quantile q of n errors the one of rank ceil((n + 1) q)."""
+    if over == "mean":
+        return math.fsum(errors) / len(errors)
+    return sorted(errors)[_rank(over, len(errors)) - 1]
+
+
+def share_beyond(over: Over, count: int) -> float | None:
+    """The expected share of fresh samples whose error is larger, by exchangeability; `None` for a mean.
+
+    Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), section 2.2 (split conformal).
+    """
+    return None if over == "mean" else 1 - _rank(over, count) / (count + 1)
+
+
+def _rank(over: Over, count: int) -> int:
+    return min(count, math.ceil((count + 1) * over - 1e-9)) if isinstance(over, float) else count
+
+
+def relative_errors(states: Leaves, reference: Leaves, *, is_batched: bool) -> list[float]:
+    """Of each sample: the norm of the difference over that of the reference, over all outputs and arrays.
+
+    - `states`, `reference`: arrays of shape `(times, batch, *state)`, without the second axis where `is_batched` is
+      false. What is not finite counts as infinitely far.
+    """
+    differences = tuple(a - b for a, b in zip(states, reference, strict=True))
+    sizes = [sample_norms(leaves, is_batched=is_batched) for leaves in (differences, reference)]
+    return [_ratio(difference, size) for difference, size in zip(*sizes, strict=True)]
+
+
+def sample_norms(leaves: Leaves, *, is_batched: bool) -> list[float]:
+    """The Euclidean norm of each sample, over all outputs and arrays."""
+    batch = leaves[0].shape[1] if is_batched else 1
+    totals = [0.0] * batch
+    for leaf in leaves:
+        squares = (leaf * leaf).reshape((leaf.shape[0], batch, -1)).sum(-1).sum(0)
+        totals = [total + square for total, square in zip(totals, squares.tolist(), strict=True)]
+    return [math.sqrt(total) if total >= 0 else math.nan for total in totals]
+
+
+def metric_errors(metric: Metric, result: Any, reference: Any, index: int, count: int) -> list[float]:
+    """What the user's metric says of each sample of a call.
+
+    Raises `InputTypeError` or `InputError` where that is not one number each.
+    """
+    values = metric(result, reference, index)
+    try:
+        errors = [float(value) for value in values]
+    except (RuntimeError, TypeError, ValueError) as exc:  # as the array library has it
+        raise InputTypeError(
+            f"`metric` returned {described(values)}; it must return one number for each of the {count} samples of a "
+            "call."
+        ) from exc
+    if len(errors) != count:
+        raise InputError(f"`metric` returned {len(errors)} numbers for a call of {count} samples; return one for each.")
+    return [error if math.isfinite(error) else math.inf for error in errors]
+
+
+def _ratio(difference: float, size: float) -> float:
+    if difference == 0:
+        return 0.0
+    ratio = difference / size if size > 0 else math.inf
+    return ratio if math.isfinite(ratio) else math.inf
+
+
+Statistic = Callable[[Any], Any]
+Rows = list[list[float]]
+
+MIN_PATHS = 30
+"""Fewer paths held back say too little for a confidence interval by the central limit theorem."""
+_CONFIDENCE = 0.95
+
+
+def statistic_rows(statistic: Statistic, result: Any) -> Rows:
+    """What the statistic says of each path of a native result: a row a path.
+
+    Raises `InputTypeError` unless it is an array with an axis of paths.
+    """
+    values = statistic(result)
+    shape: Any = getattr(values, "shape", None)
+    if shape is None or not len(shape) or not math.prod(shape):
+        raise _no_statistic(values)
+    try:
+        return [[float(value) for value in row] for row in values.reshape((shape[0], -1)).tolist()]
+    except TypeError as exc:  # complex numbers
+        raise _no_statistic(values) from exc
+
+
+def _no_statistic(values: Any) -> InputTypeError:
+    return InputTypeError(
+        f"`statistic` returned {described(values)}; it must return real numbers, in an array of shape (paths,) or "
+        "(paths, statistics), such as the states at the end, `lambda ys: ys[-1]`."
+    )
+
+
+def check_rows(rows: Rows, count: int, call: int) -> None:
+    """Raise `InputError` unless there are `count` statistics of the native solution of a call, finite on all paths."""
+    if len(rows[0]) != count:
+        raise InputError(
+            f"`statistic` returned {len(rows[0])} numbers a path for `calibration[{call}]`, and {count} for the first "
+            "call; return the same ones for each."
+        )
+    for index, column in enumerate(zip(*rows, strict=True)):
+        broken = sum(not math.isfinite(value) for value in column)
+        if broken:
+            raise InputError(
+                f"Statistic {index} of the native solution of `calibration[{call}]` is not finite on {broken} of its "
+                f"{len(rows)} paths; leave these out."
+            )
+
+
+def check_same_paths(frozen: Rows, native: Rows) -> None:
+    """Raise `InputError` unless both solves of a call have as many paths and statistics: they are compared by path."""
+    shapes = [(len(rows), len(rows[0])) for rows in (frozen, native)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"`statistic` returned shape {shapes[0]} for a solve in fixed steps, and {shapes[1]} for the native one of "
+            "the same call; return a row for each path."
+        )
+
+
+def native_scales(rows: Rows) -> list[float]:
+    """The standard deviation of each statistic over the paths of the native solves.
+
+    Raises `InputError` where one does not vary.
+    """
+    scales = [statistics.pstdev(column) for column in zip(*rows, strict=True)]
+    for index, scale in enumerate(scales):
+        if scale == 0:
+            raise InputError(
+                f"Statistic {index} is the same on every path, so its error has no scale; leave it out of `statistic`."
+            )
+    return scales
+
+
+def weak_error(native: Rows, frozen: Rows, scales: Sequence[float]) -> WeakError:
+    """The error in standard deviations.
+
+    Differences are taken path by path, so where both solves share their Brownian path the bound is tight. It holds for
+    all statistics at once (Bonferroni), by the central limit theorem.
+    """
+    count = len(native)
+    quantile = statistics.NormalDist().inv_cdf(1 - (1 - _CONFIDENCE) / (2 * len(scales)))
+    estimates: list[float] = []
+    bounds: list[float] = []
+    for ours, theirs, scale in zip(zip(*frozen, strict=True), zip(*native, strict=True), scales, strict=True):
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        if not all(map(math.isfinite, differences)):
+            return WeakError(math.inf, math.inf)
+        mean = math.fsum(differences) / count
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / max(count - 1, 1))
+        estimates.append(abs(mean) / scale)
+        bounds.append((abs(mean) + quantile * deviation / math.sqrt(count)) / scale)
+    return WeakError(max(estimates), max(bounds))

@@ -1,0 +1,212 @@
+"""The record of a solve: its counts, and the steps that were kept."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+from lrnde_core._arrays import Leaves, where_members
+from lrnde_core._problem import AbstractLocalProblem, StepEstimate
+from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep
+
+
+@final
+@functools.total_ordering
+class BackwardCount:
+    """Evaluations of the backward passes of one solve so far.
+
+    An integer that grows: 0 in a fresh report, read with `int(...)` once `backward()` has run. It compares, computes
+    and prints as the integer that it is at that moment; pickled or copied it becomes that `int`. It refers to nothing
+    of the solve.
+    """
+
+    __slots__ = ("_number",)
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # it changes
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def add(self, number: int) -> None:
+        """Count `number` more evaluations."""
+        self._number += number
+
+    def __int__(self) -> int:
+        return self._number
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(self._number)
+
+    def __bool__(self) -> bool:
+        return self._number != 0
+
+    def __eq__(self, other: object) -> bool:
+        return self._number == _now(other)
+
+    def __lt__(self, other: Any) -> bool:
+        return self._number < _now(other)
+
+    def __add__(self, other: Any) -> Any:
+        return self._number + _now(other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._number - _now(other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self._number
+
+    def __mul__(self, other: Any) -> Any:
+        return self._number * _now(other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._number / _now(other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return other / self._number
+
+    def __repr__(self) -> str:
+        return repr(self._number)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._number, spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (self._number,)
+
+
+def _now(other: Any) -> Any:
+    return other._number if isinstance(other, BackwardCount) else other  # pyright: ignore[reportPrivateUsage]
+
+
+class Counts(NamedTuple):
+    """What a solve cost, as `Report` defines it: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
+
+    nfe: Any
+    num_steps: Any
+    num_accepted: Any
+    num_rejected: Any
+    nfe_diffusion: Any = None
+    num_forced: Any = None
+    nfe_backward: Any = None
+
+
+class Record(NamedTuple):
+    """One kept step, without gradient (with `gradient="full"`, `y` keeps its own).
+
+    - `t`, `h`: start and signed size in the user's time, the size clipped to the end of the solve.
+    - `y`: state at `t`. `carry`: what else the step needs: what a solver with memory carries into it, the Brownian
+      increments of a stochastic equation; `None` if nothing.
+    - `remaining`: signed time from `t` to the end of the solve.
+    - `drawn`: what the sampler needs to know about it.
+    - `estimate`: the step itself, with gradient, where the solver's own stages are at hand; else `None`.
+    - `solver_error_ratio`: what the solver's controller compared with 1 at this step, where the protocol's error ratio
+      is defined otherwise; else `None`.
+    """
+
+    t: Any
+    h: Any
+    y: Leaves
+    carry: Any
+    remaining: Any
+    drawn: DrawnStep
+    estimate: StepEstimate | None = None
+    solver_error_ratio: Any = None
+
+
+class Recording(NamedTuple):
+    """The kept steps of a solve: one a draw, or every accepted step where the sampler keeps them all.
+
+    - `problem`: the local problem.
+    - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
+      `None` where `cost` is given.
+    - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
+    - `num_reused`: how many of the records bring their own `estimate`. May be traced.
+    - `num_evaluated`: how many local steps the penalty evaluates, where that is not one a draw. May be traced.
+    - `cost`: the reduced cost of every step, where it had to be added up while the solve ran. `num_unresolved`: of
+      `Report`, counted along with it.
+    """
+
+    problem: AbstractLocalProblem
+    records: Any
+    is_valid: Any
+    num_reused: Any = 0
+    num_evaluated: Any = None
+    cost: Any = None
+    num_unresolved: Any = None
+
+
+class KeptStep(NamedTuple):
+    """A kept step: time from the start of the solve to its start, its length as taken, and what stands for it."""
+
+    elapsed: Any
+    size: Any
+    step: Any
+
+
+@final
+class KeptSteps:
+    """The accepted steps of one solve that a sampler keeps: one for each draw, or every one. For recorders in Python.
+
+    - `draws`: as `AbstractAdapter.check_draw` returned them.
+    - `duration`: length of the solve; `None` where an event decides it and nobody knows yet.
+    - `nothing`: what stands for the step of a member that took none; of batches whose members take steps of their own.
+    - `kept`: the kept step of each draw, `None` where there was none; every one of them where the sampler wants all.
+    - `num_offered`: accepted steps so far. `covered`: time from the start of the solve to the end of the last of them.
+
+    Times and lengths have no sign. They are numbers, or arrays of shape `(batch,)` where each member of a batch takes
+    steps of its own.
+    """
+
+    def __init__(
+        self, sampler: AbstractSampler, draws: Sequence[Draw], duration: Any, nothing: KeptStep | None = None
+    ) -> None:
+        self._sampler = sampler
+        self._draws = draws
+        self._duration = duration
+        self.kept: list[KeptStep | None] = [] if sampler.keeps_every_step else [nothing] * len(draws)
+        self.num_offered: Any = 0
+        self.covered: Any = 0.0
+
+    def offer(self, elapsed: Any, size: Any, step: Any) -> None:
+        """An accepted step of a length above 0; where it is kept, by reference."""
+        self.num_offered += 1
+        self.covered = elapsed + size
+        offered = KeptStep(elapsed, size, step)
+        if self._sampler.keeps_every_step:
+            self.kept.append(offered)
+            return
+        accepted = AcceptedStep(self.num_offered, elapsed, size, self._duration)
+        for index, draw in enumerate(self._draws):
+            if self._sampler.keep(draw, accepted):
+                self.kept[index] = offered
+
+    def offer_to_members(self, is_new: Any, elapsed: Any, size: Any, step: tuple[Any, ...]) -> None:
+        """An accepted step of those members of a batch that `is_new` marks.
+
+        - `is_new`: of shape `(batch,)`. `step`: arrays of shape `(batch, ...)`.
+        """
+        accepted = AcceptedStep(self.num_offered + 1, elapsed, size, self._duration)
+        self.num_offered = self.num_offered + is_new
+        for index, draw in enumerate(self._draws):
+            old = self.kept[index]
+            assert old is not None  # `nothing` was given
+            is_kept = is_new & self._sampler.keep(draw, accepted)
+            pairs = zip((elapsed, size, *step), (old.elapsed, old.size, *old.step), strict=True)
+            elapsed_kept, size_kept, *step_kept = (where_members(is_kept, new, kept) for new, kept in pairs)
+            self.kept[index] = KeptStep(elapsed_kept, size_kept, tuple(step_kept))
+
+    def drawn(self, kept: KeptStep | None, size: Any) -> DrawnStep:
+        """What the sampler needs to know of a kept step, once the solve is over.
+
+        - `size`: its length, clipped to the end of the solve.
+        """
+        is_end_known = self._duration is not None
+        duration = self._duration if is_end_known else self.covered
+        if kept is None:
+            return DrawnStep(0.0, 0.0, 0.0, duration, self.num_offered, is_end_known)
+        measure = size if is_end_known else kept.size
+        return DrawnStep(kept.elapsed, size, measure, duration, self.num_offered, is_end_known)

@@ -1,0 +1,160 @@
+"""The native solver that a user hands over: its function, what is bound to it, and the adapter that serves it."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from lrnde_core._adapter import AbstractAdapter
+from lrnde_core._call import AbstractCall
+from lrnde_core._capabilities import Capabilities, Capability, refuse
+from lrnde_core._claims import import_path, resolve_imported, split_method
+from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError, described
+from lrnde_core._registry import REGISTRY
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solver:
+    """A native solver call. A frozen value: hashable, equal by value, picklable, deep-copyable.
+
+    - `function`: the library's own callable. `args`, `kwargs`: what `functools.partial` binds to it.
+    - `adapter_name`: the adapter that serves it. `path`: the solver call that it is read as, one of the adapter's
+      `solves`.
+
+    Bound arguments compare by identity unless they are plain numbers or strings, and so does the object whose method
+    `function` is.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    adapter_name: str
+    path: str
+
+    @classmethod
+    def find(cls, solve: Any, adapter: str | None) -> "Solver":
+        """The solver behind a native callable or a `functools.partial` of one; `adapter` as in `regularize`.
+
+        Raises `InputTypeError` for what is not callable, and what `regularize` says where no adapter can be found.
+        """
+        if not callable(solve):
+            raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
+        while isinstance(solve, functools.partial):
+            args, kwargs = (*solve.args, *args), {**solve.keywords, **kwargs}
+            solve = solve.func
+        return cls(solve, args, kwargs, *_find_adapter(solve, adapter))
+
+    @property
+    def adapter(self) -> AbstractAdapter:
+        """The adapter itself; imports its library on first use."""
+        return REGISTRY.get_adapter(self.adapter_name)
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The signature of the native call with what is bound to it."""
+        return inspect.signature(self.partial)
+
+    @property
+    def partial(self) -> functools.partial[Any]:
+        """The function with what is bound to it, which may be nothing."""
+        return functools.partial(self.function, *self.args, **self.kwargs)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """All arguments of a call: these, and what is bound already."""
+        return (*self.args, *args), {**self.kwargs, **kwargs}
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+        """A call with all of its arguments, read. Raises what `AbstractAdapter.bind` raises."""
+        return self.adapter.bind(self.path, self.function, args, kwargs)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the adapter can do."""
+        return REGISTRY.capabilities(self.adapter_name)
+
+    def require(self, capability: Capability) -> None:
+        """Raise `CapabilityError` where the adapter does not support it."""
+        refuse(self.adapter_name, [capability], self.capabilities.reason_against)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Solver):
+            return NotImplemented
+        return (
+            (self.adapter_name, self.path) == (other.adapter_name, other.path)
+            and _is_same(self.function, other.function)
+            and len(self.args) == len(other.args)
+            and all(map(_is_same, self.args, other.args))
+            and self.kwargs.keys() == other.kwargs.keys()
+            and all(_is_same(value, other.kwargs[name]) for name, value in self.kwargs.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.adapter_name, self.path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A function may be an object that does not pickle (a jitted wrapper); the path it was claimed by does.
+        is_claimed = resolve_imported(self.path) is self.function
+        function = None if is_claimed else self.function
+        return _rebuild, (function, self.args, dict(self.kwargs), self.adapter_name, self.path)
+
+
+def _rebuild(
+    function: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], adapter_name: str, path: str
+) -> Solver:
+    return Solver(import_path(path) if function is None else function, args, kwargs, adapter_name, path)
+
+
+def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
+    """The name of the adapter and the path of the solver call that `solve` is read as."""
+    claims = REGISTRY.claims(solve)
+    if asserted is not None:
+        name, _, function = asserted.partition(":")
+        spec = REGISTRY.spec(name)
+        claimed = [path for claimed_name, path in claims if claimed_name == name]
+        by_function = {path.partition(":")[2]: path for path in spec.solves}
+        if function and function not in by_function:
+            raise InputError(f"`adapter={asserted!r}`: `{name}` has no `{function}`; it has {sorted(by_function)}.")
+        return name, by_function[function] if function else (claimed or list(spec.solves))[0]
+    claiming = list(dict.fromkeys(name for name, _ in claims))
+    if len(claiming) == 1:
+        return claims[0]
+    if claims:
+        names = " and ".join(f"`{name}`" for name in claiming)
+        raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
+    if _wraps_claimed(solve):
+        raise AdapterNotFoundError(
+            f"No adapter claims this `{type(solve).__name__}`, a wrapper around {_describe(solve)}: regularize the "
+            "inner call, and wrap or jit the function that calls it."
+        )
+    if REGISTRY.claims_bound(solve):
+        raise AdapterNotFoundError(
+            f"{_describe(solve)} is a method without its object: regularize that of the object, such as `solver.solve`."
+        )
+    raise AdapterNotFoundError(
+        f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
+        "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "
+        "these, name the adapter with `adapter=`; for another solver, write an adapter."
+    )
+
+
+def _wraps_claimed(solve: Callable[..., Any]) -> bool:
+    inner = getattr(solve, "__wrapped__", None)
+    return inner is not None and (bool(REGISTRY.claims(inner)) or _wraps_claimed(inner))
+
+
+def _describe(solve: Callable[..., Any]) -> str:
+    module, name = getattr(solve, "__module__", None), getattr(solve, "__qualname__", None)
+    return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    left_method, right_method = split_method(left), split_method(right)
+    if left_method is not None and right_method is not None:
+        # A method is made anew each time it is asked for.
+        return left_method[0] is right_method[0] and left_method[1] is right_method[1]
+    plain = (bool, int, float, complex, str, bytes, type(None))
+    return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)

@@ -1,0 +1,67 @@
+"""Wrapped calls as a whole: hidden from compilers, and where the user made one.
+
+A wrapped call counts, draws, and keeps Python numbers. A compiler that traced it would guard its code on all of them,
+and compile it anew for each.
+"""
+
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+_Class = TypeVar("_Class", bound=type)
+
+_CLASSES: list[type] = []
+# The code of their calls, and of what hides those.
+_CODES: set[types.CodeType] = set()
+
+
+def wraps_solves(cls: _Class) -> _Class:
+    """Mark a class whose objects are called in place of a native solve."""
+    _CLASSES.append(cls)
+    _CODES.add(cls.__call__.__code__)
+    return cls
+
+
+def is_wrapped(solve: object) -> bool:
+    """Whether it is called in place of a native solve."""
+    return isinstance(solve, tuple(_CLASSES))
+
+
+def hide_calls(hide: Callable[[Any], Any]) -> None:
+    """Hide wrapped calls from a compiler, whatever adapter they belong to.
+
+    - `hide`: makes of a function another one, in Python, that the compiler leaves alone, with all that it calls.
+    """
+    for cls in _CLASSES:
+        call = hide(cls.__call__)
+        _CODES.add(call.__code__)
+        cls.__call__ = call
+
+
+def calling_frame() -> types.FrameType:
+    """The frame that calls a wrapped solve; where none is being called, the first one outside of this package."""
+    frame, outside, was_call = sys._getframe(1), None, False  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        is_call = frame.f_code in _CODES
+        # One wrapped call may make another.
+        if was_call and not is_call:
+            return frame
+        if outside is None and frame.f_globals.get("__package__") != __package__:
+            outside = frame
+        was_call, frame = is_call, frame.f_back
+    return outside or sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+
+
+def warn_at_call(message: str, category: type[Warning]) -> None:
+    """Issue a warning at the user's line: where `calling_frame` is."""
+    frame = calling_frame()
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
