@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from sklearn.datasets import load_digits
 
-import lrnde_core as lrnde
+import lrnde
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--iterations", type=int, default=300)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torchdiffeq import odeint
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_taylor.odeint import Midpoint, odeint_taylor
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -8,7 +8,7 @@ import argparse
 import torch
 from torchdiffeq import odeint
 
-import lrnde_core as lrnde
+import lrnde
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--iterations", type=int, default=300)

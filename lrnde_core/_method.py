@@ -1,9 +1,11 @@
 """The facts of a method, known before a solve runs."""
 
 import dataclasses
+import types
+from collections.abc import Mapping
 from typing import final
 
-from lrnde_core._capabilities import AnyCapability
+from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._tableau import ExplicitTableau
 
 
@@ -40,3 +42,51 @@ class MethodFacts:
     is_stochastic: bool = False
     has_taylor_mode: bool = False
     tableau: ExplicitTableau | None = None
+
+    @classmethod
+    def explicit(
+        cls,
+        name: str,
+        order: int,
+        tableau: ExplicitTableau,
+        *,
+        is_adaptive: bool | None = None,
+        unsupported: Mapping[Capability, str] = types.MappingProxyType({}),
+    ) -> "MethodFacts":
+        """The facts of an explicit Runge--Kutta method, whose error is that of step doubling without error weights.
+
+        - `is_adaptive`: by default, whether the tableau has error weights.
+        - `unsupported`: what else than a missing tolerance or pair of stages stands against it, and better reasons.
+        """
+        is_doubled = tableau.error is None
+        is_adaptive = not is_doubled if is_adaptive is None else is_adaptive
+        reasons: dict[AnyCapability, str] = {}
+        if not tableau.has_stiffness_pair:
+            reasons[Capability.STIFFNESS_ESTIMATE] = (
+                f"`{name}` has no two stages at the end of its step. Use `ErrorEstimate`."
+            )
+        if not is_adaptive:
+            reasons[Capability.RESTARTED_STEP] = (
+                'these steps have no tolerance to choose a step by. Use `local_start="step"`.'
+            )
+        return cls(
+            name=name,
+            order=order,
+            error_order=float(order + is_doubled),
+            stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
+            evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
+            evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
+            is_adaptive=is_adaptive,
+            unsupported=tuple({**reasons, **unsupported}.items()),
+            tableau=tableau,
+        )
+
+    @classmethod
+    def without_steps(cls, name: str, reason: str | None) -> "MethodFacts":
+        """The facts of a method whose single steps cannot be repeated alone.
+
+        - `reason`: why, and what would work; `None` where the solver itself refuses the call.
+        """
+        refused = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT) if reason is not None else ()
+        unsupported = tuple((capability, str(reason)) for capability in refused)
+        return cls(name, 1, 1.0, None, None, None, is_adaptive=True, unsupported=unsupported)

@@ -25,7 +25,6 @@ from lrnde_core import (
 from lrnde_torch import ExplicitProblem, check_probes
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
-from lrnde_torchdiffeq._facts import method_facts
 from lrnde_torchdiffeq._interface import check_caller, with_native_interface
 from lrnde_torchdiffeq._recorder import AdaptiveRecorder, FixedStepRecorder, SilentRecorder, Step
 from lrnde_torchdiffeq._state import mixed_norm, rms_norm
@@ -174,5 +173,7 @@ def read_call(
     asked = read_arguments(solve, native, args, kwargs)
     if asked.has_event:
         check_caller()
-    facts = method_facts(asked.method, asked.layout.dtype, is_adjoint=asked.is_adjoint, has_event=asked.has_event)
+    facts = _methods.method_facts(
+        asked.method, asked.layout.dtype, is_adjoint=asked.is_adjoint, has_event=asked.has_event
+    )
     return TorchdiffeqCall(native, args, kwargs, asked, facts)

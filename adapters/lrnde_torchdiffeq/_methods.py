@@ -1,4 +1,4 @@
-"""The methods of torchdiffeq, as the core's tableaus.
+"""The methods of torchdiffeq: as the core's tableaus, and what is known of them before a solve.
 
 Adaptive methods: read from the library's own solver classes, so that whatever adaptive method an installed version has
 is served with its own coefficients. Fixed-step methods: torchdiffeq has no tableaus for them; they stand in the core or
@@ -9,11 +9,12 @@ import dataclasses
 import functools
 from typing import Any
 
+import torch
 from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
 from torchdiffeq._impl.solvers import FixedGridODESolver
 
-from lrnde_core import EULER, FIXED_METHODS, ExplicitTableau
+from lrnde_core import EULER, FIXED_METHODS, Capability, ExplicitTableau, MethodFacts
 
 DEFAULT_METHOD = "dopri5"
 
@@ -74,6 +75,39 @@ def tableau(method: str) -> tuple[int, ExplicitTableau]:
     solution = _floats(solver.tableau.c_sol)
     abscissae = (0.0, *_floats(solver.tableau.alpha))
     return solver.order, ExplicitTableau(rows, solution, abscissae, _floats(solver.tableau.c_error))
+
+
+@functools.cache
+def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has_event: bool) -> MethodFacts:
+    """The facts of a method in a call with a state of this dtype."""
+    if not is_known(method):
+        return MethodFacts.without_steps(method, None)  # torchdiffeq refuses it, and says what it has
+    if not (is_adaptive(method) or is_fixed_step(method)):
+        return MethodFacts.without_steps(
+            method,
+            f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it cannot be "
+            f"repeated alone. Use one of {supported_methods()}.",
+        )
+    if not state_dtype.is_floating_point:
+        reason = f"the state has dtype {state_dtype}; it must be real floating point. Split or convert it."
+        return MethodFacts.without_steps(method, reason)
+    if is_fixed_step(method) and has_event:
+        return MethodFacts.without_steps(
+            method,
+            "torchdiffeq does not report the steps of a fixed-step solve that an event ends. Use an adaptive method.",
+        )
+    unsupported: dict[Capability, str] = {}
+    order, coefficients = tableau(method)
+    if not coefficients.has_stiffness_pair:
+        unsupported[Capability.STIFFNESS_ESTIMATE] = (
+            f"`{method}` has no two stages at the end of its step. Use `dopri5` or `dopri8`, or `ErrorEstimate`."
+        )
+    if is_adjoint:
+        unsupported[Capability.FULL_GRADIENT] = (
+            "the continuous adjoint does not differentiate through the steps, and an output time added for the penalty "
+            'would change the gradient of the task. Use `odeint`, or `gradient="local"`.'
+        )
+    return MethodFacts.explicit(method, order, coefficients, unsupported=unsupported)
 
 
 def _is_explicit(solver: Any) -> bool:

@@ -389,9 +389,17 @@ def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
     monkeypatch.setattr(NumpyAdapter, "capabilities", declared)
 
     class Volume(lrnde.AbstractHeuristic):
-        needs = frozenset({needed})
-        evaluations = lrnde.Evaluations()
-        tolerances = ()
+        @property
+        def needs(self) -> frozenset[lrnde.AnyCapability]:
+            return frozenset({needed})
+
+        @property
+        def evaluations(self) -> lrnde.Evaluations:
+            return lrnde.Evaluations()
+
+        @property
+        def tolerances(self) -> tuple[Any, ...]:
+            return ()
 
         def cost(self, local: lrnde.LocalState) -> Any:
             return local.size

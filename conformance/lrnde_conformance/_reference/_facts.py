@@ -15,37 +15,20 @@ def method_facts(method: str, *, is_controlled: bool, is_general: bool) -> Metho
     """
     if method in STOCHASTIC:
         return _stochastic(method, is_general=is_general)
+    if method in WITH_MEMORY:
+        memory = f"a step of `{method}` depends on the one before, so it cannot be taken alone; use `rk4`."
+        return MethodFacts.without_steps(method, memory)
     unsupported = {Capability.FRESH_INCREMENT: 'no noise drives the equation; use `increment="path"`.'}
-    if method not in ADAPTIVE:
-        unsupported[Capability.RESTARTED_STEP] = 'only adaptive solves restart; use `local_start="step"`.'
     if method in IMPLICIT:
         unsupported[Capability.STIFFNESS_ESTIMATE] = "it has no two stages at its end; use `dopri5`."
         unsupported[Capability.RESTARTED_STEP] = "it has no first stage to be given; use `dopri5`."
         unsupported[Capability.RUNNING_COST] = _NO_QUADRATURE
         return MethodFacts(method, 1, 2.0, None, None, None, is_adaptive=True, unsupported=_pairs(unsupported))
-    if method in WITH_MEMORY:
-        memory = f"a step of `{method}` depends on the one before, so it cannot be taken alone; use `rk4`."
-        asked = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT)
-        return MethodFacts(
-            method, 2, 2.0, None, None, None, is_adaptive=True, unsupported=_pairs(dict.fromkeys(asked, memory))
-        )
     if is_controlled:
         unsupported |= dict.fromkeys((Capability.POINT_HEURISTICS, Capability.RESTARTED_STEP), _CONTROLLED)
     known = tableau(method) if method in TABLEAUS else tableau("dopri5")
-    order = TABLEAUS[method].order if method in TABLEAUS else 1
-    if not known.has_stiffness_pair:
-        unsupported[Capability.STIFFNESS_ESTIMATE] = f"`{method}` has no two stages at its end; use `dopri5`."
-    is_doubled = known.error is None
-    return MethodFacts(
-        name=method,
-        order=order,
-        error_order=float(order + is_doubled),
-        stability_interval=known.real_stability_interval if known.has_stiffness_pair else None,
-        evaluations_per_step=3 * known.num_stages - 1 if is_doubled else known.num_stages,
-        evaluations_per_advance=known.num_stages - known.is_last_stage_solution,
-        is_adaptive=not is_doubled,
-        unsupported=_pairs(unsupported),
-        tableau=known,
+    return MethodFacts.explicit(
+        method, TABLEAUS[method].order if method in TABLEAUS else 1, known, unsupported=unsupported
     )
 
 

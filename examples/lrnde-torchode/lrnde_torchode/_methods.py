@@ -39,45 +39,26 @@ def has_tolerances(controller: Any) -> bool:
 def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_backsolve: bool) -> MethodFacts:
     """The facts of one call, and what it cannot serve."""
     name, tableau = type(step_method).__name__, tableau_of(step_method)
-    if tableau is None or not dtype.is_floating_point:
-        unserved = _unserved(step_method, dtype)
-        return MethodFacts(name, 1, 1.0, None, None, None, is_adaptive=True, unsupported=unserved)
-    is_doubled = tableau.error is None
-    is_adaptive = not is_doubled and has_tolerances(controller)
+    if isinstance(step_method, str):
+        return MethodFacts.without_steps(step_method, None)  # not the name of a method: torchode says so itself
+    if not dtype.is_floating_point:
+        reason = f"the state has dtype {dtype}; it must be real floating point. Split or convert it."
+        return MethodFacts.without_steps(name, reason)
+    if tableau is None:
+        return MethodFacts.without_steps(
+            name,
+            f"`{name}` is not an explicit Runge--Kutta method, so that one step of it cannot be repeated alone. Use "
+            "Tsit5, Dopri5, Heun or Euler.",
+        )
     unsupported: dict[Capability, str] = {}
     if not tableau.has_stiffness_pair:
         unsupported[Capability.STIFFNESS_ESTIMATE] = (
             f"`{name}` has no two stages at the end of its step. Use Tsit5 or Dopri5, or `ErrorEstimate`."
         )
-    if not is_adaptive:
-        unsupported[Capability.RESTARTED_STEP] = (
-            'these steps have no tolerance to choose a step by. Use `local_start="step"`.'
-        )
     if is_backsolve:
         unsupported[Capability.FULL_GRADIENT] = (
             'backsolve adjoints do not differentiate through the steps. Use `AutoDiffAdjoint`, or `gradient="local"`.'
         )
+    is_adaptive = tableau.error is not None and has_tolerances(controller)
     order = step_method.convergence_order()
-    return MethodFacts(
-        name=name,
-        order=order,
-        error_order=float(order + is_doubled),
-        stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
-        evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
-        evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
-        is_adaptive=is_adaptive,
-        unsupported=tuple(unsupported.items()),
-    )
-
-
-def _unserved(step_method: Any, dtype: torch.dtype) -> tuple[tuple[Capability, str], ...]:
-    if isinstance(step_method, str):
-        return ()  # not the name of a method: torchode says so itself
-    if not dtype.is_floating_point:
-        reason = f"the state has dtype {dtype}; it must be real floating point. Split or convert it."
-    else:
-        reason = (
-            f"`{type(step_method).__name__}` is not an explicit Runge--Kutta method, so that one step of it cannot be "
-            "repeated alone. Use Tsit5, Dopri5, Heun or Euler."
-        )
-    return ((Capability.LOCAL_GRADIENT, reason), (Capability.FULL_GRADIENT, reason))
+    return MethodFacts.explicit(name, order, tableau, is_adaptive=is_adaptive, unsupported=unsupported)

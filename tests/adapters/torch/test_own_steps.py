@@ -18,6 +18,7 @@ from lrnde_core import (
     PredictedSteps,
     Record,
     Recording,
+    RecordingPlan,
     Sample,
     StiffnessEstimate,
     TaylorDerivative,
@@ -76,6 +77,10 @@ def _penalty(heuristic: Any, tableau: Any = DOPRI5, sampler: Any = None) -> Loca
     return LocalPenalty(heuristic, UniformTime() if sampler is None else sampler, facts)
 
 
+def _plan(penalty: LocalPenalty) -> RecordingPlan:
+    return RecordingPlan(penalty, _DRAWS, None, keeps_gradient=False)
+
+
 def _problem(field: Any, tableau: Any = DOPRI5, **changes: Any) -> OwnStepsProblem:
     settings = {"rtol": 1e-3, "atol": 1e-4, "error_norm": _rms, "time_dtype": torch.float64, **changes}
     return OwnStepsProblem(field, field, tableau, dtype=torch.float64, device=torch.device("cpu"), **settings)
@@ -88,7 +93,7 @@ def _record(*, h: Tensor = _H, y: Tensor = _Y, num_accepted: Tensor = _NUM_STEPS
 
 def _evaluate(field: Any, penalty: LocalPenalty, record: Record, **settings: Any) -> tuple[Tensor, Sample]:
     recording = Recording(_problem(field, **settings), [record] * len(_DRAWS), is_valid=True)
-    return evaluate_own_steps(penalty, recording, _DRAWS, torch.zeros((), dtype=record.y[0].dtype))
+    return evaluate_own_steps(_plan(penalty), recording, torch.zeros((), dtype=record.y[0].dtype))
 
 
 def _member_alone(field: _Field, penalty: LocalPenalty, record: Record, row: int, tableau: Any) -> Any:
@@ -111,7 +116,7 @@ def _member_alone(field: _Field, penalty: LocalPenalty, record: Record, row: int
     kept = Record(t, h, (record.y[0][row],), None, remaining, drawn_alone)
     recording = Recording(alone, [kept] * len(_DRAWS), is_valid=True)
     zero = torch.zeros((), dtype=torch.float64)
-    return evaluate_samples(penalty, recording, _DRAWS, zero, is_batched=False)
+    return evaluate_samples(_plan(penalty), recording, zero)
 
 
 @pytest.mark.parametrize("heuristic", _HEURISTICS)
@@ -163,9 +168,9 @@ def test_a_field_may_normalise_over_the_batch() -> None:
 
 def test_probes_of_the_user_are_those_of_each_member() -> None:
     probes, field = torch.tensor([[1.0, 0.5], [-2.0, 0.3], [0.1, 0.7]], dtype=torch.float64), _field()
-    recording = Recording(_problem(field), [_record()], is_valid=True, probes=(probes,))
-    zero = torch.zeros((), dtype=torch.float64)
-    value, sample = evaluate_own_steps(_penalty(JacobianNorm(at="step")), recording, _DRAWS[:1], zero)
+    recording = Recording(_problem(field), [_record()], is_valid=True)
+    plan = RecordingPlan(_penalty(JacobianNorm(at="step")), _DRAWS[:1], (probes,), keeps_gradient=False)
+    value, sample = evaluate_own_steps(plan, recording, torch.zeros((), dtype=torch.float64))
     # e^T J of sin(3 t) tanh(y A + context), member by member.
     slope = torch.sin(3 * _T)[:, None] * (1 - torch.tanh(_Y @ _A + field.context) ** 2)
     products = torch.einsum("bj,ij->bi", probes * slope, _A)
@@ -204,9 +209,8 @@ def test_what_is_not_finite_has_penalty_0_without_a_graph(row: int) -> None:
 
 def test_a_solve_without_steps_has_penalty_0_and_samples() -> None:
     recording = Recording(_problem(_field()), [_record()] * 2, is_valid=False)
-    value, sample = evaluate_own_steps(
-        _penalty(ErrorEstimate() + 0.1 * StiffnessEstimate()), recording, _DRAWS, torch.zeros((), dtype=torch.float64)
-    )
+    plan = _plan(_penalty(ErrorEstimate() + 0.1 * StiffnessEstimate()))
+    value, sample = evaluate_own_steps(plan, recording, torch.zeros((), dtype=torch.float64))
     assert (value.item(), value.requires_grad) == (0.0, False)
     for entry in (sample.h, sample.weight, sample.error_ratio, sample.stiffness):
         assert entry.tolist() == [[0.0] * 3] * 2
