@@ -20,17 +20,15 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
-from lrnde_diffrax._facts import method_facts
-from lrnde_diffrax._method import Method, read_method, solve_cost
-from lrnde_diffrax._noise import check_range, label_paths, warn_if_coarse
+from lrnde_diffrax._methods import Method, method_facts, read_method, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
-from lrnde_diffrax._reading import read_counts, read_records, read_start
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
-from lrnde_diffrax._running import RunningCost
+from lrnde_diffrax._records import read_counts, read_records, read_start
+from lrnde_diffrax._running_cost import RunningCost
+from lrnde_diffrax._solve import solve_recorded
 from lrnde_diffrax._solvers import has_hidden_state
-from lrnde_diffrax._solving import solve_recorded
-from lrnde_diffrax._stepping import prepare_solver
-from lrnde_diffrax._terms import is_sde
+from lrnde_diffrax._step import prepare_solver
+from lrnde_diffrax._terms import check_range, is_sde, label_paths, warn_if_coarse
 from lrnde_jax import check_probes
 
 

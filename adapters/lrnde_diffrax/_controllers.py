@@ -9,7 +9,8 @@ from typing import Any, final
 
 import diffrax
 
-from lrnde_diffrax._recorder import Attempt, RecorderState, StepRecorder
+from lrnde_diffrax._recorder import RecorderState, StepRecorder
+from lrnde_diffrax._running_cost import Attempt
 
 _Controller = diffrax.AbstractStepSizeController[Any, Any]
 

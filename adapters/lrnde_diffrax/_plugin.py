@@ -15,8 +15,8 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
             install="lrnde[diffrax]",
             api_version=(2, 0),
-            freezer="lrnde_diffrax._freezer:DiffraxFreezer",
-            sde_freezer="lrnde_diffrax._sde_freezer:DiffraxSDEFreezer",
+            freezer="lrnde_diffrax._freeze:DiffraxFreezer",
+            sde_freezer="lrnde_diffrax._freeze:DiffraxSDEFreezer",
             driver="lrnde_diffrax._driver:DiffraxDriver",
         )
     )

@@ -21,9 +21,8 @@ from lrnde_core import (
     explicit_nodes,
     explicit_step,
 )
-from lrnde_diffrax._noise import with_fresh_noise
-from lrnde_diffrax._stepping import HiddenState, take_step
-from lrnde_diffrax._terms import drift_terms, is_ode
+from lrnde_diffrax._step import HiddenState, take_step
+from lrnde_diffrax._terms import drift_terms, is_ode, with_fresh_noise
 from lrnde_jax import solution_derivative
 
 

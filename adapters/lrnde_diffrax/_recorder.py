@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import AbstractSampler, AcceptedStep, Draw
-from lrnde_diffrax._running import RunningCost, RunningTotal
-from lrnde_diffrax._stepping import HiddenState
+from lrnde_diffrax._running_cost import Attempt, RunningCost, RunningTotal
+from lrnde_diffrax._step import HiddenState
 
 
 class KeptSteps(NamedTuple):
@@ -63,22 +63,6 @@ class RecorderState(NamedTuple):
     def smallest_size(self) -> Any:
         """Of the accepted steps but the last."""
         return None if self.sizes is None else self.sizes[1]
-
-
-class Attempt(NamedTuple):
-    """One attempted step from `(t0, y0)` to `(t1, y1)`, and what the user's controller said of it.
-
-    - `y_error`: the solver's error estimate; `None` if it has none.
-    - `is_accepted`: whether the step is kept. `made_jump`: whether the field jumps at its end.
-    """
-
-    t0: Any
-    t1: Any
-    y0: Any
-    y1: Any
-    y_error: Any
-    is_accepted: Any
-    made_jump: Any
 
 
 @final

@@ -1,10 +1,17 @@
-"""What the terms of a call are: which of them noise drives, and which of them are dy/dt itself."""
+"""The terms of a call: which of them noise drives, which are dy/dt itself, and their Brownian paths."""
 
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
 from diffrax._term import WrapTerm
+
+from lrnde_core import InputError, ResolutionWarning, warn_at_call
+from lrnde_diffrax._arguments import Arguments
 
 # Their vector field is dy/dt, or a summand of it.
 _DRIFTS = (diffrax.ODETerm, diffrax.UnderdampedLangevinDriftTerm)
@@ -82,3 +89,86 @@ def _innermost_terms(tree: Any) -> list[Any]:
         if isinstance(leaf, diffrax.AbstractTerm):
             found += _innermost_terms(leaf)
     return found or ([tree] if isinstance(tree, diffrax.AbstractTerm) else [])
+
+
+# Solvers look at a step, at its halves, and at most at halves of these: a tree that is exact at the eighths has the law
+# of Brownian motion at all of them.
+_FRESH_RESOLUTION = 1 / 8
+
+
+def label_paths(terms: Any) -> tuple[int, ...]:
+    """For each Brownian path in `terms` the index of the first that is the same object: terms may share their noise."""
+    paths = brownian_paths(terms)
+    return tuple(next(i for i, first in enumerate(paths) if first is path) for path in paths)
+
+
+def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any, end: Any) -> Any:
+    """`terms` driven by new Brownian motion between `start` and `end`, a function of `seed` alone.
+
+    - `labels`: as of `label_paths`. `seed`: unsigned 32-bit scalar. `start`, `end`: in the user's time, in any order.
+
+    The new paths have the shapes, dtypes and Levy areas of those that they replace.
+    """
+    key = jax.random.key(seed)
+    remaining = iter(labels)
+
+    def replace(leaf: Any) -> Any:
+        if not is_brownian(leaf):
+            return leaf
+        shape = eqx.filter_eval_shape(leaf.evaluate, start, end)
+        own_key = jax.random.fold_in(key, next(remaining))
+        path = diffrax.VirtualBrownianTree(0.0, 1.0, _FRESH_RESOLUTION, shape, own_key, levy_area=leaf.levy_area)
+        # Not by the constructor, which would check on the host that traced times increase.
+        interval = (jnp.minimum(start, end), jnp.maximum(start, end))
+        return eqx.tree_at(lambda tree: (tree.t0, tree.t1), path, interval)
+
+    return jax.tree.map(replace, terms, is_leaf=is_brownian)
+
+
+def check_range(arguments: Arguments) -> None:
+    """Raise `InputError` where a Brownian path does not cover the solve, as far as values are concrete.
+
+    diffrax stops with a runtime error then, unless an event ends the solve before.
+    """
+    times = [arguments["t0"], arguments["t1"]]
+    if arguments.has_event or any(_is_traced(time) for time in times):
+        return
+    t0, t1 = (np.asarray(time, arguments.time_dtype) for time in times)
+    lower, upper = min(t0, t1), max(t0, t1)
+    for path in brownian_paths(arguments["terms"]):
+        if _is_traced(path.t0) or _is_traced(path.t1):
+            continue
+        first, last = (np.asarray(time, arguments.time_dtype) for time in (path.t0, path.t1))
+        if first > lower or last < upper:
+            raise InputError(
+                f"The solve from `t0={t0}` to `t1={t1}` leaves the interval [{first}, {last}] of its "
+                f"`{type(path).__name__}`; give the path a `t0` of at most {lower} and a `t1` of at least {upper}."
+            )
+
+
+def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
+    """Issue a `ResolutionWarning` if the solve took steps that a `VirtualBrownianTree` does not resolve.
+
+    - `smallest_step`: the smallest accepted step but the last, which the end of the solve decides.
+    - `is_doubled`: whether the solver also looks at half steps.
+
+    Below its `tol` the increments of neighbouring steps are not independent. Under a transformation of JAX no value is
+    known and nothing is said.
+    """
+    for path in brownian_paths(terms):
+        if not isinstance(path, diffrax.VirtualBrownianTree) or any(map(_is_traced, (path, smallest_step))):
+            continue
+        tolerance = float(path.tol) * (float(path.t1) - float(path.t0))
+        step = float(smallest_step) * (0.5 if is_doubled else 1.0)
+        if tolerance > step:
+            half = "half " if is_doubled else ""
+            warn_at_call(
+                f"The `VirtualBrownianTree` has `tol={tolerance:.3g}`, but the solver took a {half}step of {step:.3g}: "
+                "increments over steps below `tol` do not have the law of Brownian motion. Make `tol` smaller, or "
+                "bound the steps from below by `PIDController(dtmin=...)`.",
+                ResolutionWarning,
+            )
+
+
+def _is_traced(value: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))

@@ -1,27 +1,24 @@
 """What torch adapters share, and for users `collect`, `collected` and `WeightHolder`."""
 
 from lrnde_core import collect, collected
-from lrnde_torch._adapter import AbstractTorchAdapter
+from lrnde_torch._adapter import AbstractTorchAdapter, warn_if_torch_unresolved
 from lrnde_torch._compiling import uncompiled
-from lrnde_torch._derivative import (
-    count_evaluations,
-    directional_derivative,
-    solution_derivatives,
-    transposed_product,
+from lrnde_torch._derivative import count_evaluations, directional_derivative, solution_derivatives, transposed_product
+from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
+from lrnde_torch._freeze import (
+    TimesCheck,
+    check_state,
+    isolated,
+    read_span,
+    solve_by_plan,
+    solve_natively,
+    timed_runner,
+    with_guard,
 )
-from lrnde_torch._evaluate import evaluate_samples
-from lrnde_torch._evaluate_own_steps import evaluate_own_steps
-from lrnde_torch._freezing import isolated, read_span, solve_natively, timed_runner
-from lrnde_torch._frozen_solve import check_state, solve_by_plan, with_guard
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._own_steps import OwnStepsProblem
-from lrnde_torch._problem import ExplicitProblem
+from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem, OwnStepsProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
-from lrnde_torch._resolution import warn_if_torch_unresolved
-from lrnde_torch._tensor_problem import AbstractTensorProblem
-from lrnde_torch._times_check import TimesCheck
-from lrnde_torch._torch_problem import AbstractTorchProblem
 
 __all__ = [
     "AbstractTensorProblem",

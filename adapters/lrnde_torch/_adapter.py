@@ -1,4 +1,4 @@
-"""What the adapters of torch solvers have in common: how they draw, and how they evaluate what was kept."""
+"""The base of the adapters of torch solvers: how they draw, and how they evaluate what was kept."""
 
 import contextlib
 from collections.abc import Iterable
@@ -6,16 +6,20 @@ from typing import Any, ClassVar
 
 import torch
 
-from lrnde_core import AbstractAdapter, Draw, Recording, RecordingPlan, Sample, is_collecting
+from lrnde_core import AbstractAdapter, Draw, Recording, RecordingPlan, Sample, is_collecting, warn_if_unresolved
 from lrnde_torch._collecting import is_collected, is_training, saved_apart
 from lrnde_torch._compiling import uncompiled
-from lrnde_torch._evaluate import evaluate_samples
-from lrnde_torch._evaluate_own_steps import evaluate_own_steps
+from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._own_steps import OwnStepsProblem
+from lrnde_torch._problem import AbstractTorchProblem, OwnStepsProblem
 from lrnde_torch._random import check_uniforms, draw_uniforms
-from lrnde_torch._resolution import warn_if_torch_unresolved
-from lrnde_torch._torch_problem import AbstractTorchProblem
+
+
+def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype) -> None:
+    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; says nothing where a tolerance is a tensor or missing."""
+    if isinstance(rtol, int | float) and isinstance(atol, int | float):
+        name = str(dtype).removeprefix("torch.")
+        warn_if_unresolved(rtol, atol, torch.finfo(dtype).eps, name)
 
 
 class AbstractTorchAdapter(AbstractAdapter):

@@ -1,16 +1,198 @@
-"""Evaluating a user's field once more without leaving a trace."""
+"""Evaluation of a user's field once more, without a trace: what it may change, and how that is put back."""
 
+import collections
 import contextlib
 import copy
+import functools
 import operator
+import random
+import sys
 import threading
-from collections.abc import Generator
-from typing import Any
+import types
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 
 from lrnde_core import random_states_kept
-from lrnde_torch._reach import EMPTY, Reach, reach_of, read_slot
+
+# Values that hold nothing that an evaluation could change and put back.
+_OF_PYTHON = (int, float, complex, bool, str, bytes, slice, type, type(None))
+_OF_THE_INTERPRETER = (types.ModuleType, types.BuiltinFunctionType)
+_OF_TORCH = (torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device)
+_PLAIN = frozenset((*_OF_PYTHON, *_OF_THE_INTERPRETER, *_OF_TORCH))
+_MAPPINGS = frozenset((dict, collections.OrderedDict, collections.defaultdict, collections.Counter))
+_CONTAINERS = frozenset((list, set, collections.deque)) | _MAPPINGS
+_OF_EVERY_MODULE = frozenset(vars(torch.nn.Module()))
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
+EMPTY = object()
+"""What an empty slot is said to hold."""
+
+
+class Reach(NamedTuple):
+    """What a field reaches.
+
+    - `modules`: with buffers and submodules of their own. `owners`: what has attributes: these modules, functions and
+      objects. `slots`: pairs of an object and the descriptor of one of its slots. `containers`: lists, dictionaries,
+      sets and deques that are attributes of these, or in such ones. `cells`: the variables of closures. `generators`:
+      of random numbers.
+    """
+
+    modules: list[torch.nn.Module]
+    owners: list[Any]
+    slots: list[tuple[Any, types.MemberDescriptorType]]
+    containers: list[Any]
+    cells: list[types.CellType]
+    generators: list[Any]
+
+
+def reach_of(field: Any) -> Reach:
+    """What `field` reaches: itself, and what its submodules, attributes, arguments, hooks, closures and globals hold.
+
+    Followed are modules, functions, methods and what they belong to, `functools.partial`s, callable objects, random
+    generators, and containers; of other objects those that one of these holds, but none that they hold in turn; of
+    torch's own objects modules alone. Of what a function finds among its globals, modules, generators, containers, and
+    functions and objects of the same file. Containers of arguments, closures and globals are followed, but they are the
+    caller's: not in `containers`.
+    """
+    return _Walk(field).reach
+
+
+class _Walk:
+    """The walk from a field, which ends with everything in `reach`."""
+
+    def __init__(self, field: Any) -> None:
+        self.reach = Reach([], [], [], [], [], [])
+        self._generators = _generator_types()
+        self._seen: set[int] = set()
+        self._held: list[Any] = [field]
+        # Looked at last, with whether a container is the field's, and whether any object is followed. So what is
+        # reached in two ways counts as held.
+        self._lent: list[tuple[Any, bool, bool]] = []
+        while self._held or self._lent:
+            value, is_own, is_followed = (self._held.pop(), True, True) if self._held else self._lent.pop()
+            if id(value) not in self._seen:
+                self._seen.add(id(value))
+                self._visit(value, is_own, is_followed)
+
+    def _hold(self, values: Iterable[Any]) -> None:
+        # Copied in one go: other threads may fill what is iterated here.
+        self._held += [value for value in list(values) if type(value) not in _PLAIN]
+
+    def _hold_own(self, attributes: Mapping[str, Any]) -> None:
+        self._hold([held for name, held in list(attributes.items()) if name not in _OF_EVERY_MODULE])
+
+    def _lend(self, values: Iterable[Any], is_own: bool, is_followed: bool) -> None:
+        self._lent += [(value, is_own, is_followed) for value in list(values) if type(value) not in _PLAIN]
+
+    def _visit(self, value: Any, is_own: bool, is_followed: bool) -> None:
+        kind = type(value)
+        if _is_module(value):
+            self._visit_module(value)
+        elif kind in _CONTAINERS or kind is tuple:
+            if is_own and kind is not tuple:
+                self.reach.containers.append(value)
+            held = value.values() if kind in _MAPPINGS else value
+            self._hold(held) if is_own and is_followed else self._lend(held, is_own, is_followed)
+        elif isinstance(value, self._generators):
+            self.reach.generators.append(value)
+        elif isinstance(value, functools.partial):
+            self._lend((value.func, *value.args, *value.keywords.values()), False, True)
+        elif isinstance(value, types.MethodType):
+            self._hold((value.__self__, value.__func__))
+        elif isinstance(value, types.FunctionType):
+            self._visit_function(value)
+        elif not isinstance(value, type) and _top(kind) != "torch":
+            self._visit_object(value, is_followed)
+
+    def _visit_module(self, module: torch.nn.Module) -> None:
+        attributes = vars(module)
+        self.reach.modules.append(module)
+        self.reach.owners.append(module)
+        self._held += attributes["_modules"].values()
+        # Those of compiled `torch.jit` modules are no dictionaries, and fixed.
+        if attributes["_buffers"] and type(attributes["_buffers"]) in _MAPPINGS:
+            self.reach.containers.append(attributes["_buffers"])
+        if len(attributes) > len(_OF_EVERY_MODULE):
+            self._hold_own(attributes)
+        for hooks in _HOOKS:
+            if attributes.get(hooks):
+                self._hold(attributes[hooks].values())
+
+    def _visit_function(self, function: types.FunctionType) -> None:
+        self.reach.owners.append(function)
+        if vars(function):
+            # `functools.wraps` gives a function the attributes of a module, too.
+            self._hold_own(vars(function))
+        for cell in function.__closure__ or ():
+            # A cell is empty until its name is assigned.
+            with contextlib.suppress(ValueError):
+                self._lend((cell.cell_contents,), False, True)
+                self.reach.cells.append(cell)
+        self._lend((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()), False, True)
+        known = function.__globals__
+        if str(known.get("__name__")).partition(".")[0] == "torch":
+            return
+        values = [known.get(name) for name in function.__code__.co_names]
+        self._lend([value for value in values if self._is_followed_global(value, known)], False, True)
+
+    def _is_followed_global(self, value: Any, known: dict[str, Any]) -> bool:
+        kind = type(value)
+        if kind in _PLAIN:
+            return False
+        if isinstance(value, types.FunctionType):
+            return value.__globals__ is known
+        if isinstance(value, (torch.nn.Module, *self._generators)) or kind in _CONTAINERS or kind is tuple:
+            return True
+        return not isinstance(value, type) and kind.__module__ == known.get("__name__")
+
+    def _visit_object(self, value: Any, is_followed: bool) -> None:
+        # An equation of drift and diffusion need not be callable itself, nor what a method belongs to.
+        is_callable = callable(value)
+        if not (is_callable or (is_followed and _is_of_a_user(type(value)))):
+            return
+        attributes = list(vars(value).values()) if hasattr(value, "__dict__") else []
+        if attributes:
+            self.reach.owners.append(value)
+        for slot in _slots(type(value)):
+            attributes.append(read_slot(value, slot))
+            self.reach.slots.append((value, slot))
+        self._hold(attributes) if is_callable else self._lend(attributes, True, False)
+
+
+def _is_module(value: Any) -> bool:
+    # One that never called `torch.nn.Module.__init__` is an object like any other.
+    return isinstance(value, torch.nn.Module) and "_buffers" in vars(value)
+
+
+def read_slot(owner: Any, slot: types.MemberDescriptorType) -> Any:
+    """What a slot holds; `EMPTY` until it is assigned."""
+    try:
+        return slot.__get__(owner)
+    except AttributeError:
+        return EMPTY
+
+
+def _slots(kind: type) -> list[types.MemberDescriptorType]:
+    parts = [vars(base) for base in kind.__mro__ if "__slots__" in vars(base)]
+    return [each for part in parts for each in part.values() if isinstance(each, types.MemberDescriptorType)]
+
+
+def _is_of_a_user(kind: type) -> bool:
+    return kind is types.SimpleNamespace or _top(kind) not in sys.stdlib_module_names
+
+
+def _top(kind: type) -> str:
+    """The package of a class."""
+    return kind.__module__.partition(".")[0]
+
+
+def _generator_types() -> tuple[type, ...]:
+    numpy_random = sys.modules.get("numpy.random")
+    of_numpy = () if numpy_random is None else (numpy_random.Generator, numpy_random.RandomState)
+    return (torch.Generator, random.Random, *of_numpy)
+
 
 # Buffers are exchanged in the module itself, which other threads may share.
 _BUFFER_LOCK = threading.RLock()

@@ -15,7 +15,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("torch>=2.4", "torchdiffeq>=0.2.5"),
             install="lrnde[torchdiffeq]",
             api_version=(2, 0),
-            freezer="lrnde_torchdiffeq._freezer:TorchdiffeqFreezer",
+            freezer="lrnde_torchdiffeq._freeze:TorchdiffeqFreezer",
             driver="lrnde_torchdiffeq._driver:TorchdiffeqDriver",
         )
     )

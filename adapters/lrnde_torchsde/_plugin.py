@@ -15,7 +15,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("torch>=2.4", "torchsde>=0.2.6"),
             install="lrnde[torchsde]",
             api_version=(2, 0),
-            sde_freezer="lrnde_torchsde._freezer:TorchsdeFreezer",
+            sde_freezer="lrnde_torchsde._freeze:TorchsdeFreezer",
             driver="lrnde_torchsde._driver:TorchsdeDriver",
         )
     )

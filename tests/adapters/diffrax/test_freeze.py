@@ -14,7 +14,7 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_core import Candidate, CapabilityError, InputError, Plan
-from lrnde_diffrax._freezer import DiffraxFreezer
+from lrnde_diffrax._freeze import DiffraxFreezer
 
 _CONTROLLER = diffrax.PIDController(rtol=1e-8, atol=1e-8)
 

@@ -16,7 +16,7 @@ import torch
 import lrnde_core as lrnde
 from lrnde_core import random_fingerprint, random_states_kept
 from lrnde_torch import no_side_effects
-from lrnde_torch._reach import reach_of
+from lrnde_torch._isolation import reach_of
 from tests.adapters.torchdiffeq.problems import odeint
 
 _CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Reading counts and kept steps once a solve is over."""
+"""Counts and kept steps, read once a solve is over."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from lrnde_core import Counts, DrawnStep, Record, noise_seed
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._costs import StepCost
-from lrnde_diffrax._method import SolveCost
+from lrnde_diffrax._methods import SolveCost
 from lrnde_diffrax._problem import StepCarry
 from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
-from lrnde_diffrax._stepping import HiddenState
+from lrnde_diffrax._solvers import StepCost
+from lrnde_diffrax._step import HiddenState
 
 # A step that stands in for one that was not taken, unless the solve itself is shorter.
 _SPARE_SIZE = 1e-3

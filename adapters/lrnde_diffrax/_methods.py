@@ -1,15 +1,102 @@
-"""What a `diffeqsolve` call cannot serve, with the reason and what would work instead."""
+"""The method of a bound call: its local step, its facts, and what it cannot serve."""
+
+import dataclasses
+from typing import Any, NamedTuple, final
 
 import diffrax
 import jax
 
-from lrnde_core import Capability
-from lrnde_diffrax._adjoint import can_differentiate_states
+from lrnde_core import Capability, ExplicitTableau, MethodFacts
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._controllers import is_adaptive
-from lrnde_diffrax._method import Method
-from lrnde_diffrax._solvers import estimates_error, has_unknown_memory, solver_code, solver_name
-from lrnde_diffrax._terms import brownian_paths, drift_terms, is_ode, is_sde
+from lrnde_diffrax._controllers import controller_error_order, is_adaptive
+from lrnde_diffrax._solve import can_differentiate_states
+from lrnde_diffrax._solvers import (
+    StepCost,
+    estimates_error,
+    explicit_tableau,
+    has_unknown_memory,
+    is_doubling,
+    solver_code,
+    solver_name,
+    step_cost,
+)
+from lrnde_diffrax._step import evaluates_magnitude
+from lrnde_diffrax._terms import brownian_paths, count_terms, drift_terms, is_ode, is_sde
+
+
+class SolveCost(NamedTuple):
+    """The evaluations of a solve: all of them, and how many of them are of the diffusion (`None` without noise)."""
+
+    total: StepCost
+    diffusion: StepCost | None
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """The user's solver and what a local step makes of it.
+
+    - `solver`: the user's. `local_solver`: the same with an estimate of its error, by step doubling where it has none
+      and the steps are fixed.
+    - `is_doubled`: whether the error is estimated by step doubling. `advances_by_halves`: whether the solver then goes
+      on from the two half steps.
+    - `tableau`: of an explicit method that can be taken stage by stage, else `None`.
+    """
+
+    solver: Any
+    local_solver: Any
+    is_doubled: bool
+    advances_by_halves: bool
+    tableau: ExplicitTableau | None
+
+
+def read_method(arguments: Arguments) -> Method:
+    """The method of a call."""
+    solver, terms = arguments["solver"], arguments["terms"]
+    local_solver = solver
+    if not is_adaptive(arguments["stepsize_controller"]) and not estimates_error(solver):
+        local_solver = diffrax.HalfSolver(solver)
+    is_doubled = is_doubling(local_solver)
+    # Stages halve with the step only where the control is time, and a Brownian path is asked by the solver alone.
+    is_explicit = is_ode(terms) or not (is_doubled or is_sde(terms))
+    tableau = explicit_tableau(local_solver.solver if is_doubled else solver) if is_explicit else None
+    return Method(solver, local_solver, is_doubled, is_doubling(solver), tableau)
+
+
+def solve_cost(arguments: Arguments) -> SolveCost | None:
+    """The evaluations of the solve; `None` where diffrax hides them."""
+    return _cost(arguments, arguments["solver"])
+
+
+def local_evaluations(arguments: Arguments, method: Method) -> tuple[int | None, int | None]:
+    """The evaluations of one local step, and of one step without its error estimate; `None` where they are hidden."""
+    tableau = method.tableau
+    if tableau is not None:
+        step = 3 * tableau.num_stages - 1 if method.is_doubled else tableau.num_stages
+        advance = tableau.num_stages - tableau.is_last_stage_solution
+        return step, 2 * advance if method.advances_by_halves else advance
+    whole, alone = _cost(arguments, method.local_solver), _cost(arguments, method.solver)
+    if whole is None or alone is None:
+        return None, None
+    magnitude = count_terms(arguments["terms"], of_noise=False).whole
+    step = whole.total.of_fresh_step + magnitude * evaluates_magnitude(method.local_solver, arguments["terms"])
+    # Only ordinary equations are looked at inside a step, and these need no evaluation for the magnitude.
+    return step, alone.total.of_fresh_step
+
+
+def _cost(arguments: Arguments, solver: Any) -> SolveCost | None:
+    terms = arguments["terms"]
+    if not isinstance(terms, diffrax.AbstractTerm):
+        return None
+    is_expensive = terms.is_vf_expensive(arguments["t0"], arguments["t1"], arguments["y0"], arguments["args"])
+    total, diffusion = (
+        step_cost(solver, terms, count_terms(terms, of_noise=of_noise), is_field_expensive=is_expensive)
+        for of_noise in (False, True)
+    )
+    if total is None:
+        return None
+    return SolveCost(total, diffusion if is_sde(terms) else None)
+
 
 _STEP_HEURISTICS = (Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE)
 _HEURISTICS = (*_STEP_HEURISTICS, Capability.POINT_HEURISTICS)
@@ -151,4 +238,34 @@ def _refuse_without_estimate(arguments: Arguments) -> str:
     return (
         f"`{solver_name(solver)}` does not estimate its error; use {alternatives}, with "
         "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."
+    )
+
+
+def method_facts(arguments: Arguments, method: Method) -> MethodFacts:
+    """The facts of the method of a call."""
+    solver, terms = method.local_solver, arguments["terms"]
+    controller, tableau = arguments["stepsize_controller"], method.tableau
+    stability_interval = None
+    if tableau is not None and tableau.has_stiffness_pair and not method.is_doubled:
+        stability_interval = tableau.real_stability_interval
+    is_stochastic = is_sde(terms)
+    evaluations_per_step, evaluations_per_advance = local_evaluations(arguments, method)
+    error_order = controller_error_order(controller)
+    if error_order is None:
+        error_order = float(solver.error_order(terms) or 1)
+    return MethodFacts(
+        name=solver_name(method.solver),
+        # Only restarted steps ask for it, which noise excludes.
+        order=1 if is_stochastic else solver.order(terms) or 1,
+        error_order=error_order,
+        stability_interval=stability_interval,
+        evaluations_per_step=evaluations_per_step,
+        evaluations_per_advance=evaluations_per_advance,
+        is_adaptive=is_adaptive(controller),
+        unsupported=tuple(unsupported(arguments, method, has_stiffness_pair=stability_interval is not None)),
+        # An ordinary field counts as one evaluation, whatever it is made of.
+        evaluations_per_point=len(drift_terms(terms)) if is_stochastic else 1,
+        is_stochastic=is_stochastic,
+        has_taylor_mode=True,
+        tableau=tableau,
     )

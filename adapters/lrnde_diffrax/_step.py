@@ -1,7 +1,7 @@
-"""One step of any diffrax solver through its own `init` and `step`."""
+"""One step of any diffrax solver through its own `init` and `step`, its Brownian trees asked once."""
 
 import functools
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, final
 
 import diffrax
 import equinox as eqx
@@ -11,8 +11,64 @@ import lineax as lx
 
 from lrnde_core import Leaves, StepEstimate, largest_magnitude
 from lrnde_diffrax._solvers import adds_terms_apart, asks_for_whole_steps, is_doubling, rounding_factor
-from lrnde_diffrax._step_noise import KnownNoise, with_known_noise
 from lrnde_diffrax._terms import is_ode, summands, wrap_terms
+
+
+@final
+class KnownNoise(diffrax.AbstractBrownianPath[Any]):
+    """A Brownian tree whose values at a few times are known.
+
+    - `tree`: the tree itself, which is still asked for Levy areas. `times`: of shape `(n,)`. `values`: the path there,
+      with a leading axis.
+
+    Other times are taken for the nearest of these.
+    """
+
+    tree: diffrax.VirtualBrownianTree
+    times: Any
+    values: Any
+
+    @property
+    def t0(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.tree.t0
+
+    @property
+    def t1(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.tree.t1
+
+    @property
+    def levy_area(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.tree.levy_area
+
+    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+        if use_levy:
+            return self.tree.evaluate(t0, t1, left, use_levy)
+        start = self._value(t0)
+        return start if t1 is None else jax.tree.map(jnp.subtract, self._value(t1), start)
+
+    def _value(self, time: Any) -> Any:
+        index = jnp.argmin(abs(self.times - time))
+        return jax.tree.map(lambda leaf: leaf[index], self.values)
+
+
+def with_known_noise(terms: Any, t: Any, end: Any, *, is_halved: bool) -> Any:
+    """`terms` whose Brownian trees know their values at both ends of a step, and in its middle if `is_halved`.
+
+    A tree is dear to compile, and this is one request of it. For solvers that ask for nothing between these times.
+    """
+    times = jnp.stack([t, t + 0.5 * (end - t), end] if is_halved else [t, end])
+
+    def replace(leaf: Any) -> Any:
+        if not _is_tree(leaf):
+            return leaf
+        return KnownNoise(leaf, times, jax.lax.map(leaf.evaluate, times))  # pyright: ignore[reportCallIssue]
+
+    return jax.tree.map(replace, terms, is_leaf=_is_tree)
+
+
+def _is_tree(value: Any) -> bool:
+    return isinstance(value, diffrax.VirtualBrownianTree)
+
 
 # What diffrax puts in place of a root finder's tolerances until it knows the controller.
 _FROM_CONTROLLER = cast("Any", diffrax.ImplicitEuler().root_finder).rtol

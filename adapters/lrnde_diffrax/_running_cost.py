@@ -6,10 +6,36 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Capability, Draw, DrawnStep, Leaves, LocalPenalty, Record, StepEstimate, count_unresolved
+from lrnde_core import (
+    Capability,
+    Draw,
+    DrawnStep,
+    Leaves,
+    LocalPenalty,
+    Record,
+    StepEstimate,
+    count_unresolved,
+)
 from lrnde_diffrax._problem import DiffraxProblem, StepCarry
 from lrnde_diffrax._solvers import estimates_error, rounding_factor
 from lrnde_jax import real_dtype
+
+
+class Attempt(NamedTuple):
+    """One attempted step from `(t0, y0)` to `(t1, y1)`, and what the user's controller said of it.
+
+    - `y_error`: the solver's error estimate; `None` if it has none.
+    - `is_accepted`: whether the step is kept. `made_jump`: whether the field jumps at its end.
+    """
+
+    t0: Any
+    t1: Any
+    y0: Any
+    y1: Any
+    y_error: Any
+    is_accepted: Any
+    made_jump: Any
+
 
 # A rejected step may not be finite, and its derivatives would reach the gradient through any mask behind it. So a step
 # of this share of its size takes its place before it is evaluated.
