@@ -90,8 +90,11 @@ from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
 __version__ = "0.1.0"
 
 register = REGISTRY.register
+"""Register a plugin at run time: a module or object with `lrnde_*` hook implementations. See `PluginError`."""
 list_adapters = REGISTRY.list_adapters
+"""All registered adapters as `AdapterInfo`s, usable or not, and all plugins that could not be loaded."""
 get_adapter = REGISTRY.get_adapter
+"""The adapter of a name; imports its library on first use."""
 
 __all__ = [
     "ADAPTER_API",
