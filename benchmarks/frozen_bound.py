@@ -27,9 +27,9 @@ import numpy as np
 from scipy import stats
 
 from lrnde_benchmarks import Trainer, make_trainer, setting_by_name, task_by_name
-from lrnde_benchmarks._data import training_batches
-from lrnde_benchmarks._frozen import relative_errors
-from lrnde_benchmarks._task import Data
+from lrnde_benchmarks._cells._frozen_solve import relative_errors
+from lrnde_benchmarks._tasks._data import training_batches
+from lrnde_benchmarks._tasks._task import Data
 
 QUANTILES: tuple[float | str, ...] = (0.9, 0.95, 0.99, "max")
 ERROR = 1e-2

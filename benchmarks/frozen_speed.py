@@ -27,10 +27,10 @@ import numpy as np
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import Hyperparameters, make_trainer, setting_by_name, task_by_name
-from lrnde_benchmarks._frozen import freeze
-from lrnde_benchmarks._pairs import paired_times
+from lrnde_benchmarks._cells._frozen_solve import freeze
+from lrnde_benchmarks._cells._threads import SINGLE_THREAD
+from lrnde_benchmarks._paired_times import paired_times
 from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
-from lrnde_benchmarks._threads import SINGLE_THREAD
 from overhead import clock_for
 
 ERROR = 1e-2
@@ -80,7 +80,7 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, dev
     import torch
     import torchdiffeq
 
-    from lrnde_benchmarks.backends._torch import OPERATIONS, Network
+    from lrnde_benchmarks._backends._torch import OPERATIONS, Network
 
     network = Network(TASK.problem, hyperparameters, 0)
     network.load_state_dict({name: torch.tensor(value) for name, value in model.weights.items()})
@@ -161,8 +161,8 @@ def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, devic
     import jax
     import jax.numpy as jnp
 
-    from lrnde_benchmarks.backends._diffrax import Method
-    from lrnde_benchmarks.backends._jax import predictor
+    from lrnde_benchmarks._backends._diffrax import Method
+    from lrnde_benchmarks._backends._jax import predictor
 
     weights = {name: jnp.asarray(value) for name, value in model.weights.items()}
     x, key = jnp.asarray(inputs, jnp.float32), jax.random.key(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._pairs import paired_ratios
+from lrnde_benchmarks._paired_times import paired_ratios
 from lrnde_benchmarks._statistics import in_words
 from overhead import BATCH, jax_iterations, torch_iterations
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._clock import now
-from lrnde_benchmarks._pairs import Iteration, paired_ratios
+from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
 
 TOLERANCE = 1e-3

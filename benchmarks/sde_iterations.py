@@ -3,7 +3,7 @@
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._pairs import Iteration
+from lrnde_benchmarks._paired_times import Iteration
 
 WIDTH, HIDDEN = 32, 64
 HEURISTIC = lrnde.PredictedSteps(rtol=1e-3, atol=1e-3)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._pairs import Iteration, paired_ratios
+from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import Interval, in_words
 from overhead import peak_resident, planned_row, resident_row
 from sde_iterations import (

@@ -126,7 +126,8 @@ def compare(
     about two minutes on two cores, for a neural SDE about ten. Ctrl-C keeps the seeds that are finished.
     """
     _check_benchmark_libraries("compare")
-    from lrnde_benchmarks import _choices, _command
+    from lrnde_benchmarks._commands import _options as _choices
+    from lrnde_benchmarks._commands import _run as _command
 
     options = _choices.Options(
         out=out,
@@ -193,7 +194,8 @@ def benchmark(
     Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
     """
     _check_benchmark_libraries("benchmark")
-    from lrnde_benchmarks import _choices, _command
+    from lrnde_benchmarks._commands import _options as _choices
+    from lrnde_benchmarks._commands import _run as _command
 
     if fast and full:
         raise InputError("`--fast` and `--full` were both given; choose one schedule.")

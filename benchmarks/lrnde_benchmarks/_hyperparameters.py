@@ -1,4 +1,4 @@
-"""What all rows of a comparison have in common."""
+"""The hyperparameters that all rows of a comparison share."""
 
 import dataclasses
 from typing import Literal, final

@@ -1,10 +1,11 @@
-"""Methods by name, as data: a line here is a row that `lrnde compare` and `lrnde benchmark` know.
+"""The methods by name: a line here is a row that `lrnde compare` and `lrnde benchmark` know.
 
 What suits a task (weights above all) is the task's own, see `Rivals`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import lrnde_core as lrnde
@@ -84,41 +85,16 @@ _REMAINDER_WEIGHT = 10.0
 
 _FROZEN_ERROR = 1e-2
 
-METHOD_NAMES = (BASELINE, *_PENALTIES, "steer", "weight_decay", "looser_tolerance", "looser_training", "tl_node")
-
-ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
-"""Where there is no noise, `taylor_derivative` is the default. `tl_node` is tuned for few tasks, which name it."""
-
-_ODES_ONLY = ("lrnde_stiffness", "srnode", "rnode", "rnode_sampled", "taynode", "taynode_sampled", "tl_node")
-
-SDE_METHODS = tuple(name for name in METHOD_NAMES if name not in _ODES_ONLY)
-"""Step doubling has no pair of stages that estimates stiffness, no state inside of a step; noise has no expansion."""
-
 
 def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
     """The setting of the method of this name, for a training of `steps` iterations.
 
     Raises `UnknownNameError`, or `InputError` where no weight of the method is known.
     """
-    match name:
-        case "none":
-            return Setting(BASELINE)
-        case "looser_tolerance":
-            return Setting("none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE)
-        case "looser_training":
-            return Setting("looser training", tolerance=rivals.looser_tolerance)
-        case "weight_decay":
-            return Setting("weight decay", weight_decay=rivals.weight_decay)
-        case "steer":
-            return Setting("steer", end_spread=rivals.end_spread)
-        case "tl_node":
-            weight = _weight(rivals.weights.get(name, _REMAINDER_WEIGHT), steps)
-            return Setting("tl_node", _REMAINDER, weight, expansion=Expansion())
-        case _ if name in _PENALTIES:
-            return _penalised(name, steps, rivals)
-        case _:
-            known = ", ".join(f"`{known}`" for known in METHOD_NAMES)
-            raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
+    if name not in _METHODS:
+        known = ", ".join(f"`{known}`" for known in METHOD_NAMES)
+        raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
+    return _METHODS[name](steps, rivals)
 
 
 def with_frozen(settings: Sequence[Setting]) -> tuple[Setting, ...]:
@@ -152,3 +128,32 @@ def _published_weight(preset: lrnde.presets.Preset[...], variant: str, steps: in
 
 def _weight(schedule: Schedule, steps: int) -> AbstractWeight:
     return ExponentialDecay(*schedule, steps) if isinstance(schedule, tuple) else Constant(schedule)
+
+
+def _expanded(steps: int, rivals: Rivals) -> Setting:
+    weight = _weight(rivals.weights.get("tl_node", _REMAINDER_WEIGHT), steps)
+    return Setting("tl_node", _REMAINDER, weight, expansion=Expansion())
+
+
+_METHODS: Mapping[str, Callable[[int, Rivals], Setting]] = {
+    BASELINE: lambda _steps, _rivals: Setting(BASELINE),
+    **{name: functools.partial(_penalised, name) for name in _PENALTIES},
+    "steer": lambda _steps, rivals: Setting("steer", end_spread=rivals.end_spread),
+    "weight_decay": lambda _steps, rivals: Setting("weight decay", weight_decay=rivals.weight_decay),
+    "looser_tolerance": lambda _steps, rivals: Setting(
+        "none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE
+    ),
+    "looser_training": lambda _steps, rivals: Setting("looser training", tolerance=rivals.looser_tolerance),
+    "tl_node": _expanded,
+}
+"""The setting of each method, for a number of training iterations and what suits the task."""
+
+METHOD_NAMES = tuple(_METHODS)
+
+ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
+"""Where there is no noise, `taylor_derivative` is the default. `tl_node` is tuned for few tasks, which name it."""
+
+_ODES_ONLY = ("lrnde_stiffness", "srnode", "rnode", "rnode_sampled", "taynode", "taynode_sampled", "tl_node")
+
+SDE_METHODS = tuple(name for name in METHOD_NAMES if name not in _ODES_ONLY)
+"""Step doubling has no pair of stages that estimates stiffness, no state inside of a step; noise has no expansion."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._data import Floats
+from lrnde_benchmarks._arrays import Floats
 from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Constant, InputError
 
 BASELINE = "none"

@@ -13,10 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
-from lrnde_benchmarks._compare import SCHEMA
 from lrnde_benchmarks._files import write_json
-from lrnde_benchmarks._ratios import form_ratios
-from lrnde_benchmarks._table import render
+from lrnde_benchmarks._reports._comparison import SCHEMA
+from lrnde_benchmarks._reports._ratios import form_ratios
+from lrnde_benchmarks._reports._table import render
 from lrnde_core import InputError
 
 # Since this version rows have the reference times that ratios are formed with.

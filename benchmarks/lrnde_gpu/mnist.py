@@ -18,8 +18,8 @@ from typing import Any
 import jax
 
 from lrnde_benchmarks import Evaluation, Task, setting_by_name, task_by_name
+from lrnde_benchmarks._backends._jax_seeds import JaxSeedsTrainer
 from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
-from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
 from lrnde_gpu._report import write_text
 
 METHODS = ("none", "default", "lrnde_biased")

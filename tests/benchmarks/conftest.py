@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._cell import Cell, Measurement
-from lrnde_benchmarks._frozen import FrozenSolve
-from lrnde_benchmarks._trainer import Evaluation
+from lrnde_benchmarks._backends._trainer import Evaluation
+from lrnde_benchmarks._cells._cell import Cell, Measurement
+from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 
 PLAN = lrnde.Plan("euler", lrnde.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
 

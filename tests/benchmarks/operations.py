@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import signal
 
-from lrnde_benchmarks._task import Operations
+from lrnde_benchmarks._tasks._task import Operations
 
 
 def _convolve(y: Any, kernel: Any) -> Any:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from lrnde_benchmarks import _cell
+from lrnde_benchmarks._backends._trainer import Evaluation
+from lrnde_benchmarks._cells import _cell
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
-from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._trainer import Evaluation
-from lrnde_benchmarks.tasks._digits import DIGITS
+from lrnde_benchmarks._study import Job, Study
+from lrnde_benchmarks._tasks._digits import DIGITS
 
 Log = list[tuple[str, Any]]
 Run = Callable[..., _cell.Cell]
@@ -20,7 +20,7 @@ HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20, repetitions=4)
 SETTINGS = tuple(
     setting_by_name(name, steps=50, rivals=DIGITS.rivals) for name in ("none", "default", "looser_tolerance")
 )
-PLAN = Plan(DIGITS, ("stub",), (0,), SETTINGS, HYPERPARAMETERS, jobs=1)
+STUDY = Study(DIGITS, ("stub",), (0,), SETTINGS, HYPERPARAMETERS, jobs=1)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, log: Log, stub_trainer: Callable[..., A
             return stub_trainer(setting.name, log, refusal=(refusals or {}).get(setting.name), **options)
 
         monkeypatch.setattr(_cell, "make_trainer", make)
-        return _cell.run_cell(PLAN, Job("stub", 0, settings), lambda _num_done: None).cell
+        return _cell.run_cell(STUDY, Job("stub", 0, settings), lambda _num_done: None).cell
 
     return run_with
 

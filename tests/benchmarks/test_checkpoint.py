@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_benchmarks import _arrays
-from lrnde_benchmarks._checkpoint import Checkpoint, Checkpoints
+from lrnde_benchmarks import _npz
+from lrnde_benchmarks._cells._checkpoint import Checkpoint, Checkpoints
+from lrnde_benchmarks._cells._training import Prepared, Progress, train
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._training import Prepared, Progress, train
 
 IDENTITY = {"task": "digits", "seed": 0}
 HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20)
@@ -53,7 +53,7 @@ def damaged(content: bytes) -> dict[str, bytes]:
         "empty": b"",
         "cut short": content[:-30],
         "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
-        "no checkpoint": _arrays.to_npz({"w": np.ones(2)}),
+        "no checkpoint": _npz.to_npz({"w": np.ones(2)}),
     }
 
 
@@ -68,11 +68,11 @@ def test_a_damaged_checkpoint_is_refused(kind: str, tmp_path: Path) -> None:
 
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="would have to be pickled"):
-        _arrays.to_npz({"w": np.array([object()])})
+        _npz.to_npz({"w": np.array([object()])})
     path = tmp_path / "pickled.npz"
     np.savez(path, w=np.array([{}]))
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        _arrays.from_npz(path.read_bytes())
+        _npz.from_npz(path.read_bytes())
 
 
 def test_a_checkpoint_is_due_once_in_a_period(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._trainer import make_trainer
-from lrnde_benchmarks.tasks._cifar import CIFAR10, CifarPart
-from lrnde_benchmarks.tasks._convolutional_ode import ConvolutionalODE
+from lrnde_benchmarks._tasks._cifar import CIFAR10, CifarPart
+from lrnde_benchmarks._tasks._convolutional_ode import ConvolutionalODE
 from tests.benchmarks.operations import NUMPY
 
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_gzipped_in_spite_of_its_name_is_named(tmp_path: Path
         CifarPart(tmp_path, 3, 3).load()
 
 
-@pytest.mark.parametrize("adapter", list(CIFAR10.methods))
+@pytest.mark.parametrize("adapter", list(CIFAR10.solvers))
 def test_each_backend_computes_the_model_of_numpy(
     adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,15 @@
 """Tests of what code a cell is held to be computed by."""
 
 import ast
+import inspect
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from lrnde_benchmarks import _code
-from lrnde_benchmarks._tasks import TASKS
+from lrnde_benchmarks._backends import _make_trainer
+from lrnde_benchmarks._cells import _code
+from lrnde_benchmarks._tasks._by_name import TASKS
 
 ADAPTERS = ["torchdiffeq", "torchsde", "diffrax"]
 
@@ -26,21 +28,29 @@ def test_the_core_the_adapter_and_the_modules_that_train_count(adapter: str) -> 
         f"lrnde_{adapter}._adapter",
         f"lrnde_{adapter}._recorder",
         f"lrnde{backend}._evaluate",
-        f"lrnde_benchmarks.backends.{backend}",
-        "lrnde_benchmarks._cell",
-        "lrnde_benchmarks._training",
-        f"lrnde_benchmarks.tasks._image_{'sde' if adapter == 'torchsde' else 'ode'}",
+        f"lrnde_benchmarks._backends.{backend}",
+        "lrnde_benchmarks._cells._cell",
+        "lrnde_benchmarks._cells._training",
+        f"lrnde_benchmarks._tasks._image_{'sde' if adapter == 'torchsde' else 'ode'}",
     } <= found
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_what_draws_tabulates_or_plans_and_other_backends_do_not_count(adapter: str) -> None:
+def test_what_draws_tabulates_or_reads_options_and_other_backends_do_not_count(adapter: str) -> None:
     found = modules(adapter)
-    benchmarks = {name.rpartition(".")[2] for name in found if name.startswith("lrnde_benchmarks")}
-    assert not benchmarks & {"_plots", "_table", "_compare", "_statistics", "_methods", "_tasks", "_digits", "_mnist"}
+    own = {name.removeprefix("lrnde_benchmarks.") for name in found if name.startswith("lrnde_benchmarks")}
+    assert not own & {"_statistics", "_methods", "_tasks._by_name", "_tasks._digits", "_tasks._mnist"}
+    assert not {name for name in own if name.startswith(("_reports", "_commands"))}
     other = "lrnde_torch" if adapter == "diffrax" else "lrnde_jax"
-    assert not {name for name in found if name.startswith((other, "lrnde_conformance"))}
-    assert "lrnde_core._cli" not in found
+    assert not {name for name in found if name.startswith((other, "lrnde_conformance", "lrnde_cli"))}
+
+
+def test_all_training_loops_count() -> None:
+    """`make_trainer` imports them in its body, where imports of other modules are not followed."""
+    tree = ast.parse(inspect.getsource(_make_trainer.make_trainer))
+    loops = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {loop for names in _make_trainer.TRAINING_LOOPS.values() for loop in names} <= loops
+    assert loops <= set[str | None]().union(*map(modules, ADAPTERS))
 
 
 @pytest.mark.parametrize(

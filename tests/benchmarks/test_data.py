@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lrnde_benchmarks._data import Digits, fold_splits, holdout_split, test_batches, training_batches
+from lrnde_benchmarks._tasks._data import Digits, fold_splits, holdout_split, test_batches, training_batches
 
 # pytest would collect it by its name.
 batches_of_test = test_batches

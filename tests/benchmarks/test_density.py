@@ -11,9 +11,9 @@ from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._tasks import TASKS
-from lrnde_benchmarks.tasks._density import DENSITY, DENSITY_TABULAR, DensityFlow
-from lrnde_benchmarks.tasks._flow_data import NUM_SAMPLES, SampleName, load_samples
+from lrnde_benchmarks._tasks._by_name import TASKS
+from lrnde_benchmarks._tasks._density import DENSITY, DENSITY_TABULAR, DensityFlow
+from lrnde_benchmarks._tasks._flow_data import NUM_SAMPLES, SampleName, load_samples
 from tests.benchmarks.operations import NUMPY
 
 HYPERPARAMETERS = Hyperparameters(hidden=7)

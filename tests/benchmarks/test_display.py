@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from lrnde_benchmarks._display import Display, in_words, remaining_seconds
-from lrnde_benchmarks._plan import Job
+from lrnde_benchmarks._commands._display import Display, in_words, remaining_seconds
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._study import Job
 
 JOBS = [Job("diffrax", seed, (Setting("none"),)) for seed in range(4)]
 

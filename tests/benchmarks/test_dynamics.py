@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from lrnde_benchmarks._data import Fold
-from lrnde_benchmarks.tasks._dynamics import (
+from lrnde_benchmarks._tasks._data import Fold
+from lrnde_benchmarks._tasks._dynamics import (
     DYNAMICS,
     NUM_TIMES,
     NUM_TRAJECTORIES,

@@ -11,9 +11,9 @@ import pytest
 from sklearn import datasets
 
 import lrnde_core as lrnde
-from lrnde_benchmarks.tasks import _mnist
-from lrnde_benchmarks.tasks._idx import read_idx
-from lrnde_benchmarks.tasks._mnist import MNIST, Mnist
+from lrnde_benchmarks._tasks import _mnist
+from lrnde_benchmarks._tasks._idx import read_idx
+from lrnde_benchmarks._tasks._mnist import MNIST, Mnist
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

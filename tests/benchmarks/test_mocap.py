@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._trainer import make_trainer
-from lrnde_benchmarks.tasks._latent_sde import LatentSDE
-from lrnde_benchmarks.tasks._mocap import MOCAP
-from lrnde_benchmarks.tasks._motion import load_motion
+from lrnde_benchmarks._tasks._latent_sde import LatentSDE
+from lrnde_benchmarks._tasks._mocap import MOCAP
+from lrnde_benchmarks._tasks._motion import load_motion
 from tests.benchmarks.operations import NUMPY
 
 SMALL = dataclasses.replace(MOCAP.fast, steps=6, batch=4, paths=2, hidden=5, tolerance=3e-2, dtype="float64")
@@ -95,7 +95,7 @@ def test_every_backend_has_the_same_equation(problem: LatentSDE) -> None:
     pytest.importorskip("diffrax")
     import torch
 
-    from lrnde_benchmarks.backends import _diffrax, _torch
+    from lrnde_benchmarks._backends import _diffrax, _torch
 
     weights = weights_of(problem)
     inputs, noise = problem.load(SMALL, seed=0).inputs[:2].astype(np.float32), np.ones((2, 6), np.float32)

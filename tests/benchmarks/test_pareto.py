@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lrnde_benchmarks._pareto import Point, pareto_front
+from lrnde_benchmarks._reports._pareto import Point, pareto_front
 
 
 def is_beaten(point: Point, by: Point, *, is_higher_better: bool) -> bool:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._settings import Penalty, Setting
-from lrnde_benchmarks._trainer import make_trainer
-from lrnde_benchmarks.tasks._challenge import VARIABLES, load_records
-from lrnde_benchmarks.tasks._latent_ode import LatentODE, divergence_weights, masked_error
-from lrnde_benchmarks.tasks._physionet import PHYSIONET
+from lrnde_benchmarks._tasks._challenge import VARIABLES, load_records
+from lrnde_benchmarks._tasks._latent_ode import LatentODE, divergence_weights, masked_error
+from lrnde_benchmarks._tasks._physionet import PHYSIONET
 from tests.benchmarks.operations import NUMPY
 
 HEADER = "Time,Parameter,Value"
@@ -141,7 +141,7 @@ def test_backends_train_the_same_model_with_the_same_draws(archives: Path) -> No
     hyperparameters = dataclasses.replace(PHYSIONET.fast, steps=3, batch=16, divergence_start=0, dtype="float64")
     data = problem.load(hyperparameters, seed=0)
     scores: list[Any] = []
-    for adapter in PHYSIONET.methods:
+    for adapter in PHYSIONET.solvers:
         for setting in (Setting("none"), Setting("none", weight_decay=5.0)):
             trainer = make_trainer(adapter, problem, hyperparameters, setting, data, seed=0)
             before = trainer.evaluate().score

@@ -13,12 +13,12 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_benchmarks import load_trainers, make_trainer
-from lrnde_benchmarks._cell import Measurement, Trained, run_cell
+from lrnde_benchmarks._cells._cell import Measurement, Trained, run_cell
+from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
-from lrnde_benchmarks._plan import Job, Plan
 from lrnde_benchmarks._settings import Penalty, Setting
-from lrnde_benchmarks._store import Store
-from lrnde_benchmarks._tasks import TASKS
+from lrnde_benchmarks._study import Job, Study
+from lrnde_benchmarks._tasks._by_name import TASKS
 
 SMALL = {"chunk": 2, "steps": 6, "repetitions": 1, "batch": 16, "hidden": 8, "final_learning_rate": 1e-4}
 # A random penalty of a weight that changes.
@@ -34,7 +34,7 @@ CASES = [
 TIMES = ("train_seconds", "compile_seconds", "wall_seconds", "train_reference_ms", "predict_ms", "reference_ms")
 
 
-def plan_of(task: str, adapter: str, name: str) -> Plan:
+def study_of(task: str, adapter: str, name: str) -> Study:
     if adapter not in {info.name for info in lrnde.list_adapters() if info.failure is None}:
         pytest.skip(f"{adapter} is not installed")
     chosen = TASKS[task]
@@ -43,22 +43,22 @@ def plan_of(task: str, adapter: str, name: str) -> Plan:
     if setting.expansion is not None:
         # Learns once before the interruption and once after it.
         setting = dataclasses.replace(setting, expansion=dataclasses.replace(setting.expansion, period=2))
-    return Plan(chosen, (adapter,), (3,), (setting,), hyperparameters, 1, is_side_by_side=False)
+    return Study(chosen, (adapter,), (3,), (setting,), hyperparameters, 1, is_side_by_side=False)
 
 
-def store_in(folder: Path, plan: Plan) -> Store:
-    (adapter,) = plan.adapters
-    return Store(folder, plan, "data", {adapter: {}}, {adapter: "code"}, checkpoint_seconds=0.0)
+def store_in(folder: Path, study: Study) -> Store:
+    (adapter,) = study.adapters
+    return Store(folder, study, "data", {adapter: {}}, {adapter: "code"}, checkpoint_seconds=0.0)
 
 
 def train(store: Store, interrupted_at: int | None = None) -> Trained:
-    (job,) = store.plan.cells
+    (job,) = store.study.cells
 
     def on_progress(num_done: int) -> None:
         if num_done == interrupted_at:
             raise KeyboardInterrupt
 
-    return run_cell(store.plan, job, on_progress, store.checkpoints(job))
+    return run_cell(store.study, job, on_progress, store.checkpoints(job))
 
 
 def untimed(measurement: Measurement) -> dict[str, Any]:
@@ -83,16 +83,16 @@ def assert_same_arrays(own: Mapping[str, Any], others: Mapping[str, Any]) -> Non
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     task: str, adapter: str, name: str, tmp_path: Path
 ) -> None:
-    plan = plan_of(task, adapter, name)
-    whole = train(store_in(tmp_path / "whole", plan))
-    store = store_in(tmp_path / "interrupted", plan)
+    study = study_of(task, adapter, name)
+    whole = train(store_in(tmp_path / "whole", study))
+    store = store_in(tmp_path / "interrupted", study)
     with pytest.raises(KeyboardInterrupt):
         train(store, interrupted_at=2)
-    assert "can go on from iteration 2" in store.find(plan.cells).remarks[0]
+    assert "can go on from iteration 2" in store.find(study.cells).remarks[0]
     resumed = train(store)
     assert_same(resumed, whole)
 
-    (job,) = plan.cells
+    (job,) = study.cells
     store.write(job, resumed)
     assert {path.name.partition(".")[2] for path in (tmp_path / "interrupted").iterdir()} == {"json", "npz"}
     (trainer,) = load_trainers(store, job).values()
@@ -106,33 +106,33 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lrnde_benchmarks._cell import run_cell
-from test_resuming import plan_of, store_in
+from lrnde_benchmarks._cells._cell import run_cell
+from test_resuming import study_of, store_in
 
 def on_progress(num_done):
     if num_done == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 
-store = store_in(Path(sys.argv[1]), plan_of("digits", "torchdiffeq", "default"))
-(job,) = store.plan.cells
-run_cell(store.plan, job, on_progress, store.checkpoints(job))
+store = store_in(Path(sys.argv[1]), study_of("digits", "torchdiffeq", "default"))
+(job,) = store.study.cells
+run_cell(store.study, job, on_progress, store.checkpoints(job))
 """
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    plan = plan_of("digits", "torchdiffeq", "default")
+    study = study_of("digits", "torchdiffeq", "default")
     killed = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, str(killed)]
     result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr
-    assert "can go on from iteration 4" in store_in(killed, plan).find(plan.cells).remarks[0]
-    assert_same(train(store_in(killed, plan)), train(store_in(tmp_path / "whole", plan)))
+    assert "can go on from iteration 4" in store_in(killed, study).find(study.cells).remarks[0]
+    assert_same(train(store_in(killed, study)), train(store_in(tmp_path / "whole", study)))
 
 
 def finished(folder: Path) -> tuple[Store, Job]:
-    plan = plan_of("digits", "torchdiffeq", "none")
-    store = store_in(folder, plan._replace(settings=with_frozen((Setting("none"),))))
-    (job,) = store.plan.cells
+    study = study_of("digits", "torchdiffeq", "none")
+    store = store_in(folder, study._replace(settings=with_frozen((Setting("none"),))))
+    (job,) = store.study.cells
     store.write(job, train(store))
     return store, job
 
@@ -152,13 +152,13 @@ def test_weights_that_are_not_those_of_the_cell_are_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("task", "adapter", "name"), [CASES[0], CASES[3]])
 def test_weights_and_states_of_another_model_are_refused(task: str, adapter: str, name: str, tmp_path: Path) -> None:
-    plan = plan_of(task, adapter, name)
-    (job,) = plan.cells
-    data = plan.task.problem.load(plan.hyperparameters, 3)
-    wider = dataclasses.replace(plan.hyperparameters, hidden=9)
+    study = study_of(task, adapter, name)
+    (job,) = study.cells
+    data = study.task.problem.load(study.hyperparameters, 3)
+    wider = dataclasses.replace(study.hyperparameters, hidden=9)
     trainer, other = (
-        make_trainer(adapter, plan.task.problem, each, job.settings[0], data, 3)
-        for each in (plan.hyperparameters, wider)
+        make_trainer(adapter, study.task.problem, each, job.settings[0], data, 3)
+        for each in (study.hyperparameters, wider)
     )
     with pytest.raises(lrnde.InputError, match="belong to another"):
         trainer.load(other.weights())

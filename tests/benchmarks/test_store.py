@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_benchmarks._cell import Cell, Trained
-from lrnde_benchmarks._checkpoint import Checkpoint, Checkpoints
-from lrnde_benchmarks._code import Commit
+from lrnde_benchmarks._cells._cell import Cell, Trained
+from lrnde_benchmarks._cells._checkpoint import Checkpoint, Checkpoints
+from lrnde_benchmarks._cells._code import Commit
+from lrnde_benchmarks._cells._store import Store, make_store
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
-from lrnde_benchmarks._plan import Job, Plan
-from lrnde_benchmarks._store import Store, make_store
-from lrnde_benchmarks.tasks._digits import DIGITS
+from lrnde_benchmarks._study import Job, Study
+from lrnde_benchmarks._tasks._digits import DIGITS
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(
     setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "looser_tolerance", "default")
 )
 FROZEN = with_frozen(SETTINGS)
-PLAN = Plan(DIGITS, ("stub",), (0, 1), SETTINGS, Hyperparameters(steps=10), jobs=1, is_side_by_side=False)
+STUDY = Study(DIGITS, ("stub",), (0, 1), SETTINGS, Hyperparameters(steps=10), jobs=1, is_side_by_side=False)
 VERSIONS = {"stub": {"solver": "1.0"}}
 
 
@@ -35,14 +35,14 @@ class StubTask:
 
     name: str = "digits"
     model: str = "network"
-    methods: Any = dataclasses.field(default_factory=lambda: {"stub": "method"})
+    solvers: Any = dataclasses.field(default_factory=lambda: {"stub": "solver"})
 
 
 def store_in(
     folder: Path, *, fingerprint: str = "data", versions: Any = VERSIONS, code: str = "code", **changes: Any
 ) -> Store:
-    plan = PLAN._replace(task=StubTask(), **changes)
-    return Store(folder, plan, fingerprint, versions, {"stub": code}, Commit("a1b2", is_dirty=False))
+    study = STUDY._replace(task=StubTask(), **changes)
+    return Store(folder, study, fingerprint, versions, {"stub": code}, Commit("a1b2", is_dirty=False))
 
 
 def trained(cell: Cell, **weights: Any) -> Trained:
@@ -57,14 +57,14 @@ def begin(store: Store, job: Job, num_done: int = 20) -> Checkpoints:
 
 
 def jobs_of(store: Store) -> list[Job]:
-    return store.plan.cells
+    return store.study.cells
 
 
 def test_each_trained_model_is_a_cell_with_the_rows_that_solve_it_differently() -> None:
-    names = [tuple(setting.name for setting in job.settings) for job in PLAN.cells]
+    names = [tuple(setting.name for setting in job.settings) for job in STUDY.cells]
     assert names == 2 * [("none", "none, looser tolerance"), ("default",)]
-    assert [job.seed for job in PLAN.cells] == [0, 0, 1, 1]
-    side_by_side = PLAN._replace(is_side_by_side=True).cells
+    assert [job.seed for job in STUDY.cells] == [0, 0, 1, 1]
+    side_by_side = STUDY._replace(is_side_by_side=True).cells
     assert [job.settings for job in side_by_side] == 2 * [SETTINGS]
 
 
@@ -169,9 +169,9 @@ def test_what_a_killed_write_leaves_is_not_taken_for_a_cell(tmp_path: Path) -> N
 
 
 def test_the_fingerprint_is_that_of_the_data(tmp_path: Path) -> None:
-    plan = PLAN._replace(adapters=())
-    store = make_store(tmp_path, plan)
-    assert store.fingerprint == make_store(tmp_path, plan._replace(seeds=(1,))).fingerprint
+    study = STUDY._replace(adapters=())
+    store = make_store(tmp_path, study)
+    assert store.fingerprint == make_store(tmp_path, study._replace(seeds=(1,))).fingerprint
     assert len(store.fingerprint) == 64
     # The examples of a task that makes its own depend on the seed alone.
     assert json.dumps(store.fingerprint).isascii()
@@ -179,7 +179,7 @@ def test_the_fingerprint_is_that_of_the_data(tmp_path: Path) -> None:
 
 def test_versions_are_those_of_the_adapter(tmp_path: Path) -> None:
     pytest.importorskip("torchdiffeq")
-    versions = make_store(tmp_path, PLAN._replace(adapters=("torchdiffeq",))).versions["torchdiffeq"]
+    versions = make_store(tmp_path, STUDY._replace(adapters=("torchdiffeq",))).versions["torchdiffeq"]
     assert {"python", "numpy", "torch", "torchdiffeq"} <= set(versions)
     # Our own code counts by its content.
     assert not {"diffrax", "lrnde"} & set(versions)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lrnde_benchmarks._cell import Cell
-from lrnde_benchmarks._compare import Comparison
+from lrnde_benchmarks._cells._cell import Cell
 from lrnde_benchmarks._methods import setting_by_name
-from lrnde_benchmarks._plan import Plan
+from lrnde_benchmarks._reports._comparison import Comparison
+from lrnde_benchmarks._study import Study
+from lrnde_benchmarks._tasks._digits import DIGITS
 from lrnde_benchmarks.tables import formed_anew
-from lrnde_benchmarks.tasks._digits import DIGITS
 from lrnde_core import InputError
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 @pytest.fixture
 def report(make_cell: Callable[..., Cell]) -> dict[str, Any]:
     settings = tuple(setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "default"))
-    comparison = Comparison(Plan(DIGITS, ("diffrax",), (0, 1), settings, DIGITS.fast, 1))
+    comparison = Comparison(Study(DIGITS, ("diffrax",), (0, 1), settings, DIGITS.fast, 1))
     for seed, bare in ((0, 40.0), (1, 50.0)):
         comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": bare, "default": 20.0}))
     return json.loads(json.dumps(comparison.report()))

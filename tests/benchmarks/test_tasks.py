@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import lrnde_benchmarks
-from lrnde_benchmarks._data import Digits
-from lrnde_benchmarks._task import Data
-from lrnde_benchmarks._tasks import TASKS, task_by_name
-from lrnde_benchmarks.tasks._classification import accuracy
-from lrnde_benchmarks.tasks._image_sde import ImageSDE
-from lrnde_benchmarks.tasks._spiral import SpiralSDE, load_moments, moments_error
+from lrnde_benchmarks._tasks._by_name import TASKS, task_by_name
+from lrnde_benchmarks._tasks._classification import accuracy
+from lrnde_benchmarks._tasks._data import Digits
+from lrnde_benchmarks._tasks._image_sde import ImageSDE
+from lrnde_benchmarks._tasks._spiral import SpiralSDE, load_moments, moments_error
+from lrnde_benchmarks._tasks._task import Data
 from lrnde_core import UnknownNameError
 from tests.benchmarks.operations import NUMPY
 
@@ -22,7 +22,7 @@ SPIRAL = SpiralSDE()
 
 
 def test_targets_are_the_published_ones() -> None:
-    folder = Path(lrnde_benchmarks.__file__).parent / "tasks" / "data"
+    folder = Path(lrnde_benchmarks.__file__).parent / "_tasks" / "data"
     content = (folder / "spiral_sde_moments.json").read_bytes()
     assert f"{hashlib.sha256(content).hexdigest()}  spiral_sde_moments.json" in (folder / "README.md").read_text()
     moments = load_moments()

@@ -5,16 +5,16 @@ import dataclasses
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._settings import Expansion, Setting
-from lrnde_benchmarks._tasks import TASKS
-from lrnde_benchmarks._trainer import make_trainer
+from lrnde_benchmarks._tasks._by_name import TASKS
 
 _SMALL = Hyperparameters(steps=8, chunk=4, learning_rate=1e-2)
 
 
-@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
 def test_it_trains_the_task_in_two_steps(adapter: str) -> None:
     task = TASKS["digits"]
     setting = setting_by_name("tl_node", steps=8, rivals=task.rivals)

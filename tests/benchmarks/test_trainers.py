@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_benchmarks._data import Fold
+from lrnde_benchmarks._backends._make_trainer import make_trainer
+from lrnde_benchmarks._backends._trainer import Trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Penalty, Setting
-from lrnde_benchmarks._task import AbstractProblem, Data, Operations
-from lrnde_benchmarks._tasks import TASKS
-from lrnde_benchmarks._trainer import Trainer, make_trainer
+from lrnde_benchmarks._tasks._by_name import TASKS
+from lrnde_benchmarks._tasks._data import Fold
+from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
 
 # The same in all tests, so that what is compiled for one serves the others.
 SMALL: Mapping[str, Hyperparameters] = {
@@ -58,7 +59,7 @@ def make_on(problem: AbstractProblem, adapter: str, setting: Setting, hyperparam
 
 def test_all_seeds_in_one_program_are_trained_as_each_of_them_is() -> None:
     pytest.importorskip("diffrax")
-    from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+    from lrnde_benchmarks._backends._jax_seeds import JaxSeedsTrainer
 
     problem, hyperparameters = TASKS["digits"].problem, SMALL["digits"]
     together = JaxSeedsTrainer(problem, hyperparameters, PENALISED, seeds=(0, 1))
@@ -77,7 +78,7 @@ def test_all_seeds_in_one_program_are_trained_as_each_of_them_is() -> None:
 
 def test_seeds_that_draw_more_than_batches_are_not_trained_at_once() -> None:
     pytest.importorskip("diffrax")
-    from lrnde_benchmarks.backends._jax_seeds import JaxSeedsTrainer
+    from lrnde_benchmarks._backends._jax_seeds import JaxSeedsTrainer
 
     steer = Setting("steer", end_spread=0.5)
     with pytest.raises(lrnde.InputError, match="train them one by one with `make_trainer`"):
@@ -112,7 +113,7 @@ def test_a_weight_of_zero_trains_the_model_that_no_penalty_trains(task: str, ada
 
 
 def test_backends_start_from_the_same_digits_model_and_learn_from_the_same_batches() -> None:
-    trainers = [make("digits", adapter, NONE) for adapter in TASKS["digits"].methods]
+    trainers = [make("digits", adapter, NONE) for adapter in TASKS["digits"].solvers]
     accuracies = [trainer.evaluate().score for trainer in trainers]
     assert accuracies[0] == accuracies[1]
     for trainer in trainers:
@@ -122,7 +123,7 @@ def test_backends_start_from_the_same_digits_model_and_learn_from_the_same_batch
 
 
 def test_weight_decay_shrinks_alike_on_both_backends() -> None:
-    trainers = [make("digits", adapter, Setting("decay", weight_decay=100.0)) for adapter in TASKS["digits"].methods]
+    trainers = [make("digits", adapter, Setting("decay", weight_decay=100.0)) for adapter in TASKS["digits"].solvers]
     for trainer in trainers:
         trainer.train(8)
     accuracies = [trainer.evaluate().score for trainer in trainers]
@@ -131,7 +132,7 @@ def test_weight_decay_shrinks_alike_on_both_backends() -> None:
 
 @pytest.mark.parametrize("task", ["density-tabular", "dynamics"])
 def test_backends_solve_the_same_untrained_model(task: str) -> None:
-    scores = [make(task, adapter, NONE).evaluate().score for adapter in TASKS[task].methods]
+    scores = [make(task, adapter, NONE).evaluate().score for adapter in TASKS[task].solvers]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
@@ -204,7 +205,7 @@ def test_a_looser_tolerance_takes_fewer_evaluations(adapter: str, is_noisy: bool
     assert trainer.predict_once(loose) > 0
 
 
-@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
 def test_a_training_at_a_tolerance_of_its_own_is_one_at_that_tolerance(adapter: str) -> None:
     loose = dataclasses.replace(SMALL["digits"], tolerance=1e-2)
     trainers = [
@@ -224,7 +225,7 @@ def test_a_training_at_a_tolerance_of_its_own_is_one_at_that_tolerance(adapter: 
 
 def test_the_reference_is_solved_at_the_tolerance_that_all_rows_share(monkeypatch: pytest.MonkeyPatch) -> None:
     torch_trainer = make("digits", "torchdiffeq", Setting("looser", tolerance=1e-2))
-    from lrnde_benchmarks.backends._torch import TorchTrainer
+    from lrnde_benchmarks._backends._torch import TorchTrainer
 
     tolerances: list[float] = []
     solve = TorchTrainer._solve
@@ -238,7 +239,7 @@ def test_the_reference_is_solved_at_the_tolerance_that_all_rows_share(monkeypatc
     assert tolerances == [SMALL["digits"].tolerance]
 
 
-@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
 def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exact_solution(adapter: str) -> None:
     hyperparameters = Hyperparameters(batch=1, tolerance=1e-6)
     trainer = make_on(Oscillator(is_noisy=False), adapter, NONE, hyperparameters)
@@ -307,7 +308,7 @@ def adam(gradient_of: Any, steps: int, rate: float) -> float:
     return w
 
 
-@pytest.mark.parametrize("adapter", list(TASKS["digits"].methods))
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
 @pytest.mark.parametrize("spread", [0.0, 0.5])
 def test_each_training_solve_ends_when_the_setting_says_and_prediction_at_1(adapter: str, spread: float) -> None:
     setting = Setting("steer", end_spread=spread)
@@ -380,7 +381,7 @@ class KnownMoments(AbstractProblem):
         return float(logarithms.mean()) if is_right else np.nan
 
 
-@pytest.mark.parametrize("adapter", list(TASKS["spiral-sde"].methods))
+@pytest.mark.parametrize("adapter", list(TASKS["spiral-sde"].solvers))
 def test_both_backends_solve_the_equation_after_stratonovich_and_train_it(adapter: str) -> None:
     hyperparameters = dataclasses.replace(SMALL["spiral-sde"], batch=2000, steps=3, learning_rate=0.1)
     trainer = make_on(KnownMoments(), adapter, PENALISED, hyperparameters)

@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lrnde_benchmarks import _cell, _command, _store, _workers
-from lrnde_benchmarks._cell import Cell
-from lrnde_benchmarks._command import Output, resume
+from lrnde_benchmarks._cells import _cell, _store, _workers
+from lrnde_benchmarks._cells._cell import Cell
+from lrnde_benchmarks._commands import _run as _command
+from lrnde_benchmarks._commands._run import Output, resume
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
-from lrnde_benchmarks._plan import Plan
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks.tasks._digits import DIGITS
+from lrnde_benchmarks._study import Study
+from lrnde_benchmarks._tasks._digits import DIGITS
 
 SETTINGS = tuple(
     setting_by_name(name, steps=4, rivals=DIGITS.rivals)
     for name in ("none", "looser_tolerance", "default", "weight_decay")
 )
-PLAN = Plan(
+STUDY = Study(
     DIGITS,
     ("torchdiffeq", "diffrax"),
     (0, 1),
@@ -72,9 +73,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch, stub_trainer: Callable[..., Any])
     return trainings
 
 
-def run(folder: Path, plan: Plan = PLAN, **kwargs: Any) -> tuple[bool, str]:
+def run(folder: Path, study: Study = STUDY, **kwargs: Any) -> tuple[bool, str]:
     console = Console(width=100, file=io.StringIO(), record=True)
-    is_complete = resume(plan, Output(folder, None, {}), console, **kwargs)
+    is_complete = resume(study, Output(folder, None, {}), console, **kwargs)
     return is_complete, console.export_text()
 
 
@@ -132,7 +133,7 @@ def test_a_failed_training_is_said_and_tried_again_while_the_others_are_kept(
 
 
 def test_more_seeds_and_methods_keep_what_is_finished(trainings: Trainings, tmp_path: Path) -> None:
-    run(tmp_path, PLAN._replace(seeds=(0,), settings=SETTINGS[:3]))
+    run(tmp_path, STUDY._replace(seeds=(0,), settings=SETTINGS[:3]))
     trainings.made.clear()
     run(tmp_path)
     assert len(trainings.made) == 12 - 4
@@ -150,7 +151,7 @@ def test_an_unreadable_cell_is_trained_again_with_a_remark(trainings: Trainings,
 
 
 def test_summing_up_trains_nothing(trainings: Trainings, tmp_path: Path) -> None:
-    run(tmp_path, PLAN._replace(seeds=(0,)))
+    run(tmp_path, STUDY._replace(seeds=(0,)))
     trainings.made.clear()
     is_complete, text = run(tmp_path, is_training=False)
     assert not is_complete
@@ -166,8 +167,8 @@ def test_counters_are_shared_through_a_file(tmp_path: Path) -> None:
 
 
 def test_a_cell_is_kept_before_it_is_handed_out(trainings: Trainings, tmp_path: Path) -> None:
-    store = _store.make_store(tmp_path, PLAN)
-    for event in _workers.run_cells(PLAN, PLAN.cells, store, lambda _counts: None):
+    store = _store.make_store(tmp_path, STUDY)
+    for event in _workers.run_cells(STUDY, STUDY.cells, store, lambda _counts: None):
         assert isinstance(event.outcome, Cell)
         assert store.path(event.job).exists()
 
@@ -175,7 +176,7 @@ def test_a_cell_is_kept_before_it_is_handed_out(trainings: Trainings, tmp_path: 
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_workers, "_run", die)
     with pytest.raises(_workers.ComparisonError, match="want of memory"):
-        list(_workers.run_cells(PLAN, PLAN.cells[:1], None, lambda _counts: None))
+        list(_workers.run_cells(STUDY, STUDY.cells[:1], None, lambda _counts: None))
 
 
 def test_workers_that_are_not_needed_any_more_end_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +184,7 @@ def test_workers_that_are_not_needed_any_more_end_quietly(monkeypatch: pytest.Mo
     printed: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", printed.append)
     monkeypatch.setattr(_workers, "_run", do_nothing)
-    events = _workers.run_cells(PLAN, PLAN.cells[:1] * 1000, None, lambda _counts: None)
+    events = _workers.run_cells(STUDY, STUDY.cells[:1] * 1000, None, lambda _counts: None)
     assert [next(events).outcome for _ in range(3)] == ["nothing"] * 3
     events.close()
     assert not printed

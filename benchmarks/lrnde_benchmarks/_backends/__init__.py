@@ -1,0 +1,1 @@
+"""The training loops in torch and JAX, and the solver libraries under them."""

@@ -1,0 +1,385 @@
+"""The training loop in JAX, compiled as a whole.
+
+What is compiled depends on the problem and on the structure of the penalty alone: weights and weight decays are traced,
+so settings that differ in nothing else share one compilation.
+"""
+
+# Optax and parts of jax and diffrax come without types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+import lrnde_core as lrnde
+from lrnde_benchmarks._arrays import Arrays, Floats
+from lrnde_benchmarks._backends._diffrax import OPERATIONS, Method, Weights, solve
+from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
+from lrnde_benchmarks._backends._optax import step
+from lrnde_benchmarks._backends._taylor_jax import (
+    frozen_midpoint,
+    initial_midpoint,
+    initial_optimizer_state,
+    learn_midpoint,
+)
+from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
+from lrnde_benchmarks._clock import now
+from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
+from lrnde_benchmarks._settings import Expansion, Penalty, Setting
+from lrnde_benchmarks._tasks._task import AbstractProblem, Data
+from lrnde_core import AbstractWeight, Constant, Plan
+
+# Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
+_NUM_DONE = "num_done"
+
+
+@final
+class _State(NamedTuple):
+    """What an iteration changes."""
+
+    weights: Weights
+    optimizer: Any
+    penalty_weight: Any
+    midpoint_optimizer: Any
+
+
+@final
+class _Examples(NamedTuple):
+    """`inputs`, `targets`, and the examples of each iteration, `(steps, batch)`; see `Data`.
+
+    - `end_times`: see `Setting.end_times`. `noise`, `divergence_weights`: see `Data`.
+    """
+
+    inputs: Array
+    targets: Array
+    batches: Array
+    end_times: Array | None
+    noise: Array | None
+    divergence_weights: Array | None
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """All that a compilation of the training loop depends on."""
+
+    method: Method
+    penalty: Penalty | None
+    weight: AbstractWeight
+    optimizer: Optimizer
+    learning_rate: float
+    learning_rate_decay: float
+
+
+def _optimizer(program: _Program, weight_decay: Any) -> optax.GradientTransformation:
+    rate = optax.exponential_decay(program.learning_rate, 1, program.learning_rate_decay)
+    if program.optimizer == "adam":
+        return optax.adamw(rate, weight_decay=weight_decay)
+    return optax.adamaxw(rate, weight_decay=weight_decay)
+
+
+def _noise(method: Method, key: Array) -> Array | None:
+    """The key of the Brownian path, if there is one."""
+    return jax.random.fold_in(key, 1) if method.problem.is_stochastic else None
+
+
+def _training_state(
+    problem: AbstractProblem, weights: Weights, inputs: Array, examples: _Examples, index: Array
+) -> tuple[Array, Any]:
+    """The state at time 0 of a training iteration, and the part of the loss that is due to drawing it."""
+    if examples.noise is None or examples.divergence_weights is None:
+        return problem.initial_state(OPERATIONS, weights, inputs), 0.0
+    y0, divergence = problem.drawn_state(OPERATIONS, weights, inputs, examples.noise[index])
+    return y0, examples.divergence_weights[index] * divergence
+
+
+def _initial_state(method: Method, weights: Weights, inputs: Array) -> Array:
+    return method.problem.initial_state(OPERATIONS, weights, inputs)
+
+
+@functools.cache
+def _training_loop(program: _Program) -> Callable[..., _State]:
+    """A compiled function that runs `count` iterations from iteration `start` on."""
+    method, problem = program.method, program.method.problem
+    wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
+
+    def loss(weights: Weights, examples: _Examples, index: Array, penalty_weight: Any, key: Array) -> Any:
+        batch, weights = examples.batches[index], frozen_midpoint(weights)
+        inputs, noise = examples.inputs[batch], _noise(method, key)
+        end = 1.0 if examples.end_times is None else examples.end_times[index]
+        y0, divergence = _training_state(problem, weights, inputs, examples, index)
+        if wrapped is None:
+            solution, report = solve(diffrax.diffeqsolve, method, weights, y0, noise, end=end), None
+        else:
+            solution, report = solve(wrapped, method, weights, y0, noise, end=end, key=key)
+        outputs = problem.outputs(OPERATIONS, weights, solution.ys)
+        total = problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence
+        if report is not None:
+            total = total + penalty_weight * report.penalty
+        return total, report
+
+    def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
+        assert method.expansion is not None
+        y0 = _initial_state(method, weights, examples.inputs[examples.batches[index]])
+
+        def states(method: Method, weights: Weights) -> Array:
+            return solve(diffrax.diffeqsolve, method, weights, y0, None).ys
+
+        wanted = functools.partial(states, method._replace(expansion=None), weights)
+        return learn_midpoint(method.expansion, index, weights, state, functools.partial(states, method), wanted)
+
+    @jax.jit
+    def run(state: _State, examples: _Examples, weight_decay: Any, key: Array, start: Any, count: Any) -> _State:
+        optimizer = _optimizer(program, weight_decay)
+
+        def iterate(index: Array, state: _State) -> _State:
+            value = program.weight.value(state.penalty_weight)
+            gradient, report = jax.grad(loss, has_aux=True)(
+                state.weights, examples, index, value, jax.random.fold_in(key, index)
+            )
+            weights, optimizer_state = step(optimizer, gradient, state.optimizer, state.weights)
+            penalty_weight = state.penalty_weight
+            if report is not None:
+                penalty_weight = program.weight.update(penalty_weight, report)
+            midpoint_state = state.midpoint_optimizer
+            if method.expansion is not None:
+                weights, midpoint_state = learn(weights, midpoint_state, examples, index)
+            return _State(weights, optimizer_state, penalty_weight, midpoint_state)
+
+        return jax.lax.fori_loop(start, start + count, iterate, state)
+
+    return run
+
+
+@functools.cache
+def predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to predictions, by the bare solver call."""
+    native = method.native
+
+    @jax.jit
+    def predict(weights: Weights, inputs: Array, key: Array) -> Array:
+        solution = solve(native, method, weights, _initial_state(method, weights, inputs), _noise(method, key))
+        return method.problem.outputs(OPERATIONS, weights, solution.ys)
+
+    return predict
+
+
+@functools.cache
+def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
+    """A compiled function from inputs to predictions and what they cost."""
+    wrapped = lrnde.regularize(diffrax.diffeqsolve)
+
+    @jax.jit
+    def count(weights: Weights, inputs: Array, key: Array) -> tuple[Array, lrnde.Report]:
+        solution, report = solve(
+            wrapped, method, weights, _initial_state(method, weights, inputs), _noise(method, key), penalize=False
+        )
+        return method.problem.outputs(OPERATIONS, weights, solution.ys), report
+
+    return count
+
+
+@functools.cache
+def _states_finder(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to the states at the times after 0."""
+    native = method.native
+
+    @jax.jit
+    def states(weights: Weights, inputs: Array, key: Array) -> Array:
+        y0 = _initial_state(method, weights, inputs)
+        return solve(native, method, weights, y0, _noise(method, key)).ys[1 - len(method.problem.times) :]
+
+    return states
+
+
+@functools.cache
+def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
+    """A compiled function from inputs to the end times of the steps, padded with inf."""
+
+    @jax.jit
+    def steps(weights: Weights, inputs: Array, key: Array) -> Array:
+        saveat = diffrax.SaveAt(steps=True)
+        return solve(
+            diffrax.diffeqsolve,
+            method,
+            weights,
+            _initial_state(method, weights, inputs),
+            _noise(method, key),
+            saveat=saveat,
+        ).ts
+
+    return steps
+
+
+def _spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """In place of a solver call: its arguments."""
+    return args, kwargs
+
+
+@final
+class JaxTrainer:
+    """See `lrnde_benchmarks.Trainer`."""
+
+    def __init__(
+        self, problem: AbstractProblem, hyperparameters: Hyperparameters, setting: Setting, data: Data, seed: int
+    ) -> None:
+        if hyperparameters.dtype == "float64":
+            jax.config.update("jax_enable_x64", True)
+        dtype = jnp.dtype(hyperparameters.dtype)
+        # The weight of `Constant` lives in its state alone, so one compilation serves them all.
+        weight = Constant(0.0) if isinstance(setting.weight, Constant) else setting.weight
+        self._problem = problem
+        self._hyperparameters = hyperparameters
+        self._tolerance = hyperparameters.tolerance if setting.tolerance is None else setting.tolerance
+        self._program = _Program(
+            self._method(None, setting.expansion),
+            setting.penalty,
+            weight,
+            hyperparameters.optimizer,
+            hyperparameters.learning_rate,
+            hyperparameters.learning_rate_decay,
+        )
+        self._weight_decay = jnp.asarray(setting.weight_decay, dtype)
+        self._expansion = setting.expansion
+        weights: Weights = {
+            name: jnp.asarray(value, dtype) for name, value in problem.initial_weights(hyperparameters, seed).items()
+        }
+        self._untrained = weights
+        midpoint_state = None
+        if setting.expansion is not None:
+            y0 = problem.initial_state(OPERATIONS, weights, jnp.asarray(data.inputs[:1], dtype))
+            weights = {**weights, **initial_midpoint(setting.expansion, y0, seed)}
+            midpoint_state = initial_optimizer_state(setting.expansion, weights)
+        self._state = _State(
+            weights,
+            _optimizer(self._program, self._weight_decay).init(weights),
+            setting.weight.init(like=self._weight_decay),
+            midpoint_state,
+        )
+        targets_dtype = dtype if np.issubdtype(data.targets.dtype, np.floating) else jnp.int32
+        end_times = setting.end_times(seed, hyperparameters.steps)
+        self._data = data
+        self._examples = _Examples(
+            jnp.asarray(data.inputs, dtype),
+            jnp.asarray(data.targets, targets_dtype),
+            jnp.asarray(data.train_batches, jnp.int32),
+            None if end_times is None else jnp.asarray(end_times, dtype),
+            None if data.noise is None else jnp.asarray(data.noise, dtype),
+            None if data.divergence_weights is None else jnp.asarray(data.divergence_weights, dtype),
+        )
+        self._test_batches = jnp.asarray(data.test_batches, jnp.int32)
+        self._key = jax.random.key(seed)
+        self._test_key = jax.random.fold_in(self._key, hyperparameters.steps)
+        self._num_done = 0
+
+    def prepare(self) -> float:
+        begin = now()
+        self._run(0)
+        return now() - begin
+
+    def train(self, num_steps: int) -> float:
+        begin = now()
+        self._state = self._run(num_steps)
+        self._num_done += num_steps
+        return now() - begin
+
+    def evaluate(self, prediction: Prediction = None) -> Evaluation:
+        method = self._method(prediction, self._expansion)
+        if method.plan is not None:
+            outputs = self._test_all(predictor(method))
+            return Evaluation(self._score(outputs), method.plan.num_evaluations, method.plan.num_steps)
+        solves = self._test_all(_counter(method))
+        reports = [report for _, report in solves]
+        return Evaluation(
+            self._score([outputs for outputs, _ in solves]),
+            sum(self._num_evaluations(report) for report in reports) / len(reports),
+            sum(int(report.num_accepted) for report in reports) / len(reports),
+        )
+
+    def predict_once(self, prediction: Prediction = None) -> float:
+        return self._predict(self._method(prediction, self._expansion), self._state.weights)
+
+    def predict_reference(self) -> float:
+        return self._predict(self._method(self._hyperparameters.tolerance, None), self._untrained)
+
+    def step_times(self, prediction: Prediction = None) -> list[float]:
+        if isinstance(prediction, Plan):
+            return list(prediction.step_ends)
+        times = _stepper(self._method(prediction, self._expansion))(*self._test_arguments(0))
+        return [float(end) for end in times if jnp.isfinite(end)]
+
+    def weights(self) -> Arrays:
+        return tree_arrays(self._state.weights)
+
+    def load(self, weights: Arrays) -> None:
+        self._state = self._state._replace(weights=tree_like(self._state.weights, weights))
+
+    def state(self) -> Arrays:
+        return {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done)}
+
+    def restore(self, state: Arrays) -> None:
+        self._state = tree_like(self._state, {name: each for name, each in state.items() if name != _NUM_DONE})
+        self._num_done = int(state[_NUM_DONE])
+
+    def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
+        method, weights = self._method(None, self._expansion), self._state.weights
+        calls, settings = [], {}
+        for batch in [] if self._data.calibration is None else self._data.calibration:
+            y0 = _initial_state(method, weights, self._examples.inputs[jnp.asarray(batch, jnp.int32)])
+            args, settings = solve(_spelled, method, weights, y0, None)
+            calls.append(args)
+        return lrnde.freeze(
+            functools.partial(diffrax.diffeqsolve, **settings), calibration=calls, error=error, over=over
+        )[1]
+
+    def states(self, prediction: Prediction = None) -> list[Floats]:
+        found = self._test_all(_states_finder(self._method(prediction, self._expansion)))
+        return [np.asarray(ys) for ys in found]
+
+    def _predict(self, method: Method, weights: Weights) -> float:
+        predict = predictor(method)
+        _, inputs, key = jax.block_until_ready(self._test_arguments(0))
+        begin = now()
+        jax.block_until_ready(predict(weights, inputs, key))
+        return now() - begin
+
+    def _run(self, num_steps: int) -> _State:
+        run = _training_loop(self._program)
+        state = run(self._state, self._examples, self._weight_decay, self._key, self._num_done, num_steps)
+        return jax.block_until_ready(state)
+
+    def _num_evaluations(self, report: lrnde.Report) -> int:
+        if self._expansion is None:
+            return int(report.nfe)
+        # The adapter does not know what a step of another library's solver costs.
+        return int(report.num_steps) * self._expansion.evaluations_per_step
+
+    def _method(self, prediction: Prediction, expansion: Expansion | None) -> Method:
+        hyperparameters = self._hyperparameters
+        return Method(
+            self._problem,
+            prediction if isinstance(prediction, float) else self._tolerance,
+            hyperparameters.first_step,
+            expansion,
+            prediction if isinstance(prediction, Plan) else None,
+        )
+
+    def _test_all(self, predict: Callable[[Weights, Array, Array], Any]) -> list[Any]:
+        return [predict(*self._test_arguments(index)) for index in range(len(self._test_batches))]
+
+    def _score(self, outputs: list[Array]) -> float:
+        return self._problem.score([np.asarray(each) for each in outputs], self._data, self._hyperparameters)
+
+    def _test_arguments(self, index: int) -> tuple[Weights, Array, Array]:
+        """Weights, inputs and key of a prediction solve."""
+        key = jax.random.fold_in(self._test_key, index)
+        return self._state.weights, self._examples.inputs[self._test_batches[index]], key

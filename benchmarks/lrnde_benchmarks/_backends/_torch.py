@@ -1,0 +1,380 @@
+"""The training loop in torch, whichever library solves."""
+
+# Parts of torch come without types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import lrnde_core as lrnde
+from lrnde_benchmarks._arrays import Arrays, Floats
+from lrnde_benchmarks._backends._step_times import StepTimes
+from lrnde_benchmarks._backends._torch_state import (
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    scalar_arrays,
+    scalars_like,
+)
+from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
+from lrnde_benchmarks._clock import now
+from lrnde_benchmarks._hyperparameters import Hyperparameters
+from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._tasks._solvers import path_seed
+from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
+from lrnde_core import Plan
+
+OPERATIONS = Operations(
+    torch.addmm,
+    torch.tanh,
+    nn.functional.cross_entropy,
+    lambda arrays: torch.cat(list(arrays), dim=-1),
+    torch.exp,
+    nn.functional.softplus,
+    lambda step, state, sequence: functools.reduce(step, sequence, state),
+    functools.partial(nn.functional.conv2d, padding=1),
+)
+
+
+@final
+class Network(nn.Module):
+    """The equation of a problem: `forward` is what torchdiffeq asks for, `f` and `g` what torchsde does."""
+
+    noise_type: ClassVar[str] = "diagonal"
+    sde_type: ClassVar[str] = "stratonovich"
+
+    def __init__(self, problem: AbstractProblem, hyperparameters: Hyperparameters, seed: int) -> None:
+        super().__init__()
+        dtype = getattr(torch, hyperparameters.dtype)
+        self.problem = problem
+        self.first_step = hyperparameters.first_step
+        self.times = torch.tensor(problem.times, dtype=dtype)
+        for name, value in problem.initial_weights(hyperparameters, seed).items():
+            self.register_parameter(name, nn.Parameter(torch.as_tensor(value, dtype=dtype)))
+        self.weights = dict(self.named_parameters())
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.f(t, y)
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.problem.drift(OPERATIONS, self.weights, t, y)
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.problem.diffusion(OPERATIONS, self.weights, t, y)
+
+
+def _optimizer(network: Network, hyperparameters: Hyperparameters, weight_decay: float) -> torch.optim.Optimizer:
+    rate = hyperparameters.learning_rate
+    if hyperparameters.optimizer == "adam":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=weight_decay)
+    optimizer = torch.optim.Adamax(network.parameters(), lr=rate)
+
+    def decay(*_: Any) -> None:
+        # Torch's Adamax knows a decay through the gradient alone.
+        with torch.no_grad():
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.mul_(1 - group["lr"] * weight_decay)
+
+    optimizer.register_step_pre_hook(decay)
+    return optimizer
+
+
+def _spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """In place of a solver call: its arguments."""
+    return args, kwargs
+
+
+def _tolerance(prediction: Prediction) -> float | None:
+    return None if isinstance(prediction, Plan) else prediction
+
+
+class _Solve(Protocol):
+    def __call__(
+        self,
+        call: Callable[..., Any],
+        network: Network,
+        y0: Tensor,
+        times: Tensor,
+        tolerance: float,
+        path: int,
+        **own: Any,
+    ) -> Any: ...
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """What a solver learns beside the network.
+
+    - `module`, `optimizer`: it. `learn`: trains it after a training iteration, given its number, the network, initial
+      states, times and tolerance.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    learn: Callable[[int, Network, Tensor, Tensor, float], None]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TorchSolver:
+    """A solver library.
+
+    - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
+      Brownian path of that number, with what a regularized call takes beside; returns what the call does.
+    - `learner`: `None` where it learns nothing.
+    """
+
+    native: Callable[..., Any]
+    solve: _Solve
+    learner: Learner | None = None
+
+
+@final
+class TorchTrainer:
+    """See `lrnde_benchmarks.Trainer`.
+
+    - `adaptive`: the solver. `own_solver`: makes another in its place for this training, given states; `None` does not.
+      The reference is always solved by the first.
+    """
+
+    def __init__(
+        self,
+        adaptive: TorchSolver,
+        problem: AbstractProblem,
+        hyperparameters: Hyperparameters,
+        setting: Setting,
+        data: Data,
+        seed: int,
+        own_solver: Callable[[Tensor], TorchSolver] | None = None,
+    ) -> None:
+        dtype = getattr(torch, hyperparameters.dtype)
+        self._adaptive = adaptive
+        self._problem = problem
+        self._hyperparameters = hyperparameters
+        self._tolerance = hyperparameters.tolerance if setting.tolerance is None else setting.tolerance
+        self._data = data
+        self._seed = seed
+        self._network = Network(problem, hyperparameters, seed)
+        self._untrained = Network(problem, hyperparameters, seed)
+        self._optimizer = _optimizer(self._network, hyperparameters, setting.weight_decay)
+        self._weight = setting.weight
+        self._weight_state = setting.weight.init(like=0.0)
+        self._generator = torch.Generator().manual_seed(seed)
+        targets = torch.as_tensor(data.targets)
+        self._inputs = torch.as_tensor(data.inputs, dtype=dtype)
+        self._targets = targets.to(dtype) if targets.is_floating_point() else targets
+        self._batches = torch.as_tensor(data.train_batches)
+        self._solver = (
+            adaptive if own_solver is None else own_solver(self._initial_state(self._network, self._batches[0]))
+        )
+        # Names of the network's own weights stay as the problem has them.
+        self._learned = nn.Module()
+        for name, value in self._network.weights.items():
+            self._learned.register_parameter(name, value)
+        if self._solver.learner is not None:
+            self._learned.add_module("midpoint", self._solver.learner.module)
+        self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
+        self._counted = lrnde.regularize(self._solver.native)
+        self._end_times = setting.end_times(seed, hyperparameters.steps)
+        self._noise = None if data.noise is None else torch.as_tensor(data.noise)
+        self._divergence_weights = data.divergence_weights
+        self._test_batches = torch.as_tensor(data.test_batches)
+        self._frozen: dict[Plan, Callable[..., Any]] = {}
+        self._num_done = 0
+
+    def prepare(self) -> float:
+        start = now()
+        self._loss(0).backward()
+        seconds = now() - start
+        self._optimizer.zero_grad()
+        self._generator.manual_seed(self._generator.initial_seed())
+        self._weight_state = self._weight.init()
+        return seconds
+
+    def train(self, num_steps: int) -> float:
+        start = now()
+        for index in range(self._num_done, self._num_done + num_steps):
+            self._set_learning_rate(index)
+            self._optimizer.zero_grad()
+            self._loss(index).backward()
+            self._optimizer.step()
+            if self._solver.learner is not None:
+                y0 = self._initial_state(self._network, self._batches[index])
+                self._solver.learner.learn(index, self._network, y0, self._times(index), self._tolerance)
+        self._num_done += num_steps
+        return now() - start
+
+    def evaluate(self, prediction: Prediction = None) -> Evaluation:
+        outputs: list[Any] = []
+        counts: list[tuple[float, float]] = []
+        with torch.inference_mode():
+            for index in range(len(self._test_batches)):
+                if isinstance(prediction, Plan):
+                    ys = self._test_solve(self._solver, self._call(prediction), self._network, index, None)
+                    counts.append((prediction.num_evaluations, prediction.num_steps))
+                else:
+                    ys, report = self._test_solve(
+                        self._solver, self._counted, self._network, index, prediction, penalize=False
+                    )
+                    counts.append((report.nfe, report.num_accepted))
+                outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
+        evaluations, steps = zip(*counts, strict=True)
+        score = self._problem.score(outputs, self._data, self._hyperparameters)
+        return Evaluation(score, sum(evaluations) / len(counts), sum(steps) / len(counts))
+
+    def predict_once(self, prediction: Prediction = None) -> float:
+        return self._predict(self._solver, self._network, prediction)
+
+    def predict_reference(self) -> float:
+        return self._predict(self._adaptive, self._untrained, self._hyperparameters.tolerance)
+
+    def step_times(self, prediction: Prediction = None) -> list[float]:
+        if isinstance(prediction, Plan):
+            return list(prediction.step_ends)
+        noted = StepTimes()
+        # What needs neither tolerances, which fixed steps have none of, nor an error that the dtype resolves.
+        heuristic = lrnde.KineticEnergy(at="step")
+        watched = lrnde.regularize(self._solver.native, heuristic=heuristic, sampler=noted)
+        with torch.no_grad():
+            self._test_solve(self._solver, watched, self._network, 0, prediction, draw=[0.0])
+        return noted.ends
+
+    def weights(self) -> Arrays:
+        return module_arrays(self._learned)
+
+    def load(self, weights: Arrays) -> None:
+        load_module(self._learned, weights)
+
+    def state(self) -> Arrays:
+        parts: dict[str, Arrays] = {
+            "weights": self.weights(),
+            "optimizer": optimizer_arrays(self._optimizer),
+            "penalty_weight": scalar_arrays(self._weight_state),
+            "generator": {"": self._generator.get_state().numpy().copy()},
+            "num_done": {"": np.asarray(self._num_done)},
+        }
+        if self._solver.learner is not None:
+            parts["learner"] = optimizer_arrays(self._solver.learner.optimizer)
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def restore(self, state: Arrays) -> None:
+        parts: dict[str, dict[str, Any]] = {}
+        for key, array in state.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = array
+        self.load(parts["weights"])
+        load_optimizer(self._optimizer, parts.get("optimizer", {}))
+        self._weight_state = scalars_like(self._weight_state, parts["penalty_weight"])
+        self._generator.set_state(torch.from_numpy(parts["generator"][""].copy()))
+        self._num_done = int(parts["num_done"][""])
+        if self._solver.learner is not None:
+            load_optimizer(self._solver.learner.optimizer, parts.get("learner", {}))
+
+    def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
+        solver, calls, settings = self._solver, [], {}
+        for batch in [] if self._data.calibration is None else torch.as_tensor(self._data.calibration):
+            with torch.no_grad():
+                y0 = self._initial_state(self._network, batch)
+            args, settings = self._solve(solver, _spelled, self._network, y0, self._network.times, None, 0)
+            calls.append(args)
+        return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
+
+    def states(self, prediction: Prediction = None) -> list[Floats]:
+        with torch.inference_mode():
+            return [
+                self._test_solve(self._solver, self._call(prediction), self._network, index, _tolerance(prediction))[
+                    1:
+                ].numpy()
+                for index in range(len(self._test_batches))
+            ]
+
+    def _set_learning_rate(self, index: int) -> None:
+        hyperparameters = self._hyperparameters
+        for group in self._optimizer.param_groups:
+            group["lr"] = hyperparameters.learning_rate * hyperparameters.learning_rate_decay**index
+
+    def _loss(self, index: int) -> Tensor:
+        batch = self._batches[index]
+        path = path_seed(self._seed, is_test=False, index=index)
+        times = self._times(index)
+        y0, divergence = self._training_state(batch, index)
+        if self._regularized is None:
+            ys, report = self._solve(self._solver, self._solver.native, self._network, y0, times, None, path), None
+        else:
+            ys, report = self._solve(
+                self._solver, self._regularized, self._network, y0, times, None, path, generator=self._generator
+            )
+        outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
+        loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch) + divergence
+        if report is not None:
+            loss = loss + self._weight.value(self._weight_state) * report.penalty
+            self._weight_state = self._weight.update(self._weight_state, report)
+        return loss
+
+    def _training_state(self, batch: Tensor, index: int) -> tuple[Tensor, Any]:
+        """The state at time 0 of a training iteration, and the part of the loss that is due to drawing it."""
+        if self._noise is None or self._divergence_weights is None:
+            return self._initial_state(self._network, batch), 0.0
+        inputs = self._inputs[batch]
+        noise = self._noise[index].to(inputs.dtype)
+        y0, divergence = self._problem.drawn_state(OPERATIONS, self._network.weights, inputs, noise)
+        return y0, float(self._divergence_weights[index]) * divergence
+
+    def _times(self, index: int) -> Tensor:
+        """When the solution of a training iteration is wanted."""
+        times = self._network.times
+        return times if self._end_times is None else times * float(self._end_times[index])
+
+    def _call(self, prediction: Prediction) -> Callable[..., Any]:
+        if not isinstance(prediction, Plan):
+            return self._solver.native
+        if prediction not in self._frozen:
+            self._frozen[prediction] = lrnde.apply_plan(self._solver.native, prediction)
+        return self._frozen[prediction]
+
+    def _predict(self, solver: TorchSolver, network: Network, prediction: Prediction) -> float:
+        call = self._call(prediction) if isinstance(prediction, Plan) else solver.native
+        start = now()
+        with torch.inference_mode():
+            ys = self._test_solve(solver, call, network, 0, _tolerance(prediction))
+            self._problem.outputs(OPERATIONS, network.weights, ys)
+        return now() - start
+
+    def _test_solve(
+        self,
+        solver: TorchSolver,
+        call: Callable[..., Any],
+        network: Network,
+        index: int,
+        tolerance: float | None,
+        **own: Any,
+    ) -> Any:
+        path = path_seed(self._seed, is_test=True, index=index)
+        y0 = self._initial_state(network, self._test_batches[index])
+        return self._solve(solver, call, network, y0, network.times, tolerance, path, **own)
+
+    def _solve(
+        self,
+        solver: TorchSolver,
+        call: Callable[..., Any],
+        network: Network,
+        y0: Tensor,
+        times: Tensor,
+        tolerance: float | None,
+        path: int,
+        **own: Any,
+    ) -> Any:
+        tolerance = self._tolerance if tolerance is None else tolerance
+        return solver.solve(call, network, y0, times, tolerance, path, **own)
+
+    def _initial_state(self, network: Network, batch: Tensor) -> Tensor:
+        return self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])

@@ -1,0 +1,1 @@
+"""The cells of a study: trained, in worker processes, and kept in files."""

@@ -1,0 +1,1 @@
+"""The commands `lrnde compare`, `lrnde benchmark` and the sweep, from their options to the files that they write."""

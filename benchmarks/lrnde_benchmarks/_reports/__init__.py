@@ -1,0 +1,1 @@
+"""The report of a study: ratios with their intervals, tables, pictures."""
