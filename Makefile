@@ -81,4 +81,4 @@ $(STAMP):
 
 clean:
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
-	@find lrnde_core adapters benchmarks conformance examples tests -name __pycache__ -prune -exec rm -rf {} +
+	@find lrnde lrnde_core lrnde_cli adapters benchmarks conformance examples tests -name __pycache__ -prune -exec rm -rf {} +

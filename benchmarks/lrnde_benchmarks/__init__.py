@@ -11,14 +11,16 @@ from lrnde_benchmarks._cells._store import Store, make_store
 from lrnde_benchmarks._cells._workers import ComparisonError
 from lrnde_benchmarks._commands._options import Options, make_study
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import Rivals, setting_by_name
+from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name
 from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._study import Job, Study
-from lrnde_benchmarks._tasks._by_name import task_by_name
+from lrnde_benchmarks._tasks._by_name import TASKS, task_by_name
 from lrnde_benchmarks._tasks._task import AbstractProblem, Task
 
 __all__ = [
+    "METHOD_NAMES",
+    "TASKS",
     "AbstractProblem",
     "Comparison",
     "ComparisonError",

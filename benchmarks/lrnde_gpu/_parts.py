@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 
 from lrnde_gpu._place import ROOT
 
-_COMMAND = ("-c", "from lrnde_core._cli import main; main()")
+_COMMAND = ("-m", "lrnde_cli")
 _GRAPH_TEST = "tests/adapters/torchdiffeq/test_freeze.py"
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from lrnde_core import _cli
+from lrnde_cli import main
 
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
 
 PROGRAM = """
 import signal
-from lrnde_core._cli import main
+from lrnde_cli import main
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
@@ -38,7 +38,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     """What is said on standard error by a command that must be bad usage; run in this process."""
     monkeypatch.setattr(sys, "argv", ["lrnde", "benchmark", *args])
     with pytest.raises(SystemExit) as exit_info:
-        _cli.main()
+        main()
     assert exit_info.value.code == 2
     return " ".join(capsys.readouterr().err.split())
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from lrnde_core import _cli
+from lrnde_cli import main
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from lrnde_core._cli import main; sys.argv[0] = 'lrnde'; main()"
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "lrnde_cli", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
     """Exit code of the command, run in this process."""
     monkeypatch.setattr(sys, "argv", ["lrnde", *args])
     with pytest.raises(SystemExit) as exit_info:
-        _cli.main()
+        main()
     return exit_info.value.code if isinstance(exit_info.value.code, int) else 0
 
 
@@ -33,19 +33,29 @@ def test_help_names_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "benchmark" in text
 
 
+def test_a_mistake_goes_to_standard_error_with_exit_code_2() -> None:
+    result = run("adapters", "torchdifeq")
+    assert result.returncode == 2
+    assert "There is no adapter `torchdifeq`" in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
 def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("lrnde ")
 
 
-def test_help_imports_no_backend_and_no_benchmark() -> None:
+@pytest.mark.parametrize(
+    ("command", "lists"), [([], set[str]()), (["conformance"], set()), (["benchmark"], {"numpy", "lrnde_benchmarks"})]
+)
+def test_help_imports_no_backend_and_no_more_than_it_lists(command: list[str], lists: set[str]) -> None:
     code = (
-        "import sys\nfrom lrnde_core import _cli\nsys.argv = ['lrnde', 'compare', '--help']\n"
-        "try: _cli.main()\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'jax', 'numpy', 'matplotlib', 'lrnde_benchmarks'} & set(sys.modules)))"
+        f"import sys\nfrom lrnde_cli import main\nsys.argv = ['lrnde', *{command}, '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*{'torch', 'jax', 'numpy', 'matplotlib', 'lrnde_benchmarks'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert result.stdout.splitlines()[-1] == "[]"
+    assert set(result.stdout.splitlines()[-1].split()) == lists
 
 
 def test_adapters_are_listed_and_written_as_json(

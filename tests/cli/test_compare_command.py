@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lrnde_core as lrnde
-from lrnde_core import _cli
+from lrnde_cli import main
 
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
@@ -20,7 +20,7 @@ pytest.importorskip("sklearn")
 # A suite that a script runs in the background hands down an ignored SIGINT, which Python would go on ignoring.
 PROGRAM = """
 import signal
-from lrnde_core._cli import main
+from lrnde_cli import main
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
@@ -89,7 +89,7 @@ def test_what_a_task_can_not_do_is_said(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["lrnde", "compare", *args, "--out", str(tmp_path)])
     with pytest.raises(SystemExit) as exit_info:
-        _cli.main()
+        main()
     assert exit_info.value.code == 2
     assert words in " ".join(capsys.readouterr().err.split())
 

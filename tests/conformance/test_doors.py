@@ -15,10 +15,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from lrnde_cli import main
 from lrnde_conformance import CheckResult, ConformanceFailure, Subject
 from lrnde_conformance._check import check
 from lrnde_conformance._doors import check_adapter, parametrize_with_checks
-from lrnde_core import AdapterNotFoundError, InputError, InputTypeError, _cli
+from lrnde_core import AdapterNotFoundError, InputError, InputTypeError
 from tests.conformance.stub_suite import CHECKS, CLEAN, FAULTY, OUTCOMES, CleanDriver, FaultyDriver, contract, install
 
 # A check of the stub warns; only pytest's own door sets the filters of pytest aside.
@@ -40,7 +41,7 @@ def lrnde(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     def run(*args: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["lrnde", "conformance", *args])
         with pytest.raises(SystemExit) as exit_info:
-            _cli.main()
+            main()
         printed = capsys.readouterr()
         code = exit_info.value.code
         return code if isinstance(code, int) else 0, printed.out + printed.err
@@ -428,7 +429,7 @@ def test_broken_plugins_are_reported_and_stop_no_other(tmp_path: Path) -> None:
         (folder / "entry_points.txt").write_text(f"[lrnde.adapters]\n{name} = made_up_plugins.{name}\n")
     names = ["imports", "untyped", "misspelt", "oldest", "wrong", "abstract", "missing", "torchsde", "raises"]
     report = tmp_path / "report.json"
-    code = "import sys; from lrnde_core._cli import main; sys.argv[0] = 'lrnde'; main()"
+    code = "import sys; from lrnde_cli import main; sys.argv[0] = 'lrnde'; main()"
     paths = [str(tmp_path), str(_ROOT), str(_ROOT / "conformance"), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-c", code, "conformance", *names, "torchdiffeq", "-k", "contract", "--json", str(report)],

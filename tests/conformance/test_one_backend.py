@@ -32,7 +32,7 @@ def distribution(name):
 
 installed, importlib.metadata.distribution = importlib.metadata.distribution, distribution
 sys.meta_path.insert(0, Blocker())
-from lrnde_core._cli import main
+from lrnde_cli import main
 
 sys.argv[0] = "lrnde"
 main()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lrnde_cli import main
 from lrnde_conformance import _scaffold
-from lrnde_core import _cli
 
 _ROOT = Path(__file__).parents[2]
 _BACKENDS = ("torch", "jax", "numpy")
@@ -129,7 +129,7 @@ def _run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProc
 
 
 def _lrnde(*args: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return _run("-c", "from lrnde_core._cli import main; main()", *args, path=path)
+    return _run("-c", "from lrnde_cli import main; main()", *args, path=path)
 
 
 def _install(tmp_path: Path, code: str) -> None:
@@ -227,7 +227,7 @@ def test_bad_usage_is_worded_and_exits_with_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["lrnde", "new-adapter", *args, "--parent", str(tmp_path)])
     with pytest.raises(SystemExit) as exit_info:
-        _cli.main()
+        main()
     assert exit_info.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,73 @@
+"""`lrnde benchmark`: a task trained by many methods."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lrnde_cli._libraries import check_benchmarks
+from lrnde_cli._options import JsonOption, split
+from lrnde_core import InputError
+
+
+def benchmark(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="One of the tasks below.")],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Methods, separated by commas or the option repeated; all that suit the task by default. none, "
+            "looser_tolerance and looser_training are always there."
+        ),
+    ] = None,
+    adapters: Annotated[
+        list[str] | None, typer.Option(help="Adapters, given in the same way; all that can be used by default.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default, 1 with --fast.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps; the schedule's own number by default.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="A shortened schedule: about a minute a training.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The published schedule, for tasks whose usual one is shorter.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the data, for tasks that do not bring their own.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at a time, a training each; one per core by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results; lrnde-benchmark/TASK by default.", show_default=False),
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(metavar="M", help="A training can go on from where it was M minutes ago, or little more.")
+    ] = 5.0,
+    json_file: JsonOption = None,
+) -> None:
+    """Train a task by many methods on every backend, and compare them with the unpenalised model of the same backend.
+
+    Each training is kept in a file as soon as it is finished, and checkpoints of it before, so the same command goes on
+    where it was interrupted.
+    Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
+    """
+    check_benchmarks("benchmark")
+    from lrnde_benchmarks._commands import _run
+    from lrnde_benchmarks._commands._options import Options
+
+    if fast and full:
+        raise InputError("`--fast` and `--full` were both given; choose one schedule.")
+    options = Options(
+        out=Path("lrnde-benchmark") / task if out is None else out,
+        task=task,
+        json=json_file,
+        adapters=split(adapters),
+        methods=split(methods),
+        seeds=seeds,
+        steps=steps,
+        jobs=jobs,
+        data=data,
+        schedule="fast" if fast else "full" if full else "usual",
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    if not _run.benchmark(options, Console()):
+        raise typer.Exit(1)
