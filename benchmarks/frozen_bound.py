@@ -52,7 +52,7 @@ def make_model(method: str, seed: int, steps: int) -> Trainer:
         num_tested=len(fresh),
         calibration=calibration.reshape(2, -1),
     )
-    setting = setting_by_name(method, steps=steps, rivals=task.rivals)
+    setting = setting_by_name(method, steps=steps, tuning=task.tuning)
     trainer = make_trainer("torchdiffeq", task.problem, hyperparameters, setting, data, seed)
     trainer.train(steps)
     return trainer

@@ -52,7 +52,7 @@ class Model(NamedTuple):
 
 def train(backend: str, method: str, seed: int, hyperparameters: Hyperparameters) -> Model:
     """Train, freeze, and measure on the test images."""
-    setting = setting_by_name(method, steps=hyperparameters.steps, rivals=TASK.rivals)
+    setting = setting_by_name(method, steps=hyperparameters.steps, tuning=TASK.tuning)
     data = TASK.problem.load(hyperparameters, seed)
     trainer = make_trainer(backend, TASK.problem, hyperparameters, setting, data, seed)
     trainer.train(hyperparameters.steps)

@@ -11,7 +11,7 @@ from lrnde_benchmarks._cells._store import Store, make_store
 from lrnde_benchmarks._cells._workers import ComparisonError
 from lrnde_benchmarks._commands._options import Options, make_study
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name
+from lrnde_benchmarks._methods import METHOD_NAMES, Tuning, setting_by_name
 from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._study import Job, Study
@@ -29,12 +29,12 @@ __all__ = [
     "Job",
     "Options",
     "Penalty",
-    "Rivals",
     "Setting",
     "Store",
     "Study",
     "Task",
     "Trainer",
+    "Tuning",
     "load_trainers",
     "make_store",
     "make_study",

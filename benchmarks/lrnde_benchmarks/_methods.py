@@ -1,6 +1,6 @@
 """The methods by name: a line here is a row that `lrnde compare` and `lrnde benchmark` know.
 
-What suits a task (weights above all) is the task's own, see `Rivals`.
+What suits a task (weights above all) is the task's own, see `Tuning`.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ Schedule = float | tuple[float, float]
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Rivals:
-    """What suits a task.
+class Tuning:
+    """The parameters of the methods that suit a task.
 
     - `weights`: of the penalties, by method; where a method is missing, its usual weight stands.
     - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
@@ -86,7 +86,7 @@ _REMAINDER_WEIGHT = 10.0
 _FROZEN_ERROR = 1e-2
 
 
-def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
+def setting_by_name(name: str, *, steps: int, tuning: Tuning) -> Setting:
     """The setting of the method of this name, for a training of `steps` iterations.
 
     Raises `UnknownNameError`, or `InputError` where no weight of the method is known.
@@ -94,7 +94,7 @@ def setting_by_name(name: str, *, steps: int, rivals: Rivals) -> Setting:
     if name not in _METHODS:
         known = ", ".join(f"`{known}`" for known in METHOD_NAMES)
         raise UnknownNameError(f"There is no setting `{name}`; known are {known}.")
-    return _METHODS[name](steps, rivals)
+    return _METHODS[name](steps, tuning)
 
 
 def with_frozen(settings: Sequence[Setting]) -> tuple[Setting, ...]:
@@ -107,21 +107,21 @@ def with_frozen(settings: Sequence[Setting]) -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def _penalised(name: str, steps: int, rivals: Rivals) -> Setting:
+def _penalised(name: str, steps: int, tuning: Tuning) -> Setting:
     method = _PENALTIES[name]
-    found = rivals.weights.get(name, method.found)
+    found = tuning.weights.get(name, method.found)
     if found is not None:
         weight = _weight(found, steps)
     elif method.published is not None:
-        weight = _published_weight(method.published, method.variant, steps, rivals)
+        weight = _published_weight(method.published, method.variant, steps, tuning)
     else:
-        raise InputError(f"No weight of `{name}` is known for this task; give it in the task's `Rivals.weights`.")
+        raise InputError(f"No weight of `{name}` is known for this task; give it in the task's `Tuning.weights`.")
     return Setting(method.row, method.penalty, weight)
 
 
-def _published_weight(preset: lrnde.presets.Preset[...], variant: str, steps: int, rivals: Rivals) -> AbstractWeight:
+def _published_weight(preset: lrnde.presets.Preset[...], variant: str, steps: int, tuning: Tuning) -> AbstractWeight:
     try:
-        return preset.weight(rivals.published_for + variant, steps)
+        return preset.weight(tuning.published_for + variant, steps)
     except UnknownNameError:
         return preset.weight("mnist" + variant, steps)
 
@@ -130,20 +130,20 @@ def _weight(schedule: Schedule, steps: int) -> AbstractWeight:
     return ExponentialDecay(*schedule, steps) if isinstance(schedule, tuple) else Constant(schedule)
 
 
-def _expanded(steps: int, rivals: Rivals) -> Setting:
-    weight = _weight(rivals.weights.get("tl_node", _REMAINDER_WEIGHT), steps)
+def _expanded(steps: int, tuning: Tuning) -> Setting:
+    weight = _weight(tuning.weights.get("tl_node", _REMAINDER_WEIGHT), steps)
     return Setting("tl_node", _REMAINDER, weight, expansion=Expansion())
 
 
-_METHODS: Mapping[str, Callable[[int, Rivals], Setting]] = {
+_METHODS: Mapping[str, Callable[[int, Tuning], Setting]] = {
     BASELINE: lambda _steps, _rivals: Setting(BASELINE),
     **{name: functools.partial(_penalised, name) for name in _PENALTIES},
-    "steer": lambda _steps, rivals: Setting("steer", end_spread=rivals.end_spread),
-    "weight_decay": lambda _steps, rivals: Setting("weight decay", weight_decay=rivals.weight_decay),
-    "looser_tolerance": lambda _steps, rivals: Setting(
-        "none, looser tolerance", predict_tolerance=rivals.looser_tolerance, trained_as=BASELINE
+    "steer": lambda _steps, tuning: Setting("steer", end_spread=tuning.end_spread),
+    "weight_decay": lambda _steps, tuning: Setting("weight decay", weight_decay=tuning.weight_decay),
+    "looser_tolerance": lambda _steps, tuning: Setting(
+        "none, looser tolerance", predict_tolerance=tuning.looser_tolerance, trained_as=BASELINE
     ),
-    "looser_training": lambda _steps, rivals: Setting("looser training", tolerance=rivals.looser_tolerance),
+    "looser_training": lambda _steps, tuning: Setting("looser training", tolerance=tuning.looser_tolerance),
     "tl_node": _expanded,
 }
 """The setting of each method, for a number of training iterations and what suits the task."""

@@ -1,4 +1,4 @@
-"""The rows of a comparison: what is penalised, how strongly, and the rivals that penalise nothing."""
+"""The rows of a comparison: what is penalised and how strongly, and the rows that penalise nothing."""
 
 import dataclasses
 import inspect

@@ -53,7 +53,7 @@ def train(task: Task, methods: tuple[str, ...], seconds: float, write: Callable[
     trainers: dict[str, JaxSeedsTrainer] = {}
     compile_seconds: dict[str, float] = {}
     for method in methods:
-        setting = setting_by_name(method, steps=hyperparameters.steps, rivals=task.rivals)
+        setting = setting_by_name(method, steps=hyperparameters.steps, tuning=task.tuning)
         begin = time.perf_counter()
         trainers[method] = JaxSeedsTrainer(task.problem, hyperparameters, setting, SEEDS)
         trainers[method].train(1)

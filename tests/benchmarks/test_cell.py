@@ -18,7 +18,7 @@ Run = Callable[..., _cell.Cell]
 
 HYPERPARAMETERS = Hyperparameters(steps=50, chunk=20, repetitions=4)
 SETTINGS = tuple(
-    setting_by_name(name, steps=50, rivals=DIGITS.rivals) for name in ("none", "default", "looser_tolerance")
+    setting_by_name(name, steps=50, tuning=DIGITS.tuning) for name in ("none", "default", "looser_tolerance")
 )
 STUDY = Study(DIGITS, ("stub",), (0,), SETTINGS, HYPERPARAMETERS, jobs=1)
 

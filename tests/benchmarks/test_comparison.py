@@ -22,7 +22,7 @@ from lrnde_benchmarks._tasks._spiral import SPIRAL_SDE
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(
-    setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "default", "lrnde_unbiased")
+    setting_by_name(name, steps=10, tuning=DIGITS.tuning) for name in ("none", "default", "lrnde_unbiased")
 )
 STUDY = Study(DIGITS, ("torchdiffeq", "diffrax"), (0, 1), SETTINGS, DIGITS.fast, 1)
 

@@ -39,7 +39,7 @@ def study_of(task: str, adapter: str, name: str) -> Study:
         pytest.skip(f"{adapter} is not installed")
     chosen = TASKS[task]
     hyperparameters = dataclasses.replace(chosen.fast, **SMALL)
-    setting = SAMPLED if name == "sampled" else setting_by_name(name, steps=6, rivals=chosen.rivals)
+    setting = SAMPLED if name == "sampled" else setting_by_name(name, steps=6, tuning=chosen.tuning)
     if setting.expansion is not None:
         # Learns once before the interruption and once after it.
         setting = dataclasses.replace(setting, expansion=dataclasses.replace(setting.expansion, period=2))

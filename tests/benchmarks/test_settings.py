@@ -7,12 +7,12 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import METHOD_NAMES, Rivals, setting_by_name, with_frozen
+from lrnde_benchmarks._methods import METHOD_NAMES, Tuning, setting_by_name, with_frozen
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._by_name import TASKS
 from lrnde_benchmarks._tasks._task import Task
 
-RIVALS = Rivals(
+TUNING = Tuning(
     weights={"default": 2.0, "taylor_derivative": 3.0, "predicted_steps": (4.0, 1.0)},
     weight_decay=0.5,
     looser_tolerance=0.1,
@@ -27,57 +27,57 @@ def test_default_penalty_is_that_of_regularize() -> None:
 
 
 def test_rows_take_over_what_suits_the_task() -> None:
-    assert setting_by_name("default", steps=10, rivals=RIVALS).weight == lrnde.Constant(2.0)
-    assert setting_by_name("taylor_derivative", steps=10, rivals=RIVALS).weight == lrnde.Constant(3.0)
-    assert setting_by_name("weight_decay", steps=10, rivals=RIVALS).weight_decay == 0.5
-    assert setting_by_name("looser_tolerance", steps=10, rivals=RIVALS).predict_tolerance == 0.1
-    looser = setting_by_name("looser_training", steps=10, rivals=RIVALS)
+    assert setting_by_name("default", steps=10, tuning=TUNING).weight == lrnde.Constant(2.0)
+    assert setting_by_name("taylor_derivative", steps=10, tuning=TUNING).weight == lrnde.Constant(3.0)
+    assert setting_by_name("weight_decay", steps=10, tuning=TUNING).weight_decay == 0.5
+    assert setting_by_name("looser_tolerance", steps=10, tuning=TUNING).predict_tolerance == 0.1
+    looser = setting_by_name("looser_training", steps=10, tuning=TUNING)
     assert (looser.tolerance, looser.predict_tolerance, looser.trained_as) == (0.1, None, None)
-    assert setting_by_name("steer", steps=10, rivals=RIVALS).end_spread == 0.25
-    decaying = setting_by_name("predicted_steps", steps=10, rivals=RIVALS).weight
+    assert setting_by_name("steer", steps=10, tuning=TUNING).end_spread == 0.25
+    decaying = setting_by_name("predicted_steps", steps=10, tuning=TUNING).weight
     assert decaying == lrnde.ExponentialDecay(4.0, 1.0, 10)
 
 
 def test_each_trained_adaptive_model_has_a_frozen_row_behind_it() -> None:
     names = ("none", "looser_tolerance", "tl_node")
-    found = with_frozen([setting_by_name(name, steps=10, rivals=RIVALS) for name in names])
+    found = with_frozen([setting_by_name(name, steps=10, tuning=TUNING) for name in names])
     assert [setting.name for setting in found] == ["none", "none, frozen", "none, looser tolerance", "tl_node"]
     assert (found[1].model, found[1].frozen_error) == ("none", 0.01)
 
 
 def test_baseline_has_no_penalty_at_all() -> None:
-    assert setting_by_name("none", steps=10, rivals=RIVALS).penalty is None
+    assert setting_by_name("none", steps=10, tuning=TUNING).penalty is None
 
 
 def test_presets_are_as_published() -> None:
-    setting = setting_by_name("lrnde_unbiased", steps=10, rivals=RIVALS)
+    setting = setting_by_name("lrnde_unbiased", steps=10, tuning=TUNING)
     assert setting.penalty == Penalty(**lrnde.presets.lrnde_unbiased())
     assert setting.weight == lrnde.ExponentialDecay(2.5, 1.0, 10)
-    stiffness = setting_by_name("lrnde_stiffness", steps=10, rivals=RIVALS)
+    stiffness = setting_by_name("lrnde_stiffness", steps=10, tuning=TUNING)
     assert stiffness.penalty == Penalty(**lrnde.presets.lrnde_unbiased(stiffness=True))
     assert stiffness.weight == lrnde.Constant(0.1)
 
 
 def test_published_weights_are_those_of_the_task_and_else_those_for_mnist() -> None:
-    rivals = dataclasses.replace(RIVALS, published_for="physionet")
+    tuning = dataclasses.replace(TUNING, published_for="physionet")
     weights = [
-        setting_by_name(name, steps=10, rivals=rivals).weight for name in ("ernode", "srnode", "lrnde_stiffness")
+        setting_by_name(name, steps=10, tuning=tuning).weight for name in ("ernode", "srnode", "lrnde_stiffness")
     ]
     assert weights == [lrnde.ExponentialDecay(1000.0, 100.0, 10), lrnde.Constant(10.0), lrnde.Constant(0.1)]
 
 
 def test_the_weight_of_a_task_goes_before_the_published_one() -> None:
-    rivals = dataclasses.replace(RIVALS, weights={"lrnde_unbiased": 1000.0})
-    assert setting_by_name("lrnde_unbiased", steps=10, rivals=rivals).weight == lrnde.Constant(1000.0)
+    tuning = dataclasses.replace(TUNING, weights={"lrnde_unbiased": 1000.0})
+    assert setting_by_name("lrnde_unbiased", steps=10, tuning=tuning).weight == lrnde.Constant(1000.0)
 
 
 def test_a_method_without_any_weight_is_refused() -> None:
     with pytest.raises(lrnde.InputError, match="No weight of `default` is known"):
-        setting_by_name("default", steps=10, rivals=dataclasses.replace(RIVALS, weights={}))
+        setting_by_name("default", steps=10, tuning=dataclasses.replace(TUNING, weights={}))
 
 
 def test_end_times_are_uniform_around_the_end_and_decided_by_the_seed() -> None:
-    setting = setting_by_name("steer", steps=10, rivals=RIVALS)
+    setting = setting_by_name("steer", steps=10, tuning=TUNING)
     ends = setting.end_times(seed=3, steps=4000)
     assert ends is not None
     assert 0.75 <= ends.min() < 0.76
@@ -103,21 +103,21 @@ def test_a_spread_that_would_end_before_the_start_is_refused(spread: float) -> N
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_settings_are_hashable_and_describe_themselves(name: str) -> None:
-    setting = setting_by_name(name, steps=10, rivals=RIVALS)
-    assert hash(setting) == hash(setting_by_name(name, steps=10, rivals=RIVALS))
+    setting = setting_by_name(name, steps=10, tuning=TUNING)
+    assert hash(setting) == hash(setting_by_name(name, steps=10, tuning=TUNING))
     assert setting.describe()["name"] == setting.name
 
 
 @pytest.mark.parametrize("task", list(TASKS.values()), ids=lambda task: task.name)
 def test_every_row_of_a_task_has_a_weight(task: Task) -> None:
     for name in (*task.compared, *task.benchmarked):
-        setting = setting_by_name(name, steps=10, rivals=task.rivals)
+        setting = setting_by_name(name, steps=10, tuning=task.tuning)
         assert (setting.penalty is None) == (setting.weight.value(setting.weight.init()) == 0)
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
     with pytest.raises(lrnde.UnknownNameError, match="no setting `nope`; known are `none`, `default`"):
-        setting_by_name("nope", steps=10, rivals=RIVALS)
+        setting_by_name("nope", steps=10, tuning=TUNING)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lrnde_benchmarks._tasks._digits import DIGITS
 
 MakeCell = Callable[..., Cell]
 SETTINGS = tuple(
-    setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "looser_tolerance", "default")
+    setting_by_name(name, steps=10, tuning=DIGITS.tuning) for name in ("none", "looser_tolerance", "default")
 )
 FROZEN = with_frozen(SETTINGS)
 STUDY = Study(DIGITS, ("stub",), (0, 1), SETTINGS, Hyperparameters(steps=10), jobs=1, is_side_by_side=False)

@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 @pytest.fixture
 def report(make_cell: Callable[..., Cell]) -> dict[str, Any]:
-    settings = tuple(setting_by_name(name, steps=10, rivals=DIGITS.rivals) for name in ("none", "default"))
+    settings = tuple(setting_by_name(name, steps=10, tuning=DIGITS.tuning) for name in ("none", "default"))
     comparison = Comparison(Study(DIGITS, ("diffrax",), (0, 1), settings, DIGITS.fast, 1))
     for seed, bare in ((0, 40.0), (1, 50.0)):
         comparison = comparison.with_cell(make_cell("diffrax", seed, {"none": bare, "default": 20.0}))

@@ -17,7 +17,7 @@ _SMALL = Hyperparameters(steps=8, chunk=4, learning_rate=1e-2)
 @pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
 def test_it_trains_the_task_in_two_steps(adapter: str) -> None:
     task = TASKS["digits"]
-    setting = setting_by_name("tl_node", steps=8, rivals=task.rivals)
+    setting = setting_by_name("tl_node", steps=8, tuning=task.tuning)
     assert setting.expansion is not None
     outcomes: list[float] = []
     # The period decides what the midpoints are, and so, a little, the solution. Each of them is compiled anew.

@@ -22,7 +22,7 @@ from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._digits import DIGITS
 
 SETTINGS = tuple(
-    setting_by_name(name, steps=4, rivals=DIGITS.rivals)
+    setting_by_name(name, steps=4, tuning=DIGITS.tuning)
     for name in ("none", "looser_tolerance", "default", "weight_decay")
 )
 STUDY = Study(

@@ -59,10 +59,10 @@ def make_study(options: Options, *, is_side_by_side: bool) -> Study:
     # What costs nothing to do instead, at prediction and in training, is in every benchmark.
     always = (BASELINE,) if is_side_by_side else (BASELINE, "looser_tolerance", "looser_training")
     names = dict.fromkeys((*always, *(options.methods or (task.compared if is_side_by_side else task.benchmarked))))
-    rivals = task.rivals
+    tuning = task.tuning
     if options.weight is not None:
-        rivals = dataclasses.replace(rivals, weights={**rivals.weights, "default": options.weight})
-    settings = tuple(setting_by_name(name, steps=hyperparameters.steps, rivals=rivals) for name in names)
+        tuning = dataclasses.replace(tuning, weights={**tuning.weights, "default": options.weight})
+    settings = tuple(setting_by_name(name, steps=hyperparameters.steps, tuning=tuning) for name in names)
     if not task.problem.is_stochastic:
         settings = with_frozen(settings)
     study = Study(task, adapters, tuple(range(num_seeds)), settings, hyperparameters, 1, is_side_by_side)

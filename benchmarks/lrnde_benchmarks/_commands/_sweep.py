@@ -36,8 +36,8 @@ def make_study(
     jobs: int,
 ) -> Study:
     """All candidates and the unpenalised setting, on each fold of each repetition of the cross-validation."""
-    rivals = [setting for text in candidates for setting in parse_candidate(text)]
-    settings = {setting.name: setting for setting in (Setting(BASELINE), *rivals)}
+    others = [setting for text in candidates for setting in parse_candidate(text)]
+    settings = {setting.name: setting for setting in (Setting(BASELINE), *others)}
     return Study(
         task,
         (adapter,),

@@ -11,7 +11,7 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats, Indices
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._convolutional_ode import ConvolutionalODE
 from lrnde_benchmarks._tasks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
@@ -136,7 +136,7 @@ CIFAR10 = Task(
     hyperparameters=_HYPERPARAMETERS,
     fast=dataclasses.replace(_HYPERPARAMETERS, steps=20, chunk=10, repetitions=3, tested=128),
     # LRNDE's published weight is constant.
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.3, "taylor_derivative": 0.3, "predicted_steps": 0.03},
         weight_decay=0.3,
         looser_tolerance=1e-3,

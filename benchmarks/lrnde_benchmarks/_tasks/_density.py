@@ -13,7 +13,7 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._flow_data import NUM_SAMPLES, TABULAR_COLUMNS, SampleName, load_samples
 from lrnde_benchmarks._tasks._layers import apply_with_time, layer
@@ -134,7 +134,7 @@ def _task(name: str, samples: SampleName, title: str, data: str, hyperparameters
         solvers=ODE_SOLVERS,
         hyperparameters=hyperparameters,
         fast=dataclasses.replace(hyperparameters, steps=60, chunk=20, repetitions=5),
-        rivals=Rivals(
+        tuning=Tuning(
             # The running costs and `ernode` from 300 iterations with seed 11 (torchdiffeq): at their usual weights they
             # cost 0.07 and 0.31 nats.
             weights={

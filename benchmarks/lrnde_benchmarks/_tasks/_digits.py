@@ -3,7 +3,7 @@
 import dataclasses
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Digits
 from lrnde_benchmarks._tasks._image_ode import ImageODE
 from lrnde_benchmarks._tasks._image_sde import ImageSDE
@@ -28,7 +28,7 @@ DIGITS = Task(
     # Of the running costs, a run each of seed 10 or 11: `rnode` at 0.01, 0.03, 0.1 and 0.3 needs 0.86, 0.72, 0.57 and
     # 0.58 of the evaluations, `taynode` at 0.003, 0.01 and 0.03 needs 0.58, 0.57 and 0.58. The published weight of
     # `ernode` needs 0.43, that of `srnode` 0.70.
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.3, "taylor_derivative": 0.3, "predicted_steps": 0.1, "tl_node": 1.0},
         weight_decay=1.0,
         looser_tolerance=1e-3,
@@ -64,7 +64,7 @@ DIGITS_SDE = Task(
     # Ratio of evaluations and change in accuracy on torchsde, five folds, 95% intervals: default 0.57 [0.51, 0.63] and
     # +0.2 points [-0.3, +0.6], Taylor derivative 0.76 [0.72, 0.81] and +0.1 [-0.1, +0.3]. Weight decay was not tuned:
     # its product with the learning rate is that of `digits`.
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.03, "taylor_derivative": 0.3, "predicted_steps": 0.1},
         weight_decay=0.1,
         looser_tolerance=1e-2,

@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
@@ -184,7 +184,7 @@ def _task(name: str, system: SystemName) -> Task:
         solvers=ODE_SOLVERS,
         hyperparameters=_HYPERPARAMETERS,
         fast=dataclasses.replace(_HYPERPARAMETERS, steps=60, chunk=20, repetitions=5),
-        rivals=Rivals(
+        tuning=Tuning(
             # Running costs and `ernode` from 300 iterations with seed 11 (torchdiffeq).
             weights={
                 "default": 1e-5,

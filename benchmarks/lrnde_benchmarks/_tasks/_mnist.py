@@ -14,7 +14,7 @@ import numpy as np
 from sklearn import datasets
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._tasks._idx import read_idx
 from lrnde_benchmarks._tasks._image_ode import ImageODE
@@ -136,7 +136,7 @@ MNIST = Task(
     hyperparameters=_ODE_USUAL,
     fast=dataclasses.replace(_ODE_USUAL, steps=40, batch=128, chunk=20, repetitions=5, tested=1024),
     full=_ODE_FULL,
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.3, "taylor_derivative": 0.3, "predicted_steps": 0.03},
         weight_decay=1.0,
         looser_tolerance=1e-3,
@@ -174,7 +174,7 @@ MNIST_SDE = Task(
     hyperparameters=_SDE_USUAL,
     fast=dataclasses.replace(_SDE_USUAL, steps=40, batch=128, chunk=20, repetitions=5, tested=512),
     full=_SDE_FULL,
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.03, "taylor_derivative": 0.3, "predicted_steps": 0.1},
         weight_decay=0.1,
         looser_tolerance=1e-2,

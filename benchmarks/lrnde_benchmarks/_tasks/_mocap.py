@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import SDE_METHODS, Rivals
+from lrnde_benchmarks._methods import SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._latent_sde import LatentSDE
 from lrnde_benchmarks._tasks._solvers import SDE_SOLVERS
 from lrnde_benchmarks._tasks._task import Metric, Task
@@ -50,7 +50,7 @@ MOCAP = Task(
     # On torchsde, scored on the validation walks. Seed 11: `default` at 0.03 left 338 evaluations and an error of 19.9,
     # `predicted_steps` at 0.03 206 and 18.8. Seed 10, half as long: `default` at 1 learned nothing. Seed 11, 200
     # iterations: `ernode` at 0.3 278 and 23.7, `taylor_derivative` at 1e-6 470 and 26.8.
-    rivals=Rivals(
+    tuning=Tuning(
         weights={"default": 0.1, "taylor_derivative": 1e-6, "predicted_steps": 0.03, "ernode": 0.3},
         weight_decay=0.1,
         looser_tolerance=2e-2,

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Rivals
+from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._latent_ode import LatentODE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
 from lrnde_benchmarks._tasks._task import Metric, Task
@@ -51,7 +51,7 @@ PHYSIONET = Task(
     # From one run each of seed 10 on diffrax, evaluations and error over those with no penalty: `default` at 30 and 300
     # 0.45 and 0.34, 1.01 and 1.02; `predicted_steps` at 10 0.23, 1.03; `rnode_sampled` at 10 0.34, 1.00;
     # `taynode_sampled` at 1 and 30 0.84 and 0.45, 1.00 and 1.02.
-    rivals=Rivals(
+    tuning=Tuning(
         weights={
             "default": 30.0,
             "taylor_derivative": 30.0,

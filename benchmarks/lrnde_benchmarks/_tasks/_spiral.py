@@ -14,7 +14,7 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import SDE_METHODS, Rivals
+from lrnde_benchmarks._methods import SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import SDE_SOLVERS
@@ -127,7 +127,7 @@ SPIRAL_SDE = Task(
     # On torchsde, two seeds: default 0.77 of the evaluations at 1.3 times the error. The Taylor derivative sees the
     # drift alone, which the moments determine: in a first exploration (diffrax, 250 iterations, two seeds) weights 1e-5
     # and 1e-4 gave 0.92 and 0.88 of the evaluations at 1.1 and 3.4 times the error.
-    rivals=Rivals(
+    tuning=Tuning(
         # `ernode` on torchsde, 250 iterations of seed 11: 0.3 gave 0.99 of the evaluations at 1.05 times the error, the
         # published 10 gave 0.26 at 41 times.
         weights={

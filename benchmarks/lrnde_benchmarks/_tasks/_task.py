@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 
 from lrnde_benchmarks._arrays import Floats, Indices
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import Rivals
+from lrnde_benchmarks._methods import Tuning
 from lrnde_benchmarks._tasks._data import Fold
 
 
@@ -148,7 +148,7 @@ class Task:
     - `name`: what users call it. `title`: completes "Training ...". `data`, `model`: for the report.
     - `solvers`: how each backend solves it, by adapter; there are training loops for these and no others.
     - `hyperparameters`: the usual ones; `fast`: to see that everything works; `full`: as published, where the usual
-      ones are shorter. `rivals`: what its rows depend on.
+      ones are shorter. `tuning`: what its rows depend on.
     - `compared`: the methods that `lrnde compare` trains where none are chosen; `benchmarked`: those of
       `lrnde benchmark`.
     - `with_folder`: the problem on data of the user's own; `None` where the data come with the task.
@@ -163,7 +163,7 @@ class Task:
     solvers: Mapping[str, str]
     hyperparameters: Hyperparameters
     fast: Hyperparameters
-    rivals: Rivals
+    tuning: Tuning
     compared: tuple[str, ...]
     benchmarked: tuple[str, ...]
     full: Hyperparameters | None = None
