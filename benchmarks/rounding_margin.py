@@ -16,7 +16,7 @@ from typing import Any
 
 from lrnde_conformance import CHECKS, Outcome, Subject, run_check
 from lrnde_conformance._checks._compare import margins
-from lrnde_conformance._drivers import driver_class
+from lrnde_conformance._lookup import driver_class
 
 _FIXED = ("agreement.", "freeze.steps", "freeze.gradient", "freeze.export")
 

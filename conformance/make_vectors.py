@@ -32,7 +32,7 @@ def rational(text: str) -> list[Any]:
 
 
 # Rows, weights, weights of the embedded solution (or of the error), error order. Typed from the publications a second
-# time: `lrnde_conformance/_schemes.py` must not be able to lend its mistakes.
+# time: `lrnde_conformance/_oracles/_schemes.py` must not be able to lend its mistakes.
 TABLEAUS: dict[str, tuple[list[str], str, str | None, str | None, float]] = {
     "euler": ([], "1", None, None, 2),
     "midpoint": (["1/2"], "0 1", None, None, 3),

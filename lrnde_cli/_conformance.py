@@ -45,12 +45,12 @@ def check_conformance(
     finished). 2: bad usage.
     """
     check_numpy("conformance")
-    from lrnde_conformance import _command
+    from lrnde_conformance._doors import _command
 
     if list_checks:
         _command.list_checks(Console())
         return
-    options = _command.Options(
+    options = _command.ConformanceOptions(
         names=tuple(names or ()),
         device=device,
         dtype=dtype,

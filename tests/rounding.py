@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._rounding import Rounded
-from lrnde_conformance._tolerances import SHARE
+from lrnde_conformance._oracles._rounding import Rounded
+from lrnde_conformance._oracles._tolerances import SHARE
 
 
 def rounded(value: Any, dtype: Any = np.float64) -> Rounded:

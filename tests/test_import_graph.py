@@ -32,7 +32,7 @@ _ALLOWED: Mapping[str, Set[str]] = {
 }
 # One module of an adapter puts it to the suite; `python -m lrnde` is the command.
 _ADAPTERS = ("lrnde_torchdiffeq", "lrnde_torchsde", "lrnde_torchode", "lrnde_diffrax", "lrnde_taylor")
-_ALLOWED_MODULE = {**{f"{name}._driver": "lrnde_conformance" for name in _ADAPTERS}, "lrnde.__main__": "lrnde_cli"}
+_ALLOWED_MODULE = {**{f"{name}._conformance": "lrnde_conformance" for name in _ADAPTERS}, "lrnde.__main__": "lrnde_cli"}
 
 
 def _modules(package: str) -> dict[str, Path]:

@@ -9,23 +9,25 @@ first used.
 
 from typing import TYPE_CHECKING, Any
 
-from lrnde_conformance._backend import AbstractBackend
-from lrnde_conformance._check import Check, CheckSkipped, ConformanceFailure
+from lrnde_conformance._backends._backend import AbstractBackend
 from lrnde_conformance._checks import ALL as CHECKS
-from lrnde_conformance._driver import AbstractDriver, Method, Task
+from lrnde_conformance._checks._check import Check
+from lrnde_conformance._driver import AbstractDriver, Task
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._schemes import SCHEMES
+from lrnde_conformance._oracles._sde_schemes import SDE_SCHEMES
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._runner import run_check, run_checks
-from lrnde_conformance._schemes import SCHEMES
-from lrnde_conformance._sde_schemes import SDE_SCHEMES
-from lrnde_conformance._subject import Subject
 
 if TYPE_CHECKING:
-    from lrnde_conformance._doors import check_adapter, parametrize_with_checks
-    from lrnde_conformance._jax_backend import JaxBackend
-    from lrnde_conformance._numpy_backend import NumpyBackend
+    from lrnde_conformance._backends._jax_backend import JaxBackend
+    from lrnde_conformance._backends._numpy_backend import NumpyBackend
+    from lrnde_conformance._backends._torch_backend import TorchBackend
+    from lrnde_conformance._doors._python import check_adapter, parametrize_with_checks
     from lrnde_conformance._reference._adapter import ReferenceAdapter
-    from lrnde_conformance._reference._driver import ReferenceDriver
-    from lrnde_conformance._torch_backend import TorchBackend
+    from lrnde_conformance._reference._conformance import ReferenceDriver
 
 __all__ = [
     "CHECKS",
@@ -54,13 +56,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "JaxBackend": "_jax_backend",
-    "NumpyBackend": "_numpy_backend",
+    "JaxBackend": "_backends._jax_backend",
+    "NumpyBackend": "_backends._numpy_backend",
     "ReferenceAdapter": "_reference._adapter",
-    "ReferenceDriver": "_reference._driver",
-    "TorchBackend": "_torch_backend",
-    "check_adapter": "_doors",
-    "parametrize_with_checks": "_doors",
+    "ReferenceDriver": "_reference._conformance",
+    "TorchBackend": "_backends._torch_backend",
+    "check_adapter": "_doors._python",
+    "parametrize_with_checks": "_doors._python",
 }
 
 

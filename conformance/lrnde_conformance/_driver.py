@@ -1,62 +1,12 @@
-"""What the author of an adapter writes for the suite: how a problem of the suite becomes a call of the solver."""
+"""The driver that the author of an adapter writes: it turns a task of the suite into a call of the solver."""
 
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import Any, ClassVar, final
 
-if TYPE_CHECKING:
-    from lrnde_conformance._backend import AbstractBackend
-
-Calculus = Literal["ito", "stratonovich"]
-Noise = Literal["additive", "diagonal", "general"]
-Control = Literal["increment", "derivative"]
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """One method of the solver that the suite is to try; a few that differ in kind are enough. Hashable.
-
-    - `name`: in reports and in `-k`. `native`: as the native call takes it; `None` where that is `name`.
-    - `scheme`: name of the published scheme in the suite's own table (`lrnde_conformance.SCHEMES`), so that its steps
-      can be computed independently; `None` if it is not there. Its penalty is then checked for its gradient and its
-      sampling, but not for its value.
-    - `kind`: whether the solver chooses its steps (`"adaptive"`) or the user does (`"fixed"`).
-    - `calculus`, `noise`: of a stochastic equation; `None` for ordinary ones.
-    - `is_implicit`: whether a step solves an equation.
-    - `control`: of a controlled equation dy = f dt + g dX with a smooth control X, what the stages of a step see of it:
-      its increment over the step, `"increment"`, or its derivative at their times, `"derivative"`; else `None`.
-    """
-
-    name: str
-    scheme: str | None
-    kind: Literal["adaptive", "fixed"] = "adaptive"
-    native: Any = None
-    calculus: Calculus | None = None
-    noise: Noise | None = None
-    is_implicit: bool = False
-    control: Control | None = None
-
-    @property
-    def is_stochastic(self) -> bool:
-        """Whether it solves stochastic equations."""
-        return self.calculus is not None
-
-    @property
-    def is_driven(self) -> bool:
-        """Whether a path drives its equation: noise, or a control."""
-        return self.is_stochastic or self.control is not None
-
-    @property
-    def is_adaptive(self) -> bool:
-        """Whether the solver chooses its steps."""
-        return self.kind == "adaptive"
-
-    @property
-    def argument(self) -> Any:
-        """What the native call takes."""
-        return self.name if self.native is None else self.native
+from lrnde_conformance._backends._backend import AbstractBackend
+from lrnde_conformance._method import Method
 
 
 @final
@@ -137,7 +87,7 @@ class AbstractDriver(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def backend(self) -> "AbstractBackend":
+    def backend(self) -> AbstractBackend:
         """`TorchBackend(self.device)`, `JaxBackend(self.device)` or `NumpyBackend()`: whose arrays the solver takes."""
 
     @abc.abstractmethod

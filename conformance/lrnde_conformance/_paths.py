@@ -13,7 +13,7 @@ Sees = Literal["w", "area", "levy"]
 
 
 @final
-class Increment(NamedTuple):
+class PathIncrement(NamedTuple):
     """What a path does over one step: `w`, `area` and `levy` as `SmoothPath` defines them; `None` where not known."""
 
     w: Array
@@ -64,9 +64,9 @@ class SmoothPath:
         integral = integral - before[:, :, None] * step[:, None, :]
         return 0.5 * (integral - self.xp.swapaxes(integral, 1, 2))
 
-    def over(self, start: Any, end: Any, sees: Sees = "w") -> Increment:
+    def over(self, start: Any, end: Any, sees: Sees = "w") -> PathIncrement:
         """What the path does over a step, as far as a scheme sees it."""
-        return Increment(
+        return PathIncrement(
             self(end) - self(start),
             self.area(start, end) if sees == "area" else None,
             self.levy_area(start, end) if sees == "levy" else None,

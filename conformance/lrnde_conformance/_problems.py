@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._driver import Method
+from lrnde_conformance._method import Method
 from lrnde_conformance._paths import SmoothPath
 
 Parameters = Mapping[str, Any]

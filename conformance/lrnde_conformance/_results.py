@@ -1,4 +1,4 @@
-"""What a run of the suite found: one result a check and case, and the verdict over all of them."""
+"""The findings of a run: one result for each check and case, and the verdict over all of them."""
 
 import dataclasses
 import enum

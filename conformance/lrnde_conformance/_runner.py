@@ -1,4 +1,4 @@
-"""Running the checks on one adapter."""
+"""A run of the checks on one adapter."""
 
 import importlib.metadata
 import platform
@@ -7,15 +7,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
+from packaging.requirements import Requirement
+
 import lrnde_core as lrnde
-from lrnde_conformance._check import Check, CheckSkipped, ConformanceFailure
 from lrnde_conformance._checks import ALL
+from lrnde_conformance._checks._check import Check
 from lrnde_conformance._checks._interface import CONTRACT
-from lrnde_conformance._drivers import driver_class
-from lrnde_conformance._installed import library_versions, origin
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._lookup import driver_class
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._selection import Selection, check_expected_failures, select_cases
-from lrnde_conformance._subject import Subject
 
 
 @final
@@ -142,7 +144,8 @@ def _origin_of(error: BaseException) -> str:
 def _verdict(subject: Subject, selection: Selection, results: Sequence[CheckResult], *, is_complete: bool) -> Verdict:
     return Verdict(
         adapter=subject.name,
-        origin=origin(subject.name),
+        # `list_adapters` says so too, but loads every library to do it.
+        origin=lrnde.REGISTRY.origin(subject.name),
         versions=_versions(subject),
         device=selection.device,
         capabilities={c.name: subject.capabilities.reason_against(c) for c in lrnde.Capability},
@@ -155,4 +158,6 @@ def _verdict(subject: Subject, selection: Selection, results: Sequence[CheckResu
 
 def _versions(subject: Subject) -> Mapping[str, str]:
     versions = {"python": platform.python_version(), "lrnde": importlib.metadata.version("lrnde")}
-    return {**versions, **library_versions(subject.spec), **subject.backend.versions()}
+    required = [Requirement(text).name for text in subject.spec.requires]
+    versions |= {name: importlib.metadata.version(name) for name in required}
+    return {**versions, **subject.backend.versions()}

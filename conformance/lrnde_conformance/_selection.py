@@ -1,11 +1,11 @@
-"""What of the suite is to run."""
+"""The part of the suite that is to run."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import final
 
-from lrnde_conformance._check import Check
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._checks._check import Check
+from lrnde_conformance._experiments._subject import Subject
 from lrnde_core import InputError
 
 _TIERS = ("core", "optional", "all")

@@ -1,6 +1,6 @@
 """The conformance suite as tests: `pytest --pyargs lrnde_conformance --lrnde-adapter=NAME`."""
 
-from lrnde_conformance._items import PlannedCheck
+from lrnde_conformance._doors._planned import PlannedCheck
 
 
 def test_conformance(lrnde_check: PlannedCheck) -> None:

@@ -37,7 +37,7 @@ def pytest_configure(config: "pytest.Config") -> None:
             )
         return
     try:
-        from lrnde_conformance import _pytest_plugin
+        from lrnde_conformance._doors import _pytest_plugin
     except ModuleNotFoundError as error:
         raise pytest.UsageError(
             f"`--lrnde-adapter` needs `{error.name}`, not installed here; `pip install {error.name}` brings it."

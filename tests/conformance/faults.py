@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lrnde_conformance import ReferenceDriver
-from lrnde_conformance._reference import _namespace
-from lrnde_conformance._reference._dual import Dual, plain
+from lrnde_conformance._backends import _dual as _namespace
+from lrnde_conformance._backends._dual import Dual, plain
 from lrnde_core import Capabilities, Capability, Draw
 from tests.conformance.mutant_adapter import Change
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import detach, plain
+from lrnde_conformance._backends._dual import detach, plain
 from lrnde_core import FIXED_METHODS, NativeSolve
 from tests.conformance.mutant_adapter import Change
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import lrnde_core as lrnde
 from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
-from lrnde_conformance._reference._freezer import ReferenceFreezer
-from lrnde_conformance._reference._sde_freezer import ReferenceSDEFreezer
+from lrnde_conformance._reference._freeze import ReferenceFreezer, ReferenceSDEFreezer
 from lrnde_conformance._reference._solver import integrate
 from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AbstractSDEFreezer, AdapterSpec, Run, hookimpl
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, final
 import pytest
 
 from lrnde_conformance import AbstractBackend, AbstractDriver, Check, CheckSkipped, ConformanceFailure, Method, Subject
-from lrnde_conformance._check import check
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._interface import CONTRACT
 from lrnde_core import AbstractAdapter, AdapterSpec, Capabilities, Capability, hookimpl
 
@@ -188,7 +188,7 @@ class FaultyDriver(AbstractDriver):
 
 def install(monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...] = CHECKS) -> None:
     """Put the stub's checks in place of the suite's."""
-    for module in ("_runner", "_items", "_command"):
+    for module in ("_runner", "_doors._planned", "_doors._command"):
         monkeypatch.setattr(f"lrnde_conformance.{module}.ALL", checks)
 
 

@@ -14,10 +14,10 @@ import torchdiffeq
 
 import lrnde_core as lrnde
 from lrnde_conformance import Method
-from lrnde_conformance._oracle import StepPoint, oracle
+from lrnde_conformance._oracles._oracle import StepPoint, oracle
+from lrnde_conformance._oracles._tolerances import cost_gradient_tolerance, cost_tolerance
 from lrnde_conformance._problems import NETWORK
 from lrnde_conformance._problems import Problem as SuiteProblem
-from lrnde_conformance._tolerances import cost_gradient_tolerance, cost_tolerance
 
 SCHEMES = {"dopri5": "dopri5", "bosh3": "bosh3", "adaptive_heun": "heun-euler"}
 METHODS = {"dopri5": diffrax.Dopri5(), "bosh3": diffrax.Bosh3(), "adaptive_heun": diffrax.Heun()}

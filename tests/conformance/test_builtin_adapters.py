@@ -6,7 +6,7 @@ One test an adapter, for its checks share solves, and programs once compiled.
 import pytest
 
 from lrnde_conformance import Outcome, run_checks
-from lrnde_conformance._junit import failure_text
+from lrnde_conformance._reports._junit import failure_text
 
 _BUILT_IN = ["torchdiffeq", "torchsde", "diffrax", "taylor", "lrnde_conformance:ReferenceDriver"]
 _EXPLANATIONS = (

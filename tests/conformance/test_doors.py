@@ -17,8 +17,8 @@ import pytest
 
 from lrnde_cli import main
 from lrnde_conformance import CheckResult, ConformanceFailure, Subject
-from lrnde_conformance._check import check
-from lrnde_conformance._doors import check_adapter, parametrize_with_checks
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._doors._python import check_adapter, parametrize_with_checks
 from lrnde_core import AdapterNotFoundError, InputError, InputTypeError
 from tests.conformance.stub_suite import CHECKS, CLEAN, FAULTY, OUTCOMES, CleanDriver, FaultyDriver, contract, install
 
@@ -265,7 +265,7 @@ def test_ctrl_c_before_the_first_check_is_through(
         raise KeyboardInterrupt
 
     if when == "loading":
-        monkeypatch.setattr("lrnde_conformance._loading.load_driver", interrupt)
+        monkeypatch.setattr("lrnde_conformance._doors._loading.load_driver", interrupt)
     else:
         install(monkeypatch, (dataclasses.replace(contract, run=interrupt), *CHECKS[1:]))
     path = tmp_path / "report.json"
@@ -303,7 +303,7 @@ def test_pytest_agrees_with_the_command(lrnde: Callable[..., tuple[int, str]], t
 def test_a_test_of_ones_own_agrees_too(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         textwrap.dedent(f"""
-        from lrnde_conformance._doors import parametrize_with_checks
+        from lrnde_conformance._doors._python import parametrize_with_checks
 
         @parametrize_with_checks([{FAULTY!r}])
         def test_conformance(check):
@@ -363,7 +363,8 @@ def test_pytest_alone_imports_nothing_of_the_suite(tmp_path: Path) -> None:
 def test_the_suite_needs_no_pytest() -> None:
     code = (
         "import sys\nsys.modules['pytest'] = None\n"
-        "from lrnde_conformance import _command, _doors, run_checks\n"
+        "from lrnde_conformance import run_checks\n"
+        "from lrnde_conformance._doors import _command, _python\n"
         "print(sorted({'torch', 'jax'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

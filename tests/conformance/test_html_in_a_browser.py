@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lrnde_conformance._html import as_html
-from lrnde_conformance._report import Unchecked
+from lrnde_conformance._reports._html import as_html
+from lrnde_conformance._reports._report import Unchecked
 from tests.conformance.browser import NAMES, VARIABLE, Browser, find_browser, running_browser
 from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, green, red, report
 

@@ -6,9 +6,9 @@ import pytest
 
 import lrnde_core as lrnde
 from lrnde_conformance import CHECKS, Outcome, ReferenceDriver, Subject, run_check, run_checks
+from lrnde_conformance._checks._kinds import KINDS
 from lrnde_conformance._checks._refusal import ASKABLE
-from lrnde_conformance._experiment import COSTS
-from lrnde_conformance._kinds import KINDS
+from lrnde_conformance._experiments._experiment import COSTS
 from lrnde_core import Capability
 from tests.conformance.mutant_adapter import Mutant, subject
 from tests.conformance.mutants import METHOD, MUTANTS, OWN_STEPS, WITHOUT_MUTANT

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from lrnde_conformance import CHECKS, SCHEMES, SDE_SCHEMES, AbstractDriver, Outcome, ReferenceDriver, run_checks
-from lrnde_conformance._driver import Method
-from lrnde_conformance._oracle import StepPoint, complex_step_gradient, oracle
-from lrnde_conformance._paths import Increment
+from lrnde_conformance._backends import _dual as _namespace
+from lrnde_conformance._backends._dual import Dual
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import StepPoint, complex_step_gradient, oracle
+from lrnde_conformance._oracles._reservoir import chosen_by_size, chosen_index, fraction
+from lrnde_conformance._paths import PathIncrement
 from lrnde_conformance._problems import NETWORK, driven, network
-from lrnde_conformance._reference import _namespace
-from lrnde_conformance._reference._dual import Dual
-from lrnde_conformance._reservoir import chosen_by_size, chosen_index, fraction
 from lrnde_core import AcceptedStep, Draw, DrawnStep, InputError, UniformStep, UniformTime
 
 ORDERS = {name: scheme.order for name, scheme in SCHEMES.items()}
@@ -125,7 +125,7 @@ def test_the_error_of_each_stochastic_scheme_has_its_order(name: str, noise: Any
         for _ in range(200):
             w = np.sqrt(0.5 * h) * rng.normal(size=(2, *channels))
             areas = 0.25 * h * w + np.sqrt(0.125 * h**3 / 12) * rng.normal(size=w.shape)
-            halves = (Increment(w[0], areas[0]), Increment(w[1], areas[1]))
+            halves = (PathIncrement(w[0], areas[0]), PathIncrement(w[1], areas[1]))
             squares.append(float(reference.error_ratio(StepPoint(0.0, h, driven(method).y0), halves=halves)) ** 2)
         errors.append(np.sqrt(np.mean(squares)))
     assert np.log(errors[0] / errors[1]) / np.log(4) == pytest.approx(reference.error_order, abs=0.35)

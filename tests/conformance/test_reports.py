@@ -11,16 +11,18 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from lrnde_conformance._badge import as_badge, check_badge_options
-from lrnde_conformance._html import as_html
-from lrnde_conformance._junit import as_junit
-from lrnde_conformance._markdown import as_markdown
-from lrnde_conformance._report import LAWS, Report, Unchecked, as_json, headline, summary, write_text
+from lrnde_conformance._doors._command import write_text
+from lrnde_conformance._reports._badge import as_badge, check_badge_options
+from lrnde_conformance._reports._html import as_html
+from lrnde_conformance._reports._json import as_json
+from lrnde_conformance._reports._junit import as_junit
+from lrnde_conformance._reports._markdown import as_markdown
+from lrnde_conformance._reports._report import LAWS, RunReport, Unchecked, headline, summary
+from lrnde_conformance._reports._step_plot import step_plot
+from lrnde_conformance._reports._terminal import print_report
+from lrnde_conformance._reports._text import clean, for_markdown
 from lrnde_conformance._results import Outcome, Verdict
 from lrnde_conformance._selection import Selection
-from lrnde_conformance._step_plot import step_plot
-from lrnde_conformance._table import print_report
-from lrnde_conformance._text import clean, for_markdown
 from lrnde_core import InputError
 from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, green, red, report, result, trained, verdict
 
@@ -61,13 +63,13 @@ class _Page(HTMLParser):
         return [value for _, attribute, value in self.attributes if attribute == name]
 
 
-def _terminal(made: Report, *, is_verbose: bool = True) -> str:
+def _terminal(made: RunReport, *, is_verbose: bool = True) -> str:
     out = io.StringIO()
     print_report(made, Console(file=out, width=100), is_verbose=is_verbose)
     return out.getvalue()
 
 
-def _hostile() -> Report:
+def _hostile() -> RunReport:
     text = HOSTILE + UNPRINTABLE
     return report(red(text=text), unchecked=(Unchecked(text, text, False),), is_complete=False)
 
@@ -188,7 +190,7 @@ def test_junit_counts_and_reasons() -> None:
 
 
 @pytest.mark.parametrize("made", [report(), report(verdict([result("a.b")], is_complete=False), is_complete=False)])
-def test_junit_of_an_interrupted_run_is_no_success(made: Report) -> None:
+def test_junit_of_an_interrupted_run_is_no_success(made: RunReport) -> None:
     assert ET.fromstring(as_junit(made)).find("testsuite/testcase/error") is not None
 
 
@@ -356,7 +358,7 @@ def test_badge_is_green_only_if_core_has_no_fault(made: Verdict, color: str, mes
         (report(unchecked=(Unchecked("x", "why", False),)), "could not be checked"),
     ],
 )
-def test_an_empty_or_interrupted_run_earns_no_badge(made: Report, words: str, tmp_path: Path) -> None:
+def test_an_empty_or_interrupted_run_earns_no_badge(made: RunReport, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
         as_badge(made, tmp_path / "badge.svg")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lrnde_conformance import Method
-from lrnde_conformance._oracle import StepPoint, complex_step_gradient, oracle
+from lrnde_conformance._oracles._oracle import StepPoint, complex_step_gradient, oracle
+from lrnde_conformance._oracles._rounded_slopes import Sloped
+from lrnde_conformance._oracles._rounding import Rounded
+from lrnde_conformance._oracles._tolerances import SHARE, cost_gradient_tolerance, cost_tolerance, rounding_of_gradient
 from lrnde_conformance._problems import network, of_method
-from lrnde_conformance._rounded_slopes import Sloped
-from lrnde_conformance._rounding import Rounded
-from lrnde_conformance._tolerances import SHARE, cost_gradient_tolerance, cost_tolerance, rounding_of_gradient
 
 _EPSILON = float(np.finfo(np.float32).eps)
 

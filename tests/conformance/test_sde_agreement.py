@@ -15,9 +15,9 @@ import torch
 import torchsde
 
 import lrnde_core as lrnde
-from lrnde_conformance._rounded_slopes import Sloped
-from lrnde_conformance._rounding import Rounded
-from lrnde_conformance._tolerances import SHARE
+from lrnde_conformance._oracles._rounded_slopes import Sloped
+from lrnde_conformance._oracles._rounding import Rounded
+from lrnde_conformance._oracles._tolerances import SHARE
 from tests.rounding import rounded
 
 T0, T1 = 0.0, 0.25

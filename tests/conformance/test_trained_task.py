@@ -8,10 +8,11 @@ from typing import Any, ClassVar, final
 import pytest
 
 from lrnde_conformance import AbstractBackend, AbstractDriver, Method, NumpyBackend, ReferenceDriver, Task
-from lrnde_conformance._html import as_html
-from lrnde_conformance._report import Report, as_json
+from lrnde_conformance._doors._check_each import check_each
+from lrnde_conformance._reports._html import as_html
+from lrnde_conformance._reports._json import as_json
+from lrnde_conformance._reports._report import RunReport
 from lrnde_conformance._selection import Selection
-from lrnde_conformance._several import check_each
 
 _SELECT = "reduction.adaptive"
 
@@ -39,7 +40,7 @@ class UnfinishedDriver(AbstractDriver):
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> RunReport:
     selection = Selection("all", _SELECT, "cpu", None, is_fast=False)
     drivers = [f"{__name__}:UnfinishedDriver", "lrnde_conformance:ReferenceDriver"]
     return check_each(drivers, selection, lambda result: None)
@@ -51,7 +52,7 @@ def _assert_tiles(solve: Any) -> None:
     assert [0.0, *ends] == pytest.approx([*solve["times"], 1.0], abs=1e-6)
 
 
-def test_step_sizes_are_in_the_verdict_of_the_adapter_that_was_trained(report: Report) -> None:
+def test_step_sizes_are_in_the_verdict_of_the_adapter_that_was_trained(report: RunReport) -> None:
     unfinished, trained = report.verdicts
     assert unfinished.trained == {}
     assert [(result.check, result.outcome.value) for result in trained.results] == [(_SELECT, "passed")]
@@ -61,13 +62,13 @@ def test_step_sizes_are_in_the_verdict_of_the_adapter_that_was_trained(report: R
     _assert_tiles(after)
 
 
-def test_step_sizes_reach_json(report: Report) -> None:
+def test_step_sizes_reach_json(report: RunReport) -> None:
     unfinished, trained = json.loads(as_json(report))["adapters"]
     assert unfinished["trained"] == {}
     assert trained["trained"] == report.verdicts[1].trained
 
 
-def test_step_sizes_reach_html(report: Report) -> None:
+def test_step_sizes_reach_html(report: RunReport) -> None:
     page = as_html(report)
     (drawing,) = re.findall("<svg.*?</svg>", page, re.DOTALL)
     assert 'aria-label="Step sizes of reference over time' in drawing

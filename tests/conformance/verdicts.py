@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrnde_conformance._report import Report
+from lrnde_conformance._reports._report import RunReport
 from lrnde_conformance._results import CheckResult, Outcome, Tier, Verdict
 
 HOSTILE = (
@@ -44,8 +44,8 @@ def verdict(
     )
 
 
-def report(*verdicts: Verdict, **kwargs: Any) -> Report:
-    return Report(verdicts, created=datetime.datetime(2025, 1, 2, 3, 4, 5, tzinfo=datetime.UTC), **kwargs)
+def report(*verdicts: Verdict, **kwargs: Any) -> RunReport:
+    return RunReport(verdicts, created=datetime.datetime(2025, 1, 2, 3, 4, 5, tzinfo=datetime.UTC), **kwargs)
 
 
 def trained() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The checks, by what they are about; `ALL` holds each of them."""
 
-from lrnde_conformance._check import Check
 from lrnde_conformance._checks import (
     _adjoint,
     _backward_counts,
@@ -9,10 +8,10 @@ from lrnde_conformance._checks import (
     _directions,
     _events,
     _every_step,
-    _freezing,
+    _freezing_promise,
     _freezing_sde,
+    _freezing_steps,
     _freezing_traces,
-    _frozen,
     _gradient,
     _identity,
     _interface,
@@ -31,6 +30,7 @@ from lrnde_conformance._checks import (
     _vectors,
     _zero_error,
 )
+from lrnde_conformance._checks._check import Check
 
 _MODULES = (
     _interface,
@@ -57,8 +57,8 @@ _MODULES = (
     _refusal,
     _memory,
     _reduction,
-    _frozen,
-    _freezing,
+    _freezing_steps,
+    _freezing_promise,
     _freezing_traces,
     _freezing_sde,
 )

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
 from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import costs
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
 from lrnde_core import Capability
 
 _ONLY = "only"

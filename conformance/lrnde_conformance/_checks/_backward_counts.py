@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lrnde_conformance._backend import Counter
-from lrnde_conformance._check import ConformanceFailure, check
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._backends._backend import Counter
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
 
 
 def _cases(subject: Subject) -> list[str]:

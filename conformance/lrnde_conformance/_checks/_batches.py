@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._check import check
 from lrnde_conformance._checks._bounds import solve_bounds, states_bound
 from lrnde_conformance._checks._cases import costs, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_rounded, time_slack
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._oracle import oracle
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._oracles._oracle import oracle
 from lrnde_conformance._problems import network
-from lrnde_conformance._subject import Subject
 from lrnde_core import Capability
 
 _DRAWS = (0.83, 0.05, 0.41)

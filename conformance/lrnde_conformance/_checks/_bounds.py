@@ -5,11 +5,17 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from lrnde_conformance._experiment import Experiment, Measurement
-from lrnde_conformance._oracle import Oracle, StepPoint
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import EPSILON, cost_gradient_tolerance, cost_tolerance, rounded_point, rounding_of
-from lrnde_conformance._trace import find_points
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import find_points
+from lrnde_conformance._oracles._oracle import Oracle, StepPoint
+from lrnde_conformance._oracles._tolerances import (
+    EPSILON,
+    cost_gradient_tolerance,
+    cost_tolerance,
+    rounded_point,
+    rounding_of,
+)
 
 # Of a method whose scheme is not known: up to 16 stages of up to 16 roundings each, of numbers of the size of the
 # state, by both that are compared, with room for a factor of 2.

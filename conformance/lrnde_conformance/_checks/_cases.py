@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from lrnde_conformance._designs import main_problem
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import COSTS
-from lrnde_conformance._oracle import oracle
-from lrnde_conformance._schemes import SCHEMES
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import main_problem
+from lrnde_conformance._experiments._experiment import COSTS
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import oracle
+from lrnde_conformance._oracles._schemes import SCHEMES
 
 
 def method_cases(subject: Subject) -> list[str]:

@@ -1,4 +1,4 @@
-"""Comparing what was got with what was expected, in the words that a failure needs."""
+"""Comparisons of what a check got with what it expected, in the words that a failure needs."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure
-from lrnde_conformance._experiment import Experiment
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._failure import ConformanceFailure
 
 _MARGINS: list[Callable[[float], None]] = []
 

@@ -2,13 +2,14 @@
 
 import warnings
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import costs, few_method_cases, of_cost_case, of_method_case
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import find_steps
+from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._problems import oscillator
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._trace import find_steps
 from lrnde_core import Capability
 
 

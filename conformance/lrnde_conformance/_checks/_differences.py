@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._method import Method
 
 _EPSILON = 1e-4
 

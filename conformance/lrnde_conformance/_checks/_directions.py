@@ -1,15 +1,16 @@
 """Law 13: backward in time, states of several arrays, both dtypes, several output times."""
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._bounds import Bounds, solve_bounds, states_bound, without_scheme
 from lrnde_conformance._checks._cases import costs, has_oracle, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._designs import one_step, trajectory
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._oracle import Oracle, StepPoint, oracle
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_gradient_tolerance, cost_tolerance
-from lrnde_conformance._trace import trace
+from lrnde_conformance._experiments._designs import one_step, trajectory
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._oracles._oracle import Oracle, StepPoint, oracle
+from lrnde_conformance._oracles._tolerances import cost_gradient_tolerance, cost_tolerance
 from lrnde_core import Capability
 
 _NEEDS = (Capability.UNIFORM_TIME, Capability.FLOAT64)

@@ -5,18 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._bounds import largest, steps_apart
 from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_equal, assert_rounded, time_slack
 from lrnde_conformance._checks._identity import assert_same
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment, Measurement
-from lrnde_conformance._oracle import StepPoint
-from lrnde_conformance._reservoir import chosen_by_size
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_gradient_tolerance, cost_tolerance
-from lrnde_conformance._trace import Trace, find_steps, trace
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import Trace, find_steps, trace
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._oracles._oracle import StepPoint
+from lrnde_conformance._oracles._reservoir import chosen_by_size
+from lrnde_conformance._oracles._tolerances import cost_gradient_tolerance, cost_tolerance
 from lrnde_core import Capability
 
 _SEED = 13

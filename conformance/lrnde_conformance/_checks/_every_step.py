@@ -3,7 +3,6 @@
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_conformance._check import check
 from lrnde_conformance._checks._cases import (
     cost_cases,
     has_oracle,
@@ -11,17 +10,18 @@ from lrnde_conformance._checks._cases import (
     of_method_case,
     unless_lean,
 )
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_rounded
 from lrnde_conformance._checks._differences import difference_tolerance, finite_difference
 from lrnde_conformance._checks._identity import assert_same
-from lrnde_conformance._designs import one_step, trajectory
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._oracle import Oracle, StepPoint
-from lrnde_conformance._schemes import SCHEMES
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_tolerance, rounded_point, rounding_of
-from lrnde_conformance._trace import trace
+from lrnde_conformance._experiments._designs import one_step, trajectory
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import Oracle, StepPoint
+from lrnde_conformance._oracles._schemes import SCHEMES
+from lrnde_conformance._oracles._tolerances import cost_tolerance, rounded_point, rounding_of
 from lrnde_core import AllSteps, Capability, Integral
 
 _REDUCTIONS = {"mean": np.mean, "sum": np.sum, "max": np.max}

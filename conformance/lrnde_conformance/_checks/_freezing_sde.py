@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._freezing import captured
-from lrnde_conformance._oracle import oracle
+from lrnde_conformance._experiments._calibrated import captured
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import oracle
+from lrnde_conformance._oracles._tolerances import EPSILON, rounding_of
 from lrnde_conformance._problems import Problem, driven
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import EPSILON, rounding_of
 from lrnde_core import Capability
 
 _NUM_PATHS = 40

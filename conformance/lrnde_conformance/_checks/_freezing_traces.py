@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._freezing import (
+from lrnde_conformance._experiments._calibrated import (
     TIMES,
     apply,
     by_hand,
@@ -23,9 +22,11 @@ from lrnde_conformance._freezing import (
     plan_of,
     starts,
 )
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._oracles._tolerances import rounding_of
 from lrnde_conformance._problems import Formula
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import rounding_of
 from lrnde_core import Capability
 
 _NEEDS = (Capability.FREEZE,)

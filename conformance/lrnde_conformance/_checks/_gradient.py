@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import cost_cases, every_cost_case, has_oracle, of_cost_case, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_rounded
 from lrnde_conformance._checks._differences import difference_tolerance, finite_difference
-from lrnde_conformance._designs import one_step, trajectory
-from lrnde_conformance._experiment import Measurement
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_gradient_tolerance
-from lrnde_conformance._trace import trace
+from lrnde_conformance._experiments._designs import one_step, trajectory
+from lrnde_conformance._experiments._experiment import Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._oracles._tolerances import cost_gradient_tolerance
 from lrnde_core import Capability
 
 _SEED = 11

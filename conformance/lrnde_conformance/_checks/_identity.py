@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._backend import Differentiated
-from lrnde_conformance._check import CheckSkipped, check
+from lrnde_conformance._backends._backend import Differentiated
 from lrnde_conformance._checks._cases import costs, few_method_cases, method_cases, of_method_case, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped
 
 _CAUSE = (
     "the recorder changes what the solver computes: an added output time, a state or time that is converted, another "

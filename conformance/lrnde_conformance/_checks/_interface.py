@@ -7,13 +7,14 @@ import pickle
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import method_cases, of_method_case
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import COSTS
-from lrnde_conformance._kinds import KINDS
-from lrnde_conformance._oracle import oracle
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._checks._kinds import KINDS
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import COSTS
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._oracles._oracle import oracle
 from lrnde_core import Capability
 
 CONTRACT = "interface.contract"

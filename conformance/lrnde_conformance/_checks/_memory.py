@@ -1,9 +1,10 @@
-"""What a penalised solve keeps: one state for each draw, whatever the number of steps."""
+"""The memory of a penalised solve: one state for each draw, whatever the number of steps."""
 
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
 from lrnde_core import Capability
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
 from lrnde_core import Capability, LrndeError
 
 _SEED = 17

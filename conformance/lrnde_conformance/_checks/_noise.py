@@ -4,17 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import STEP, one_step
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._oracle import Oracle, StepPoint, oracle
-from lrnde_conformance._paths import Increment
+from lrnde_conformance._experiments._designs import STEP, one_step
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import Oracle, StepPoint, oracle
+from lrnde_conformance._oracles._sde_schemes import SDE_SCHEMES
+from lrnde_conformance._paths import PathIncrement
 from lrnde_conformance._problems import Problem, driven
-from lrnde_conformance._sde_schemes import SDE_SCHEMES
-from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, UniformTime
 
 _SEED = 23
@@ -156,6 +157,6 @@ def _simulated(reference: Oracle, source: str) -> np.ndarray:
             second = whole - first
         # Space-time area given the increment: its mean, and noise of its own.
         areas = [0.5 * half * w + np.sqrt(half**3 / 12) * rng.normal(size=shape) for w in (first, second)]
-        halves = (Increment(first, areas[0]), Increment(second, areas[1]))
+        halves = (PathIncrement(first, areas[0]), PathIncrement(second, areas[1]))
         ratios[number] = reference.error_ratio(point, halves=halves)
     return ratios

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._bounds import solve_bounds
 from lrnde_conformance._checks._cases import cost_cases, of_cost_case, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_rounded, time_slack
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_tolerance
-from lrnde_conformance._trace import trace
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._oracles._tolerances import cost_tolerance
 from lrnde_core import Capability, UniformStep, UniformTime
 
 _CAUSE = (

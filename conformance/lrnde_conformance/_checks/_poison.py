@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import of_method_case, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import one_step, trajectory
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._designs import one_step, trajectory
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._method import Method
 from lrnde_conformance._problems import exploding, large
-from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, LrndeError
 
 _NEEDS = (Capability.UNIFORM_TIME,)

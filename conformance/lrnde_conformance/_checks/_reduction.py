@@ -1,8 +1,9 @@
-"""What it is all for: a trained task costs less with the penalty, at no worse accuracy."""
+"""The purpose of the penalty: a trained task costs less with it, at no worse accuracy."""
 
-from lrnde_conformance._check import ConformanceFailure, check
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._training import Trained, train
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._training import TrainedNetwork, train
+from lrnde_conformance._failure import ConformanceFailure
 from lrnde_core import Capability
 
 LARGEST_RATIO = 0.733
@@ -70,13 +71,13 @@ def reduction_fixed_step(subject: Subject, case: str) -> None:
         )
 
 
-def _trained(subject: Subject, case: str) -> tuple[Trained, Trained]:
+def _trained(subject: Subject, case: str) -> tuple[TrainedNetwork, TrainedNetwork]:
     method = next(each for each in subject.driver.methods if each.name == case)
     weight = _NOISY_WEIGHT if method.is_stochastic else _WEIGHT
     return train(subject, method, 0.0), train(subject, method, weight)
 
 
-def _assert_accuracy(before: Trained, after: Trained) -> None:
+def _assert_accuracy(before: TrainedNetwork, after: TrainedNetwork) -> None:
     if after.accuracy < before.accuracy - _ACCURACY:
         raise ConformanceFailure(
             "Trained with the penalty, the network is less accurate.",

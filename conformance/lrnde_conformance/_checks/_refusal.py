@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_conformance._backend import Counter
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
-from lrnde_conformance._designs import main_problem, trajectory
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import COSTS, Experiment
+from lrnde_conformance._backends._backend import Counter
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._designs import main_problem, trajectory
+from lrnde_conformance._experiments._experiment import COSTS, Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._schemes import SCHEMES
 from lrnde_conformance._problems import Formula
-from lrnde_conformance._schemes import SCHEMES
-from lrnde_conformance._subject import Subject
 from lrnde_core import Capability, CapabilityError
 
 _RESTARTED = {"sampler": lrnde.UniformTime(weighting="paper", local_start="sample"), "heuristic": COSTS["error"]}

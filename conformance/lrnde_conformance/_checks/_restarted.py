@@ -3,16 +3,16 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from lrnde_conformance._check import check
 from lrnde_conformance._checks._cases import has_oracle, of_method_case, unless_lean
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._oracle import Oracle, StepPoint, complex_step_gradient
-from lrnde_conformance._problems import Problem
-from lrnde_conformance._rounding import Rounded
-from lrnde_conformance._schemes import SCHEMES
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import (
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._oracles._oracle import Oracle, StepPoint, complex_step_gradient
+from lrnde_conformance._oracles._rounding import Rounded
+from lrnde_conformance._oracles._schemes import SCHEMES
+from lrnde_conformance._oracles._tolerances import (
     EPSILON,
     SHARE,
     rounded_point,
@@ -20,7 +20,7 @@ from lrnde_conformance._tolerances import (
     rounding_of,
     rounding_of_gradient,
 )
-from lrnde_conformance._trace import trace
+from lrnde_conformance._problems import Problem
 from lrnde_core import Capability, UniformTime
 
 _FRACTION = 0.3

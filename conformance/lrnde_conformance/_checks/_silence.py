@@ -1,10 +1,11 @@
 """Law 2: `penalize=False` costs nothing."""
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import few_method_cases, of_method_case
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
 
 
 @check(

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_conformance._check import CheckSkipped, ConformanceFailure, check
 from lrnde_conformance._checks._bounds import solve_bounds, states_bound
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded, time_slack
-from lrnde_conformance._designs import trajectory
-from lrnde_conformance._experiment import Experiment, Measurement
-from lrnde_conformance._oracle import oracle
-from lrnde_conformance._subject import Subject
+from lrnde_conformance._experiments._designs import trajectory
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._oracles._oracle import oracle
 from lrnde_core import Capability
 
 

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._check import CheckSkipped, check
 from lrnde_conformance._checks._cases import costs, has_oracle, of_cost_case
+from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._designs import single_step_times
-from lrnde_conformance._driver import Method
-from lrnde_conformance._experiment import Experiment
-from lrnde_conformance._oracle import StepPoint, oracle
+from lrnde_conformance._experiments._designs import single_step_times
+from lrnde_conformance._experiments._experiment import Experiment
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import CheckSkipped
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import StepPoint, oracle
+from lrnde_conformance._oracles._tolerances import cost_gradient_tolerance, cost_tolerance
 from lrnde_conformance._problems import ADDITIVE, DIAGONAL, NETWORK, SIZE, Problem
-from lrnde_conformance._subject import Subject
-from lrnde_conformance._tolerances import cost_gradient_tolerance, cost_tolerance
 from lrnde_core import Capability
 
 _FORMULAS = {None: NETWORK, "diagonal": DIAGONAL, "additive": ADDITIVE}

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from lrnde_conformance._check import ConformanceFailure, check
 from lrnde_conformance._checks._cases import costs, of_method_case
-from lrnde_conformance._experiment import Experiment, Measurement
+from lrnde_conformance._checks._check import check
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._problems import constant
-from lrnde_conformance._subject import Subject
 from lrnde_core import Capability
 
 

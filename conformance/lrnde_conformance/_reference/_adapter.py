@@ -6,10 +6,10 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from lrnde_conformance._backends._dual import Dual, plain
 from lrnde_conformance._reference._call import ReferenceCall
-from lrnde_conformance._reference._dual import Dual, plain
-from lrnde_conformance._reference._facts import method_facts
-from lrnde_conformance._reference._methods import STOCHASTIC
+from lrnde_conformance._reference._methods import method_facts
+from lrnde_conformance._reference._steps import STOCHASTIC
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,

@@ -7,9 +7,9 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import copied, detach, plain
-from lrnde_conformance._reference._methods import ADAPTIVE, IMPLICIT
+from lrnde_conformance._backends._dual import copied, detach, plain
 from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
+from lrnde_conformance._reference._steps import ADAPTIVE, IMPLICIT
 from lrnde_core import (
     AbstractCall,
     Counts,

@@ -15,8 +15,8 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("numpy>=1.26",),
             install="numpy",
             api_version=(2, 0),
-            freezer="lrnde_conformance._reference._freezer:ReferenceFreezer",
-            sde_freezer="lrnde_conformance._reference._sde_freezer:ReferenceSDEFreezer",
-            driver="lrnde_conformance._reference._driver:ReferenceDriver",
+            freezer="lrnde_conformance._reference._freeze:ReferenceFreezer",
+            sde_freezer="lrnde_conformance._reference._freeze:ReferenceSDEFreezer",
+            driver="lrnde_conformance._reference._conformance:ReferenceDriver",
         )
     )

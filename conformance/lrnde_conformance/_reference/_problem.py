@@ -6,8 +6,8 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import Dual, copied, detach, level_of, parts
-from lrnde_conformance._reference._methods import (
+from lrnde_conformance._backends._dual import Dual, copied, detach, level_of, parts
+from lrnde_conformance._reference._steps import (
     IMPLICIT,
     STOCHASTIC,
     TABLEAUS,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._reference._dual import plain
-from lrnde_conformance._reference._methods import (
+from lrnde_conformance._backends._dual import plain
+from lrnde_conformance._reference._steps import (
     ADAPTIVE,
     IMPLICIT,
     STOCHASTIC,

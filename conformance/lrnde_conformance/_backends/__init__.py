@@ -1,0 +1,1 @@
+"""The array libraries that solvers compute with, as the suite uses them."""

@@ -1,0 +1,244 @@
+"""torch, as the suite uses it."""
+
+import contextlib
+import dataclasses
+import random
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+
+from lrnde_conformance._backends._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
+from lrnde_conformance._backends._counting import counted_in_python
+from lrnde_conformance._backends._python_states import global_python_states, python_states_preserved, seed_python
+from lrnde_conformance._paths import SmoothPath
+from lrnde_conformance._problems import Formula, Function
+
+
+@final
+class TorchBackend(AbstractBackend):
+    """torch on a CPU or a CUDA device. Fields are modules whose parameters are the task's."""
+
+    name: ClassVar[str] = "torch"
+    random_states_are_global: ClassVar[bool] = True
+    arrays_are_mutable: ClassVar[bool] = True
+    is_compiled: ClassVar[bool] = False
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def array(self, values: Any, dtype: str) -> torch.Tensor:
+        if isinstance(values, torch.Tensor):
+            return values
+        return torch.tensor(np.asarray(values), dtype=getattr(torch, dtype), device=self.device)
+
+    def number(self, value: float, dtype: str) -> float:
+        del dtype
+        return value
+
+    def to_numpy(self, value: Any) -> np.ndarray:
+        if isinstance(value, tuple):
+            return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
+        return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+    def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
+        field = _Field(formula.drift, parameters, is_split)
+        # The parameters belong to the drift, so that they are counted once.
+        diffusion = None if formula.diffusion is None else _Field(formula.diffusion, parameters, is_split)
+        return Equation(field, diffusion)
+
+    def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
+        return SmoothPath(torch, amplitude, frequency)
+
+    def counted(self, formula: Formula, counter: Counter) -> Formula:
+        return counted_in_python(formula, counter)
+
+    def sum_of_squares(self, states: Any) -> Any:
+        return (states * states).sum()
+
+    def differentiate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Differentiated:
+        del key
+        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
+        value, extra = function(tensors, self._constants(constants, dtype))
+        if not value.requires_grad:
+            return Differentiated(value, {name: np.zeros(array.shape) for name, array in variables.items()}, extra)
+        gradients = torch.autograd.grad(value, list(tensors.values()), allow_unused=True, materialize_grads=True)
+        named = zip(tensors, gradients, strict=True)
+        return Differentiated(value.detach(), {name: self.to_numpy(gradient) for name, gradient in named}, extra)
+
+    def evaluate(
+        self,
+        key: Any,
+        function: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+        variables: Mapping[str, np.ndarray],
+        constants: Mapping[str, Any],
+        dtype: str,
+    ) -> Any:
+        del key
+        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
+        return function(tensors, self._constants(constants, dtype))
+
+    def wait(self) -> None:
+        torch.cuda.synchronize() if self.device == "cuda" else None
+
+    def random_source(self, seed: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    def seed_global(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        seed_python(seed)
+
+    def global_state(self) -> tuple[bytes, ...]:
+        states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ())]
+        return (*(state.numpy().tobytes() for state in states), *global_python_states())
+
+    def documented_draw(self) -> torch.Tensor:
+        return torch.rand(1, device="cpu")
+
+    def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState:
+        drift = _StatefulDrift(formula.drift, is_repeatable=is_repeatable).to(self.device)
+        return FieldWithState(dataclasses.replace(formula, drift=drift), drift.states)
+
+    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
+        del function, arrays
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # What is captured whole is what counts, and not the code that a compiler makes of it.
+        return torch.compile(function, fullgraph=True, backend="eager", dynamic=True)
+
+    def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
+        batch = torch.export.Dim("batch", min=2)
+        shapes = {"arrays": tuple({0: batch} for _ in arrays)}
+        exported = torch.export.export(_Called(function), tuple(arrays), dynamic_shapes=shapes)
+        return {"torch.compile": self.compiled(function), "torch.export": exported.module()}
+
+    def held_bytes(self, function: Callable[[], Any]) -> int:
+        # What the graph no longer holds in the end does not count, and its memory may be another tensor's by then.
+        held: weakref.WeakSet[_Held] = weakref.WeakSet()
+
+        def pack(tensor: torch.Tensor) -> _Held:
+            holder = _Held(tensor)
+            held.add(holder)
+            return holder
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda holder: holder.tensor):
+            result = function()
+        storages = [holder.tensor.untyped_storage() for holder in held]
+        del result
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Generator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def preserved(self) -> Generator[None]:
+        dtype, threads, is_grad_enabled = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+        with torch.random.fork_rng(), python_states_preserved():
+            try:
+                # Small problems are faster without threads; `--fast` runs several adapters beside each other.
+                torch.set_num_threads(1)
+                torch.set_grad_enabled(True)
+                yield
+            finally:
+                torch.set_default_dtype(dtype)
+                torch.set_num_threads(threads)
+                torch.set_grad_enabled(is_grad_enabled)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"torch": torch.__version__}
+
+    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+        is_array = {name: isinstance(value, np.ndarray) and value.ndim > 0 for name, value in constants.items()}
+        return {name: self.array(v, dtype) if is_array[name] else v for name, v in constants.items()}
+
+
+class _Field(torch.nn.Module):
+    """`function` with parameters, on a tensor, or on a tuple of its columns."""
+
+    def __init__(self, function: Function, parameters: Mapping[str, torch.Tensor], is_split: bool) -> None:
+        super().__init__()
+        self._function = function
+        self._is_split = is_split
+        self._names = tuple(parameters)
+        for name, value in parameters.items():
+            self.register_parameter(name, value) if isinstance(value, torch.nn.Parameter) else setattr(
+                self, name, value
+            )
+
+    def forward(self, t: Any, y: Any) -> Any:
+        parameters = {name: getattr(self, name) for name in self._names}
+        if not self._is_split:
+            return self._function(torch, t, y, parameters)
+        result = self._function(torch, t, torch.cat(y, dim=-1), parameters)
+        return tuple(torch.split(result, 1, dim=-1))
+
+
+class _Called(torch.nn.Module):
+    """A function as the module that torch exports."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *arrays: torch.Tensor) -> Any:
+        return self._function(*arrays)
+
+
+class _StatefulDrift(torch.nn.Module):
+    """A drift with every kind of state that a module may have, in training mode.
+
+    Dropout, a running mean and a counter in buffers, noise from numpy, from Python and from a generator of its own, its
+    last result, and a list of its results.
+
+    - `is_repeatable`: whether the derivative depends on none of them, and draws nothing.
+    """
+
+    def __init__(self, drift: Function, *, is_repeatable: bool) -> None:
+        super().__init__()
+        self._drift = drift
+        self._is_repeatable = is_repeatable
+        self._dropout = torch.nn.Dropout(0.2)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("calls", torch.zeros(()))
+        self._generator = torch.Generator().manual_seed(0)
+        self._last: Any = None
+        self._results: list[Any] = []
+
+    def forward(self, xp: Any, t: Any, y: Any, p: Any) -> Any:
+        mean = self.get_buffer("mean")
+        mean.mul_(0.9).add_(0.1 * y.detach().mean().to(mean.dtype))
+        self.get_buffer("calls").add_(1)
+        self._last = self._drift(xp, t, y, p)
+        if not self._is_repeatable:
+            noise = np.random.normal() + random.gauss(0.0, 1.0) + torch.randn((), generator=self._generator).item()
+            self._last = self._dropout(self._last) * (1.0 + 0.01 * noise) + 0.01 * (y - mean.to(y.dtype))
+        self._results.append(self._last)
+        return self._last
+
+    def states(self) -> dict[str, Any]:
+        """All that is the module's own, to be compared."""
+        buffers = {name: buffer.reshape(-1).tolist() for name, buffer in self.named_buffers()}
+        return {
+            **buffers,
+            "the last result": None if self._last is None else self._last.tolist(),
+            "its results": len(self._results),
+            "its generator": self._generator.get_state().tolist(),
+        }
+
+
+@final
+class _Held:
+    """A tensor that a graph holds for its backward pass."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor

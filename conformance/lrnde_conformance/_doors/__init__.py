@@ -1,0 +1,1 @@
+"""The ways into the suite: the command line, pytest, and Python."""

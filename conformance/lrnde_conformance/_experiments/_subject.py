@@ -1,0 +1,268 @@
+"""The adapter under test with its driver, and measurements that several checks share."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+import lrnde_core as lrnde
+from lrnde_conformance._backends._backend import AbstractBackend, Counter
+from lrnde_conformance._driver import AbstractDriver, Task
+from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._method import Method
+
+_COUNTS = (
+    *("nfe", "nfe_extra", "nfe_diffusion", "num_steps", "num_accepted", "num_rejected", "num_forced"),
+    "num_unresolved",
+)
+
+
+class Counted(NamedTuple):
+    """Counted evaluations of a call, its states, and what its report says (`None` for the bare call)."""
+
+    counter: Counter
+    states: np.ndarray
+    measured: Measurement | None
+
+
+@final
+class Subject:
+    """An adapter under test.
+
+    - `driver`: its driver. `name`: of the adapter. `adapter`, `spec`: as the registry has them.
+    - `dtype`: the only one to try, or `None` for all that are declared. `is_fast`: whether to try fewer methods.
+    - `seed`: of the problem that most checks solve.
+    - `trained`: what the trained task left for the reports.
+    """
+
+    def __init__(
+        self, driver: AbstractDriver, *, dtype: str | None = None, is_fast: bool = False, seed: int = 0
+    ) -> None:
+        self.driver = driver
+        self.name = driver.adapter
+        self.adapter = lrnde.get_adapter(self.name)
+        self.spec = lrnde.REGISTRY.spec(self.name)
+        self.dtype = dtype
+        self.is_fast = is_fast
+        self.seed = seed
+        self.trained: dict[str, Any] = {}
+        self._measurements: dict[tuple[Experiment, bool], Measurement] = {}
+        self._memory: dict[Any, Any] = {}
+
+    @functools.cached_property
+    def backend(self) -> AbstractBackend:
+        """The array library of the driver; one object, which may hold compiled programs."""
+        backend = self.driver.backend
+        backend.is_narrow = self.main_dtype == "float32"
+        return backend
+
+    @property
+    def capabilities(self) -> lrnde.Capabilities:
+        """What the adapter declares."""
+        return lrnde.REGISTRY.capabilities(self.name)
+
+    def supports(self, capability: lrnde.AnyCapability) -> bool:
+        """Whether the adapter declares it supported."""
+        return self.capabilities.reason_against(capability) is None
+
+    @functools.cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """The driver's methods; with `--fast` the first of each kind, or where programs are compiled even fewer."""
+        if not self.is_fast:
+            return self.driver.methods
+        if self.backend.is_compiled:
+            return self.main_methods
+        first: dict[Any, Method] = {}
+        for method in self.driver.methods:
+            first.setdefault((method.kind, method.noise, method.control, method.is_implicit), method)
+        return tuple(first.values())
+
+    @property
+    def main_method(self) -> Method:
+        """The first adaptive method, or the first at all: for checks that do not depend on the method."""
+        return next((method for method in self.driver.methods if method.is_adaptive), self.driver.methods[0])
+
+    @property
+    def main_methods(self) -> tuple[Method, ...]:
+        """`main_method`, and the first adaptive one of the other kind of equation, if there is any."""
+        main = self.main_method
+        others = [m for m in self.driver.methods if m.is_stochastic != main.is_stochastic]
+        return (main, *sorted(others, key=lambda method: not method.is_adaptive)[:1])
+
+    @property
+    def main_cost(self) -> str:
+        """The cost to look for steps with: one that the adapter offers."""
+        return "error" if self.supports(lrnde.Capability.ERROR_ESTIMATE) else "taylor-at-step"
+
+    @property
+    def training_cost(self) -> str:
+        """What the trained task penalises: the cost of the solve itself where it is offered."""
+        return "predicted" if self.supports(lrnde.Capability.ERROR_ESTIMATE) else "taylor-at-step"
+
+    @property
+    def is_lean(self) -> bool:
+        """Whether only what is most telling is to run: `--fast`, where each new program is compiled."""
+        return self.is_fast and self.backend.is_compiled
+
+    @property
+    def batch(self) -> int:
+        """How many states a problem has: 1 where each takes steps of its own, so that there is one step to look at."""
+        return 3 if self.driver.shares_steps else 1
+
+    @property
+    def main_dtype(self) -> str:
+        """The dtype of checks that need precision."""
+        if self.dtype is not None:
+            return self.dtype
+        return "float64" if self.supports(lrnde.Capability.FLOAT64) else "float32"
+
+    def regularized(self, native: Any, **settings: Any) -> Any:
+        """The native call, regularized by this adapter whoever else claims it."""
+        return lrnde.regularize(native, adapter=self.name, **settings)
+
+    def task(self, experiment: Experiment, **given: Any) -> Task:
+        """The task of an experiment; `given` replaces what it is made of (`parameters`, `y0`, `ts`, ...)."""
+        backend, problem, dtype = self.backend, experiment.problem, experiment.dtype
+        formula = given.get("formula", problem.formula)
+        parameters = given.get("parameters")
+        if parameters is None:
+            parameters = {name: backend.array(value, dtype) for name, value in problem.parameters.items()}
+        y0 = given.get("y0", problem.y0)
+        y0 = backend.array(y0, dtype)
+        equation = backend.equation(formula, parameters, is_split=experiment.is_split)
+        path = None
+        if formula.diffusion is not None:
+            waves = (given.get(name, getattr(problem, name)) for name in ("amplitude", "frequency"))
+            path = backend.path(*(backend.array(wave, dtype) for wave in waves))
+        chosen = {"event_at": experiment.event_at, "smallest_step": experiment.smallest_step, **given}
+        event_at, smallest_step = chosen["event_at"], chosen["smallest_step"]
+        return Task(
+            method=experiment.method,
+            adjoint=experiment.adjoint,
+            field=equation.field,
+            diffusion=equation.diffusion,
+            path=path,
+            parameters=parameters,
+            y0=tuple(y0[:, i : i + 1] for i in range(problem.y0.shape[1])) if experiment.is_split else y0,
+            ts=backend.array(given.get("ts", np.array(experiment.ts)), dtype),
+            rtol=given.get("rtol", backend.number(experiment.rtol, dtype)),
+            atol=given.get("atol", backend.number(experiment.atol, dtype)),
+            first_step=given.get("first_step", backend.number(experiment.first_step, dtype)),
+            dtype=dtype,
+            event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
+            smallest_step=None if smallest_step is None else backend.number(smallest_step, dtype),
+        )
+
+    def solve_bare(self, experiment: Experiment, **given: Any) -> Any:
+        """The native result of the bare call."""
+        task = self.task(experiment, **given)
+        return self.driver.call(self.driver.native(task), task)
+
+    def solve(self, experiment: Experiment, *, extra: Mapping[str, Any] | None = None, **given: Any) -> Any:
+        """The native result and the report of the regularized call; `extra`: its arguments in place of `draw=`."""
+        task = self.task(experiment, **given)
+        solve = self.regularized(self.driver.native(task), **experiment.regularization)
+        if extra is None:
+            draws = given.get("draws", np.array(experiment.draws))
+            extra = {"draw": self.backend.array(draws, experiment.dtype)}
+        return self.driver.call(solve, task, **extra)
+
+    def measure(self, experiment: Experiment, *, with_gradient: bool = True) -> Measurement:
+        """Solve, and take note of everything; the same experiment is solved once."""
+        key = (experiment, with_gradient)
+        if key not in self._measurements:
+            self._measurements[key] = self._measure(experiment, with_gradient=with_gradient)
+        return self._measurements[key]
+
+    def _measure(self, experiment: Experiment, *, with_gradient: bool) -> Measurement:
+        problem = experiment.problem
+
+        def solve(variables: Mapping[str, Any], constants: Mapping[str, Any]) -> tuple[Any, Any]:
+            parameters = {name: value for name, value in variables.items() if name != "y0"}
+            result, report = self.solve(experiment, parameters=parameters, y0=variables["y0"], **constants)
+            return report.penalty, (self.driver.states(result), report)
+
+        variables, constants = {**problem.parameters, "y0": problem.y0}, experiment.constants
+        gradient: Mapping[str, np.ndarray] = {}
+        if with_gradient:
+            done = self.backend.differentiate(experiment.key, solve, variables, constants, experiment.dtype)
+            gradient, (states, report) = done.gradient, done.extra
+        else:
+            _, (states, report) = self.backend.evaluate(experiment.key, solve, variables, constants, experiment.dtype)
+        return self.read(states, report, gradient)
+
+    def read(self, states: Any, report: lrnde.Report, gradient: Mapping[str, np.ndarray]) -> Measurement:
+        """A report as numpy."""
+        to_numpy = self.backend.to_numpy
+        penalty = to_numpy(report.penalty)
+        counts = {name: _count(to_numpy, getattr(report, name)) for name in _COUNTS}
+        sample = report.sample
+        nothing = np.zeros(0)
+        entries = dict.fromkeys(lrnde.Sample._fields) if sample is None else sample._asdict()
+        arrays: dict[str, Any] = {
+            name: None if value is None else _one_a_sample(to_numpy(value)) for name, value in entries.items()
+        }
+        if sample is None:
+            arrays |= {"t": nothing, "h": nothing, "weight": nothing}
+        return Measurement(
+            states=to_numpy(states),
+            penalty=float(penalty),
+            penalty_dtype=str(penalty.dtype),
+            has_sample=sample is not None,
+            gradient=gradient,
+            shapes={
+                "penalty": penalty.shape,
+                **{n: np.shape(to_numpy(v)) for n, v in entries.items() if v is not None},
+            },
+            **counts,
+            **arrays,
+        )
+
+    def count(self, experiment: Experiment, *, is_bare: bool = False, penalize: bool = True) -> Counted:
+        """The evaluations that a call of the field executes, counted in the field; and what the call returned."""
+        formula = experiment.problem.formula
+        counter = self.remember(("counter", formula), Counter)
+        # One formula for all calls, so that a program is compiled once.
+        counted = self.remember(("counted", formula), lambda: self.backend.counted(formula, counter))
+
+        def solve(variables: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
+            parameters = {name: value for name, value in variables.items() if name != "y0"}
+            given = {**given, "parameters": parameters, "y0": variables["y0"], "formula": counted}
+            if is_bare:
+                return self.driver.states(self.solve_bare(experiment, **given)), None
+            extra = None if penalize else {"penalize": False}
+            result, report = self.solve(experiment, extra=extra, **given)
+            return self.driver.states(result), report
+
+        problem, constants = experiment.problem, experiment.constants
+        variables = {**problem.parameters, "y0": problem.y0}
+        key = ("count", penalize, experiment.key)
+        if is_bare:
+            del constants["draws"]
+            key = ("bare count", experiment.bare_key)
+        # Without a penalty the states are to be those of the bare call, to the last bit.
+        is_bit_identical = is_bare or not penalize
+        counter.reset()
+        with self.backend.as_a_user() if is_bit_identical else contextlib.nullcontext():
+            states, report = self.backend.evaluate(key, solve, variables, constants, experiment.dtype)
+        self.backend.wait()
+        measured = None if report is None else self.read(states, report, {})
+        return Counted(counter.copy(), self.backend.to_numpy(states), measured)
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returned when it was first asked for under this key."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+
+def _one_a_sample(values: np.ndarray) -> np.ndarray:
+    """The first of a batch whose states take steps of their own; shape `(num_samples,)`."""
+    values = np.atleast_1d(values)
+    return values.reshape(len(values), -1)[:, 0]
+
+
+def _count(to_numpy: Any, value: Any) -> int | None:
+    return None if value is None else int(np.sum(to_numpy(value)))

@@ -1,0 +1,40 @@
+"""The exceptions that end a check: the law does not hold, or the check does not apply."""
+
+from typing import Any, final
+
+
+@final
+class ConformanceFailure(AssertionError):  # noqa: N818 (it is a verdict rather than an error of the suite)
+    """A law that does not hold, in words: what was found, what was expected, and where to look.
+
+    - `message`: one sentence. `got`, `expected`, `tolerance`, `seed`: as far as they apply.
+    - `cause`: the likely cause. `hint`: what to do next.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        got: Any = None,
+        expected: Any = None,
+        tolerance: Any = None,
+        seed: int | None = None,
+        cause: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        named = {
+            "got": got,
+            "expected": expected,
+            "tolerance": tolerance,
+            "seed": seed,
+            "likely cause": cause or None,
+            "next step": hint or None,
+        }
+        self.details = {name: str(value) for name, value in named.items() if value is not None}
+
+
+@final
+class CheckSkipped(Exception):  # noqa: N818
+    """A check that does not apply, with the reason; never for a check that could have run."""

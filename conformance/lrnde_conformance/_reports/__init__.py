@@ -1,0 +1,1 @@
+"""The forms that a report is printed and written in."""

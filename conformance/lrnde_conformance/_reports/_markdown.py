@@ -1,0 +1,77 @@
+"""The report as Markdown: a table of laws against adapters, and the reasons of what did not pass."""
+
+from collections.abc import Iterable
+
+from lrnde_conformance._reports._report import RunReport, headline, law_results, law_title, summary
+from lrnde_conformance._reports._text import for_markdown
+from lrnde_conformance._results import CheckResult, Outcome, Verdict
+
+_MARKS = {"fault": "✗ ", "expected": "! ", "passed": "✓ ", "skipped": "", "absent": ""}
+
+
+def as_markdown(report: RunReport) -> str:
+    """The Markdown report."""
+    lines = ["# Conformance report", "", f"Made on {report.created.isoformat()}."]
+    if not report.is_complete:
+        lines += ["", "**Incomplete**: the run was interrupted."]
+    if report.verdicts:
+        lines += ["", *_matrix(report), "", *_summaries(report)]
+    for verdict in report.verdicts:
+        lines += _reasons(verdict)
+    if report.unchecked:
+        lines += ["", "## Could not be checked", "", *_table(("adapter", "reason"), _unchecked(report))]
+    return "\n".join(lines) + "\n"
+
+
+def _unchecked(report: RunReport) -> Iterable[tuple[str, str]]:
+    return ((each.name, each.reason) for each in report.unchecked)
+
+
+def _matrix(report: RunReport) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for law in report.laws:
+        cells = [law_results(verdict, law) for verdict in report.verdicts]
+        rows.append((law_title(law), *(f"{_MARKS[each.status]}{each.text}" for each in cells)))
+    return _table(("law", *(verdict.adapter for verdict in report.verdicts)), rows)
+
+
+def _summaries(report: RunReport) -> list[str]:
+    rows = [
+        (
+            verdict.adapter,
+            headline(report, verdict),
+            summary(verdict),
+            verdict.origin,
+            ", ".join(f"{name} {version}" for name, version in verdict.versions.items()),
+            verdict.device,
+            ", ".join(f"{name} {value}" for name, value in verdict.selection.items()),
+        )
+        for verdict in report.verdicts
+    ]
+    return _table(("adapter", "verdict", "checks", "from", "versions", "device", "selection"), rows)
+
+
+def _reasons(verdict: Verdict) -> list[str]:
+    lines: list[str] = []
+    for title, outcomes in (
+        ("failed", (Outcome.FAILED, Outcome.UNEXPECTED_PASS)),
+        ("expected to fail", (Outcome.EXPECTED_FAILURE,)),
+        ("skipped", (Outcome.SKIPPED,)),
+    ):
+        results = [result for result in verdict.results if result.outcome in outcomes]
+        if results:
+            rows = [(result.id, law_title(result.law), result.tier, _why(result)) for result in results]
+            lines += ["", f"## {for_markdown(verdict.adapter)}: {title}", ""]
+            lines += _table(("check", "law", "tier", "reason"), rows)
+    return lines
+
+
+def _why(result: CheckResult) -> str:
+    parts = [result.reason, *(f"{name}: {value}" for name, value in result.details.items())]
+    return "; ".join(part for part in parts if part)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    escaped = [tuple(for_markdown(value) for value in row) for row in [header, *rows]]
+    lines = [escaped[0], ("---",) * len(header), *escaped[1:]]
+    return [f"| {' | '.join(line)} |" for line in lines]
