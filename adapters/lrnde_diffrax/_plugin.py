@@ -17,6 +17,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             api_version=(2, 0),
             freezer="lrnde_diffrax._freeze:DiffraxFreezer",
             sde_freezer="lrnde_diffrax._freeze:DiffraxSDEFreezer",
-            driver="lrnde_diffrax._driver:DiffraxDriver",
+            driver="lrnde_diffrax._conformance:DiffraxDriver",
         )
     )

@@ -15,6 +15,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             requires=("torch>=2.4",),
             install="lrnde[taylor]",
             api_version=(2, 0),
-            driver="lrnde_taylor._driver:TaylorDriver",
+            driver="lrnde_taylor._conformance:TaylorDriver",
         )
     )

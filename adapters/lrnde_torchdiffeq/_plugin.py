@@ -16,6 +16,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             install="lrnde[torchdiffeq]",
             api_version=(2, 0),
             freezer="lrnde_torchdiffeq._freeze:TorchdiffeqFreezer",
-            driver="lrnde_torchdiffeq._driver:TorchdiffeqDriver",
+            driver="lrnde_torchdiffeq._conformance:TorchdiffeqDriver",
         )
     )

@@ -16,6 +16,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             install="lrnde[torchsde]",
             api_version=(2, 0),
             sde_freezer="lrnde_torchsde._freeze:TorchsdeFreezer",
-            driver="lrnde_torchsde._driver:TorchsdeDriver",
+            driver="lrnde_torchsde._conformance:TorchsdeDriver",
         )
     )

@@ -201,7 +201,7 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
     assert "ToyDriver.native" in done.stdout
     assert "The guide to adapters, section" in done.stdout
     # What it says next, once the driver is there.
-    _replace(folder / "lrnde_toy" / "_driver.py", "    def native", "", _DRIVER)
+    _replace(folder / "lrnde_toy" / "_conformance.py", "    def native", "", _DRIVER)
     done = _run("-c", code, path=(folder, library))
     assert "`read_call`: find field, initial state, times" in done.stdout, done.stdout + done.stderr
 
@@ -248,8 +248,8 @@ def test_a_finished_skeleton_conforms(tmp_path: Path) -> None:
     folder = _scaffold.write_adapter("toy", solve="toy:integrate", parent=tmp_path)
     _install(tmp_path, _SOLVER)
     package = folder / "lrnde_toy"
-    _replace(package / "_driver.py", "    def native", "", _DRIVER)
-    _edit(package / "_driver.py", 'Method("dopri5", scheme="dopri5")', 'Method("heun", scheme="heun-euler")')
+    _replace(package / "_conformance.py", "    def native", "", _DRIVER)
+    _edit(package / "_conformance.py", 'Method("dopri5", scheme="dopri5")', 'Method("heun", scheme="heun-euler")')
     _replace(package / "_call.py", "    def run", "", _RUN)
     _edit(package / "_call.py", "    y0: Any\n", "    y0: Any\n    given: Any\n")
     _edit(package / "_call.py", "import dataclasses\n", "import dataclasses\nimport inspect\n")

@@ -7,7 +7,7 @@ import pytest
 
 from lrnde_conformance import CHECKS, Outcome, Subject, run_check
 from lrnde_diffrax._adapter import DiffraxAdapter
-from lrnde_diffrax._driver import DiffraxDriver
+from lrnde_diffrax._conformance import DiffraxDriver
 
 _CHECK = next(check for check in CHECKS if check.id == "transform.strict-promotion")
 

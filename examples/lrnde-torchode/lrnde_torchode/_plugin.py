@@ -22,6 +22,6 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             install="torchode",
             api_version=(2, 0),
             freezer="lrnde_torchode._freeze:TorchodeFreezer",
-            driver="lrnde_torchode._driver:TorchodeDriver",
+            driver="lrnde_torchode._conformance:TorchodeDriver",
         )
     )

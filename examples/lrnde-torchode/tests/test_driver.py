@@ -3,7 +3,7 @@
 import torch
 import torchode
 
-from lrnde_torchode._driver import TorchodeDriver
+from lrnde_torchode._conformance import TorchodeDriver
 
 
 def test_outputs_that_were_never_written_are_not_a_number() -> None:

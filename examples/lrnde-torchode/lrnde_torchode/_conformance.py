@@ -1,4 +1,4 @@
-"""What the conformance suite needs to know of torchode. Imported by the suite alone, which is an extra of lrnde."""
+"""The driver of torchode for the conformance suite. Imported by the suite alone, which is an extra of lrnde."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final

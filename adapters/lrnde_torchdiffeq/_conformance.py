@@ -1,4 +1,4 @@
-"""How the conformance suite drives torchdiffeq."""
+"""The driver of torchdiffeq for the conformance suite."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final

@@ -1,4 +1,4 @@
-"""How the conformance suite drives diffrax."""
+"""The driver of diffrax for the conformance suite."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final

@@ -1,4 +1,4 @@
-"""How the conformance suite drives `odeint_taylor`."""
+"""The driver of `odeint_taylor` for the conformance suite."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final

@@ -1,4 +1,4 @@
-"""How the conformance suite drives torchsde."""
+"""The driver of torchsde for the conformance suite."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final
