@@ -225,6 +225,18 @@ def test_expected_failures_are_checked(
     assert words in text
 
 
+@pytest.mark.parametrize("option", ["--html", "--badge"])
+def test_a_report_whose_library_is_missing_is_refused_before_the_run(
+    lrnde: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    code, text = lrnde(CLEAN, option, str(tmp_path / "made.svg"))
+    assert code == 2
+    assert f"`{option}` needs `jinja2`, not installed here" in " ".join(text.split())
+    assert "conforms" not in text
+    assert lrnde(CLEAN, "--json", str(tmp_path / "made.json"))[0] == 0
+
+
 def test_ctrl_c_keeps_what_was_finished(
     lrnde: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

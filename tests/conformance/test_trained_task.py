@@ -1,7 +1,6 @@
 """The trained task, for real: its step sizes reach every form of the report that shows them."""
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar, final
 
@@ -12,6 +11,7 @@ from lrnde_conformance._doors._check_each import check_each
 from lrnde_conformance._reports._html import as_html
 from lrnde_conformance._reports._json import as_json
 from lrnde_conformance._reports._report import RunReport
+from lrnde_conformance._reports._step_plot import step_plot
 from lrnde_conformance._selection import Selection
 
 _SELECT = "reduction.adaptive"
@@ -69,12 +69,13 @@ def test_step_sizes_reach_json(report: RunReport) -> None:
 
 
 def test_step_sizes_reach_html(report: RunReport) -> None:
-    page = as_html(report)
-    (drawing,) = re.findall("<svg.*?</svg>", page, re.DOTALL)
-    assert 'aria-label="Step sizes of reference over time' in drawing
-    numbers = [len(report.verdicts[1].trained[name]["sizes"]) for name in ("before", "after")]
-    assert f"without the penalty: {numbers[0]} steps" in drawing
-    assert f"with the penalty: {numbers[1]} steps" in drawing
-    for style, number in zip(("before", "after"), numbers, strict=True):
-        (curve, _) = re.findall(f'<path class="{style}" d="(.*?)"', drawing)
-        assert curve.count("M") == number
+    trained = report.verdicts[1].trained
+    plot = step_plot(trained)
+    assert plot is not None
+    text = " ".join(as_html(report).split())
+    assert text.count("<svg") == 1
+    assert 'aria-label="Step sizes of reference over time' in text
+    for curve in plot.curves:
+        assert len(curve.steps) == len(trained[curve.style]["sizes"])
+        assert f"{curve.name}: {len(curve.steps)} steps" in text
+        assert [step.end for step in curve.steps[:-1]] == pytest.approx([step.start for step in curve.steps[1:]])

@@ -22,6 +22,7 @@ from lrnde_conformance._reports._json import as_json
 from lrnde_conformance._reports._junit import as_junit
 from lrnde_conformance._reports._markdown import as_markdown
 from lrnde_conformance._reports._report import RunReport, law_title
+from lrnde_conformance._reports._templates import check_templates
 from lrnde_conformance._reports._terminal import print_report, result_line
 from lrnde_conformance._reports._text import one_line
 from lrnde_conformance._results import CheckResult
@@ -122,6 +123,8 @@ def write_text(path: Path, text: str, option: str) -> None:
 def _check_files(options: ConformanceOptions, names: tuple[str, ...], selection: Selection) -> None:
     """A file that cannot be written should show before the run, not after it."""
     check_badge_options(options.badge, names, selection)
+    if options.html is not None:
+        check_templates("--html")
     seen: dict[Path, str] = {}
     for name, path in options.files.items():
         other = seen.setdefault(path.absolute(), name)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from lrnde_conformance._reports._report import RunReport, has_fault, summary
-from lrnde_conformance._reports._text import for_html, one_line
+from lrnde_conformance._reports._templates import check_templates, render
+from lrnde_conformance._reports._text import one_line
 from lrnde_conformance._results import Outcome, Verdict
 from lrnde_conformance._selection import Selection
 from lrnde_core import InputError
@@ -12,18 +13,7 @@ from lrnde_core import InputError
 _LABEL = "lrnde conformance"
 # Those of shields.io, by its names for them.
 _COLORS = {"brightgreen": "#2f7d1f", "yellow": "#8a6100", "red": "#b3311f"}
-_SVG = """\
-<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {message}">
-<title>{label}: {message}</title>
-<rect width="{width}" height="20" rx="3" fill="#444"/>
-<rect x="{split}" width="{rest}" height="20" rx="3" fill="{color}"/>
-<rect x="{split}" width="4" height="20" fill="{color}"/>
-<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
-<text x="{label_middle}" y="14" textLength="{label_length}">{label}</text>
-<text x="{message_middle}" y="14" textLength="{message_length}">{message}</text>
-</g>
-</svg>
-"""
+_PADDING = 12
 
 
 def check_badge_options(path: Path | None, names: tuple[str, ...], selection: Selection) -> None:
@@ -32,6 +22,8 @@ def check_badge_options(path: Path | None, names: tuple[str, ...], selection: Se
         return
     if path.suffix not in (".json", ".svg"):
         raise InputError(f"`--badge {path}`: the name must end in .json, for an endpoint of shields.io, or in .svg.")
+    if path.suffix == ".svg":
+        check_templates("--badge")
     if len(names) != 1:
         raise InputError(f"`--badge {path}` speaks of one adapter, and {len(names)} were named. Run it for each.")
     if not selection.is_everything:
@@ -66,19 +58,11 @@ def _endpoint(verdict: Verdict) -> str:
 
 def _svg(verdict: Verdict) -> str:
     label, message = _label(verdict), summary(verdict)
-    label_length, message_length = _length(label), _length(message)
-    split, rest = label_length + 12, message_length + 12
-    return _SVG.format(
-        label=for_html(label),
-        message=for_html(message),
-        color=_COLORS[_color(verdict)],
-        width=split + rest,
-        split=split,
-        rest=rest,
-        label_middle=split / 2,
-        label_length=label_length,
-        message_middle=split + rest / 2,
-        message_length=message_length,
+    split = _length(label) + _PADDING
+    width = split + _length(message) + _PADDING
+    color = _COLORS[_color(verdict)]
+    return render(
+        "badge.svg.jinja", label=label, message=message, split=split, width=width, padding=_PADDING, color=color
     )
 
 

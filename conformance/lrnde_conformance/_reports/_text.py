@@ -22,11 +22,6 @@ def one_line(text: object) -> str:
     return " ".join(clean(text).split())
 
 
-def for_html(text: object) -> str:
-    """`text` as the content of an HTML or SVG element, or of a quoted attribute."""
-    return html.escape(clean(text), quote=True)
-
-
 def for_markdown(text: object) -> str:
     """`text` as a Markdown table cell: on one line, with neither markup nor HTML."""
     escaped = html.escape(one_line(text), quote=False)
