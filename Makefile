@@ -8,6 +8,8 @@ EXAMPLE := examples/lrnde-torchode
 # The stamp's name carries what it depends on, this folder included (a virtual environment cannot be moved), so that
 # an old stamp never counts, whatever the file times say.
 STAMP := .venv/installed-$(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
+# Chromium for the tests of the HTML report, unless LRNDE_BROWSER names another.
+BROWSER := $(if $(LRNDE_BROWSER),,.venv/browser-$(shell { cat tests/browser/*.*; pwd; } | cksum | cut -d' ' -f1))
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
 	--disable-pip-version-check --quiet --quiet
 # Two processes of one thread each: OpenMP's threads wait for each other by spinning, which with two processes on two
@@ -38,7 +40,7 @@ demo: $(STAMP)
 
 test: tests lint types
 
-tests: $(STAMP)
+tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)
@@ -77,6 +79,11 @@ $(STAMP):
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --editable '.[dev]' --editable $(EXAMPLE)
 	@rm -f .venv/installed-*
+	@touch $@
+
+.venv/browser-%: | $(STAMP)
+	@$(BIN)/python -m tests.browser.chromium
+	@rm -f .venv/browser-*
 	@touch $@
 
 clean:

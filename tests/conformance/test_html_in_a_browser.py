@@ -1,25 +1,28 @@
 """The HTML report in a real browser, from disk: what shows, what the keyboard reaches, what a hostile plugin can do.
 
-Needs a Chromium or Chrome (`apt-get install chromium`); test_reports.py tests the structure without.
+`make tests` installs the browser (tests/browser); test_reports.py tests the structure without one.
 """
 
+import os
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from lrnde_conformance._reports._html import as_html
-from lrnde_conformance._reports._report import Unchecked
-from tests.conformance.browser import NAMES, VARIABLE, Browser, find_browser, running_browser
+from lrnde_conformance._reports._report import RunReport, Unchecked
+from tests.browser.chromium import NAMES, VARIABLE, find_chromium
 from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, green, red, report
 
-_EXECUTABLE = find_browser()
+_CHROMIUM = find_chromium()
 
 pytestmark = pytest.mark.skipif(
-    _EXECUTABLE is None,
-    reason=f"no browser: {VARIABLE} names none, nor is one on PATH ({', '.join(NAMES)}); apt-get install chromium",
+    _CHROMIUM is None,
+    reason=f"no browser: {VARIABLE} names none, `python -m tests.browser.chromium` installed none, and none is on PATH "
+    f"({', '.join(NAMES)})",
 )
 
 # Contrast of text against the nearest background that is not transparent, as WCAG 2 computes it.
@@ -47,51 +50,76 @@ _LOWEST_CONTRAST = """(() => {
 })()"""
 
 
+_PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True}
+_SIDEWAYS = "document.documentElement.scrollWidth <= innerWidth"
+
+
+class Opened(NamedTuple):
+    """A page, with the addresses that it asked for and what the browser complained of."""
+
+    page: Page
+    requests: list[str]
+    complaints: list[str]
+
+
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    assert _EXECUTABLE is not None
-    with running_browser(_EXECUTABLE, tmp_path_factory.mktemp("profile")) as running:
+def browser() -> Iterator[Browser]:
+    assert _CHROMIUM is not None
+    with sync_playwright() as playwright:
+        environment = {**os.environ, **_CHROMIUM.environment}
+        running = playwright.chromium.launch(executable_path=_CHROMIUM.path, env=environment)
         yield running
+        running.close()
 
 
 @pytest.fixture
-def page(browser: Browser, tmp_path: Path) -> Browser:
-    path = tmp_path / "report.html"
-    path.write_text(as_html(report(green("one"), green("two"), red("three"))), encoding="utf-8")
-    browser.resize(1100, 900)
-    browser.prefer("light")
-    browser.open(path)
-    browser.evaluate("try { localStorage.clear() } catch {}")
-    browser.open(path)
-    return browser
+def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens a report from disk, each in a profile of its own."""
+    contexts: list[Any] = []
+
+    def open_it(made: RunReport, **settings: Any) -> Opened:
+        path = tmp_path / f"report-{len(contexts)}.html"
+        path.write_text(as_html(made), encoding="utf-8")
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **settings})
+        contexts.append(context)
+        opened = Opened(context.new_page(), [], [])
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.on("console", lambda message: opened.complaints.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.page.goto(path.as_uri())
+        return opened
+
+    yield open_it
+    for context in contexts:
+        context.close()
 
 
-def _wait_for(page: Browser, condition: str) -> None:
-    """Wait until a condition of the page holds, at most five seconds: a loaded machine is slow to tell it of events."""
-    deadline = time.monotonic() + 5
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.02)
+@pytest.fixture
+def opened(open_report: Callable[..., Opened]) -> Opened:
+    return open_report(report(green("one"), green("two"), red("three")))
 
 
-def _is_open(page: Browser, selector: str) -> bool:
-    return page.evaluate(f"document.querySelector('{selector}').open")
+@pytest.fixture
+def page(opened: Opened) -> Page:
+    return opened.page
 
 
-def _is_shown(page: Browser, selector: str) -> bool:
-    return page.evaluate(f"document.querySelector('{selector}').checkVisibility()")
+def _law(page: Page, adapter: int, law: int) -> Locator:
+    return page.locator(f"#adapter-{adapter}-law-{law}")
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(page: Browser) -> None:
-    assert len(page.requests) == 1
-    assert page.requests[0].startswith("file://")
-    assert page.complaints == []
+def _background(page: Page) -> str:
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_the_matrix_shows_every_adapter_and_law(page: Browser) -> None:
-    rows = page.evaluate(
-        "[...document.querySelectorAll('tr')].map(row => [...row.children].map(cell => cell.innerText))"
-    )
+def test_it_asks_for_nothing_and_complains_of_nothing(opened: Opened) -> None:
+    assert opened.requests == [opened.page.url]
+    assert opened.page.url.startswith("file://")
+    assert opened.complaints == []
+
+
+def test_the_matrix_shows_every_adapter_and_law(page: Page) -> None:
+    rows = [row.locator("th, td").all_inner_texts() for row in page.get_by_role("row").all()]
     assert rows[0] == ["law", "one", "two", "three"]
     assert ["3 Penalty", "2/2", "2/2", "0/1"] in rows
     assert ["13 Direction and shape", "skipped", "skipped", "skipped"] in rows
@@ -99,108 +127,108 @@ def test_the_matrix_shows_every_adapter_and_law(page: Browser) -> None:
     assert rows[-1][3].startswith("does not conform")
 
 
-def test_faults_are_open_and_the_rest_is_folded(page: Browser) -> None:
-    assert _is_open(page, "#adapter-2-law-3")
-    assert not _is_open(page, "#adapter-0-law-3")
-    assert "compare with the formula of E" in page.evaluate("document.body.innerText")
-    assert "It has no compiler" not in page.evaluate("document.body.innerText")
+def test_faults_are_open_and_the_rest_is_folded(page: Page) -> None:
+    expect(_law(page, 2, 3)).to_have_attribute("open", "")
+    expect(_law(page, 0, 3)).not_to_have_attribute("open", "")
+    expect(page.get_by_text("compare with the formula of E")).to_be_visible()
+    expect(page.get_by_text("It has no compiler").first).to_be_hidden()
 
 
-def test_a_cell_of_the_matrix_opens_its_reasons(page: Browser) -> None:
-    page.evaluate("document.querySelector('a[href=\"#adapter-0-law-13\"]').click()")
-    # The page opens it and moves the focus to its summary once it is told of the navigation.
-    _wait_for(page, "document.activeElement.closest('#adapter-0-law-13') !== null")
-    assert _is_open(page, "#adapter-0-law-13")
-    page.press("Tab")
-    _wait_for(page, "document.activeElement.matches('#adapter-0-law-13 details summary')")
-    page.press("Enter")
-    _wait_for(page, "document.body.innerText.includes('It has no compiler')")
+def test_a_cell_of_the_matrix_opens_its_reasons(page: Page) -> None:
+    law = _law(page, 0, 13)
+    page.locator('a[href="#adapter-0-law-13"]').click()
+    expect(law).to_have_attribute("open", "")
+    expect(law.locator("> summary")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(law.locator("details summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(law.get_by_text("It has no compiler")).to_be_visible()
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Browser) -> None:
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page) -> None:
+    focused = "document.activeElement"
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the results")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
     seen: list[str] = []
-    page.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    assert page.evaluate("document.activeElement.getBoundingClientRect().left >= 0")
     for _ in range(200):
-        page.press("Tab")
-        if page.evaluate("document.activeElement === document.body"):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"{focused} === document.body"):
             break
-        seen.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    num_links = page.evaluate("document.querySelectorAll('a:not(.skip)').length")
-    shown = "[...document.querySelectorAll('summary')].filter(each => each.checkVisibility()).length"
+        seen.append(page.evaluate(f"{focused}.id || {focused}.tagName"))
+        assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") != "none"
     assert seen[:3] == ["attention", "unfold", "theme"]
-    assert seen.count("A") == num_links
-    assert seen.count("SUMMARY") == page.evaluate(shown)
+    assert seen.count("A") == page.locator("a:not(.skip)").count()
+    assert seen.count("SUMMARY") == page.locator("summary:visible").count()
 
 
-def test_details_open_by_key(page: Browser) -> None:
-    page.evaluate("document.querySelector('#adapter-0-law-1 > summary').focus()")
-    page.press("Enter")
-    assert _is_open(page, "#adapter-0-law-1")
-    page.press(" ")
-    assert not _is_open(page, "#adapter-0-law-1")
+def test_details_open_by_key(page: Page) -> None:
+    law = _law(page, 0, 1)
+    law.locator("> summary").press("Enter")
+    expect(law).to_have_attribute("open", "")
+    page.keyboard.press("Space")
+    expect(law).not_to_have_attribute("open", "")
 
 
-def test_the_theme_follows_the_system_until_it_is_chosen(page: Browser) -> None:
-    back = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(back)
-    page.prefer("dark")
-    dark = page.evaluate(back)
+def test_the_theme_follows_the_system_until_it_is_chosen(page: Page) -> None:
+    light = _background(page)
+    page.emulate_media(color_scheme="dark")
+    dark = _background(page)
     assert light != dark
-    page.evaluate("document.getElementById('theme').focus()")
-    page.press("Enter")
-    assert page.evaluate("document.getElementById('theme').innerText") == "Theme: light"
-    assert page.evaluate(back) == light
-    page.press(" ")
-    assert page.evaluate(back) == dark
-    page.prefer("light")
-    assert page.evaluate(back) == dark
-    page.press("Enter")
-    assert page.evaluate("document.getElementById('theme').innerText") == "Theme: system"
-    assert page.evaluate(back) == light
+    theme = page.locator("#theme")
+    theme.press("Enter")
+    expect(theme).to_have_text("Theme: light")
+    assert _background(page) == light
+    theme.press("Space")
+    assert _background(page) == dark
+    page.reload()
+    expect(theme).to_have_text("Theme: dark")
+    page.emulate_media(color_scheme="light")
+    assert _background(page) == dark
+    theme.press("Enter")
+    expect(theme).to_have_text("Theme: system")
+    assert _background(page) == light
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(page: Browser, scheme: str) -> None:
-    page.prefer(scheme)
+def test_text_stands_out(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
     contrast, where = page.evaluate(_LOWEST_CONTRAST)
     assert contrast >= 4.5, where
 
 
-def test_what_passed_can_be_hidden(page: Browser) -> None:
-    assert _is_shown(page, "#adapter-0-law-3")
-    page.evaluate("document.getElementById('attention').click()")
-    assert not _is_shown(page, "#adapter-0-law-3")
-    assert _is_shown(page, "#adapter-0-law-13")
-    assert _is_shown(page, "#adapter-2-law-3")
-    page.evaluate("document.querySelector('a[href=\"#adapter-0-law-3\"]').click()")
-    page.press("Tab")
-    assert _is_shown(page, "#adapter-0-law-3")
+def test_what_passed_can_be_hidden(page: Page) -> None:
+    expect(_law(page, 0, 3)).to_be_visible()
+    page.get_by_label("Only what did not pass").check()
+    expect(_law(page, 0, 3)).to_be_hidden()
+    expect(_law(page, 0, 13)).to_be_visible()
+    expect(_law(page, 2, 3)).to_be_visible()
+    page.locator('a[href="#adapter-0-law-3"]').click()
+    expect(_law(page, 0, 3)).to_be_visible()
 
 
-def test_all_reasons_open_and_close_at_once(page: Browser) -> None:
-    page.evaluate("document.getElementById('unfold').click()")
-    assert page.evaluate("[...document.querySelectorAll('details')].every(each => each.open)")
-    page.evaluate("document.getElementById('unfold').click()")
-    assert not page.evaluate("[...document.querySelectorAll('details')].some(each => each.open)")
+def test_all_reasons_open_and_close_at_once(page: Page) -> None:
+    page.get_by_role("button", name="Open all reasons").click()
+    expect(page.locator("details:not([open])")).to_have_count(0)
+    page.get_by_role("button", name="Close all reasons").click()
+    expect(page.locator("details[open]")).to_have_count(0)
 
 
-def test_step_sizes_are_drawn(page: Browser) -> None:
-    assert page.evaluate("document.querySelectorAll('svg[role=img]').length") == 2
-    boxes = page.evaluate(
-        "['before', 'after'].map(name => document.querySelector(`svg path.${name}`).getBBox())"
-        ".map(box => [box.width, box.y])"
-    )
-    assert boxes[0][0] == pytest.approx(boxes[1][0], rel=0.01)  # both cover the whole time
-    assert boxes[0][1] > boxes[1][1]  # larger steps are drawn higher
-    assert page.evaluate("document.querySelector('svg').ariaLabel").startswith("Step sizes of one")
+def test_step_sizes_are_drawn(page: Page) -> None:
+    drawings = page.get_by_role("img", name="Step sizes of")
+    expect(drawings).to_have_count(2)
+    before, after = (drawings.first.locator(f"path.{style}").first.bounding_box() for style in ("before", "after"))
+    assert before is not None
+    assert after is not None
+    assert before["width"] == pytest.approx(after["width"], rel=0.01)  # both cover the whole time
+    assert before["y"] > after["y"]  # larger steps are drawn higher
+    expect(drawings.first).to_have_accessible_name(re.compile("^Step sizes of one"))
 
 
-def test_it_can_be_read_on_a_phone(page: Browser) -> None:
-    page.resize(360, 740, is_phone=True)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+def test_it_can_be_read_on_a_phone(open_report: Callable[..., Opened]) -> None:
+    page = open_report(report(green("one"), green("two"), red("three")), **_PHONE).page
+    assert page.evaluate(_SIDEWAYS)
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
     too_wide = (
         "[...document.querySelectorAll('body *')].filter(node => !node.closest('.scroll, .skip')"
@@ -209,31 +237,29 @@ def test_it_can_be_read_on_a_phone(page: Browser) -> None:
     assert page.evaluate(too_wide) == []
 
 
-def test_a_hostile_plugin_runs_nothing_and_adds_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_a_hostile_plugin_runs_nothing_and_adds_nothing(open_report: Callable[..., Opened]) -> None:
+    tags = "[...document.querySelectorAll('*')].map(node => node.tagName)"
     text = HOSTILE + UNPRINTABLE
-    tame, path = tmp_path / "tame.html", tmp_path / "hostile.html"
-    tame.write_text(as_html(report(red(text="x"), unchecked=(Unchecked("x", "x", False),))), encoding="utf-8")
-    path.write_text(as_html(report(red(text=text), unchecked=(Unchecked(text, text, False),))), encoding="utf-8")
-    tags = "[...document.querySelectorAll('*')].map(node => node.tagName).join(' ')"
-    browser.resize(360, 740, is_phone=True)
-    browser.open(tame)
-    expected = browser.evaluate(tags)
-    browser.open(path)
-    assert browser.evaluate(tags) == expected
-    assert browser.evaluate("document.body.dataset.owned") is None
-    assert len(browser.requests) == 1
-    assert browser.complaints == []
-    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    shown = browser.evaluate("document.body.textContent")
+    tame, hostile = (
+        open_report(report(red(text=each), unchecked=(Unchecked(each, each, False),)), **_PHONE) for each in ("x", text)
+    )
+    assert hostile.page.evaluate(tags) == tame.page.evaluate(tags)
+    assert hostile.page.evaluate("document.body.dataset.owned") is None
+    assert len(hostile.requests) == 1
+    assert hostile.complaints == []
+    assert hostile.page.evaluate(_SIDEWAYS)
+    shown = hostile.page.evaluate("document.body.textContent")
     assert "</script><script>" in shown
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", shown)
 
 
-def test_a_script_that_slipped_in_would_be_blocked(page: Browser) -> None:
+def test_a_script_that_slipped_in_would_be_blocked(opened: Opened) -> None:
+    page = opened.page
     page.evaluate(
         "(() => { const script = document.createElement('script');"
         " script.textContent = 'document.body.dataset.owned = 1'; document.body.append(script); })()"
     )
     page.evaluate("document.body.innerHTML += '<img src=x onerror=\"document.body.dataset.owned=1\">'")
-    page.press("Tab")
+    page.keyboard.press("Tab")
     assert page.evaluate("document.body.dataset.owned") is None
+    assert any("Content Security Policy" in complaint for complaint in opened.complaints)
