@@ -10,10 +10,11 @@ import equinox as eqx
 import numpy as np
 import pytest
 
+from lrnde_conformance._reference._solver import integrate
 from lrnde_core import AdapterNotFoundError, AdapterSpec, ErrorEstimate, InputError, PluginError, hookimpl, regularize
 from lrnde_core._claims import import_path, is_named, resolve_imported
 from lrnde_core._registry import Registry
-from tests.core.numpy_adapter import integrate
+from tests.core.toy import INTEGRATE, TARGET
 
 _ERROR = ErrorEstimate(1e-4, 1e-6)
 _TIMES = (0.0, 0.5, 0.75, 2.0)
@@ -71,7 +72,7 @@ def _claim(registry: Registry, name: str, *solves: str) -> None:
     class Plugin:
         @hookimpl
         def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
-            register(AdapterSpec(name, "tests.core.numpy_adapter:NumpyAdapter", solves, (), "numpy", (2, 0)))
+            register(AdapterSpec(name, TARGET, solves, (), "numpy", (2, 0)))
 
     registry.register(Plugin())
 
@@ -79,15 +80,15 @@ def _claim(registry: Registry, name: str, *solves: str) -> None:
 @pytest.mark.parametrize(
     ("solve", "path", "expected"),
     [
-        (integrate, "tests.core.numpy_adapter:integrate", True),
-        (_field, "tests.core.numpy_adapter:integrate", False),
+        (integrate, INTEGRATE, True),
+        (_field, INTEGRATE, False),
         (Solver("dopri5").solve, _SOLVE, True),
         (Inheriting("dopri5").solve, _SOLVE, True),
         (Inheriting("dopri5").solve, f"{__name__}:Inheriting.solve", True),
         (Solver("dopri5").solve, f"{__name__}:Inheriting.solve", False),
         (Overriding("dopri5").solve, _SOLVE, False),
         (Borrowing().solve, _SOLVE, False),  # pyright: ignore[reportAttributeAccessIssue]
-        (Borrowing().integrate, "tests.core.numpy_adapter:integrate", False),  # pyright: ignore[reportAttributeAccessIssue]
+        (Borrowing().integrate, INTEGRATE, False),  # pyright: ignore[reportAttributeAccessIssue]
         (Solver.solve, _SOLVE, False),  # it waits for the object
         (Solver.solve_with_defaults, f"{__name__}:Solver.solve_with_defaults", True),
         (Inheriting.solve_with_defaults, f"{__name__}:Solver.solve_with_defaults", True),

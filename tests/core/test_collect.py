@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lrnde_conformance import ReferenceAdapter
+from lrnde_conformance._reference._solver import integrate
 from lrnde_core import Capabilities, Capability, CapabilityError, ErrorEstimate, collect, collected, regularize
-from tests.core.numpy_adapter import NumpyAdapter, integrate
 
 pytestmark = pytest.mark.usefixtures("toy_registry")
 
@@ -71,7 +72,9 @@ def test_other_threads_do_not_collect() -> None:
 
 
 def test_an_adapter_that_can_not_collect_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({Capability.COLLECT: "reports are traced."}))
+    monkeypatch.setattr(
+        ReferenceAdapter, "capabilities", Capabilities.declare({Capability.COLLECT: "reports are traced."})
+    )
     with (
         collect(),
         pytest.raises(CapabilityError, match=r"`toy` does not support collecting reports.*: reports are traced"),

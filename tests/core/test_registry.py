@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lrnde_conformance import ReferenceAdapter
 from lrnde_core import (
     AdapterNotFoundError,
     AdapterSpec,
@@ -26,7 +27,7 @@ from lrnde_core import (
     hookimpl,
 )
 from lrnde_core._registry import Registry
-from tests.core import numpy_adapter
+from tests.core import toy
 
 Install = Callable[..., str]
 _counter = itertools.count()
@@ -64,7 +65,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def _plugin(name: str = "made", **changes: Any) -> str:
     fields = {
-        "target": "tests.core.numpy_adapter:NumpyAdapter",
+        "target": toy.TARGET,
         "solve": "made_up:solve",
         "requires": (),
         "api_version": (2, 0),
@@ -81,8 +82,8 @@ def _registry_with_warning(message: str) -> Registry:
 
 
 def _check_others(registry: Registry) -> None:
-    registry.register(numpy_adapter)
-    assert registry.get_adapter("toy") == numpy_adapter.NumpyAdapter()
+    registry.register(toy)
+    assert registry.get_adapter("toy") == ReferenceAdapter()
     assert registry.heuristic("error_estimate") == ErrorEstimate()
     assert {"diffrax:diffeqsolve", "torchdiffeq:odeint"} <= set(registry.claimable())
 
@@ -104,7 +105,7 @@ def test_specs_and_origins_are_known_without_loading_anything(install: Install) 
     assert spec.solves == ("made_up:solve",)
     assert registry.origin("made") == "made-up 1.2"
     assert module in sys.modules
-    registry.register(numpy_adapter)
+    registry.register(toy)
     assert registry.origin("toy") == "registered at run time"
 
 
@@ -145,7 +146,7 @@ def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: 
     ("changes", "message"),
     [
         ({"target": "no_such_module_at_all:Adapter"}, "(?s)`made` is broken.*made-up 1.2, target: ModuleNotFoundError"),
-        ({"target": "tests.core.numpy_adapter:Missing"}, "target: AttributeError"),
+        ({"target": "tests.core.toy:Missing"}, "target: AttributeError"),
         ({"target": "types:SimpleNamespace"}, "makes a `SimpleNamespace`, not an `AbstractAdapter`"),
         ({"api_version": (3, 0)}, "written for adapter API 3.0, this is 2.0; update lrnde"),
         ({"api_version": (2, 9)}, "written for adapter API 2.9, this is 2.0; update lrnde"),
@@ -199,7 +200,7 @@ def test_all_plugins_are_loaded_where_the_warning_is_an_error(install: Install) 
 
 
 def test_one_spec_twice_in_a_plugin_is_refused() -> None:
-    spec = AdapterSpec("twin", "tests.core.numpy_adapter:NumpyAdapter", ("made_up:solve",), (), "made-up", (1, 0))
+    spec = AdapterSpec("twin", toy.TARGET, ("made_up:solve",), (), "made-up", (1, 0))
 
     class Plugin:
         @hookimpl

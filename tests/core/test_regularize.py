@@ -1,9 +1,9 @@
-"""The public entry point, on a toy solver in numpy: what it returns, what it refuses, and what kind of value it is."""
+"""The public entry point, on a small solver in numpy: what it returns and refuses, and what kind of value it is."""
 
 import copy
+import dataclasses
 import functools
 import inspect
-import itertools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,11 @@ import numpy as np
 import pytest
 
 import lrnde_core as lrnde
+from lrnde_conformance import ReferenceAdapter
+from lrnde_conformance._backends import _dual
+from lrnde_conformance._reference._call import ReferenceCall
+from lrnde_conformance._reference._methods import method_facts
+from lrnde_conformance._reference._solver import integrate
 from lrnde_core import (
     AdapterNotFoundError,
     AdapterSpec,
@@ -25,9 +30,12 @@ from lrnde_core import (
     InputError,
     InputTypeError,
     JacobianNorm,
+    MethodFacts,
     PluginError,
     PredictedSteps,
+    RecordingPlan,
     RegularizedSolve,
+    Run,
     StiffnessEstimate,
     TaylorDerivative,
     UniformStep,
@@ -38,22 +46,37 @@ from lrnde_core import (
 )
 from lrnde_core._registry import Registry
 from tests.core.array_problem import ArrayProblem, local_state
-from tests.core.numpy_adapter import NumpyAdapter, integrate, integrate_twice
-from tests.core.tableaus import DOPRI5
+from tests.core.tableaus import RK4
+from tests.core.toy import INTEGRATE, integrate_twice
 
 pytestmark = pytest.mark.usefixtures("toy_registry")
 
 _ERROR = ErrorEstimate(1e-4, 1e-6)
-_TIMES = (0.0, 0.5, 0.75, 2.0)
+_TIMES = (0.0, 0.75, 2.0)
+_STEPS: dict[str, Any] = {"method": "rk4", "first_step": 0.5}
+"""Four steps of size 0.5 over `_TIMES`."""
+_LIMITED = Capabilities.declare(
+    {
+        Capability.POINT_HEURISTICS: "numpy has no forward-mode autodiff; use a heuristic of the step.",
+        Capability.FULL_GRADIENT: "numpy has no autodiff.",
+        Capability.BATCHED_SAMPLES: "numpy has no vmap.",
+    }
+)
 _Y0 = np.array([1.0, -0.5])
 
 
 def _field(t: Any, y: Any) -> Any:
-    return t - 1.5 * np.sin(y)
+    return t - 1.5 * _dual.sin(y)
 
 
-def _same_signature(field: Any, y0: Any, times: Any, *, method: str = "dopri5") -> Any:
-    return integrate(field, y0, times, method=method)
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter that declares a few things unsupported."""
+    monkeypatch.setattr(ReferenceAdapter, "capabilities", _LIMITED)
+
+
+def _same_signature(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
+    return integrate(field, y0, ts, **settings)
 
 
 @functools.wraps(integrate)
@@ -62,35 +85,35 @@ def _decorated(*args: Any, **kwargs: Any) -> Any:
 
 
 def test_returns_the_bare_result_and_a_report() -> None:
-    y1, report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.1])
-    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
+    states, report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, **_STEPS, draw=[0.1])
+    np.testing.assert_array_equal(states, integrate(_field, _Y0, _TIMES, **_STEPS))
     assert (report.num_steps, report.num_accepted, report.num_rejected, report.nfe, report.nfe_extra) == (
-        3,
-        3,
+        4,
+        4,
         0,
-        18,
-        7,
+        16,
+        11,
     )
     assert report.sample.t.tolist() == [0.0]
     assert report.sample.h.tolist() == [0.5]
     assert report.penalty == pytest.approx(report.sample.weight[0] * report.sample.error_ratio[0] * 0.5)
-    pair, _ = regularize(integrate_twice, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.1])
+    pair, _ = regularize(integrate_twice, heuristic=_ERROR)(_field, _Y0, _TIMES, **_STEPS, draw=[0.1])
     assert len(pair) == 2
 
 
-@hypothesis.given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.sampled_from([1, -1]))
-def test_the_penalty_averaged_over_draws_is_the_sum_over_all_steps(sizes: list[int], direction: int) -> None:
-    times = (direction * 0.1 * np.cumsum([0, *sizes])).tolist()
-    expected, y = 0.0, _Y0
-    for t, end in itertools.pairwise(times):
-        problem = ArrayProblem(_field, DOPRI5)
-        expected += _ERROR.cost(local_state(problem, t, end - t, y))
-        (y,) = problem.advance(t, end - t, (y,), carry=None)
-    draws = (np.arange(sum(sizes)) + 0.5) / sum(sizes)
-    solve = regularize(integrate, heuristic=_ERROR, num_samples=len(draws))
-    _, report = solve(_field, _Y0, times, draw=draws)
+@hypothesis.given(st.integers(1, 6), st.integers(1, 30), st.sampled_from([1, -1]))
+def test_the_penalty_averaged_over_draws_is_the_sum_over_all_steps(size: int, length: int, direction: int) -> None:
+    times, settings = (0.0, 0.05 * direction * length), {"method": "rk4", "first_step": 0.05 * size}
+    steps: list[tuple[float, float, Any]] = []
+    integrate(_field, _Y0, times, observe=lambda t, h, y, *_: steps.append((t, h, y)), **settings)
+    problem = ArrayProblem(_field, RK4)
+    expected = sum(_ERROR.cost(local_state(problem, t, h, y)) for t, h, y in steps)
+    draws = (np.arange(length) + 0.5) / length
+    solve = regularize(integrate, heuristic=_ERROR, num_samples=length)
+    _, report = solve(_field, _Y0, times, draw=draws, **settings)
+    assert report.num_accepted == len(steps) == -(-length // size)
     assert report.penalty == pytest.approx(expected, rel=1e-9)
-    assert report.nfe_extra == 7 * len(draws)
+    assert report.nfe_extra == 11 * length
 
 
 def test_without_penalty_it_is_the_bare_solve() -> None:
@@ -100,15 +123,15 @@ def test_without_penalty_it_is_the_bare_solve() -> None:
         calls.append(t)
         return _field(t, y)
 
-    y1, report = regularize(integrate, heuristic=_ERROR)(counted, _Y0, _TIMES, penalize=False)
-    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
-    assert len(calls) == report.nfe == 18
+    states, report = regularize(integrate, heuristic=_ERROR)(counted, _Y0, _TIMES, penalize=False)
+    np.testing.assert_array_equal(states, integrate(_field, _Y0, _TIMES))
+    assert len(calls) == report.nfe > 0
     assert (report.penalty, report.nfe_extra, report.sample) == (0.0, 0, None)
 
 
 def test_a_solve_without_steps_has_no_penalty() -> None:
-    y1, report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, (0.3,), draw=[0.5])
-    assert y1 is _Y0
+    (state,), report = regularize(integrate, heuristic=_ERROR)(_field, _Y0, (0.3,), draw=[0.5])
+    assert state is _Y0
     assert (report.penalty, report.nfe_extra, report.num_steps) == (0.0, 0, 0)
 
 
@@ -126,18 +149,19 @@ def test_names_stand_for_heuristics_and_samplers() -> None:
 
 
 def test_partials_are_unwrapped_with_their_arguments() -> None:
-    inner = functools.partial(functools.partial(integrate, _field, method="bosh3"), _Y0, method="dopri5")
+    inner = functools.partial(functools.partial(integrate, _field, method="bosh3"), _Y0, **_STEPS)
     solve = regularize(inner, heuristic=_ERROR)
     assert solve.solver.function is integrate
-    y1, report = solve(_TIMES, draw=[0.1])
-    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES, method="dopri5"))
-    assert report.nfe == 18
-    assert solve(_TIMES, draw=[0.1], method="bosh3")[1].nfe == 9
+    states, report = solve(_TIMES, draw=[0.1])
+    np.testing.assert_array_equal(states, integrate(_field, _Y0, _TIMES, **_STEPS))
+    assert report.nfe == 16
+    assert solve(_TIMES, draw=[0.1], first_step=1.0)[1].nfe == 8
 
 
 def test_signature_is_that_of_the_solve_with_more_keywords() -> None:
     signature = inspect.signature(regularize(functools.partial(integrate, _field), heuristic=_ERROR))
-    assert list(signature.parameters) == ["y0", "times", "method", "penalize", "draw", "probes", "rng"]
+    native = list(inspect.signature(integrate).parameters)
+    assert list(signature.parameters) == [*native[1:], "penalize", "draw", "probes", "rng"]
 
 
 @pytest.mark.parametrize(
@@ -152,13 +176,13 @@ def test_what_wraps_a_solve_is_refused(wrapped: Callable[..., Any]) -> None:
 
 def test_adapter_asserts_a_signature() -> None:
     solve = regularize(_same_signature, heuristic=_ERROR, adapter="toy")
-    assert solve.solver.path == "tests.core.numpy_adapter:integrate"
-    y1, _ = solve(_field, _Y0, _TIMES, draw=[0.1])
-    np.testing.assert_array_equal(y1, integrate(_field, _Y0, _TIMES))
+    assert solve.solver.path == INTEGRATE
+    states, _ = solve(_field, _Y0, _TIMES, draw=[0.1])
+    np.testing.assert_array_equal(states, integrate(_field, _Y0, _TIMES))
     named = regularize(_same_signature, heuristic=_ERROR, adapter="toy:integrate_twice")
-    assert named.solver.path == "tests.core.numpy_adapter:integrate_twice"
+    assert named.solver.path == "tests.core.toy:integrate_twice"
     claimed = regularize(integrate_twice, heuristic=_ERROR, adapter="toy")
-    assert claimed.solver.path == "tests.core.numpy_adapter:integrate_twice"
+    assert claimed.solver.path == "tests.core.toy:integrate_twice"
     with pytest.raises(InputError, match=r"`toy` has no `itegrate`; it has \['integrate', 'integrate_twice'\]"):
         regularize(_same_signature, heuristic=_ERROR, adapter="toy:itegrate")
     with pytest.raises(AdapterNotFoundError, match=r"no adapter `difrax`.*Did you mean `diffrax`"):
@@ -205,8 +229,8 @@ def test_bound_arguments_count_in_equality() -> None:
         return regularize(functools.partial(integrate, **kwargs), heuristic=_ERROR)
 
     times = np.array(_TIMES)
-    assert bind(times=times) == bind(times=times)
-    assert bind(times=times) != bind(times=times.copy())
+    assert bind(ts=times) == bind(ts=times)
+    assert bind(ts=times) != bind(ts=times.copy())
     assert bind(method="bosh3") == bind(method="bosh3")
     assert bind(method="bosh3") != bind(method="dopri5")
     assert bind(y0=1) != bind(y0=True)
@@ -236,6 +260,7 @@ _bad_arguments: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize(("arguments", "error", "message"), _bad_arguments)
 def test_bad_settings_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
@@ -252,16 +277,21 @@ def test_what_is_no_native_call_is_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "arguments", "error", "message"),
     [
-        ({"heuristic": ErrorEstimate()}, {}, CapabilityError, r"`dopri5` takes fixed steps.*`ErrorEstimate\(rtol=1e-3"),
-        ({"heuristic": _ERROR + PredictedSteps()}, {}, CapabilityError, "`dopri5` takes fixed steps"),
+        (
+            {"heuristic": ErrorEstimate()},
+            _STEPS,
+            CapabilityError,
+            r"`rk4` takes fixed steps.*`ErrorEstimate\(rtol=1e-3",
+        ),
+        ({"heuristic": _ERROR + PredictedSteps()}, _STEPS, CapabilityError, "`rk4` takes fixed steps"),
         (
             {"heuristic": StiffnessEstimate()},
             {"method": "bosh3"},
             CapabilityError,
-            "`toy, method bosh3` does not support the stiffness estimate of a step: it has no two stages.*use dopri5",
+            "`toy, method bosh3` does not support the stiffness estimate of a step: .*Use `ErrorEstimate`",
         ),
-        ({}, {"draw": [0.1, 0.2]}, InputError, r"`draw` has shape \(2,\); `num_samples=1` needs \(1,\)"),
-        ({}, {"draw": None}, InputError, "`rng` or `draw` is needed"),
+        ({}, {"draw": [0.1, 0.2]}, InputError, r"`draw` has shape \(2,\); `num_samples=1` needs shape \(1,\)"),
+        ({}, {"draw": None}, InputTypeError, "none was given: pass rng= or draw="),
         ({}, {"penalize": 1}, InputTypeError, "`penalize` must be a Python bool, not int.*static argument"),
     ],
 )
@@ -275,8 +305,7 @@ def test_bad_calls_are_refused_before_anything_is_solved(
         regularize(integrate, **{"heuristic": _ERROR, **settings})(never, _Y0, _TIMES, **{"draw": [0.5], **arguments})
 
 
-def test_the_full_gradient_and_a_restarted_step_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
+def test_the_full_gradient_and_a_restarted_step_exclude_each_other() -> None:
     with pytest.raises(CapabilityError, match='restarts from a constant state; use `local_start="step"`'):
         regularize(integrate, heuristic=_ERROR, gradient="full", sampler=UniformTime(local_start="sample"))
 
@@ -289,13 +318,14 @@ def test_the_full_gradient_and_a_restarted_step_exclude_each_other(monkeypatch: 
             CapabilityError,
             r"`toy` does not support random directions.*it has none",
         ),
-        ({}, PluginError, r"`NumpyCall` has no `check_probes`.*does not declare `Capability.PROBES`"),
+        ({}, PluginError, r"`ReferenceCall` has no `check_probes`.*does not declare `Capability.PROBES`"),
     ],
 )
 def test_probes_are_refused_where_nothing_takes_them(
     monkeypatch: pytest.MonkeyPatch, unsupported: Any, error: type[Exception], message: str
 ) -> None:
-    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare(unsupported))
+    monkeypatch.setattr(ReferenceAdapter, "capabilities", Capabilities.declare(unsupported))
+    monkeypatch.delattr(ReferenceCall, "check_probes")
     solve = regularize(integrate, heuristic=JacobianNorm(mode="jvp"))
     with pytest.raises(error, match=message):
         solve(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
@@ -326,14 +356,28 @@ def test_presets_are_the_published_settings(make: Any) -> None:
 
 
 def test_an_adapter_that_keeps_one_step_of_all_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(NumpyAdapter, "capabilities", Capabilities.declare({}))
-    for sampler, fault in ((lrnde.AllSteps(), "recorded one step a draw"), (lrnde.Integral(), "gives no `tableau`")):
-        heuristic = _ERROR if isinstance(sampler, lrnde.AllSteps) else lrnde.KineticEnergy()
-        solve = regularize(integrate, heuristic=heuristic, sampler=sampler)
-        with pytest.raises(PluginError, match=f"{fault}.*fault of the adapter"):
-            solve(_field, _Y0, _TIMES)
+    run = ReferenceCall.run
+
+    def run_without_a_number(call: ReferenceCall, plan: RecordingPlan | None) -> Run:
+        found = run(call, plan)
+        assert found.recording is not None
+        return found._replace(recording=found.recording._replace(num_evaluated=None))
+
+    monkeypatch.setattr(ReferenceCall, "run", run_without_a_number)
+    with pytest.raises(PluginError, match=r"recorded one step a draw.*fault of the adapter"):
+        regularize(integrate, heuristic=_ERROR, sampler=lrnde.AllSteps())(_field, _Y0, _TIMES)
 
 
+def test_an_adapter_without_a_quadrature_rule_that_does_not_say_so_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def facts_without_tableau(method: str, **kinds: bool) -> MethodFacts:
+        return dataclasses.replace(method_facts(method, **kinds), tableau=None)
+
+    monkeypatch.setattr("lrnde_conformance._reference._adapter.method_facts", facts_without_tableau)
+    with pytest.raises(PluginError, match=r"gives no `tableau`.*fault of the adapter"):
+        regularize(integrate, heuristic=lrnde.KineticEnergy(), sampler=lrnde.Integral())(_field, _Y0, _TIMES)
+
+
+@pytest.mark.usefixtures("limited")
 def test_a_refusal_names_every_reason() -> None:
     with pytest.raises(CapabilityError, match=r"gradient=\"full\": .*heuristics of a point.*`UniformStep\(\)` and"):
         regularize(integrate, **lrnde.presets.taynode())
@@ -386,7 +430,7 @@ def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
 ) -> None:
     needed = lrnde.ExtraCapability("mine.volume", "the volume of a state")
     declared = Capabilities.declare({}, extra=[needed] if is_offered else [])
-    monkeypatch.setattr(NumpyAdapter, "capabilities", declared)
+    monkeypatch.setattr(ReferenceAdapter, "capabilities", declared)
 
     class Volume(lrnde.AbstractHeuristic):
         @property
