@@ -45,7 +45,7 @@ def run_checks(
     - `tier`: `"core"`, `"optional"` or `"all"`. `select`: only results whose id contains it; several separated by
       ` or `. `device`: `"cpu"` or `"cuda"`. `dtype`: `"float32"` or `"float64"` to try only that one.
     - `is_fast`: fewer methods, and nothing that trains.
-    - `on_result`: is told each result as soon as it is there.
+    - `on_result`: called with each result as soon as it is there.
 
     The contract is checked first, whatever is selected; where it fails nothing else runs, and the verdict is not
     complete.

@@ -16,7 +16,7 @@ _DTYPES = (None, "float32", "float64")
 @final
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """The arguments of `run_checks` that select. Raises `InputError` for values that there are not."""
+    """The arguments of `run_checks` that select. Raises `InputError` for an unknown value."""
 
     tier: str
     select: str
@@ -67,7 +67,7 @@ def select_cases(subject: Subject, checks: Sequence[Check], selection: Selection
 
 
 def check_expected_failures(subject: Subject, checks: Sequence[Check]) -> None:
-    """Raise `InputError` for expected failures of checks that there are not, and for reasons that are empty."""
+    """Raise `InputError` for expected failures of unknown checks, and for empty reasons."""
     known = {check.id for check in checks}
     whole = Subject(subject.driver, dtype=subject.dtype, is_fast=False)
     known |= {f"{check.id}-{case}" for check in checks for case in check.cases(whole) if case}

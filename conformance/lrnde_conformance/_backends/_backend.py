@@ -145,7 +145,7 @@ class AbstractBackend(abc.ABC):
 
     @abc.abstractmethod
     def wait(self) -> None:
-        """Until all that was asked for is done, callbacks included."""
+        """Block until pending work, callbacks included, has finished."""
 
     @abc.abstractmethod
     def random_source(self, seed: int) -> Any:

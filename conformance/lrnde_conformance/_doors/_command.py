@@ -43,7 +43,7 @@ class ConformanceOptions:
     """The options of `lrnde conformance`; empty or `None` where not given.
 
     - `names`: adapters, or `package.module:Class`; all that are installed if empty.
-    - `device`, `dtype`, `tier`, `select`, `is_fast`: as of `run_checks`.
+    - `device`, `dtype`, `tier`, `select`, `is_fast`: as in `run_checks`.
     - `json`, `junit`, `markdown`, `html`, `badge`: files to write.
     """
 

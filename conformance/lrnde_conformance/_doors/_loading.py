@@ -19,8 +19,8 @@ def load_driver(adapter: Any, selection: Selection) -> type[AbstractDriver]:
 
     - `adapter`: a name, `"package.module:Class"`, or the class or an instance of an adapter or a driver.
 
-    Raises `InputError` for a device that is not there, `PluginError` with the cause for what is broken; else as of
-    `driver_class`.
+    Raises `InputError` for an unavailable device, `PluginError` with the cause for what is broken; else as
+    `driver_class` does.
     """
     if isinstance(adapter, str) and ":" not in adapter:
         # First, for what is broken or not installed has no driver either, and the registry knows the cause.
@@ -97,7 +97,7 @@ def _check_device(driver: type[AbstractDriver], device: str) -> None:
     try:
         with backend.preserved():
             backend.to_numpy(backend.array([1.0], "float32"))
-    except Exception as error:  # each library has its own for a device that is not there
+    except Exception as error:  # each library has its own for an unavailable device
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"`{backend.name}` finds no device `{device}` here ({first_line}). Check on `cpu`, or where there is one."

@@ -1,4 +1,4 @@
-"""The doors for Python: `check_adapter` for plain code and `parametrize_with_checks` for a test module of one's own."""
+"""The doors for Python: `check_adapter` for plain code, and `parametrize_with_checks` for a test module."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,10 +30,10 @@ def check_adapter(
 
     - `adapter`: its name, the class or an instance of the adapter or its driver, or `"package.module:Class"`.
     - `on_fail`: `"raise"` to raise `ConformanceFailure` at the first check that fails, `None` to go on to the end.
-    - `callback`: is told each result as soon as it is there.
-    - The others: as of `run_checks`.
+    - `callback`: called with each result as soon as it is there.
+    - The others: as in `run_checks`.
 
-    Raises `InputError` for arguments that there are not, an empty selection, a device that is not there, and expected
+    Raises `InputError` for an unknown argument value, an empty selection or an unavailable device, and for expected
     failures that are unknown or have no reason; `AdapterNotFoundError` or `PluginError` where there is no such adapter,
     or it cannot be loaded.
     """
@@ -68,10 +68,10 @@ def parametrize_with_checks(
     Skips, strict expected failures and failures are pytest's own, with the suite's reasons. The ids of the tests begin
     with the adapter's name, so `-k` selects among them. An adapter that cannot be loaded is one test that fails.
 
-    - `adapters`: a list of what `check_adapter` takes. The others: as of `check_adapter`.
+    - `adapters`: a list of what `check_adapter` takes. The others: as in `check_adapter`.
 
     Raises `InputTypeError` for anything but a list or a tuple, for a generator would be empty when it is asked again;
-    `InputError` and `AdapterNotFoundError` as of `check_adapter`.
+    `InputError` and `AdapterNotFoundError` as `check_adapter` does.
     """
     import pytest
 

@@ -55,7 +55,7 @@ def integrate(
       those not in `ADAPTIVE`. `smallest_step`: no step is smaller but the last; it is accepted whatever its error is.
     - `event`: a change of its sign ends the solve; the result is then `(time, [y0, y])`, and the last of `ts` a time
       after that.
-    - `observe`: is told each attempted step: start, signed size, state, error ratio, whether it is accepted.
+    - `observe`: called with each attempted step: start, signed size, state, error ratio, whether it is accepted.
 
     Raises `ArithmeticError` where steps get too small.
     """
