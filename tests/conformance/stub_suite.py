@@ -14,7 +14,7 @@ import pytest
 from lrnde_conformance import AbstractBackend, AbstractDriver, Check, CheckSkipped, ConformanceFailure, Method, Subject
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._interface import CONTRACT
-from lrnde_core import AbstractAdapter, AdapterSpec, Capabilities, Capability, hookimpl
+from lrnde_core import ADAPTER_API, AbstractAdapter, AdapterSpec, Capabilities, Capability, hookimpl
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -148,7 +148,7 @@ class Plugin:
         for name in ("clean", "faulty"):
             target = f"tests.conformance.stub_suite:{name.title()}Adapter"
             driver = f"tests.conformance.stub_suite:{name.title()}Driver"
-            register(AdapterSpec(name, target, ("made_up:solve",), (), "made-up", (1, 0), driver))
+            register(AdapterSpec(name, target, ("made_up:solve",), (), "made-up", ADAPTER_API, driver=driver))
 
 
 _PLUGIN = Plugin()

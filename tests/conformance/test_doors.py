@@ -396,13 +396,13 @@ _BROKEN = {
         def lrnde_register_adaptors(register): pass
     """,
     "oldest": "{spec}\nregister_one('oldest', 'json:JSONDecoder', (0, 1))",
-    "wrong": "{spec}\nregister_one('wrong', 'json:JSONDecoder', (1, 0))",
-    "abstract": "{spec}\nregister_one('abstract', 'lrnde_core:AbstractAdapter', (1, 0))",
-    "missing": "{spec}\nregister_one('missing', 'made_up_plugins.missing:Adapter', (1, 0))",
-    "twice": "{spec}\nregister_one('torchsde', 'json:JSONDecoder', (1, 0))",
+    "wrong": "{spec}\nregister_one('wrong', 'json:JSONDecoder', (2, 0))",
+    "abstract": "{spec}\nregister_one('abstract', 'lrnde_core:AbstractAdapter', (2, 0))",
+    "missing": "{spec}\nregister_one('missing', 'made_up_plugins.missing:Adapter', (2, 0))",
+    "twice": "{spec}\nregister_one('torchsde', 'json:JSONDecoder', (2, 0))",
     "raises": """
         {spec}
-        register_one('raises', 'made_up_plugins.raises:Adapter', (1, 0), 'made_up_plugins.raises:Driver')
+        register_one('raises', 'made_up_plugins.raises:Adapter', (2, 0), 'made_up_plugins.raises:Driver')
         from tests.conformance import stub_suite
         from lrnde_core import AbstractAdapter
         from lrnde_conformance import AbstractDriver, Method, TorchBackend
