@@ -18,6 +18,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 _HERE = Path(__file__).parent
 _FOLDER = Path(sys.prefix) / "browser"
+# An environment without a registry is told so within a minute or two, not in ten.
+_PATIENCE = ("--fetch-retries=1", "--fetch-timeout=60000")
 _FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -51,7 +53,7 @@ def install() -> None:
     _FOLDER.mkdir()
     for name in ("package.json", "package-lock.json", "unpack.mjs"):
         shutil.copy(_HERE / name, _FOLDER)
-    code = npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=_FOLDER)
+    code = npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *_PATIENCE], cwd=_FOLDER)
     code = code or node(["unpack.mjs"], cwd=_FOLDER, env={**os.environ, "TMPDIR": str(_FOLDER)})
     if code:
         shutil.rmtree(_FOLDER)
