@@ -27,9 +27,10 @@ def _raise(error: Exception, *_: Any) -> Any:
 class Faults:
     """What differs from the reference adapter. Each is a function of the true value, unless said otherwise.
 
-    - Of a bound call: `bound` is called with it; `facts`; of its penalised run: `plan`, `result`, `counts`, `record`
-      (and the call), `problem`; `before_run` is called, `after_run` is given run and call, `silent` likewise for a run
-      without penalty; `error` turns what the solver raises into what the mutant raises.
+    - Of a bound call: `bound` is called with it; `facts`; `probes`: the user's as it returns them; of its penalised run:
+      `plan`, `result`, `counts`, `record` (and the call), `problem`; `before_run` is called, `after_run` is given run
+      and call, and so is `silent` for a run without penalty; `error` turns what the solver raises into what the mutant
+      raises.
     - Of the evaluation: `value` (penalty, then `LocalPenalty`, `Recording` and draws), `batched_value` (likewise, where
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
@@ -55,6 +56,7 @@ class Faults:
     error: Change = _same
     value: Change = _same
     batched_value: Change = _same
+    probes: Change = _same
     sample: Change = _same
     zero: Change = _same
     draw: Change = lambda own, _: own()
@@ -111,6 +113,9 @@ class _Call(AbstractCall):
         records = [faults.record(record, self._call) for record in run.recording.records]
         recording = run.recording._replace(records=records, problem=faults.problem(run.recording.problem))
         return faults.after_run(Run(faults.result(run.result), faults.counts(run.counts), recording), self._call)
+
+    def check_probes(self, probes: Any) -> Any:
+        return self._faults.probes(self._call.check_probes(probes))
 
 
 class _Freezer(AbstractFreezer):

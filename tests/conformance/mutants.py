@@ -153,6 +153,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("bridge-along-the-path", "noise.law", Faults(bridges_fixed_steps=True), "euler_maruyama-bridge"),
     Mutant("first-sample-alone-if-batched", "penalty.batched", Faults(batched_value=first_sample_alone), "error"),
     Mutant("sum-in-place-of-the-mean", "penalty.mean", Faults(value=lambda value, _, __, draws: value * len(draws))),
+    Mutant("probes-left-aside", "penalty.probes", Faults(probes=lambda probes: tuple(0 * each + 1 for each in probes))),
     Mutant("weighted-again", "penalty.paper-weight", Faults(value=weighted_again)),
     Mutant("gradient-detached", "gradient.finite-differences", Faults(value=detached), "dopri5-error"),
     Mutant(

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import lrnde_core as lrnde
 from lrnde_conformance._backends._backend import Counter
 from lrnde_conformance._checks._check import check
+from lrnde_conformance._checks._probes import solve_with_probes
 from lrnde_conformance._experiments._designs import main_problem, trajectory
 from lrnde_conformance._experiments._experiment import COSTS, Experiment
 from lrnde_conformance._experiments._subject import Subject
@@ -24,6 +27,7 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.STIFFNESS_ESTIMATE: {"heuristic": lrnde.StiffnessEstimate()},
     Capability.POINT_HEURISTICS: {"heuristic": lrnde.TaylorDerivative(2, at="step")},
     Capability.POINT_INSIDE_STEP: {"heuristic": lrnde.TaylorDerivative(2)},
+    Capability.REVERSE_PRODUCTS: {"heuristic": lrnde.JacobianNorm(at="step")},
     Capability.UNIFORM_TIME: {"sampler": lrnde.UniformTime()},
     Capability.UNIFORM_STEP: {"sampler": lrnde.UniformStep()},
     Capability.ALL_STEPS: {"sampler": lrnde.AllSteps(), "gradient": "full"},
@@ -41,7 +45,7 @@ _CALLS: dict[Capability, dict[str, Any]] = {
     Capability.FLOAT32: {"dtype": "float32"},
     Capability.FLOAT64: {"dtype": "float64"},
 }
-ASKABLE = (*_SETTINGS, *_CALLS, Capability.COLLECT, Capability.FREEZE, Capability.FREEZE_SDE)
+ASKABLE = (*_SETTINGS, *_CALLS, Capability.PROBES, Capability.COLLECT, Capability.FREEZE, Capability.FREEZE_SDE)
 """What something in a call can ask for, so that there is something to refuse."""
 
 
@@ -68,6 +72,15 @@ def refusal_capability(subject: Subject, case: str) -> None:
         settings = {**experiment.regularization, **_SETTINGS[capability]}
         _assert_refused(
             subject, experiment, lambda f: _solve(subject, experiment, settings, f), reason, capability.value
+        )
+    elif capability is Capability.PROBES:
+        probes = np.ones(experiment.problem.y0.shape)
+        _assert_refused(
+            subject,
+            experiment,
+            lambda f: solve_with_probes(subject, probes, formula=f),
+            reason,
+            capability.value,
         )
     elif capability is Capability.COLLECT:
         _assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)

@@ -98,6 +98,16 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         _, tangent = parts(result, level)
         return (0.0 * y[0] if tangent is None else tangent.reshape(tangent.shape[1:]),)
 
+    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        # Forward mode is all that there is: one direction for each element.
+        product = 0.0 * y[0]
+        for index in np.ndindex(*y[0].shape):
+            direction = np.zeros(y[0].shape, y[0].dtype)
+            direction[index] = 1.0
+            (column,) = self.jvp(function, t, y, 0.0, (as_dual(direction),))
+            product = product + (column * cotangent[0]).sum() * direction
+        return (product,)
+
     def norm(self, leaves: Leaves) -> Any:
         return root_mean_square(leaves)
 
