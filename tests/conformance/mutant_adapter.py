@@ -27,10 +27,10 @@ def _raise(error: Exception, *_: Any) -> Any:
 class Faults:
     """What differs from the reference adapter. Each is a function of the true value, unless said otherwise.
 
-    - Of a bound call: `bound` is called with it; `facts`; `probes`: the user's as it returns them; of its penalised run:
-      `plan`, `result`, `counts`, `record` (and the call), `problem`; `before_run` is called, `after_run` is given run
-      and call, and so is `silent` for a run without penalty; `error` turns what the solver raises into what the mutant
-      raises.
+    - Of a bound call: `bound` is called with it; `facts`; `probes` (the user's, as it returns them); of its penalised
+      run: `plan`, `result`, `counts`, `record` (and the call), `problem`; `before_run` is called, `after_run` is given
+      run and call, and so is `silent` for a run without penalty; `error` turns what the solver raises into what the
+      mutant raises.
     - Of the evaluation: `value` (penalty, then `LocalPenalty`, `Recording` and draws), `batched_value` (likewise, where
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
