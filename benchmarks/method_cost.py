@@ -15,7 +15,7 @@ from typing import Any
 import lrnde_core as lrnde
 from lrnde_benchmarks._paired_times import paired_ratios
 from lrnde_benchmarks._statistics import in_words
-from overhead import BATCH, jax_iterations, torch_iterations
+from overhead import SIZE, jax_iterations, torch_iterations
 
 _SAMPLED = lrnde.UniformTime()
 METHODS: dict[str, dict[str, Any]] = {
@@ -39,9 +39,9 @@ def rows(backend: str, num_steps: int, seconds: float) -> list[dict[str, Any]]:
     make, entry = BACKENDS[backend]
     found: list[dict[str, Any]] = []
     for name, settings in METHODS.items():
-        bare, penalised, measure_floor = make(entry, num_steps, settings["heuristic"], settings["sampler"], BATCH)
-        extra = measure_floor() - 1
-        (ratio,), bare_seconds = paired_ratios(bare, [penalised], seconds)
+        made = make(entry, num_steps, settings["heuristic"], settings["sampler"], SIZE)
+        extra = made.measure_floor() - 1
+        (ratio,), bare_seconds = paired_ratios(made.bare, [made.wrapped], seconds)
         row = {"method": name, "ratio": ratio._asdict(), "extra_evaluations": extra, "bare_ms": 1e3 * bare_seconds}
         found.append({"backend": backend, "entry": entry, "steps": num_steps, **row})
         print(

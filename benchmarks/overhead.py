@@ -1,11 +1,14 @@
 """What the penalty costs: time and peak memory of a wrapped training iteration against the bare one.
 
-    python benchmarks/overhead.py [--fast] [--device cpu|cuda] [--json FILE]
+    python benchmarks/overhead.py [--fast] [--device cpu|cuda] [--sizes] [--json FILE]
 
 Time: bare and wrapped iterations (solve, loss, backward pass) alternate in one process; the figure is the median of the
 paired ratios with its 95% interval, of processor time on a CPU and of wall time on another device. Beside it stands the
 floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted steps is forced by a largest step,
 so that both sides take the same ones.
+
+Sizes (`--sizes`): the default penalty at 4 accepted steps, by the size of the state; small states show the fixed cost of
+a call. In torch the same derivative, written by hand into the training loop, runs beside it.
 
 Memory: torch, peak resident memory of a process of its own above what it held before the iteration (Linux); JAX, the
 temporary memory that XLA plans for the compiled iteration.
@@ -19,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lrnde_core as lrnde
 from lrnde_benchmarks._clock import now
@@ -27,19 +30,44 @@ from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
 
 TOLERANCE = 1e-3
-WIDTH, HIDDEN, BATCH = 64, 100, 128
+HIDDEN = 100
+STEPS_OF_SIZES = 4
+
+
+class Size(NamedTuple):
+    """The shape of a state."""
+
+    batch: int
+    width: int
+
+
+SIZE = Size(128, 64)
+SIZES = (Size(16, 8), SIZE, Size(1024, 512))
 HEURISTICS: dict[str, tuple[lrnde.AbstractHeuristic, lrnde.AbstractSampler]] = {
     "PredictedSteps, UniformStep": (lrnde.PredictedSteps(), lrnde.UniformStep()),
     "ErrorEstimate, UniformTime": (lrnde.ErrorEstimate(), lrnde.UniformTime()),
     "TaylorDerivative(2), UniformTime": (lrnde.TaylorDerivative(2), lrnde.UniformTime()),
     'TaylorDerivative(2, at="step"), UniformTime': (lrnde.TaylorDerivative(2, at="step"), lrnde.UniformTime()),
 }
+DEFAULT = 'TaylorDerivative(2, at="step"), UniformTime'
+
+
+class Iterations(NamedTuple):
+    """Training iterations to compare: bare, wrapped, and with the default penalty written by hand where there is one.
+
+    - `measure_floor`: 1 + extra evaluations / evaluations of the bare solve.
+    """
+
+    bare: Iteration
+    wrapped: Iteration
+    measure_floor: Callable[[], float]
+    by_hand: Iteration | None = None
 
 
 def torch_iterations(
-    entry: str, num_steps: int, heuristic: Any, sampler: Any, batch: int, device: str = "cpu"
-) -> tuple[Iteration, Iteration, Callable[[], float]]:
-    """A bare and a wrapped iteration of torchdiffeq, and what measures the floor of their ratio."""
+    entry: str, num_steps: int, heuristic: Any, sampler: Any, size: Size, device: str = "cpu"
+) -> Iterations:
+    """Iterations of torchdiffeq."""
     import torch
     import torchdiffeq
 
@@ -50,14 +78,14 @@ def torch_iterations(
     class Field(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = torch.nn.Linear(WIDTH + 1, HIDDEN)
-            self.second = torch.nn.Linear(HIDDEN + 1, WIDTH)
+            self.first = torch.nn.Linear(size.width + 1, HIDDEN)
+            self.second = torch.nn.Linear(HIDDEN + 1, size.width)
 
         def forward(self, t: Any, y: Any) -> Any:
             times = t.expand(y.shape[0], 1)
             return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
 
-    field, y0, ts = Field().to(device), torch.randn(batch, WIDTH).to(device), torch.tensor([0.0, 1.0], device=device)
+    field, y0, ts = Field().to(device), torch.randn(size).to(device), torch.tensor([0.0, 1.0], device=device)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     options = {"max_step": 1 / num_steps, "first_step": 1 / num_steps}
     arguments: dict[str, Any] = {"options": options}
@@ -77,14 +105,22 @@ def torch_iterations(
         wait()
         return report
 
+    def by_hand() -> None:
+        field.zero_grad()
+        ys = solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)
+        velocity = field(ts[0], y0)
+        curvature: Any = torch.func.jvp(field, (ts[0], y0), (torch.ones_like(ts[0]), velocity))[1]
+        (ys[-1].square().mean() + 0.1 * curvature.square().mean()).backward()
+        wait()
+
     def floor() -> float:
         report = wrapped()
         return 1 + report.nfe_extra / report.nfe
 
-    return bare, wrapped, floor
+    return Iterations(bare, wrapped, floor, by_hand)
 
 
-def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, batch: int) -> tuple[Any, Any, Any]:
+def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, size: Size) -> tuple[Any, Any, Any]:
     """Jitted bare and wrapped gradients of diffrax, and their arguments."""
     import diffrax
     import jax
@@ -92,10 +128,10 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
 
     keys = jax.random.split(jax.random.key(0), 3)
     weights = (
-        0.1 * jax.random.normal(keys[0], (WIDTH + 1, HIDDEN)),
-        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, WIDTH)),
+        0.1 * jax.random.normal(keys[0], (size.width + 1, HIDDEN)),
+        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, size.width)),
     )
-    y0 = jax.random.normal(keys[2], (batch, WIDTH))
+    y0 = jax.random.normal(keys[2], size)
 
     def field(t: Any, y: Any, weights: Any) -> Any:
         times = jnp.broadcast_to(t, (y.shape[0], 1))
@@ -130,12 +166,12 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
 
 
 def jax_iterations(
-    adjoint: str, num_steps: int, heuristic: Any, sampler: Any, batch: int, device: str = "cpu"
-) -> tuple[Iteration, Iteration, Callable[[], float]]:
-    """A bare and a wrapped iteration of diffrax, and what measures the floor of their ratio."""
+    adjoint: str, num_steps: int, heuristic: Any, sampler: Any, size: Size, device: str = "cpu"
+) -> Iterations:
+    """Iterations of diffrax."""
     import jax
 
-    bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, batch)
+    bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, size)
     # What is compiled runs where its arguments are.
     arguments = jax.device_put(arguments, jax.devices("cpu" if device == "cpu" else "gpu")[0])
 
@@ -143,10 +179,8 @@ def jax_iterations(
         _, report = wrapped(*arguments)
         return 1 + int(report.nfe_extra) / int(report.nfe)
 
-    return (
-        lambda: jax.block_until_ready(bare(*arguments)),
-        lambda: jax.block_until_ready(wrapped(*arguments)),
-        floor,
+    return Iterations(
+        lambda: jax.block_until_ready(bare(*arguments)), lambda: jax.block_until_ready(wrapped(*arguments)), floor
     )
 
 
@@ -171,9 +205,9 @@ def time_rows(
     for backend, entry, make in entries:
         for num_steps in step_counts:
             for name, (heuristic, sampler) in heuristics.items():
-                bare, wrapped, measure_floor = make(entry, num_steps, heuristic, sampler, BATCH, device)
-                floor = measure_floor()
-                (ratio,), bare_seconds = paired_ratios(bare, [wrapped], seconds, clock_for(device))
+                made = make(entry, num_steps, heuristic, sampler, SIZE, device)
+                floor = made.measure_floor()
+                (ratio,), bare_seconds = paired_ratios(made.bare, [made.wrapped], seconds, clock_for(device))
                 row = {
                     "backend": backend,
                     "entry": entry,
@@ -189,6 +223,33 @@ def time_rows(
                     flush=True,
                 )
                 yield row
+
+
+def size_rows(seconds: float, device: str, *, only_backend: str = "") -> Iterator[dict[str, Any]]:
+    """One row for each backend, entry point and size of the state, of the default penalty."""
+    heuristic, sampler = HEURISTICS[DEFAULT]
+    for backend, entry, make in [each for each in ENTRIES if only_backend in each[0]]:
+        for size in SIZES:
+            made = make(entry, STEPS_OF_SIZES, heuristic, sampler, size, device)
+            floor = made.measure_floor()
+            others = [made.wrapped, *([] if made.by_hand is None else [made.by_hand])]
+            (ratio, *by_hand), bare_seconds = paired_ratios(made.bare, others, seconds, clock_for(device))
+            row = {
+                "backend": backend,
+                "entry": entry,
+                "size": list(size),
+                "bare_ms": 1e3 * bare_seconds,
+                "ratio": ratio._asdict(),
+                "by_hand": by_hand[0]._asdict() if by_hand else None,
+                "floor": floor,
+            }
+            hand = f"  by hand {in_words(by_hand[0])}" if by_hand else ""
+            print(
+                f"{backend:12} {entry:27} {size.batch:5} by {size.width:3}  bare {row['bare_ms']:8.2f} ms  "
+                f"ratio {in_words(ratio)}  floor {floor:.3f}{hand}",
+                flush=True,
+            )
+            yield row
 
 
 def peak_resident(make: Callable[[int, int], Iteration], num_steps: int, batch: int) -> int:
@@ -207,7 +268,8 @@ def torch_peak(entry: str, num_steps: int, is_wrapped: bool, batch: int) -> int:
     heuristic, sampler = HEURISTICS["PredictedSteps, UniformStep"]
 
     def make(num_steps: int, batch: int) -> Iteration:
-        return torch_iterations(entry, num_steps, heuristic, sampler, batch)[is_wrapped]
+        made = torch_iterations(entry, num_steps, heuristic, sampler, SIZE._replace(batch=batch))
+        return made.wrapped if is_wrapped else made.bare
 
     return peak_resident(make, num_steps, batch)
 
@@ -247,7 +309,7 @@ def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
             rows.append(resident_row(__file__, "torchdiffeq", entry, num_steps, 8192 if num_steps <= 100 else 512))
     for adjoint in ("DirectAdjoint", "RecursiveCheckpointAdjoint"):
         for num_steps in step_counts:
-            bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, 2048)
+            bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, SIZE._replace(batch=2048))
             rows.append(planned_row("diffrax", adjoint, num_steps, bare, wrapped, arguments))
     return rows
 
@@ -268,7 +330,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: times alone, of wall time")
     parser.add_argument("--steps", type=int, nargs="+", default=[7, 30, 100], help="accepted steps, of the times")
     parser.add_argument("--backend", default="", help="only times of those whose name contains this")
-    parser.add_argument("--heuristic", default="", help="likewise")
+    parser.add_argument("--heuristic", default="", help="only times of those whose name contains this")
+    parser.add_argument("--sizes", action="store_true", help="only times by the size of the state")
     parser.add_argument("--memory-only", action="store_true", help="leave out the times")
     parser.add_argument("--time-only", action="store_true", help="leave out the memory")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -278,13 +341,18 @@ def main() -> None:
         entry, num_steps, is_wrapped, batch = options.peak
         print(torch_peak(entry, int(num_steps), is_wrapped == "1", int(batch)))
         return
-    figures: dict[str, list[dict[str, Any]]] = {"time": [], "memory": []}
+    figures: dict[str, list[dict[str, Any]]] = {"time": [], "sizes": [], "memory": []}
 
     def write() -> None:
         if options.json:
             options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
     seconds = 1.0 if options.fast else 6.0
+    if options.sizes:
+        for row in size_rows(seconds, options.device, only_backend=options.backend):
+            figures["sizes"].append(row)
+            write()
+        return
     only = {"only_backend": options.backend, "only_heuristic": options.heuristic}
     for row in () if options.memory_only else time_rows(options.steps, seconds, options.device, **only):
         figures["time"].append(row)
