@@ -19,7 +19,7 @@ from typing import Any
 import lrnde_core as lrnde
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
-from overhead import BATCH, HIDDEN, WIDTH
+from overhead import HIDDEN, SIZE
 
 ORDERS = (2, 3, 4, 5, 6)
 HEURISTICS: dict[str, lrnde.AbstractPointHeuristic] = {
@@ -43,14 +43,14 @@ def torch_iterations() -> tuple[Iteration, dict[str, Iteration]]:
     class Field(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = torch.nn.Linear(WIDTH + 1, HIDDEN)
-            self.second = torch.nn.Linear(HIDDEN + 1, WIDTH)
+            self.first = torch.nn.Linear(SIZE.width + 1, HIDDEN)
+            self.second = torch.nn.Linear(HIDDEN + 1, SIZE.width)
 
         def forward(self, t: Any, y: Any) -> Any:
             times = t.expand(y.shape[0], 1)
             return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
 
-    field, t, y = Field(), torch.tensor(0.3), torch.randn(BATCH, WIDTH)
+    field, t, y = Field(), torch.tensor(0.3), torch.randn(SIZE)
     problem = ExplicitProblem(
         field=field,
         user_field=field,
@@ -94,10 +94,10 @@ def jax_iterations() -> tuple[Iteration, dict[str, Iteration]]:
 
     keys = jax.random.split(jax.random.key(0), 3)
     weights = (
-        0.1 * jax.random.normal(keys[0], (WIDTH + 1, HIDDEN)),
-        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, WIDTH)),
+        0.1 * jax.random.normal(keys[0], (SIZE.width + 1, HIDDEN)),
+        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, SIZE.width)),
     )
-    t, y = jnp.asarray(0.3), jax.random.normal(keys[2], (BATCH, WIDTH))
+    t, y = jnp.asarray(0.3), jax.random.normal(keys[2], SIZE)
 
     def field(t: Any, y: Any, weights: Any) -> Any:
         times = jnp.broadcast_to(t, (y.shape[0], 1))

@@ -7,7 +7,7 @@ paired ratios with its 95% interval, of processor time on a CPU and of wall time
 floor, 1 + extra evaluations / evaluations of the bare solve. The number of accepted steps is forced by a largest step,
 so that both sides take the same ones.
 
-Sizes (`--sizes`): the default penalty at 4 accepted steps, by the size of the state; small states show the fixed cost of
+Sizes (`--sizes`): the default penalty at 4 accepted steps by the size of the state. Small states show the fixed cost of
 a call. In torch the same derivative, written by hand into the training loop, runs beside it.
 
 Memory: torch, peak resident memory of a process of its own above what it held before the iteration (Linux); JAX, the
