@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "build" / "peers"
 TESTS = {"torchdiffeq": "tests/*_tests.py", "torchsde": "tests/test_*.py", "diffrax": "test/test_*.py"}
@@ -61,7 +63,10 @@ def main() -> int:
 
 
 def run_tests(library: str, checkout: Path, pytest_args: list[str], record: Path, *, is_wrapped: bool) -> None:
-    """Run pytest in `checkout`; what it saw goes to `record`, its output to a log beside it."""
+    """Run pytest in `checkout`; what it saw goes to `record`, its output to a log beside it.
+
+    Raises `SystemExit` unless it ran to its end.
+    """
     record.unlink(missing_ok=True)
     environment = {
         **os.environ,
@@ -71,8 +76,12 @@ def run_tests(library: str, checkout: Path, pytest_args: list[str], record: Path
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "pytest", "-p", "peer_plugin", "-p", "no:cacheprovider", "-q", *pytest_args]
-    with record.with_suffix(".log").open("w") as log:
-        subprocess.run(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
+    log = record.with_suffix(".log")
+    with log.open("w") as file:
+        code = subprocess.run(command, cwd=checkout, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        record.unlink(missing_ok=True)
+        raise SystemExit(f"pytest did not run to its end (exit code {code}); see {log}.")
 
 
 def read(record: Path) -> list[dict[str, Any]]:
