@@ -77,12 +77,11 @@ def run_tests(library: str, checkout: Path, pytest_args: list[str], record: Path
     }
     command = [sys.executable, "-m", "pytest", "-p", "peer_plugin", "-p", "no:cacheprovider", "-q", *pytest_args]
     log = record.with_suffix(".log")
-    with log.open("w") as file:
-        place = {"cwd": checkout, "env": environment}
-        code = subprocess.run(command, **place, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+    with log.open("w") as out:
+        done = subprocess.run(command, cwd=checkout, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False)
+    if done.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         record.unlink(missing_ok=True)
-        raise SystemExit(f"pytest did not run to its end (exit code {code}); see {log}.")
+        raise SystemExit(f"pytest did not run to its end (exit code {done.returncode}); see {log}.")
 
 
 def read(record: Path) -> list[dict[str, Any]]:
