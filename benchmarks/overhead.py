@@ -108,8 +108,13 @@ def torch_iterations(
     def by_hand() -> None:
         field.zero_grad()
         ys = solve(field, y0, ts, rtol=TOLERANCE, atol=TOLERANCE, **arguments)
-        velocity = field(ts[0], y0)
-        curvature: Any = torch.func.jvp(field, (ts[0], y0), (torch.ones_like(ts[0]), velocity))[1]
+        # Townsend's double backward pass, which for small networks is faster than forward mode.
+        t, y = ts[0].detach().requires_grad_(), y0.detach().requires_grad_()
+        velocity = field(t, y)
+        cotangent = torch.zeros_like(velocity).requires_grad_()
+        slopes = torch.autograd.grad(velocity, (t, y), cotangent, create_graph=True)
+        directions = (torch.ones_like(t), velocity)
+        (curvature,) = torch.autograd.grad(slopes, cotangent, directions, create_graph=True)
         (ys[-1].square().mean() + 0.1 * curvature.square().mean()).backward()
         wait()
 
