@@ -220,7 +220,7 @@ def _repeat(call: Callable[[], Any]) -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Geometric means over seeds, with their intervals; of a single seed, the interval over its repeats."""
-    print("\n| backend | model | form | batch | ms | times as fast as `none`, adaptive | as its own adaptive solve |")
+    print("\n| backend | model | form | batch | ms | speedup over `none`, adaptive | over its own adaptive solve |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:

@@ -109,10 +109,10 @@ __all__ = [
 
 
 def _adopt(names: list[str]) -> None:
-    """Have tracebacks and documentation name things as users import them."""
+    """Make tracebacks and documentation name things as users import them."""
     for name in names:
         value = globals()[name]
-        # Not what is a string, a module or a bound method.
+        # Not strings, modules or bound methods.
         if hasattr(value, "__qualname__") and not hasattr(value, "__self__"):
             value.__module__ = __name__
 

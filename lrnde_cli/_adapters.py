@@ -57,7 +57,7 @@ def _adapters_table(infos: list[AdapterInfo]) -> Table:
 
 
 def _why_not(info: AdapterInfo) -> str:
-    """The message with the command that repairs it."""
+    """The message with the command that fixes it."""
     try:
         REGISTRY.get_adapter(info.name)
     except LrndeError as error:

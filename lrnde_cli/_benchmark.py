@@ -21,7 +21,7 @@ def benchmark(
         ),
     ] = None,
     adapters: Annotated[
-        list[str] | None, typer.Option(help="Adapters, given in the same way; all that can be used by default.")
+        list[str] | None, typer.Option(help="Adapters, given in the same way; all usable ones by default.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default, 1 with --fast.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps; the schedule's own number by default.")] = None,
@@ -33,21 +33,21 @@ def benchmark(
         Path | None, typer.Option(metavar="DIR", help="Folder of the data, for tasks that do not bring their own.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes at a time, a training each; one per core by default.")
+        int | None, typer.Option(help="Parallel processes, one training each; one per core by default.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the results; lrnde-benchmark/TASK by default.", show_default=False),
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="M", help="A training can go on from where it was M minutes ago, or little more.")
+        float, typer.Option(metavar="M", help="Save a checkpoint about every M minutes, from which a training resumes.")
     ] = 5.0,
     json_file: JsonOption = None,
 ) -> None:
     """Train a task by many methods on every backend, and compare them with the unpenalised model of the same backend.
 
-    Each training is kept in a file as soon as it is finished, and checkpoints of it before, so the same command goes on
-    where it was interrupted.
+    Each finished training is kept in a file, and checkpoints before that, so the same command continues where it was
+    interrupted.
     Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
     """
     check_benchmarks("benchmark")

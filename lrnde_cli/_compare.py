@@ -14,7 +14,7 @@ def compare(
     task: Annotated[str, typer.Option(help="One of the tasks below.")] = "digits",
     adapters: Annotated[
         list[str] | None,
-        typer.Option(help="Adapters, separated by commas or the option repeated; all that can be used by default."),
+        typer.Option(help="Adapters, separated by commas or the option repeated; all usable ones by default."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -24,7 +24,7 @@ def compare(
     steps: Annotated[int | None, typer.Option(help="Training steps; the task's own number by default.")] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of the penalty in the row `default`.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes at a time, a seed on a backend each; one per core by default.")
+        int | None, typer.Option(help="Parallel processes, one seed on one backend each; one per core by default.")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="One seed and a few steps: to see that it runs.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for report.json and the plots.")] = Path(

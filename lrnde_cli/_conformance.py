@@ -26,9 +26,9 @@ def check_conformance(
     select: Annotated[
         str, typer.Option("-k", metavar="TEXT", help="Only checks whose id contains it, or any of 'ONE or ANOTHER'.")
     ] = "",
-    fast: Annotated[bool, typer.Option("--fast", help="Leave out what takes long, and try fewer methods.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out slow checks, and try fewer methods.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print each check when it is through, and why any was skipped.")
+        bool, typer.Option("--verbose", "-v", help="Print each check when it finishes, and why any was skipped.")
     ] = False,
     json_file: JsonOption = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,

@@ -1,4 +1,4 @@
-"""The lists of tasks and methods below the help of `lrnde compare` and `lrnde benchmark`."""
+"""The lists of tasks and methods at the end of the help of `lrnde compare` and `lrnde benchmark`."""
 
 from collections.abc import Set
 from typing import Any, final
@@ -11,9 +11,9 @@ from lrnde_cli._libraries import missing_for_benchmarks
 
 @final
 class ListingCommand(TyperCommand):
-    """A command whose help ends with the tasks and methods there are.
+    """A command whose help ends with the available tasks and methods.
 
-    They are read from `lrnde_benchmarks` when the help is shown, and not before: that imports numpy and scikit-learn.
+    They are read from `lrnde_benchmarks` only when the help is shown, because that imports numpy and scikit-learn.
     """
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -23,7 +23,7 @@ class ListingCommand(TyperCommand):
 
 
 def _lists(options: Set[str | None]) -> str:
-    """A line for each task, with those of `options` that it has a use for, and one with the methods."""
+    """A line for each task, with those of `options` that it uses, and one with the methods."""
     if missing_for_benchmarks():
         return "The tasks and methods are listed here once `pip install 'lrnde[benchmarks]'` is done."
     from lrnde_benchmarks import METHOD_NAMES, TASKS
@@ -35,5 +35,5 @@ def _lists(options: Set[str | None]) -> str:
         takes = f"; takes {', '.join(flags)}" if flags else ""
         lines.append(f"{task.name}: {task.title} ({', '.join(task.solvers)}){takes}")
     lines.append(f"Methods: {', '.join(METHOD_NAMES)}")
-    # A blank line is what ends a line here.
+    # Here, a blank line ends a line.
     return "\n\n".join(lines)

@@ -4,7 +4,7 @@
     ys, report = odeint(func, y0, t)
     loss = task_loss(ys) + weight * report.penalty
 
-See `regularize`.
+This package is the protocol, and the contract that adapters implement. Users import `lrnde`.
 """
 
 from lrnde_core import presets
@@ -92,9 +92,9 @@ __version__ = "0.1.0"
 register = REGISTRY.register
 """Register a plugin at run time: a module or object with `lrnde_*` hook implementations. See `PluginError`."""
 list_adapters = REGISTRY.list_adapters
-"""All registered adapters as `AdapterInfo`s, usable or not, and all plugins that could not be loaded."""
+"""List all registered adapters as `AdapterInfo`s, usable or not, and all plugins that could not be loaded."""
 get_adapter = REGISTRY.get_adapter
-"""The adapter of a name; imports its library on first use."""
+"""Return the adapter of this name; imports its library on first use."""
 
 __all__ = [
     "ADAPTER_API",

@@ -1,11 +1,11 @@
-"""The contract between the core and a solver library: what a plugin implements.
+"""The contract between the core and a solver library, which a plugin implements.
 
-One call flows through it one way:
+A call passes through it in one direction:
 
-1. `AbstractAdapter.bind` reads the native arguments and returns an `AbstractCall` with the facts of its method. All
-   refusals happen here or right after, before anything is solved.
-2. `AbstractCall.run` runs the native solve unchanged, while a recorder asks the sampler at each accepted step whether
-   to keep it, and returns the native result, the counts, and the kept steps with the local problem.
+1. `AbstractAdapter.bind` reads the native arguments and returns an `AbstractCall` with the facts of its method. Every
+   refusal happens here or right after, before anything is solved.
+2. `AbstractCall.run` runs the native solve unchanged, while a recorder asks the sampler whether to keep each accepted
+   step. It returns the native result, the counts, and the kept steps with the local problem.
 3. `AbstractAdapter.evaluate` evaluates the core's `LocalPenalty` on the kept steps.
 """
 
@@ -20,38 +20,38 @@ from lrnde_core._report import Sample
 
 
 class AbstractAdapter(abc.ABC):
-    """Connects one solver library. Stateless: two instances of one class are equal, and hash alike."""
+    """Connects one solver library. Stateless: two instances of one class are equal and have the same hash."""
 
     capabilities: ClassVar[Capabilities]
     random_argument: ClassVar[str]
-    """Name under which the wrapped call takes its random source, as the ecosystem calls it (`key`, `generator`)."""
+    """Name of the wrapped call's argument for its random source, as the ecosystem calls it (`key`, `generator`)."""
 
     @abc.abstractmethod
     def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
         """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
 
-        Raises `InputError`, `InputTypeError` or `CapabilityError` for what cannot be served. Arguments that the
-        library itself refuses are left to it.
+        Raises `InputError`, `InputTypeError` or `CapabilityError` for unsupported arguments. Leaves arguments that the
+        library itself refuses to the library.
         """
 
     @abc.abstractmethod
     def draw(self, source: Any, num_samples: int) -> Any:
-        """`num_samples` uniforms in [0, 1) from the random source (`None`: the ecosystem's default, if it has one)."""
+        """Draw `num_samples` uniforms in [0, 1) from the random source (`None`: the ecosystem's default, if any)."""
 
     @abc.abstractmethod
     def check_draw(self, draw: Any, num_samples: int) -> Any:
-        """Uniforms that the user gave, as `Draw`s in the adapter's batching.
+        """The user's uniforms as `Draw`s, batched as the adapter does.
 
-        Refuses wrong shapes and, where values are concrete, values outside [0, 1).
+        Refuses wrong shapes and, if values are concrete, values outside [0, 1).
         """
 
     @abc.abstractmethod
     def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample | None]:
         """The mean over samples of `plan.penalty(problem, draw, record, plan.probes)`, and the samples stacked.
 
-        Where the recording brings its `cost`, that is the penalty, and there are no samples (`None`).
+        If the recording has its own `cost`, that is the penalty, and the samples are `None`.
 
-        0 with gradient exactly 0 where the recording is not valid or the local step is not finite.
+        The penalty is 0 with gradient exactly 0 if the recording is not valid or the local step is not finite.
         """
 
     @abc.abstractmethod
@@ -61,13 +61,13 @@ class AbstractAdapter(abc.ABC):
     def is_collected(self) -> bool:
         """Whether a call within a `collect` block is penalised and reported here.
 
-        Not where it solves again what a backward pass needs. Raises `CapabilityError` where its report would be of no
-        use: its penalty without a gradient that it should have, or outlived by a transform.
+        False if a backward pass runs the solve again. Raises `CapabilityError` if its report would be useless: its
+        penalty lacks a gradient that it should have, or a transform ends before the report is used.
         """
         return True
 
     def is_training(self, values: Iterable[Any]) -> bool:
-        """Whether a call of these values (the solve, and its arguments) can be told to be one of training."""
+        """Whether a call with these values (the solve and its arguments) is recognisable as part of training."""
         del values
         return False
 

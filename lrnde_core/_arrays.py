@@ -1,7 +1,7 @@
-"""Arithmetic on Python numbers and arrays alike, which mixes no dtypes silently: choices, casts, norms and scales.
+"""Arithmetic for both Python numbers and arrays that never mixes dtypes silently: choices, casts, norms, scales.
 
-Times may have another dtype than the state, and the leaves of a state one each. JAX can be told to refuse to promote
-them ("strict"), so formulas say which dtype they mean.
+Times may have another dtype than the state, and the leaves of a state may differ in dtype. JAX can be set to refuse
+their promotion ("strict"), so formulas say which dtype they mean.
 """
 
 import math
@@ -37,31 +37,31 @@ def clip(value: Any, low: Any, high: Any) -> Any:
 
 
 def where(condition: Any, yes: Any, no: Any) -> Any:
-    """`yes` where `condition` holds, else `no`; a choice between Python objects for a Python condition."""
+    """`yes` where `condition` holds, else `no`; for a Python condition, a choice between Python objects."""
     if isinstance(condition, bool):
         return yes if condition else no
     return array_namespace(condition).where(condition, yes, no)
 
 
 def where_members(mask: Any, yes: Any, no: Any) -> Any:
-    """`yes` for the members that `mask`, of shape `(batch,)`, marks, else `no`; both of shape `(batch, ...)`."""
+    """`yes` for the members that `mask` (of shape `(batch,)`) marks, else `no`; both of shape `(batch, ...)`."""
     return array_namespace(mask).where(mask.reshape(mask.shape + (1,) * (yes.ndim - 1)), yes, no)
 
 
 def is_traced(value: Any) -> bool:
-    """Whether `value` is an array of JAX whose value is not known yet."""
+    """Whether `value` is a JAX array whose value is not known yet."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def scalars(like: Any, *values: float) -> tuple[Any, ...]:
-    """`values` as scalars of one ecosystem, each an object apart.
+    """`values` as scalars of one ecosystem, each a separate object.
 
-    - `like`: an array or number of that ecosystem. `None`: what this process has loaded decides. Without JAX they are
-      Python numbers; with JAX alone, arrays of JAX; with JAX and torch, NumPy scalars, which both take: JAX traces them
-      as arrays, and torch multiplies by them as by Python numbers.
+    - `like`: an array or number of that ecosystem. With `None`, the libraries this process has loaded decide. Without
+      JAX the scalars are Python numbers; with JAX alone, JAX arrays; with JAX and torch, NumPy scalars, which both
+      take: JAX traces them as arrays, and torch multiplies by them as by Python numbers.
 
-    Arrays of JAX are weakly typed, so that they take on the dtype of what they meet.
+    JAX arrays are weakly typed, so that they take the dtype of whatever they are combined with.
     """
     if like is None:
         jax, torch = sys.modules.get("jax.numpy"), sys.modules.get("torch")
@@ -75,9 +75,9 @@ def scalars(like: Any, *values: float) -> tuple[Any, ...]:
 
 
 def cast_like(value: Any, old: Any) -> Any:
-    """`value`, a scalar, as one of the kind of `old`: of its type, dtype and weak type.
+    """The scalar `value` with the type, dtype and weak type of `old`.
 
-    An array of JAX where either is one.
+    A JAX array if either is one.
     """
     if isinstance(value, int | float) and isinstance(old, int | float):
         return type(old)(value)
@@ -90,7 +90,7 @@ def cast_like(value: Any, old: Any) -> Any:
 
 
 def joined(*values: Any) -> tuple[Any, ...]:
-    """Scalars that can be computed with together: arrays of JAX where one of them is, else as they are."""
+    """Scalars that can be combined: all JAX arrays if one of them is, else unchanged."""
     for each in values:
         if not isinstance(each, int | float) and is_jax_array(each):
             xp: Any = array_namespace(each)
@@ -99,7 +99,7 @@ def joined(*values: Any) -> tuple[Any, ...]:
 
 
 def mean_number(value: Any, like: Any) -> Any:
-    """The mean over all entries of a count: a Python number, or a scalar array of JAX of the dtype of `like`."""
+    """The mean over all entries of a count: a Python number, or a scalar JAX array with the dtype of `like`."""
     if isinstance(value, int | float):
         return float(value)
     xp, size = array_namespace(value), math.prod(value.shape)
@@ -114,14 +114,14 @@ def _numpy_scalars(values: tuple[float, ...]) -> tuple[Any, ...]:
 
 
 def matching(value: Any, like: Any) -> Any:
-    """`value` in the dtype of `like`; where either is a Python number, as it is."""
+    """`value` in the dtype of `like`; unchanged if either is a Python number."""
     if isinstance(value, int | float) or isinstance(like, int | float) or value.dtype == like.dtype:
         return value
     return array_namespace(like).astype(value, like.dtype)
 
 
 def widest(leaves: tuple[Any, ...]) -> Any:
-    """The first of the floating-point `leaves` that none of the others exceeds in precision."""
+    """The first of the floating-point `leaves` with the highest precision."""
     if len(leaves) == 1:
         return leaves[0]
     xp = array_namespace(*leaves)
@@ -136,10 +136,10 @@ def at_least_single(dtype: Any, xp: Any) -> Any:
 def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
     r"""$\mathrm{atol} + \mathrm{rtol} \cdot \mathrm{size}$, elementwise; infinite where a tolerance is.
 
-    - `rtol`, `atol`: numbers, or arrays that broadcast against `size`; numbers that the dtype of `size` cannot hold are
-      infinite in it. `size`: an array of what they are relative to, at least 0.
+    - `rtol`, `atol`: numbers, or arrays that broadcast against `size`; numbers too large for the dtype of `size` become
+      infinite. `size`: an array that they are relative to, at least 0.
 
-    Where a tolerance is infinite, which is how an element is taken out of step control, the scale is a constant.
+    An infinite tolerance excludes an element from step control; its scale is a constant.
     """
     xp = array_namespace(size)
     largest = float(xp.finfo(size.dtype).max)
@@ -147,7 +147,7 @@ def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
     if isinstance(tolerance, int | float):
         return xp.full_like(size, math.inf) if tolerance > largest else atol + rtol * size
     is_free = xp.zeros_like(size) + tolerance > largest
-    # Infinity times a size of 0, and times the zero cotangent of one that is masked afterwards, is not a number.
+    # Infinity times a size of 0 is NaN, and so is infinity times the zero cotangent of a size that is masked later.
     scale = atol + rtol * xp.where(is_free, xp.ones_like(size), size)
     return xp.where(is_free, xp.full_like(size, math.inf), scale)
 
@@ -155,10 +155,10 @@ def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
 def off_zero(scaled: Any) -> Any:
     """`scaled`, of order 1 where it matters, with elements next to 0 replaced by a constant that is almost 0.
 
-    A norm has no derivative at 0, and one of parts (the largest root mean square of several arrays, of each sample)
-    computes that of each part, whether or not it counts in the end: 0 times infinity for a part at rest. Replaced are
-    elements whose cube is below the smallest normal number: that of a constant must not be, since the second derivative
-    of a root divides by it.
+    A norm has no derivative at 0. A norm of parts (the largest root mean square of several arrays, or of each sample)
+    computes the derivative of each part whether or not the part counts in the end: 0 times infinity for a part at rest.
+    The elements replaced are those whose cube is below the smallest normal number. The cube of the constant must be
+    above it, since the second derivative of a root divides by it.
     """
     xp = array_namespace(scaled)
     info = xp.finfo(scaled.dtype)

@@ -1,4 +1,4 @@
-"""The built-in heuristics and samplers, registered by name through the same hooks as anybody's."""
+"""The built-in heuristics and samplers, registered by name through the same hooks as a third party's."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""One native call with its arguments read: what to record of it, and what running it gives."""
+"""One native call with its arguments read, the plan for recording it, and the result of running it."""
 
 import abc
 import dataclasses
@@ -14,7 +14,7 @@ from lrnde_core._samplers import AbstractSampler, Draw
 
 
 class Run(NamedTuple):
-    """A finished native solve: its own result untouched, the counts, and the recording if one was asked for."""
+    """A finished native solve: its unchanged result, the counts, and the recording if one was requested."""
 
     result: Any
     counts: Counts
@@ -24,11 +24,11 @@ class Run(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class RecordingPlan:
-    """What to record: the steps that the sampler of `penalty` keeps for the draws.
+    """The recording to make of a solve: the steps that the sampler of `penalty` keeps for the draws.
 
-    - `penalty`: the penalty that is evaluated on them. `draws`: as `AbstractAdapter.check_draw` returned them.
-    - `probes`: one random direction for every sample, as `AbstractCall.check_probes` returned the user's; `None` where
-      the draws decide them.
+    - `penalty`: the penalty to evaluate on these steps. `draws`: as `AbstractAdapter.check_draw` returned them.
+    - `probes`: one random direction for every sample, as `AbstractCall.check_probes` returned the user's; `None` if the
+      draws determine them.
     - `keeps_gradient`: whether the kept state keeps its gradient.
     - `is_batched`: whether all samples are evaluated in one batched step.
     """
@@ -40,7 +40,7 @@ class RecordingPlan:
     is_batched: bool = False
 
     def keep_steps(self, duration: Any, nothing: KeptStep | None = None) -> KeptSteps:
-        """An empty collection of kept steps for a solve; arguments as of `KeptSteps`."""
+        """An empty collection of kept steps for a solve; the arguments are those of `KeptSteps`."""
         assert isinstance(self.draws, Sequence)
         return KeptSteps(self.sampler, self.draws, duration, nothing)
 
@@ -59,13 +59,13 @@ class AbstractCall(abc.ABC):
     def run(self, plan: RecordingPlan | None) -> Run:
         """Run the native solve; its result must be what the bare call returns, to the last bit.
 
-        With `plan=None` nothing is recorded. Errors of the library come through unchanged.
+        With `plan=None` nothing is recorded. Errors of the library pass through unchanged.
         """
 
     def check_probes(self, probes: Any) -> Leaves:
-        """The user's `probes` as leaves like those of a recorded state, without gradient; before the solve.
+        """The user's `probes` as leaves like those of a recorded state, without gradient. Called before the solve.
 
-        Of adapters that support `Capability.PROBES`. Raises `InputError` unless they are a tree of arrays with the
+        Required for `Capability.PROBES`. Raises `InputError` unless the probes are a tree of arrays with the
         structure, shapes and dtypes of the state.
         """
         del probes

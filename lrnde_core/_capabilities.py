@@ -1,4 +1,4 @@
-"""What an adapter can do, as data that the run time, the command line and the conformance suite all read."""
+"""The capabilities of adapters, as data that the run time, the command line and the conformance suite all read."""
 
 import dataclasses
 import enum
@@ -8,7 +8,7 @@ from typing import final
 from lrnde_core._errors import CapabilityError, InputTypeError
 
 ADAPTER_API = (2, 0)
-"""Version (major, minor) of the contract of adapters, each of which states its own in its `AdapterSpec`."""
+"""Version (major, minor) of the contract. Each adapter states in its `AdapterSpec` the one it was written for."""
 
 
 @final
@@ -56,7 +56,7 @@ class Capability(enum.Enum):
 
     @property
     def since(self) -> tuple[int, int]:
-        """The version of the adapters' contract that introduced it."""
+        """The version of the contract that introduced it."""
         return _SINCE.get(self.name, (1, 0))
 
 
@@ -66,9 +66,9 @@ _SINCE = {"PROBES": (2, 0), "REVERSE_PRODUCTS": (2, 0)}
 @final
 @dataclasses.dataclass(frozen=True)
 class ExtraCapability:
-    """Something that a heuristic of yours needs and `Capability` has no member for. Equal by name.
+    """A capability that your heuristic needs and `Capability` has no member for. Equal by name.
 
-    An adapter supports it only if it says so: `Capabilities.declare(..., extra=[...])`.
+    An adapter supports it only by declaring it: `Capabilities.declare(..., extra=[...])`.
 
     - `name`: unique, such as `"mypackage.third_derivative"`. `value`: what it is, in a few words.
     """
@@ -90,7 +90,7 @@ SDE_CAPABILITIES = (
     Capability.FRESH_INCREMENT,
     Capability.FREEZE_SDE,
 )
-"""What concerns stochastic equations alone; an adapter of an ODE solver declares all of it unsupported."""
+"""The capabilities that concern only stochastic equations; an adapter of an ODE solver declares all unsupported."""
 
 
 @final
@@ -98,8 +98,8 @@ SDE_CAPABILITIES = (
 class Capabilities:
     """A complete declaration: each capability is supported, or unsupported with a reason.
 
-    - `supported`: of `Capability`, and the extra ones that the adapter names.
-    - `unsupported`: pairs of a capability and why it is missing, and what would work instead.
+    - `supported`: the supported members of `Capability`, and the extra ones that the adapter names.
+    - `unsupported`: pairs of a capability and a reason, which also says what would work instead.
     """
 
     supported: frozenset[AnyCapability]
@@ -107,7 +107,7 @@ class Capabilities:
 
     @classmethod
     def declare(cls, unsupported: Mapping[Capability, str], *, extra: Iterable[ExtraCapability] = ()) -> "Capabilities":
-        """All capabilities but those in `unsupported`, each of which needs a reason, and the `extra` ones."""
+        """Declare all capabilities except those in `unsupported`, each with a reason, and the `extra` ones."""
         for capability, reason in unsupported.items():
             if not isinstance(capability, Capability):
                 raise InputTypeError(f"{capability!r} is not a `Capability`; known are {[c.name for c in Capability]}.")
@@ -118,9 +118,9 @@ class Capabilities:
         return cls(frozenset(Capability) - frozenset(unsupported) | frozenset(extra), tuple(unsupported.items()))
 
     def known_to(self, api_version: tuple[int, int]) -> "Capabilities":
-        """The same declaration without what an adapter for this version of the contract cannot have meant.
+        """The same declaration, with every capability introduced after `api_version` unsupported.
 
-        It named what it does not support; of capabilities introduced later it said nothing.
+        An adapter lists what it does not support, so about later capabilities it says nothing.
         """
         unsupported: dict[AnyCapability, str] = {
             capability: f"the adapter was written for version {api_version[0]}.{api_version[1]} of the contract, which "
@@ -131,7 +131,7 @@ class Capabilities:
         return Capabilities(self.supported - unsupported.keys(), (*self.unsupported, *unsupported.items()))
 
     def reason_against(self, capability: AnyCapability) -> str | None:
-        """Why `capability` is unsupported, or `None` where it is supported."""
+        """Why `capability` is unsupported, or `None` if it is supported."""
         if capability in self.supported:
             return None
         return dict(self.unsupported).get(capability, "its adapter does not declare it.")
@@ -143,7 +143,7 @@ def refuse(
     reason_against: Callable[[AnyCapability], str | None],
     alternative: str = "",
 ) -> None:
-    """Raise `CapabilityError` with every reason against the `needs`, each once."""
+    """Raise `CapabilityError` with every reason why the `needs` are unsupported, each once."""
     missing: dict[str, list[str]] = {}
     for need in sorted(needs, key=lambda need: need.name):
         reason = reason_against(need)

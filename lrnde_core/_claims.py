@@ -12,7 +12,7 @@ from typing import Any
 
 
 def is_path(path: str) -> bool:
-    """Whether it has the form of one."""
+    """Whether it has the form of a path."""
     parts = path.split(":")
     return len(parts) == 2 and all(name.isidentifier() for part in parts for name in part.split("."))
 
@@ -24,7 +24,7 @@ def import_path(path: str) -> Any:
 
 
 def resolve_imported(path: str) -> Any:
-    """The object at `path` if its module is imported already, else `None`."""
+    """The object at `path` if its module is already imported, else `None`."""
     module, _, names = path.partition(":")
     return _resolve(module, names.split("."))
 
@@ -32,8 +32,8 @@ def resolve_imported(path: str) -> Any:
 def is_named(solve: Any, path: str) -> bool:
     """Whether `path` names this callable, by identity; a method must be bound to an object of the class in the path.
 
-    So a subclass that inherits the method has it too, and one that overrides it has not. Only looks into modules that
-    are imported already: a solver that the user holds has been imported.
+    So a subclass that inherits the method matches, and one that overrides it does not. Only looks into modules that are
+    already imported: a solver that the user holds has been imported.
     """
     named, owner, is_bound_method = _named(path)
     if not is_bound_method:
@@ -47,7 +47,7 @@ def is_named(solve: Any, path: str) -> bool:
 
 
 def is_unbound(solve: Any, path: str) -> bool:
-    """Whether this is the method that `path` names, without an object that it is bound to."""
+    """Whether this is the method that `path` names, not bound to an object."""
     named, _, is_bound_method = _named(path)
     return is_bound_method and named is solve
 
@@ -55,14 +55,14 @@ def is_unbound(solve: Any, path: str) -> bool:
 def split_method(solve: Any) -> tuple[Any, Any] | None:
     """The function of a bound method and the object it is bound to; `None` for other callables.
 
-    By the attributes that Python documents, for equinox has a type of its own for the methods of its modules.
+    Reads the attributes that Python documents, because equinox has its own type for the methods of its modules.
     """
     function, holder = getattr(solve, "__func__", None), getattr(solve, "__self__", None)
     return None if function is None or holder is None else (function, holder)
 
 
 def _named(path: str) -> tuple[Any, Any, bool]:
-    """What stands at a path, what it is a member of, and whether it is a method that is called with its object."""
+    """The object at a path, what it is a member of, and whether it is a method that is called with its object."""
     module, _, names = path.partition(":")
     *owners, name = names.split(".")
     owner = _resolve(module, owners)

@@ -1,4 +1,4 @@
-"""A solve that returns the native result always, and is penalised where somebody collects the penalty."""
+"""A solve that always returns the native result, and is penalised only if somebody collects the penalty."""
 
 import dataclasses
 import inspect
@@ -22,7 +22,7 @@ class CollectedSolve:
 
     A frozen value: hashable, equal by value, picklable, deep-copyable.
 
-    - `regularized`: what is called within a block.
+    - `regularized`: the call made within a block.
     """
 
     regularized: RegularizedSolve
@@ -30,9 +30,9 @@ class CollectedSolve:
     def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, probes: Any = None, **kwargs: Any) -> Any:
         """Solve as the native call does, and return its result; within a `collect` block add the report to its list.
 
-        Takes what a `RegularizedSolve` takes. Outside of a block that is left aside: nothing is drawn or evaluated.
-        There it warns once, an `UncollectedWarning`, if it is called in training: in torch, with gradients and a module
-        in training mode among its arguments.
+        Takes the arguments of a `RegularizedSolve`. Outside a block it ignores the additional ones: nothing is drawn or
+        evaluated. There it issues an `UncollectedWarning`, once, if it is called in training: in torch, with gradients
+        and a module in training mode among its arguments.
         """
         wrapped = self.regularized
         if is_collecting():
@@ -63,21 +63,21 @@ _WARNED: weakref.WeakSet[CollectedSolve] = weakref.WeakSet()
 
 
 def collected(solve: Callable[..., Any], **settings: Any) -> CollectedSolve:
-    """Wrap a solve deep inside somebody else's model: it returns the native result always.
+    """Wrap a solve deep inside somebody else's model, so that it always returns the native result.
 
         their_module.odeint = lrnde.collected(their_module.odeint)
         with lrnde.collect() as reports:
             prediction = model(x)
         loss = task_loss(prediction) + weight * sum(report.penalty for report in reports)
 
-    Within a `collect` block it is penalised and reports; outside it is the bare call, to the last bit and without a
-    draw or an evaluation of its own, so that prediction needs no change. It is so too where a backward pass solves
-    again what was checkpointed, and in threads other than the block's.
+    Within a `collect` block it is penalised and adds its report. Outside it is the bare call to the last bit, without
+    any further draw or evaluation, so prediction needs no change. It is also the bare call if a backward pass repeats a
+    checkpointed solve, and in threads other than the block's.
 
-    - `solve`: what `regularize` takes, or what it returned.
+    - `solve`: a native call that `regularize` takes, or the call that it returned.
     - `settings`: keyword arguments of `regularize`, for a native solve.
 
-    Raises what `regularize` raises, and `CapabilityError` where reports cannot be collected (under `jit`).
+    Raises what `regularize` raises, and `CapabilityError` if reports cannot be collected (under `jit`).
     """
     if isinstance(solve, CollectedSolve):
         raise InputTypeError("`solve` is already collected; give the native call, or one that is regularized.")

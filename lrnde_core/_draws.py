@@ -1,16 +1,16 @@
-"""Numbers that a draw alone decides, the same on every backend: reservoir choices, places in a step, random probes.
+"""Numbers that a draw alone determines, the same on every backend: reservoir choices, places in a step, probes.
 
 They are a fixed hash in unsigned 32-bit integers, because integers agree between Python, torch and XLA to the last bit;
-rescaling one float from step to step does not. So no random state is touched, nothing waits for an accelerator, and all
-of it works under `jit` and `vmap`.
+rescaling one float from step to step does not. So no random state is touched, nothing waits for an accelerator, and
+everything works under `jit` and `vmap`.
 
 - Reservoir sampling (Vitter, 1985) keeps step `n` with probability `1 / n`: one step out of an unknown number, in one
   pass. The random numbers are a hash of the draw and of `n`.
 - Element i of a probe (Hutchinson's estimators) is the hash of seed + i w, with w the golden ratio of 2^32, as in the
-  generator SplitMix (Steele, Lea and Flood, 2014). The elements of a state of several leaves are counted through, leaf
-  after leaf.
+  generator SplitMix (Steele, Lea and Flood, 2014). The elements of a state of several leaves are numbered
+  consecutively, leaf after leaf.
 
-The functions take Python integers or unsigned 32-bit arrays alike.
+The functions take both Python integers and unsigned 32-bit arrays.
 """
 
 import itertools
@@ -41,12 +41,12 @@ def mix32(x: Any) -> Any:
 
 
 def keep_uniformly(bits: Any, index: Any) -> Any:
-    """Whether accepted step `index` (1, 2, ...) replaces the one kept so far; in the end all are equally likely."""
+    """Whether accepted step `index` (1, 2, ...) replaces the kept one; in the end all steps are equally likely."""
     return (index == 1) | (mix32(bits ^ mix32(index)) < like(index, _MASK) // index)
 
 
 def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
-    """Whether step `index` replaces the one kept so far; a step is chosen with probability proportional to its size.
+    """Whether step `index` replaces the kept one; a step is chosen with probability proportional to its size.
 
     `elapsed` is the time covered by the steps before it, `size` its own length, both at least 0.
     """
@@ -59,7 +59,7 @@ def fraction(bits: Any, size: Any) -> Any:
 
 
 def noise_seed(bits: Any) -> Any:
-    """A seed for the further random numbers of a sample (a Brownian bridge, a fresh increment): 32 bits, unsigned.
+    """A seed for a sample's other random numbers (a Brownian bridge, a fresh increment): 32 bits, unsigned.
 
     Independent of which step was kept and where in it the sample lies; the same on every backend.
     """
@@ -67,19 +67,19 @@ def noise_seed(bits: Any) -> Any:
 
 
 def probe_seed(bits: Any) -> Any:
-    """A seed for the probe of a sample, like `noise_seed` and independent of it."""
+    """A seed for the probe of a sample; like `noise_seed`, but independent of it."""
     return mix32(bits ^ like(bits, _PROBE_SALT))
 
 
 def like(x: Any, constant: int) -> Any:
-    """The constant to be used beside `x`: JAX refuses Python integers of more than 31 bits beside 32-bit arrays."""
+    """The constant in a form to combine with `x`: JAX refuses Python integers over 31 bits next to 32-bit arrays."""
     if isinstance(x, int) or x.dtype.itemsize > 4:
         return constant
     return array_namespace(x).asarray(constant, dtype=x.dtype)
 
 
 def _unit(bits: Any, beside: Any) -> Any:
-    """bits / 2^32, to be used beside a floating-point number."""
+    """bits / 2^32, to combine with a floating-point number."""
     if isinstance(bits, int):
         return bits * 2.0**-32
     xp = array_namespace(bits)
@@ -89,7 +89,7 @@ def _unit(bits: Any, beside: Any) -> Any:
 def random_probe(kind: Probe, seed: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
     r"""A probe $e$ with $\mathbb{E}\,e e^T = 1$, in shapes, dtypes and on the device of `leaves`; without gradient.
 
-    - `kind`: `"gaussian"` by the transform of Box and Muller (elements up to 6.8), `"rademacher"` for signs.
+    - `kind`: `"gaussian"`, by the Box--Muller transform (elements up to 6.8), or `"rademacher"` for random signs.
     - `seed`: 32 bits, unsigned: a Python integer or a scalar array.
     """
     xp = array_namespace(*leaves)
@@ -114,7 +114,7 @@ def _bits(seed: Any, size: int, beside: Any, xp: Any) -> Any:
     """32 random bits for each of `size` elements, on the device of the array `beside`."""
     is_jax = is_jax_array(beside)
     if isinstance(seed, int):
-        # Other libraries compute with 32 unsigned bits in wider signed integers.
+        # Other libraries compute with 32 unsigned bits inside wider signed integers.
         seed = xp.asarray(seed, dtype=xp.uint32 if is_jax else xp.int64)
     # A traced array of JAX has no device yet.
     index = xp.arange(size, dtype=seed.dtype, device=None if is_jax else device_of(beside))

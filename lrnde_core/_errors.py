@@ -1,8 +1,8 @@
 """Every exception and warning that lrnde raises.
 
-Each error is an `LrndeError` and also the built-in exception that fits, so that both `except LrndeError` and
-`except ValueError` do what a reader expects. Messages say, in this order: what was given, what is needed, what to do.
-Errors of the solver libraries themselves are never wrapped: they come through as they are.
+Each error is both an `LrndeError` and the matching built-in exception, so that both `except LrndeError` and `except
+ValueError` do what a reader expects. Messages say, in this order: what was given, what is needed, what to do. Errors of
+the solver libraries themselves are never wrapped: they come through as they are.
 """
 
 import reprlib
@@ -10,7 +10,7 @@ from typing import Any, final
 
 
 def described(value: Any) -> str:
-    """An array by its type, shape and dtype, never its numbers; anything else in a line at most."""
+    """An array by its type, shape and dtype, never its numbers; anything else in at most one line."""
     shape: Any = getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return f"a `{type(value).__name__}` of shape {tuple(shape)} and dtype {getattr(value, 'dtype', None)}"  # pyright: ignore[reportUnknownArgumentType]
@@ -33,7 +33,7 @@ class InputTypeError(LrndeError, TypeError):
 
 @final
 class CapabilityError(LrndeError, NotImplementedError):
-    """The request is well formed, but this adapter, method or adjoint cannot serve it. Says what would."""
+    """The request is well formed, but this adapter, method or adjoint does not support it. Says what would work."""
 
 
 @final
@@ -48,7 +48,7 @@ class UnknownNameError(LrndeError, LookupError):
 
 @final
 class UnknownPresetError(LrndeError, AttributeError):
-    """There is no such published setting in `presets`."""
+    """`presets` has no such published setting."""
 
 
 @final
@@ -58,7 +58,7 @@ class PluginError(LrndeError, ImportError):
 
 @final
 class ResolutionWarning(UserWarning):
-    """The tolerances are below what the state's dtype resolves, so some error estimates are mere rounding."""
+    """The tolerances are below the precision of the state's dtype, so some error estimates are only rounding."""
 
 
 @final
@@ -68,7 +68,7 @@ class UncollectedWarning(UserWarning):
 
 @final
 class TargetWarning(UserWarning):
-    """The cost that a weight is to hold a solve at cannot be reached."""
+    """A weight cannot bring the cost of a solve to its target."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""One step of an explicit Runge--Kutta method, on the two operations that a backend has for it."""
+"""One step of an explicit Runge--Kutta method, built on two operations of the backend."""
 
 import abc
 import functools
@@ -40,7 +40,7 @@ def take_stages(
     first_increment: Leaves | None,
     num_evaluated: int,
 ) -> tuple[list[Leaves], list[Leaves]]:
-    """The increments of the first `num_evaluated` stages, and the states of all stages that these reach."""
+    """The increments of the first `num_evaluated` stages, and the states of all stages that they reach."""
     increments = [stages.increment(t, h, 0.0, y) if first_increment is None else first_increment]
     stage_states = [y]
     for row, abscissa in zip(tableau.a[:num_evaluated], tableau.c[1:], strict=False):
@@ -51,7 +51,7 @@ def take_stages(
 
 
 def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
-    """The solution of `explicit_step` alone: one evaluation fewer where the last stage only serves the error."""
+    """Only the solution of `explicit_step`: one evaluation fewer if only the error needs the last stage."""
     num_evaluated = tableau.num_stages - tableau.is_last_stage_solution
     increments, stage_states = take_stages(stages, tableau, t, h, y, None, num_evaluated)
     return stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
@@ -72,9 +72,9 @@ def explicit_nodes(
 def doubled_step(
     stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
 ) -> StepEstimate:
-    """Take a step whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
+    """Take a step as a whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
 
-    The solution is that of the halves, as in every library that doubles steps.
+    The solution is that of the halves, as in every library that uses step doubling.
 
     Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", section II.4, without
     extrapolation.

@@ -1,7 +1,7 @@
-"""What the penalty penalises: cost heuristics of one local step. Those of a point are in `_point_heuristics.py`.
+"""Step heuristics: the cost of one local step, which the penalty penalises. `_point_heuristics.py` has the others.
 
-A heuristic turns a `LocalState` into the cost of that step, such that the sum over all steps of the solve means
-something (its docstring says what). Heuristics add and scale: `ErrorEstimate() + 0.1 * StiffnessEstimate()` shares one
+A heuristic turns a `LocalState` into the cost of that step. The sum of this cost over all steps of the solve has a
+meaning, which its docstring states. Heuristics add and scale: `ErrorEstimate() + 0.1 * StiffnessEstimate()` shares one
 sampled step and is itself a heuristic.
 """
 
@@ -26,17 +26,17 @@ class AbstractHeuristic(abc.ABC):
     @property
     @abc.abstractmethod
     def needs(self) -> frozenset[AnyCapability]:
-        """What the adapter and the method must offer."""
+        """The capabilities that the adapter and the method must have."""
 
     @property
     @abc.abstractmethod
     def evaluations(self) -> "Evaluations":
-        """What the heuristic evaluates beyond the recorded step."""
+        """The evaluations that the heuristic needs beyond the recorded step."""
 
     @property
     @abc.abstractmethod
     def tolerances(self) -> tuple["Tolerances", ...]:
-        """The tolerances of each error ratio that is needed; `(None, None)` stands for the solver's own."""
+        """The tolerances of each error ratio it needs; `(None, None)` stands for the solver's own."""
 
     @abc.abstractmethod
     def cost(self, local: LocalState) -> Any:
@@ -59,12 +59,12 @@ class AbstractHeuristic(abc.ABC):
 @final
 @dataclasses.dataclass(frozen=True)
 class Evaluations:
-    """What a heuristic costs.
+    """The evaluations of a heuristic.
 
-    - `step`: a local step. `step_to_point`: a step to the sampled point.
-    - `at_point`: vector-field evaluations at a point. `derivatives`: the orders of the derivatives along the solution
-      that are taken at a point, of which the adapter knows what they cost.
-    - `probe`: a random direction, `LocalState.probe`.
+    - `step`: whether it needs a local step. `step_to_point`: whether it needs a step to the sampled point.
+    - `at_point`: the number of vector-field evaluations at a point. `derivatives`: the orders of the derivatives along
+      the solution that it takes at a point; the adapter knows their cost.
+    - `probe`: whether it needs a random direction, `LocalState.probe`.
     """
 
     step: bool = False
@@ -111,8 +111,8 @@ class ErrorEstimate(AbstractHeuristic):
 
     $E$ is the error ratio, the number the solver's controller compares with 1. Unit: time.
 
-    - `rtol`, `atol`: tolerances for the error ratio in place of the solver's own. Needed by fixed-step methods, which
-      have none; their error is estimated by step doubling.
+    - `rtol`, `atol`: tolerances for the error ratio, instead of the solver's own. Fixed-step methods need them, since
+      they have none; their error is estimated by step doubling.
 
     Source: Pal et al., ICML 2021, equation (9); Pal et al., ICML 2023, equation (7).
     """
@@ -142,10 +142,10 @@ class ErrorEstimate(AbstractHeuristic):
 @final
 @dataclasses.dataclass(frozen=True)
 class PredictedSteps(AbstractHeuristic):
-    r"""The share of an ideal step, $E^{1/p}$; summed over steps, how many steps an ideal controller would take.
+    r"""The share of an ideal step, $E^{1/p}$; summed over steps, the number of steps an ideal controller would take.
 
-    A controller that knew the error beforehand would have taken steps of size $h E^{-1/p}$, with $p$ the order of the
-    error ratio in $h$; so this is the cost of the solve itself. Dimensionless. Gradient 0 where $E = 0$.
+    A controller that knew the error in advance would have taken steps of size $h E^{-1/p}$, with $p$ the order of the
+    error ratio in $h$, so this is the cost of the solve itself. Dimensionless. Its gradient is 0 where $E = 0$.
 
     - `rtol`, `atol`: as for `ErrorEstimate`.
     """
@@ -180,7 +180,7 @@ class PredictedSteps(AbstractHeuristic):
 @final
 @dataclasses.dataclass(frozen=True)
 class StiffnessEstimate(AbstractHeuristic):
-    r"""The stiffness, $|h| S$; summed over steps, how many steps stability alone demands. Dimensionless.
+    r"""The stiffness, $|h| S$; summed over steps, the number of steps that stability alone requires. Dimensionless.
 
     $S$ is the stiffness estimate of `LocalState.stiffness`. Needs a method with two stages at the end of the step
     (Dormand--Prince 5 and 8, Tsitouras 5).

@@ -23,19 +23,19 @@ hookimpl = pluggy.HookimplMarker("lrnde")
 @final
 @dataclasses.dataclass(frozen=True)
 class AdapterSpec:
-    """How to find an adapter without importing its libraries.
+    """The declaration of an adapter, readable without importing its libraries.
 
-    - `name`: what the user calls it, for example `torchdiffeq`.
+    - `name`: the user's name for it, for example `torchdiffeq`.
     - `target`: `"package.module:Class"` of the `AbstractAdapter`, imported on first use.
     - `solves`: the calls it claims, matched by identity, each written `"package.module:function"`, or
-      `"package.module:Class.method"` where the solver is an object of that class or of one that inherits the method;
-      the first is its default.
+      `"package.module:Class.method"` if the solver is an object of that class or of one that inherits the method; the
+      first is the default.
     - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
-    - `install`: what to give to `pip install` to get them, for example `"lrnde[torchdiffeq]"`.
+    - `install`: the argument of `pip install` that installs them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.
     - `freezer`, `sde_freezer`: `"package.module:Class"` of its `AbstractFreezer` and `AbstractSDEFreezer`, imported
-      only to freeze; `None` where it declares `Capability.FREEZE` or `Capability.FREEZE_SDE` unsupported.
-    - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only there.
+      only to freeze; `None` if it declares `Capability.FREEZE` or `Capability.FREEZE_SDE` unsupported.
+    - `driver`: `"package.module:Class"` of its driver for the conformance suite, imported only by the suite.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """The local problem: one differentiable step of the user's method from a recorded state, and what is read off it.
 
-This is where the protocol's formulas stand, once, on the array API: torch tensors and traced JAX arrays alike. An
-adapter supplies an `AbstractLocalProblem`; `LocalState` evaluates it at one recorded step, each quantity at most once.
+The protocol's formulas are written here, once, on the array API, for torch tensors and traced JAX arrays. An adapter
+supplies an `AbstractLocalProblem`; `LocalState` evaluates it at one recorded step, each quantity at most once.
 
-States are tuples of arrays ("leaves") here, whatever tree the user's state is; an adapter converts at its edge.
+Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is; an adapter converts at its edge.
 """
 
 import functools
@@ -17,26 +17,26 @@ from lrnde_core._arrays import Leaves, matching, off_zero, root_mean_square, tol
 from lrnde_core._draws import Probe
 from lrnde_core._problem import AbstractLocalProblem, QuadratureNode, StepEstimate
 
-# An error estimate within this many roundings of the step is taken for zero (protocol, law 9), a rounding being
-# eps (abs(y) + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly came
-# out at up to 3.4 of these (Dormand--Prince 8; Tsitouras 5 2.9, Dormand--Prince 5 2.0, Bogacki--Shampine 3 1.7, doubled
-# steps 2.0), the same in float32 and float64, over 10^6 to 10^7 random scales, times and sizes each. Without the factor
-# Dormand--Prince 8 would need 20, and Dormand--Prince 5 only 0.2.
+# An error estimate within this many roundings of the step counts as zero (protocol, law 9). One rounding is eps (abs(y)
+# + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly reached up to 3.4
+# of these (Dormand--Prince 8; Tsitouras 5 2.9, Dormand--Prince 5 2.0, Bogacki--Shampine 3 1.7, doubled steps 2.0), the
+# same in float32 and float64, over 10^6 to 10^7 random scales, times and sizes each. Without the factor Dormand--Prince
+# 8 would need 20, and Dormand--Prince 5 only 0.2.
 _ROUNDING_MULTIPLE = 4.0
 
 
 @final
 class LocalState:
-    """One recorded step and everything a heuristic may ask about it; each quantity is computed at most once.
+    """One recorded step and everything a heuristic may read of it; each quantity is computed at most once.
 
     - `problem`: the local problem. `t`, `h`, `y`, `carry`: the recorded step, without gradient; `h` is signed.
     - `fraction`: where in the step the sample lies, in [0, 1]; `None` at its start.
-    - `is_quadrature`: whether points are those of the method's quadrature rule, rather than one.
-    - `error_order`: the power of the step size that the error ratio goes with.
+    - `is_quadrature`: whether to evaluate at the points of the method's quadrature rule instead of at one point.
+    - `error_order`: the power of the step size with which the error ratio scales.
     - `stability_interval`: the method's real stability interval, dimensionless.
-    - `first_stage`: dy/dt at the start where it must not be evaluated again. `estimate`: the step itself where the
-      solver's own stages are at hand.
-    - `probe_seed`: decides the sample's probe, 32 bits, unsigned. `probes`: the user's own in its place.
+    - `first_stage`: dy/dt at the start, if it must not be evaluated again. `estimate`: the step itself, if the solver's
+      own stages are available.
+    - `probe_seed`: the seed of the sample's probe, 32 bits, unsigned. `probes`: the user's own probes, used instead.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class LocalState:
         """The size of one rounding of the step, elementwise, in units of the state; without gradient."""
         xp = array_namespace(*self.y)
         magnitude = self._problem.detach(self._estimate.magnitude)
-        # Below the smallest normal number the size of a rounding no longer falls.
+        # Below the smallest normal number the size of a rounding stays constant.
         return tuple(
             xp.finfo(y.dtype).eps * (xp.abs(y) + m + xp.finfo(y.dtype).smallest_normal)
             for y, m in zip(self.y, magnitude, strict=True)
@@ -97,8 +97,8 @@ class LocalState:
     def error_ratio(self, rtol: float | None = None, atol: float | None = None) -> Any:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
-        The user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, where the
-        estimate is not above its rounding floor. Not finite where the step is not: adapters look at the penalty.
+        Uses the user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, if the
+        estimate is not above its rounding floor. Not finite if the step is not: adapters check the penalty.
         """
         if (rtol, atol) not in self._error_ratios:
             self._error_ratios[rtol, atol] = self._compute_error_ratio(rtol, atol)
@@ -124,8 +124,8 @@ class LocalState:
         rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
         floor = _ROUNDING_MULTIPLE * estimate.rounding_factor * rounding
         is_zero = unguarded <= floor
-        # Not only the result is masked but also what enters the norm: at zero its gradient is not a number, and zero
-        # times that would reach the parameters. Of parts of the state that are at rest beside others the same holds.
+        # Both the result and the input of the norm are masked: at zero its gradient is NaN, and zero times NaN would
+        # reach the parameters. The same holds for parts of the state that are at rest while others are not.
         guarded = problem.norm(tuple(xp.where(is_zero, xp.ones_like(leaf), off_zero(leaf)) for leaf in scaled))
         return xp.where(is_zero, xp.zeros_like(guarded), guarded)
 
@@ -134,7 +134,7 @@ class LocalState:
         r"""$S = \mathrm{rms}(k_a - k_b) / \mathrm{rms}(g_a - g_b)$ over the real stability interval. Unit 1 / time.
 
         An estimate of the largest eigenvalue of the Jacobian that the step has seen, so that abs(h) S near 1 means that
-        stability, not accuracy, limits the step. Exactly 0 with gradient 0 where either difference is mere rounding.
+        stability, not accuracy, limits the step. Exactly 0 with gradient 0 if either difference is only rounding.
 
         Source: Hairer and Wanner, "Solving Ordinary Differential Equations II", section IV.2, equation (2.21).
         """
@@ -168,9 +168,9 @@ class LocalState:
         return self.t + size, self._problem.advance(self.t, size, self._problem.copy(self.y), carry=self._carry)
 
     def mean_over_points(self, at: Literal["time", "step"], function: Callable[[Any, Leaves], Any]) -> Any:
-        """The mean of `function(t, y)` over the step: its value at the one point where it is read, or by quadrature.
+        """The mean of `function(t, y)` over the step: its value at one point of the step, or by quadrature.
 
-        - `at`: which point, the sampled one or the start of the step.
+        - `at`: the point, either the sampled one or the start of the step.
         """
         if self._is_quadrature:
             values = [
@@ -199,15 +199,15 @@ class LocalState:
         return self._problem.total_derivative(order, t, self._problem.copy(y))
 
     def jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
-        r"""$\partial_y f \, e$ at `(t, y)` for a `probe` e of the shapes of the state."""
+        r"""$\partial_y f \, e$ at `(t, y)`, for a `probe` e with the shapes of the state."""
         return self._problem.jvp(self._problem.vector_field, t, y, 0.0, probe)
 
     def transposed_jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
-        r"""$e^T \partial_y f$ in the same way."""
+        r"""$e^T \partial_y f$ at `(t, y)`, for a `probe` e with the shapes of the state."""
         return self._problem.vjp(self._problem.vector_field, t, y, probe)
 
     def probe(self, kind: Probe) -> Leaves:
-        """The sample's random direction, the same however often it is asked for: the user's own if there is one."""
+        """The sample's random direction, the same on every call: the user's own if there is one."""
         if self._probes is not None:
             return self._probes
         return self._problem.probe(kind, self._probe_seed, self.y)

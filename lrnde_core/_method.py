@@ -12,22 +12,22 @@ from lrnde_core._tableau import ExplicitTableau
 @final
 @dataclasses.dataclass(frozen=True)
 class MethodFacts:
-    """What is known about the method of one bound call before it runs. Hashable.
+    """The facts of the method of one bound call, known before it runs. Hashable.
 
     - `name`: the method as the user spells it. `order`: its order.
-    - `error_order`: the power of the step size that the error ratio goes with: q for an embedded pair of orders q and
-      q - 1, q + 1 for step doubling of order q; q + 1/2 for a stochastic equation and a method of strong order q.
-    - `stability_interval`: real stability interval where the method has a stiffness estimate, else `None`.
+    - `error_order`: the power of the step size with which the error ratio scales: q for an embedded pair of orders q
+      and q - 1, q + 1 for step doubling of order q; q + 1/2 for a stochastic equation and a method of strong order q.
+    - `stability_interval`: real stability interval if the method has a stiffness estimate, else `None`.
     - `evaluations_per_step`, `evaluations_per_advance`: vector-field evaluations of one local step with and without its
-      error estimate (drift plus diffusion of a stochastic equation); `None` where they cannot be told.
-    - `is_adaptive`: whether steps adapt to tolerances. Where they are fixed, an error ratio must bring its own.
-    - `unsupported`: what this call cannot serve, with the reason and what would work instead.
-    - `evaluations_per_point`: evaluations behind one of the vector field at a point: 2 where the drift of a stochastic
-      equation is only to be had together with its diffusion.
-    - `is_stochastic`: whether the equation is a stochastic one.
-    - `has_taylor_mode`: whether a derivative of any order along the solution takes one evaluation behind it, rather
-      than one for each order.
-    - `tableau`: of an explicit Runge--Kutta method, else `None`: the nodes of a running cost.
+      error estimate (drift plus diffusion of a stochastic equation); `None` if they are unknown.
+    - `is_adaptive`: whether steps adapt to tolerances. If they are fixed, the heuristic must supply tolerances.
+    - `unsupported`: capabilities that this call does not support, each with the reason and what would work instead.
+    - `evaluations_per_point`: evaluations per call of the vector field: 2 if drift and diffusion can only be computed
+      together.
+    - `is_stochastic`: whether the equation is stochastic.
+    - `has_taylor_mode`: whether a derivative of any order along the solution costs one evaluation, instead of one per
+      order.
+    - `tableau`: the coefficients of an explicit Runge--Kutta method, else `None`. A running cost uses its nodes.
     """
 
     name: str
@@ -53,10 +53,10 @@ class MethodFacts:
         is_adaptive: bool | None = None,
         unsupported: Mapping[Capability, str] = types.MappingProxyType({}),
     ) -> "MethodFacts":
-        """The facts of an explicit Runge--Kutta method, whose error is that of step doubling without error weights.
+        """The facts of an explicit Runge--Kutta method. Without error weights, step doubling estimates its error.
 
         - `is_adaptive`: by default, whether the tableau has error weights.
-        - `unsupported`: what else than a missing tolerance or pair of stages stands against it, and better reasons.
+        - `unsupported`: further refusals, besides a missing tolerance or pair of stages, and better reasons for these.
         """
         is_doubled = tableau.error is None
         is_adaptive = not is_doubled if is_adaptive is None else is_adaptive
@@ -83,9 +83,9 @@ class MethodFacts:
 
     @classmethod
     def without_steps(cls, name: str, reason: str | None) -> "MethodFacts":
-        """The facts of a method whose single steps cannot be repeated alone.
+        """The facts of a method that cannot repeat a single step.
 
-        - `reason`: why, and what would work; `None` where the solver itself refuses the call.
+        - `reason`: why, and what would work; `None` if the solver itself refuses the call.
         """
         refused = (Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT) if reason is not None else ()
         unsupported = tuple((capability, str(reason)) for capability in refused)

@@ -1,4 +1,4 @@
-"""A weight that adapts until the solve costs what was asked for, and gives up where it cannot."""
+"""A weight that adapts until the solve reaches a target cost, and backs off if it cannot."""
 
 import dataclasses
 import math
@@ -14,16 +14,16 @@ from lrnde_core._wrapping import warn_at_call
 # Phases of a state.
 _SEARCHING, _HOLDING, _ANSWERED, _STALLED = 0, 1, 2, 3
 
-# Iterations that the average cost remembers, and that it is given to settle after the weight has changed at once.
+# The memory of the average cost, in iterations, and the time it gets to settle after a jump of the weight.
 _MEMORY, _SETTLING = 24, 16
-# A fall of the average that counts as an answer: this share of it, and its mean deviation at least, since costs are
-# whole numbers of steps and scatter from batch to batch. And the share that ends a search.
+# A fall of the average that counts as a response: this share of it, and at least its mean deviation, since costs are
+# whole numbers of steps and vary from batch to batch. And the share that ends a search.
 _FALL, _FIRST_FALL = 0.08, 0.1
 # While the weight searches, the gain is this many times as large, and the excess at least this.
 _SEARCH, _SEARCH_EXCESS = 2.0, 0.5
-# So many iterations, at the full gain of a search, the weight steps back once an answer is seen, which comes late.
+# Responses come late, so on a response the weight steps back by this many iterations at the full gain of a search.
 _RETREAT = 8
-# How far the weight may grow without an answer, and for how many iterations at least.
+# How far the weight may grow without a response, and for how many iterations at least.
 _REACH, _WINDOW = 4.0, 64
 # Iterations until a stalled weight tries again, times the number of stalls.
 _PATIENCE = 256
@@ -35,12 +35,12 @@ class NFETargetState(NamedTuple):
     """State of `NFETarget`, all of it scalars.
 
     - `value`: the current weight. `count`: the iterations done.
-    - `average`, `deviation`: of the cost over the latest iterations, and its mean absolute deviation.
-    - `phase`: 0 while the weight searches for where the cost answers; 1 while it holds the target, 2 if the cost has
-      answered since the mark; 3 once stalled.
-    - `mark`: the weight from which answers are looked for. `since`: iterations since the mark or the latest answer;
+    - `average`, `deviation`: mean and mean absolute deviation of the cost over the latest iterations.
+    - `phase`: 0 while the weight searches for a response of the cost; 1 while it holds the target, 2 if the cost has
+      responded since the mark; 3 once stalled.
+    - `mark`: the weight from which a response is measured. `since`: iterations since the mark or the latest response;
       `reference`: the average cost then.
-    - `num_stalls`: how often the cost has stopped answering above the target.
+    - `num_stalls`: how often the cost has stopped responding above the target.
     """
 
     value: Any
@@ -57,30 +57,30 @@ class NFETargetState(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class NFETarget(AbstractWeight):
-    r"""Adapts the weight until the solve costs what was asked for: multiplicative ascent on the excess.
+    r"""Adapts the weight until the solve reaches a target cost: multiplicative ascent on the excess.
 
     $w \leftarrow w \exp(g \, \mathrm{clip}((N - N^*) / N^*, -1, 1))$, kept in `[minimum, maximum]`.
 
-    - `target`: $N^*$, the wished cost of one solve. `measure`: what N is, `"nfe"` or `"num_steps"` (for methods whose
+    - `target`: $N^*$, the desired cost of one solve. `measure`: the cost N, `"nfe"` or `"num_steps"` (for methods whose
       evaluations are hidden).
-    - `initial`: first weight. `gain`: $g$, the largest relative change in one iteration once the cost has answered.
+    - `initial`: first weight. `gain`: $g$, the largest relative change in one iteration once the cost has responded.
 
-    **Several solves.** A count of several entries, of a vmapped report or of a batch that takes steps of its own, and a
-    list of reports stand for several solves: N is their mean.
+    **Several solves.** A count with several entries (of a vmapped report, or of a batch whose members take their own
+    steps) and a list of reports stand for several solves: N is their mean.
 
-    **Start.** Until the cost first answers, that is, has fallen by a tenth or to the target, the weight grows faster,
-    by a factor of exp(g) to exp(2 g) an iteration: from 1e-3 to 1 in 70 to 140 iterations with the default gain.
+    **Start.** Until the cost first responds, by falling by a tenth or to the target, the weight grows faster, by a
+    factor of exp(g) to exp(2 g) per iteration: from 1e-3 to 1 in 70 to 140 iterations with the default gain.
 
     **Targets out of reach.** No weight makes a solve cheaper than its first step, its output times or its noise allow.
-    The weight grows fourfold at a time, and waits there until the cost has stopped falling for 64 iterations. Where
-    that was no answer, the weight stalls: it falls back (from `maximum` to `initial` where the cost has never
-    answered), and from there slowly further, until the cost rises again. So it stays about as large as what makes the
-    solve as cheap as it can be. A `TargetWarning` names the cost reached: `update` gives it where values are known;
-    under `jit` call `check(state)` outside now and then.
+    The weight grows fourfold at a time, and waits there until the cost has stopped falling for 64 iterations. If the
+    cost did not respond, the weight stalls: it falls back (from `maximum` to `initial` if the cost has never
+    responded), and then slowly further, until the cost rises again. So it stays about as large as the smallest weight
+    that makes the solve as cheap as possible. A `TargetWarning` names the cost reached: `update` issues it if values
+    are known; under `jit` call `check(state)` outside now and then.
 
     **What to expect.** The cost is quantised (a whole number of steps), so the weight does not settle but moves in a
-    band around the one that holds the target. Training answers late, so the weight may first pass that band a few
-    times over; and a cost that scatters a lot from batch to batch may make it stall early.
+    band around the one that holds the target. Training responds late, so at first the weight may overshoot that band a
+    few times over; a cost that varies a lot from batch to batch may make it stall early.
     """
 
     target: float
@@ -111,10 +111,10 @@ class NFETarget(AbstractWeight):
         return state.value
 
     def update(self, state: NFETargetState, report: Report | Sequence[Report]) -> NFETargetState:
-        """The state after an iteration. Warns at the first stall where values are known.
+        """The state after an iteration. Warns at the first stall if values are known.
 
-        Raises `InputTypeError` for what is no report and no list of them, and `InputError` where there is none, or
-        where the method hides its evaluations.
+        Raises `InputTypeError` for anything but a report or a list of reports, and `InputError` for an empty list, or
+        if the method hides its evaluations.
         """
         cost, *known = joined(self._cost(report, state.average), *state)
         advanced = self._advance(NFETargetState(*known), cost)
@@ -147,22 +147,22 @@ class NFETarget(AbstractWeight):
         is_searching, is_settled = state.phase == _SEARCHING, since > _SETTLING
         is_above, is_reached = average > self.target, average <= self.target
 
-        # Answers are measured from the highest average: in a search of all, else of those right after the mark, which
-        # still belong to earlier weights.
+        # Responses are measured from the highest average: in a search the highest of all, else of those right after the
+        # mark, which still belong to earlier weights.
         highest = where(average > state.reference, average, state.reference)
         reference = where(is_searching | (since <= _SETTLING), highest, state.reference)
         reference = where(state.count < _MEMORY, average, reference)
         fall, visible = reference - average, _FALL * reference
         visible = where(deviation > visible, deviation, visible)
 
-        # The end of a search: the answer belongs to a weight of some time ago.
+        # The end of a search: the response belongs to a weight of some iterations ago.
         is_found = is_searching & is_settled & (is_reached | (fall > visible) & (fall > _FIRST_FALL * reference))
         earlier = value * math.exp(-_SEARCH * self.gain * _RETREAT)
         value = where(is_found, where(earlier > state.mark, earlier, state.mark), value)
-        # At the target, or the cost has become another by itself, or it is time to try again: the weight starts anew.
+        # At the target, or the cost has changed by itself, or it is time to try again: the weight starts over.
         is_stalled = state.phase == _STALLED
         has_risen = is_settled & (-fall > where(is_stalled, 1, 2) * visible)
-        # A stalled weight has fallen below where the cost is lowest: back up.
+        # A stalled weight has fallen so far that the cost rises: back up.
         raised = where(2.0 * value < state.mark, 2.0 * value, state.mark)
         value = where(is_stalled & has_risen, raised, value)
         is_patient = is_stalled & (since > _PATIENCE * state.num_stalls)
@@ -174,7 +174,7 @@ class NFETarget(AbstractWeight):
         since = where(is_marked | (has_fallen & (state.phase != _STALLED)), 0, since)
         mark = where(is_marked, value, state.mark)
 
-        # As far as it may go, and the cost no longer falls: on from here if it has answered, else back.
+        # The weight is at its limit and the cost no longer falls: continue from here if it has responded, else go back.
         reach = self._reach(phase, mark)
         is_due = is_above & (phase != _STALLED) & (since >= _WINDOW) & (value >= 0.999 * reach)
         is_stalled = is_due & (phase != _ANSWERED)

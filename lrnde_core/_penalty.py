@@ -38,7 +38,7 @@ class LocalPenalty:
     ) -> PenaltyTerm:
         """The weighted cost at one kept step. Not elementwise: takes one draw and one record.
 
-        - `probes`: one random direction for every sample; `None` where the draw decides it.
+        - `probes`: one random direction for every sample; `None` if the draw determines it.
         """
         locate = self._restarted if self._is_restarted else self._as_taken
         local = locate(problem, draw, record, probes)
@@ -57,9 +57,9 @@ class LocalPenalty:
         return PenaltyTerm(matching(weight, cost) * cost, sample)
 
     def num_evaluations(self, num_samples: Any, num_reused: Any) -> Any:
-        """Vector-field evaluations of all samples; `None` where the method hides them. Takes traced numbers, too.
+        """Vector-field evaluations of all samples; `None` if the method hides them. Also takes traced numbers.
 
-        `num_reused` samples bring the estimate of their recorded step with them.
+        `num_reused` samples already have the estimate of their recorded step.
         """
         needed, method = self.heuristic.evaluations, self.method
         step, advance = method.evaluations_per_step, method.evaluations_per_advance

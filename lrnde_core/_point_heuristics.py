@@ -1,6 +1,6 @@
-"""What the penalty penalises at one point of the solution, rather than of a whole step.
+"""Point heuristics: the cost at one point of the solution instead of a whole step.
 
-These see the vector field at a point: of a stochastic equation the drift alone.
+They see the vector field at a point; for a stochastic equation, only the drift.
 """
 
 import abc
@@ -22,8 +22,8 @@ class AbstractPointHeuristic(AbstractHeuristic):
     r"""The integral of a `density` over time, estimated at one point of one step: the density there times $|h|$.
 
     - `at`: `"time"` evaluates at the sampled time, in the state reached by one step from the start of the recorded one
-      (unbiased). `"step"` evaluates at the start of the step and saves that step: a left Riemann sum over the steps of
-      the solve.
+      (unbiased). `"step"` evaluates at the start of the step, so it does not need that step: a left Riemann sum over
+      the steps of the solve.
     """
 
     at: At
@@ -31,11 +31,11 @@ class AbstractPointHeuristic(AbstractHeuristic):
     @property
     @abc.abstractmethod
     def evaluations_at_point(self) -> Evaluations:
-        """What the density evaluates."""
+        """The evaluations that the density needs."""
 
     @abc.abstractmethod
     def density(self, local: LocalState, t: Any, y: Leaves) -> Any:
-        """The cost per time at `(t, y)`; a scalar of the state's real dtype."""
+        """The cost per unit of time at `(t, y)`; a scalar of the state's real dtype."""
 
     @property
     def needs(self) -> frozenset[AnyCapability]:
@@ -60,9 +60,10 @@ class TaylorDerivative(AbstractPointHeuristic):
     r"""The mean square of a derivative of the solution, $|h| \cdot \mathrm{mean}((\mathrm{d}^K y/\mathrm{d}t^K)^2)$.
 
     Summed over steps, the integral over time that TayNODE penalises. The mean is over all elements of the state, the
-    batch included; there is no factor 1/2 and no factorial. Of a stochastic equation, the derivative along its drift.
+    batch included; there is no factor 1/2 and no factorial. For a stochastic equation, it is the derivative along the
+    drift.
 
-    - `order`: K, at least 2. The cost grows with it: with JAX about as K (Taylor series), in torch as $2^K$.
+    - `order`: K, at least 2. The cost grows with it: in JAX about like K (Taylor series), in torch like $2^K$.
     - `at`: as for every `AbstractPointHeuristic`. `"step"` is off by 5 to 15% with 4 to 7 steps.
 
     Source: Kelly et al., NeurIPS 2020, equation (1), in the convention of its code; sampled at one time here.
@@ -95,10 +96,10 @@ class KineticEnergy(AbstractPointHeuristic):
     r"""The kinetic energy of the solution, $|h| \cdot \tfrac12 \mathrm{mean}(f(t, y)^2)$.
 
     Summed over steps, the integral over time that RNODE penalises. The mean is over all elements of the state, the
-    batch included. Of a stochastic equation, f is the drift.
+    batch included. For a stochastic equation, f is the drift.
 
-    - `convention`: `"rnode"` as above; `"taynode"` leaves out the factor 1/2, as the code of TayNODE does. For what
-      sums over the d elements of a member of the batch (DiffEqFlux, RegNeuralDE) multiply by d:
+    - `convention`: `"rnode"` as above; `"taynode"` leaves out the factor 1/2, as TayNODE's code does. Some codes
+      (DiffEqFlux, RegNeuralDE) sum over the d elements of a member of the batch; for that, multiply by d:
       `d * KineticEnergy("taynode")`.
     - `at`: as for every `AbstractPointHeuristic`.
 
@@ -129,16 +130,16 @@ class JacobianNorm(AbstractPointHeuristic):
     $J = \partial f / \partial y$ of the whole state, a batch included, and the mean is over all elements of the state.
     With $\mathbb{E}\,e e^T = 1$ both modes estimate $\|J\|_F^2 / n$ without bias, n the number of elements. Where f
     acts on the members of a batch one by one, J is block-diagonal and this is the mean over the members of
-    $\|J_b\|_F^2 / d$, d the elements of each. No factor 1/2. Of a stochastic equation, f is the drift.
+    $\|J_b\|_F^2 / d$, d the elements of each. No factor 1/2. For a stochastic equation, f is the drift.
 
-    - `probe`: distribution of e: `"gaussian"`, or `"rademacher"` for random signs, which vary less. One e for each
-      sample, decided by its draw; another with `probes=` of the call. The heuristics of a sum share it.
-    - `mode`: `"vjp"` for $e^T J$, as RNODE's code has it, `"jvp"` for $J e$, as that of TayNODE. Gradients of `"vjp"`
-      are cheaper in torch, and exist for more operations.
+    - `probe`: distribution of e: `"gaussian"`, or `"rademacher"` for random signs, which vary less. Each sample has one
+      e, determined by its draw unless the call has `probes=`. The heuristics of a sum share it.
+    - `mode`: `"vjp"` for $e^T J$, as in RNODE's code, `"jvp"` for $J e$, as in TayNODE's. Gradients of `"vjp"` are
+      cheaper in torch, and exist for more operations.
     - `at`: as for every `AbstractPointHeuristic`.
 
-    Others sum over the d elements of a member of the batch (RegNeuralDE): multiply by d, `d * JacobianNorm()`. The
-    norm $\|e^T J_b\|$ without the square (DiffEqFlux) is not offered: which axis is the batch is not known here.
+    To sum over the d elements of a member of the batch (RegNeuralDE), multiply by d: `d * JacobianNorm()`. The norm
+    $\|e^T J_b\|$ without the square (DiffEqFlux) is not available, since the batch axis is unknown here.
 
     Source: Finlay et al., ICML 2020, in the convention of its code; sampled at one time here.
     """

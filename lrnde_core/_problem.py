@@ -1,6 +1,6 @@
-"""The local problem: what an adapter knows of an equation, enough to take one differentiable step of it.
+"""The local problem: an adapter's view of an equation, enough to take one differentiable step of it.
 
-States are tuples of arrays ("leaves") here, whatever tree the user's state is; an adapter converts at its edge.
+Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is; an adapter converts at its edge.
 """
 
 import abc
@@ -14,16 +14,16 @@ from lrnde_core._errors import PluginError
 
 
 class StepEstimate(NamedTuple):
-    """One step of a method, with what it says about itself. All leaves have the shapes of the state.
+    """One step of a method, with its estimates of itself. All leaves have the shapes of the state.
 
     - `y1`: state at the end of the step.
     - `error`: estimate of the local error, in units of the state; `None` if the method has none.
     - `magnitude`: elementwise maximum of abs(h k) over the stages k, in units of the state: sets the rounding floor.
     - `stage_difference`: (h (k_a - k_b), g_a - g_b) for the method's pair of stages of equal abscissa, in units of the
       state; `None` if the method has no such pair.
-    - `rounding_factor`: how roundings of the stages add up in `error`: the sum of abs(e_i) for the weights e of an
-      embedded estimate, 2 for the difference of two solutions.
-    - `nodes`: of the method's quadrature rule, where its stages are at hand; else `None`.
+    - `rounding_factor`: the factor by which roundings of the stages add up in `error`: the sum of abs(e_i) for the
+      weights e of an embedded estimate, 2 for the difference of two solutions.
+    - `nodes`: the nodes of the method's quadrature rule, if its stages are available; else `None`.
     """
 
     y1: Leaves
@@ -43,7 +43,7 @@ class QuadratureNode(NamedTuple):
 
 
 class AbstractLocalProblem(abc.ABC):
-    """What an adapter knows about the equation once a solve is over: enough to take one differentiable step of it.
+    """An adapter's view of the equation after a solve, enough to take one differentiable step of it.
 
     Time runs in the user's direction: `h` is negative where the solve runs backward.
     """
@@ -55,24 +55,25 @@ class AbstractLocalProblem(abc.ABC):
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         """Take one step of the user's method from `(t, y)` over `h`; differentiable by plain autodiff.
 
-        - `t`, `h`: scalars. `first_stage`: dy/dt at `(t, y)` where it must not be evaluated again, else `None`.
-        - `carry`: what the recorder kept of a solver with memory, else `None`.
+        - `t`, `h`: scalars. `first_stage`: dy/dt at `(t, y)` if it must not be evaluated again, else `None`.
+        - `carry`: the memory of a solver that the recorder kept, else `None`.
         """
 
     @abc.abstractmethod
     def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
-        """The state after the same step as the solver takes it, without the evaluations of its error estimate alone."""
+        """The state after the same step as the solver takes it, without evaluations that only the error needs."""
 
     def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
-        """The nodes of the method's quadrature rule over the same step; of explicit Runge--Kutta methods."""
+        """The nodes of the method's quadrature rule over the same step; only for explicit Runge--Kutta methods."""
         del t, h, y, carry
         msg = f"`{type(self).__name__}` has no quadrature rule, and its adapter does not refuse running costs."
         raise PluginError(msg)
 
     def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
-        """`time`, a point of the step from `t` over `h`, where the method evaluates the field for it.
+        """The time at which the method evaluates the field for `time`, a point of the step from `t` over `h`.
 
-        Another time only at the ends of the step, where a solver may keep a rounding away from a jump of the field.
+        It differs from `time` only at the ends of the step, where a solver may stay one rounding away from a jump of
+        the field.
         """
         del t, h, carry
         return time
@@ -86,9 +87,9 @@ class AbstractLocalProblem(abc.ABC):
         """The derivative of `function(t, y)` in the direction `(dt, dy)`, itself differentiable."""
 
     def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
-        r"""$e^T \partial_y f$ for the `cotangent` e and `function(t, y)`, itself differentiable: one call of it.
+        r"""$e^T \partial_y f$ for the `cotangent` e and f = `function(t, y)`, itself differentiable: calls it once.
 
-        Of adapters that support `Capability.REVERSE_PRODUCTS`.
+        Required for `Capability.REVERSE_PRODUCTS`.
         """
         del function, t, y, cotangent
         raise PluginError(
@@ -99,8 +100,8 @@ class AbstractLocalProblem(abc.ABC):
     def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$, differentiable.
 
-        K evaluations here, each further derivative being one more directional derivative along (1, f); one where the
-        adapter overrides it and its `MethodFacts` say so.
+        Takes K evaluations, since each further derivative is one more directional derivative along (1, f). An adapter
+        may override it to take one; its `MethodFacts` then say so.
         """
         velocity = self.vector_field(t, y)
         if order == 1:
@@ -108,9 +109,9 @@ class AbstractLocalProblem(abc.ABC):
         return self.jvp(functools.partial(self.total_derivative, order - 1), t, y, 1.0, velocity)
 
     def probe(self, kind: Probe, seed: Any, y: Leaves) -> Leaves:
-        r"""A random direction e with $\mathbb{E}\,e e^T = 1$ like the state `y`, decided by `seed`; without gradient.
+        r"""A random direction e with $\mathbb{E}\,e e^T = 1$, shaped like the state `y`; without gradient.
 
-        The same on every backend for the same seed (32 bits, unsigned), and no random state is touched.
+        The `seed` (32 bits, unsigned) determines it, the same on every backend, and no random state is touched.
         """
         return random_probe(kind, seed, y)
 
@@ -123,9 +124,9 @@ class AbstractLocalProblem(abc.ABC):
         """The same values without gradient."""
 
     def copy(self, leaves: Leaves) -> Leaves:
-        """The same values, with their gradient, in memory of their own where arrays can be written to.
+        """The same values, with their gradient, in separate memory if arrays can be written to.
 
-        The user's field is given copies: it may write into its state (boundary values, masks), and the recorded one is
-        the solver's or the user's. `jvp` and `vjp` copy the state themselves.
+        The user's field gets copies: it may write into its state (boundary values, masks), and the recorded state
+        belongs to the solver or the user. `jvp` and `vjp` copy the state themselves.
         """
         return leaves

@@ -1,4 +1,4 @@
-"""Random states of Python and numpy, put back after a user's field was evaluated once more."""
+"""The random states of Python and numpy, restored after a further evaluation of a user's field."""
 
 import contextlib
 import ctypes
@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-# 624 words and the place among them.
+# 624 words and the position among them.
 _MERSENNE_TWISTER_BYTES = 4 * 625
 
 
 @contextlib.contextmanager
 def random_states_kept(generators: Iterable[Any] = ()) -> Generator[None]:
-    """After the block Python's and numpy's global random states, and those of `generators`, are what they were.
+    """Restore Python's and numpy's global random states, and those of `generators`, after the block.
 
     - `generators`: `torch.Generator`s, `random.Random`s, `numpy.random.Generator`s or `numpy.random.RandomState`s.
     """
@@ -30,22 +30,22 @@ def random_states_kept(generators: Iterable[Any] = ()) -> Generator[None]:
 
 
 def random_fingerprint(generators: Iterable[Any]) -> list[bytes]:
-    """Python's and numpy's global random states and those of `generators`, to be compared."""
+    """Python's and numpy's global random states and those of `generators`, for comparison."""
     numpy_random: Any = sys.modules.get("numpy.random")
     of_numpy = None if numpy_random is None else numpy_random.get_state()
     states: list[Any] = [random.getstate(), of_numpy, *(_access(generator)[0]() for generator in generators)]
-    # Those of torch are tensors, of which two with the same values are pickled differently.
+    # The states of torch are tensors; two with the same values may be pickled differently.
     return [pickle.dumps(state.tolist() if hasattr(state, "tolist") else state) for state in states]
 
 
 def _keep(generator: Any) -> Callable[[], Any]:
-    """A function that puts the state of a generator back."""
+    """A function that restores the state of a generator."""
     get, put = _access(generator)
     return functools.partial(put, get())
 
 
 def _access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """How the state of a generator is read and written: torch's, Python's, or one of numpy's two kinds."""
+    """The functions that read and write a generator's state: torch's, Python's, or one of numpy's two kinds."""
     if isinstance(generator, random.Random):
         return generator.getstate, generator.setstate
     if hasattr(generator, "bit_generator"):
@@ -55,7 +55,7 @@ def _access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
 
 
 def _keep_numpy() -> Callable[[], Any]:
-    """A function that puts numpy's global state back, where numpy's random numbers are loaded at all."""
+    """A function that restores numpy's global state, if numpy's random numbers are loaded at all."""
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is None:
         return lambda: None
@@ -64,8 +64,8 @@ def _keep_numpy() -> Callable[[], Any]:
         state = numpy_random.get_state(legacy=False)
         return lambda: numpy_random.set_state(state)
     # numpy copies its state word by word, at the cost of a small network. So its memory is read, and written back only
-    # where it has changed. Beside it there may be a spare normal number, which numpy makes in pairs: whether there was
-    # one is seen by taking it.
+    # if it has changed. There may also be a spare normal number, which numpy makes in pairs; drawing one shows whether
+    # there was.
     address = bits.ctypes.state_address
     words = ctypes.string_at(address, _MERSENNE_TWISTER_BYTES)
     spare, has_spare = numpy_random.standard_normal(), 1

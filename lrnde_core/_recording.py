@@ -1,4 +1,4 @@
-"""The record of a solve: its counts, and the steps that were kept."""
+"""The record of a solve: its counts and the kept steps."""
 
 import functools
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ class BackwardCount:
     """Evaluations of the backward passes of one solve so far.
 
     An integer that grows: 0 in a fresh report, read with `int(...)` once `backward()` has run. It compares, computes
-    and prints as the integer that it is at that moment; pickled or copied it becomes that `int`. It refers to nothing
-    of the solve.
+    and prints as its current integer; pickled or copied it becomes that `int`. It holds no reference to the solve.
     """
 
     __slots__ = ("_number",)
@@ -83,7 +82,7 @@ def _now(other: Any) -> Any:
 
 
 class Counts(NamedTuple):
-    """What a solve cost, as `Report` defines it: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
+    """The cost of a solve, as in `Report`: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
 
     nfe: Any
     num_steps: Any
@@ -98,13 +97,13 @@ class Record(NamedTuple):
     """One kept step, without gradient (with `gradient="full"`, `y` keeps its own).
 
     - `t`, `h`: start and signed size in the user's time, the size clipped to the end of the solve.
-    - `y`: state at `t`. `carry`: what else the step needs: what a solver with memory carries into it, the Brownian
+    - `y`: state at `t`. `carry`: everything else the step needs, such as the memory of a solver or the Brownian
       increments of a stochastic equation; `None` if nothing.
     - `remaining`: signed time from `t` to the end of the solve.
-    - `drawn`: what the sampler needs to know about it.
-    - `estimate`: the step itself, with gradient, where the solver's own stages are at hand; else `None`.
-    - `solver_error_ratio`: what the solver's controller compared with 1 at this step, where the protocol's error ratio
-      is defined otherwise; else `None`.
+    - `drawn`: the step as the sampler sees it.
+    - `estimate`: the step itself, with gradient, if the solver's own stages are available; else `None`.
+    - `solver_error_ratio`: the number that the solver's controller compared with 1 at this step, if the protocol
+      defines the error ratio differently; else `None`.
     """
 
     t: Any
@@ -118,16 +117,16 @@ class Record(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """The kept steps of a solve: one a draw, or every accepted step where the sampler keeps them all.
+    """The kept steps of a solve: one per draw, or every accepted step if the sampler keeps them all.
 
     - `problem`: the local problem.
     - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
-      `None` where `cost` is given.
-    - `is_valid`: whether the solve took a step and succeeded; where not, the penalty is exactly 0. May be traced.
-    - `num_reused`: how many of the records bring their own `estimate`. May be traced.
-    - `num_evaluated`: how many local steps the penalty evaluates, where that is not one a draw. May be traced.
-    - `cost`: the reduced cost of every step, where it had to be added up while the solve ran. `num_unresolved`: of
-      `Report`, counted along with it.
+      `None` if `cost` is given.
+    - `is_valid`: whether the solve took a step and succeeded; if not, the penalty is exactly 0. May be traced.
+    - `num_reused`: the number of records that have their own `estimate`. May be traced.
+    - `num_evaluated`: the number of local steps that the penalty evaluates, if it is not one per draw. May be traced.
+    - `cost`: the reduced cost of every step, if it was added up while the solve ran. `num_unresolved`: the count for
+      `Report`, made along with it.
     """
 
     problem: AbstractLocalProblem
@@ -140,7 +139,7 @@ class Recording(NamedTuple):
 
 
 class KeptStep(NamedTuple):
-    """A kept step: time from the start of the solve to its start, its length as taken, and what stands for it."""
+    """A kept step: time from the start of the solve to its start, its length as taken, and the step itself."""
 
     elapsed: Any
     size: Any
@@ -152,13 +151,13 @@ class KeptSteps:
     """The accepted steps of one solve that a sampler keeps: one for each draw, or every one. For recorders in Python.
 
     - `draws`: as `AbstractAdapter.check_draw` returned them.
-    - `duration`: length of the solve; `None` where an event decides it and nobody knows yet.
-    - `nothing`: what stands for the step of a member that took none; of batches whose members take steps of their own.
-    - `kept`: the kept step of each draw, `None` where there was none; every one of them where the sampler wants all.
+    - `duration`: length of the solve; `None` if an event decides it and it is not known yet.
+    - `nothing`: stands for the step of a member that took none, in batches whose members take their own steps.
+    - `kept`: the kept step of each draw, `None` if there was none; every accepted step if the sampler wants them all.
     - `num_offered`: accepted steps so far. `covered`: time from the start of the solve to the end of the last of them.
 
-    Times and lengths have no sign. They are numbers, or arrays of shape `(batch,)` where each member of a batch takes
-    steps of its own.
+    Times and lengths are unsigned. They are numbers, or arrays of shape `(batch,)` if each member of a batch takes its
+    own steps.
     """
 
     def __init__(
@@ -172,7 +171,7 @@ class KeptSteps:
         self.covered: Any = 0.0
 
     def offer(self, elapsed: Any, size: Any, step: Any) -> None:
-        """An accepted step of a length above 0; where it is kept, by reference."""
+        """Offer an accepted step with a length above 0. If kept, it is held by reference."""
         self.num_offered += 1
         self.covered = elapsed + size
         offered = KeptStep(elapsed, size, step)
@@ -185,7 +184,7 @@ class KeptSteps:
                 self.kept[index] = offered
 
     def offer_to_members(self, is_new: Any, elapsed: Any, size: Any, step: tuple[Any, ...]) -> None:
-        """An accepted step of those members of a batch that `is_new` marks.
+        """Offer an accepted step of those members of a batch that `is_new` marks.
 
         - `is_new`: of shape `(batch,)`. `step`: arrays of shape `(batch, ...)`.
         """
@@ -200,7 +199,7 @@ class KeptSteps:
             self.kept[index] = KeptStep(elapsed_kept, size_kept, tuple(step_kept))
 
     def drawn(self, kept: KeptStep | None, size: Any) -> DrawnStep:
-        """What the sampler needs to know of a kept step, once the solve is over.
+        """A kept step as the sampler sees it once the solve is over.
 
         - `size`: its length, clipped to the end of the solve.
         """

@@ -1,8 +1,8 @@
-"""Finding adapters: entry points, run-time registration, quarantine of what is broken.
+"""The registry of adapters: entry points, run-time registration, quarantine of broken plugins.
 
 Discovery has two stages. A plugin module is imported when the registry is first used; it only declares `AdapterSpec`s.
-The adapter itself, and with it a solver library, is imported when it is first asked for. Whatever fails in either stage
-is kept with its cause and raised when that adapter is asked for; the other plugins keep working.
+The adapter itself, and with it a solver library, is imported on its first use. A failure in either stage is kept with
+its cause and raised when somebody uses that adapter; the other plugins keep working.
 """
 
 import dataclasses
@@ -42,8 +42,8 @@ _BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
 class PluginFailure:
     """Why a plugin or an adapter cannot be used.
 
-    - `name`: of the entry point or adapter. `origin`: its distribution and version. `phase`: `import`, `register`,
-      `duplicate`, `api-version`, `requirement` or `target`. `cause`: the exception.
+    - `name`: the name of the entry point or adapter. `origin`: its distribution and version. `phase`: `import`,
+      `register`, `duplicate`, `api-version`, `requirement` or `target`. `cause`: the exception.
     """
 
     name: str
@@ -58,9 +58,9 @@ class PluginFailure:
 @final
 @dataclasses.dataclass(frozen=True)
 class AdapterInfo:
-    """One line of `list_adapters`: an adapter that is registered, or why it cannot be used.
+    """One line of `list_adapters`: a registered adapter, and why it cannot be used, if so.
 
-    - `versions`: installed versions of what it requires. `capabilities`: its declaration where it could be loaded.
+    - `versions`: installed versions of its requirements. `capabilities`: its declaration if it could be loaded.
     """
 
     name: str
@@ -73,7 +73,7 @@ class AdapterInfo:
 
 @final
 class Registry:
-    """Adapters, named heuristics and named samplers of one plugin manager. Thread-safe; loads on first use."""
+    """The adapters, named heuristics and named samplers of one plugin manager. Thread-safe; loads on first use."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -140,7 +140,7 @@ class Registry:
             raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
 
     def capabilities(self, name: str) -> Capabilities:
-        """What an adapter declares, as far as the version of the contract that it was written for knew of it.
+        """An adapter's declaration; capabilities newer than the contract it was written for count as unsupported.
 
         Raises what `get_adapter` raises.
         """
@@ -164,12 +164,12 @@ class Registry:
     def claims(self, solve: Any) -> list[tuple[str, str]]:
         """The adapters that claim this callable, as pairs of adapter name and path, as `AdapterSpec.solves` has it.
 
-        By identity, in modules that are imported already: a solver the user holds has been imported.
+        Matches by identity, in modules that are already imported: a solver the user holds has been imported.
         """
         return [(spec.name, path) for spec in self.specs() for path in spec.solves if is_named(solve, path)]
 
     def claims_bound(self, solve: Any) -> bool:
-        """Whether an adapter claims the method that this is, but with the object that it is a method of."""
+        """Whether this is a method without its object, of a kind that an adapter claims."""
         return any(is_unbound(solve, path) for path in self.claimable())
 
     def heuristic(self, name: str) -> AbstractHeuristic:
@@ -212,7 +212,7 @@ class Registry:
                 failure = self._try_register(plugin, entry_point.name, origin, is_installed=True)
             if failure is not None:
                 self._plugin_failures.append(failure)
-        # Only now, for a warning may be turned into an error.
+        # Only now, because a warning may be turned into an error.
         for failure in self._plugin_failures:
             warn_at_call(
                 f"The lrnde plugin `{failure.name}` cannot be used ({failure.describe()}). The others are not "
@@ -221,7 +221,7 @@ class Registry:
             )
 
     def _try_register(self, plugin: object, name: str, origin: str, *, is_installed: bool) -> PluginFailure | None:
-        """Register in a manager of its own first, so that a broken plugin leaves nothing behind."""
+        """Register in a separate manager first, so that a broken plugin leaves nothing behind."""
         trial = self._new_manager()
         specs: dict[str, AdapterSpec] = {}
         heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
@@ -248,7 +248,7 @@ class Registry:
             other = self._specs[spec_name][1]
             cause = InputError(f"the adapter name `{spec_name}` is taken by {other}; one of the two must be removed")
             if is_installed:
-                # Which of two installed plugins came first means nothing, so neither is picked.
+                # The order of two installed plugins means nothing, so neither is chosen.
                 both = PluginFailure(spec_name, f"{other} and {origin}", "duplicate", cause)
                 self._adapter_failures[spec_name] = both
             return PluginFailure(name, origin, "duplicate", cause)
@@ -340,7 +340,7 @@ def _check_spec(spec: object) -> None:
 
 
 def _find_failure(spec: AdapterSpec, origin: str) -> PluginFailure | None:
-    """What keeps an adapter from being loaded, found without importing anything."""
+    """The reason why an adapter cannot be loaded, found without importing anything."""
     major, minor = spec.api_version
     if major != ADAPTER_API[0] or minor > ADAPTER_API[1]:
         cause = PluginError(

@@ -29,7 +29,7 @@ DEFAULT_SAMPLER = UniformTime()
 
 _Value = TypeVar("_Value")
 
-# Where every step is looked at there is nothing to draw.
+# If the sampler looks at every step, there is nothing to draw.
 _NO_DRAW = (0.0,)
 
 
@@ -41,7 +41,7 @@ class RegularizedSolve:
 
     A frozen value: hashable, equal by value, picklable, deep-copyable.
 
-    - `solver`: the native call. `heuristic`: `None` for the default. The others are those of `regularize`.
+    - `solver`: the native call. `heuristic`: `None` for the default. The other fields are arguments of `regularize`.
     """
 
     solver: Solver
@@ -57,16 +57,16 @@ class RegularizedSolve:
         Takes the arguments of the native call, and:
 
         - `penalize`: `False` runs the bare solve, with penalty 0 and no extra evaluation. Static under `jit`.
-        - `draw`: uniforms in [0, 1) of shape `(num_samples,)` in place of random ones, so that several backends can be
-          given the same sample.
-        - `probes`: the random direction of every sample, for `JacobianNorm`: a tree like the state, with its shapes and
-          dtypes. By default each sample has its own, decided by its draw, the same on every backend.
+        - `draw`: uniforms in [0, 1) of shape `(num_samples,)` instead of random ones, so that several backends can take
+          the same sample.
+        - `probes`: one random direction for all samples, for `JacobianNorm`: a tree with the structure, shapes and
+          dtypes of the state. By default each sample has its own, determined by its draw, the same on every backend.
         - the ecosystem's random source: `key=` in JAX (required unless `draw` or `penalize=False` is given),
           `generator=` in torch. Without either, torch draws `torch.rand(num_samples)` once from the global CPU
           generator.
 
         Raises `InputError`, `InputTypeError` or `CapabilityError` before the solve starts; errors of the solver library
-        come through unchanged.
+        pass through unchanged.
         """
         if not isinstance(penalize, bool):
             raise InputTypeError(
@@ -170,19 +170,18 @@ def regularize(
     - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, the method of a solver that
       is an object, or a `functools.partial` of one. Found by identity; a jitted or otherwise wrapped callable is
       refused.
-    - `heuristic`: what is penalised, a value or the name of one. By default what measured best at equal accuracy
-      (docs/design.md): `ErrorEstimate()` for stochastic equations with adaptive steps, else
-      `TaylorDerivative(2, at="step")`.
-    - `sampler`: where; a value or the name of one, too.
+    - `heuristic`: the heuristic to penalise, or its name. The default measured best at equal accuracy (docs/design.md):
+      `ErrorEstimate()` for stochastic equations with adaptive steps, else `TaylorDerivative(2, at="step")`.
+    - `sampler`: the choice of the steps to penalise; a sampler or its name.
     - `gradient`: `"local"` (default) differentiates the local step alone: its time, size, state and tolerances are
       constants, so any adjoint may be used. `"full"` (default of the samplers that look at every step, `AllSteps` and
-      `Integral`) also differentiates how the solve got there, where the solve itself is differentiated through.
-    - `num_samples`: independent samples a solve; the penalty is their mean. The cost grows with it, the variance falls.
+      `Integral`) also differentiates how the solve got there, if the adjoint differentiates through the solve.
+    - `num_samples`: independent samples per solve; the penalty is their mean. More samples cost more and vary less.
     - `batched`: torch only: evaluates all samples in one `torch.func.vmap` instead of one after the other.
     - `adapter`: name of the adapter to use. Asserts that `solve` has the signature of the adapter's first solver call
       (or of the one named after a colon, `"torchdiffeq:odeint_adjoint"`), for callables that no adapter claims.
 
-    Returns a callable with the signature of `solve` and some more keyword arguments; see `RegularizedSolve.__call__`.
+    Returns a callable with the signature of `solve` and further keyword arguments; see `RegularizedSolve.__call__`.
 
     Raises `AdapterNotFoundError` if no adapter claims `solve`, `InputError` if several do, `PluginError` if its adapter
     is broken or a library is missing or too old, `UnknownNameError` for unknown names, `CapabilityError` for what the
@@ -205,8 +204,8 @@ def regularize(
 
 
 def default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
-    """What is penalised where the user names nothing."""
-    # Where steps are fixed there is no tolerance to measure an error by.
+    """The default heuristic of a method."""
+    # Fixed steps have no tolerance to measure an error by.
     return DEFAULT_SDE_HEURISTIC if is_stochastic and is_adaptive else DEFAULT_HEURISTIC
 
 
@@ -231,7 +230,7 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
 
 
 def _check_adapter(regularized: RegularizedSolve) -> None:
-    """Raise `CapabilityError` for what the adapter does not support, and for what does not go together."""
+    """Raise `CapabilityError` for what the adapter does not support, and for settings that exclude each other."""
     sampler, solver = regularized.sampler, regularized.solver
     supported = solver.capabilities.supported
     solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(supported)
@@ -258,7 +257,7 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
     if not facts.is_adaptive and any(rtol is None for rtol, _ in heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
-            "heuristic tolerances of its own, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
+            "heuristic its own tolerances, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
             "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
         )
     for need, fact in ((Capability.STIFFNESS_ESTIMATE, "stability_interval"), (Capability.RUNNING_COST, "tableau")):
@@ -270,10 +269,10 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
 
 
 def _check_recording(regularized: RegularizedSolve, recording: Recording) -> None:
-    """Raise `PluginError` where an adapter kept one step in place of all of them."""
+    """Raise `PluginError` if an adapter kept one step instead of all steps."""
     if regularized.sampler.keeps_every_step and recording.num_evaluated is None:
         raise PluginError(
-            f"The adapter `{regularized.solver.adapter_name}` recorded one step a draw where `{regularized.sampler}` "
+            f"The adapter `{regularized.solver.adapter_name}` recorded one step per draw where `{regularized.sampler}` "
             "keeps every accepted step, and does not declare `Capability.ALL_STEPS` unsupported. This is a fault of "
             "the adapter: it needs either, and says by `Recording.num_evaluated` that it keeps them all."
         )
@@ -288,7 +287,7 @@ def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[A
 
 
 def _alternative(sampler: AbstractSampler) -> str:
-    """What works in place of a sampler that looks at every step."""
+    """The advice on what to use instead of a sampler that looks at every step."""
     if not sampler.keeps_every_step:
         return ""
     return " `UniformStep()` and `UniformTime()` estimate the sum over steps, without bias and from one of them."

@@ -1,4 +1,4 @@
-"""Reports of regularized calls, and gathering those of calls deep inside somebody else's code."""
+"""The reports of regularized calls, and their collection from calls deep inside somebody else's code."""
 
 import contextlib
 import contextvars
@@ -8,17 +8,17 @@ from typing import Any, NamedTuple, final
 
 @final
 class Sample(NamedTuple):
-    """Where the penalty looked, each of shape `(num_samples, *step_batch)`.
+    """The local steps that the penalty evaluated, each field of shape `(num_samples, *step_batch)`.
 
-    `step_batch` is `()` where a batch shares its steps.
+    `step_batch` is `()` if a batch shares its steps.
 
-    - `t`: time at the start of the local step. `h`: its size, negative where the solve runs backward, clipped to the
+    - `t`: time at the start of the local step. `h`: its size, negative if the solve runs backward, clipped to the
       end of the solve; 0 if the solve took no step. Both in the user's time.
-    - `weight`: what the cost was multiplied by; 0 if the solve took no step or failed, or the cost is not finite.
+    - `weight`: the factor of the cost; 0 if the solve took no step or failed, or the cost is not finite.
     - `error_ratio`: error ratio of the local step, dimensionless. `stiffness`: stiffness estimate, 1 / time. `None`
-      where the heuristic did not need them.
-    - `solver_error_ratio`: what the solver itself compared with 1 at that step, where it scales errors otherwise than
-      the protocol does (torchsde); else `None`.
+      if the heuristic did not need them.
+    - `solver_error_ratio`: the number that the solver itself compared with 1 at that step, if it scales errors
+      differently from the protocol (torchsde); else `None`.
 
     None of these carries gradient. In torch, `t`, `h` and `weight` of shared steps are float64 on the CPU, whatever the
     device of the state: solvers choose such steps in Python.
@@ -34,26 +34,25 @@ class Sample(NamedTuple):
 
 @final
 class Report(NamedTuple):
-    """The penalty of one solve, and what the solve cost. A named tuple, hence a pytree.
+    """The penalty of one solve, and the cost of the solve. A named tuple, hence a pytree.
 
-    - `penalty`: scalar array of the state's real dtype, to be added to the loss with a weight.
-    - `nfe`: vector-field evaluations of the forward solve alone, for a stochastic equation of drift plus diffusion;
-      `None` where the library hides them.
-    - `nfe_extra`: evaluations that the penalty added; `None` where the library hides them.
+    - `penalty`: scalar array of the state's real dtype, to add to the loss with a weight.
+    - `nfe`: vector-field evaluations of the forward solve alone; drift plus diffusion for a stochastic equation;
+      `None` if the library hides them.
+    - `nfe_extra`: evaluations that the penalty added; `None` if the library hides them.
     - `num_steps`, `num_accepted`, `num_rejected`: attempted, accepted and rejected steps. `int` in torch, int32 in JAX;
-      `None` where the library does not show its steps.
-    - `sample`: where the penalty looked; `None` with `penalize=False`, and with `AllSteps` or `Integral` on diffrax,
-      which adds the costs up as it solves.
-    - `nfe_diffusion`: how many of `nfe` were evaluations of the diffusion; `None` for an ordinary equation.
-    - `num_forced`: accepted steps with an error ratio above 1, which a smallest step size forced; `None` where the
-      library never does that or does not show it.
-    - `num_unresolved`: samples (steps, where every step is looked at) whose every estimate is exactly 0, because it was
-      at or below its rounding floor or the method is exact for this field; they train nothing. `int` in torch, int32
-      in JAX; `None` where the heuristic estimates nothing, and with `penalize=False`.
-    - `nfe_backward`: evaluations, counted as `nfe` is, that the backward pass of a continuous adjoint has made so far:
-      a `BackwardCount`, 0 until `backward()` runs, and all of its runs together; read it with `int(...)`. `None` where
-      the backward pass evaluates nothing anew but differentiates the evaluations of the forward solve, and where the
-      library does not tell (JAX).
+      `None` if the library does not show its steps.
+    - `sample`: the steps that the penalty evaluated; `None` with `penalize=False`, and with `AllSteps` or `Integral`
+      on diffrax, which adds up the costs as it solves.
+    - `nfe_diffusion`: the evaluations of the diffusion, which are part of `nfe`; `None` for an ordinary equation.
+    - `num_forced`: accepted steps with an error ratio above 1, forced by a minimum step size; `None` if the library
+      never forces steps or does not show it.
+    - `num_unresolved`: samples (steps, if the sampler looks at every step) whose estimates are all exactly 0, because
+      they were at or below their rounding floor or the method is exact for this field. Such samples train nothing.
+      `int` in torch, int32 in JAX; `None` if the heuristic estimates nothing, and with `penalize=False`.
+    - `nfe_backward`: evaluations, counted like `nfe`, that the backward pass of a continuous adjoint has made so far:
+      a `BackwardCount`, 0 until `backward()` runs, and the sum over its runs; read it with `int(...)`. `None` if the
+      backward pass only differentiates the evaluations of the forward solve, or if the library does not show it (JAX).
     """
 
     penalty: Any
@@ -75,13 +74,13 @@ _COMPANIONS: list[Callable[[], contextlib.AbstractContextManager[object]]] = []
 
 @contextlib.contextmanager
 def collect() -> Generator[list[Report]]:
-    """Within the block, wrapped calls return the bare result and add their report to the list that the block is given.
+    """Within the block, wrapped calls return the bare result and add their report to the list that the block yields.
 
     Blocks nest (the innermost collects) and are local to the thread or task.
 
-    In torch the calls of a block that are given no `generator=` and no `draw=` draw from a generator which the state of
-    the global one seeds where the block begins; that is advanced by one number, where the block ends. So what is
-    checkpointed inside (`use_reentrant=False`) finds the random state that it had, wherever its backward pass runs.
+    In torch, calls in a block without `generator=` and `draw=` draw from a separate generator. The state of the global
+    generator seeds it when the block begins; the global one advances by one number when the block ends. So a function
+    checkpointed inside (`use_reentrant=False`) finds its original random state, wherever its backward pass runs.
     """
     reports: list[Report] = []
     with contextlib.ExitStack() as companions:
@@ -95,12 +94,12 @@ def collect() -> Generator[list[Report]]:
 
 
 def accompany_collect(companion: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
-    """Have every `collect` block entered together with a context that `companion` makes."""
+    """Enter every `collect` block together with a context that `companion` makes."""
     _COMPANIONS.append(companion)
 
 
 def active_reports() -> list[Report] | None:
-    """The list of the innermost `collect` block, or `None` outside of any."""
+    """The list of the innermost `collect` block, or `None` outside any block."""
     return _REPORTS.get()
 
 

@@ -1,4 +1,4 @@
-"""Estimates that are mere rounding: counting them, and warning about them and about tolerances that bring them."""
+"""Estimates that are only rounding: their count, and warnings about them and about tolerances that cause them."""
 
 import math
 import weakref
@@ -11,26 +11,26 @@ from lrnde_core._errors import ResolutionWarning
 from lrnde_core._report import Sample
 from lrnde_core._wrapping import warn_at_call
 
-# The error estimate of a step is itself a sum of a handful of roundings of the state.
+# The error estimate of a step is itself the sum of a few roundings of the state.
 _ROUNDINGS = 4.0
 
-# One sample may meet a step that the end of the solve has cut short; that many in a row are no accident.
+# One sample may hit a step that the end of the solve has cut short; this many in a row are no accident.
 _CALLS_IN_A_ROW = 3
 
-# How many calls in a row ended with nothing but rounding, of those where the last one did; infinite once it was told.
+# The number of calls in a row, up to the last one, that ended with nothing but rounding; infinite once it has warned.
 _RUNS: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionary()
 
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) -> None:
     """Issue a `ResolutionWarning` if `rtol + atol` is below 4 roundings of a state of size 1.
 
-    - `rtol`, `atol`: tolerances as numbers; the largest, where they differ between elements.
+    - `rtol`, `atol`: tolerances as numbers; the largest, if they differ between elements.
     - `eps`: the spacing of the state's dtype at 1, and `dtype_name` its name.
     """
     if _is_below_resolution(rtol, atol, eps):
         warn_at_call(
             f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about "
-            f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are mere rounding, and "
+            f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are only rounding, and "
             "steps whose estimate is below its rounding floor get penalty 0. Loosen the tolerances or solve in a wider "
             f"dtype than {dtype_name}.",
             ResolutionWarning,
@@ -38,9 +38,9 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) ->
 
 
 def count_unresolved(sample: Sample) -> Any:
-    """How many samples have estimates of exactly 0 alone, which is what is made of those that are mere rounding.
+    """The number of samples whose estimates are all exactly 0, which is the value of an estimate that is only rounding.
 
-    `None` where nothing was estimated. `int`, or an int32 array of JAX.
+    `None` if nothing was estimated. `int`, or an int32 JAX array.
     """
     estimates = [each for each in (sample.error_ratio, sample.stiffness) if each is not None]
     if not estimates:
@@ -49,11 +49,11 @@ def count_unresolved(sample: Sample) -> Any:
     is_unresolved = estimates[0] == 0
     for estimate in estimates[1:]:
         is_unresolved = is_unresolved & (estimate == 0)
-    # Without a weight there was no step, or none that is finite.
+    # A weight of 0 means that there was no step, or no finite one.
     is_counted = is_unresolved & (sample.weight != 0)
     if is_jax_array(is_counted):
         return xp.astype(xp.sum(is_counted), xp.int32)
-    # Read at once: each value that Python asks an accelerator for would wait anew.
+    # Read together: each value that Python reads from an accelerator waits again.
     return sum(xp.reshape(is_counted, (-1,)).tolist())
 
 
@@ -68,9 +68,9 @@ def warn_once_if_all_unresolved(
 ) -> None:
     """Issue a `ResolutionWarning` if all samples of several calls in a row are unresolved, once for each `owner`.
 
-    - `num_unresolved`, `num_samples()`: of known values. `penalty`: of the call, in the state's dtype.
-    - `tolerances`: rtol and atol of the solve, of which `warn_if_unresolved` has said more where they are the cause.
-    - `is_systematic`: whether one call says enough, because every step is looked at or steps are always that small.
+    - `num_unresolved`, `num_samples()`: counts with known values. `penalty`: the call's, in the state's dtype.
+    - `tolerances`: rtol and atol of the solve. If they are the cause, `warn_if_unresolved` has already said more.
+    - `is_systematic`: whether one call is enough, because it looked at every step or steps are always that small.
     """
     # As Python numbers: arrays of a count may differ in dtype.
     if int(num_unresolved) == 0 or int(num_unresolved) < int(num_samples()):
@@ -87,7 +87,7 @@ def warn_once_if_all_unresolved(
             return
     _RUNS[owner] = math.inf
     warn_at_call(
-        "All estimates that this penalty is made of are at or below their rounding floor, so they count as exactly 0 "
+        "All estimates in this penalty are at or below their rounding floor, so they count as exactly 0 "
         "and train nothing: the local error is too small for the dtype at these tolerances and this step "
         '(with `local_start="sample"` an automatic one, which is small), or the method is exact for this field. Solve '
         'in float64, loosen the tolerances, or penalise what needs no estimate: `TaylorDerivative(2, at="step")`, the '

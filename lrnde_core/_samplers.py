@@ -1,8 +1,8 @@
-"""Which steps of a training solve the penalty looks at.
+"""Samplers: the choice of the steps of a training solve that the penalty evaluates.
 
-A sampler is asked twice. While the native solve runs, a recorder asks `keep` at every accepted step, so that no
-trajectory is ever stored. Afterwards `locate` says where in the kept step the sample lies, and `weight` what the cost
-there must be multiplied by to estimate the sum over all steps.
+A sampler is used twice. While the native solve runs, a recorder calls `keep` at every accepted step, so that no
+trajectory is ever stored. Afterwards `locate` says where in the kept step the sample lies, and `weight` is the factor
+by which the cost there estimates the sum over all steps.
 
 All methods are elementwise and take Python numbers or arrays: the torch adapters call them with floats, the JAX
 adapters with traced arrays of shape `(num_samples,)`.
@@ -30,12 +30,12 @@ class Draw(NamedTuple):
 
 
 class AcceptedStep(NamedTuple):
-    """What a recorder knows at an accepted step, all of it without sign.
+    """A recorder's view of an accepted step; all values are unsigned.
 
     - `index`: 1 for the first accepted step, 2 for the next, ...
     - `elapsed`: time between the start of the solve and the start of this step.
     - `size`: length of the step as the solver took it, possibly beyond the end of the solve.
-    - `duration`: length of the whole solve; `None` where an event decides it and nobody knows yet.
+    - `duration`: length of the whole solve; `None` if an event decides it and it is not known yet.
     """
 
     index: Any
@@ -45,14 +45,14 @@ class AcceptedStep(NamedTuple):
 
 
 class DrawnStep(NamedTuple):
-    """The kept step once the solve is over, without sign.
+    """The kept step once the solve is over; all values are unsigned.
 
     - `elapsed`: time between the start of the solve and the start of the step.
     - `size`: length of the step, clipped to the end of the solve.
-    - `measure`: the length by which it was drawn: `size` where the end was known, else the length as taken.
+    - `measure`: the length by which it was drawn: `size` if the end was known, else the length as taken.
     - `duration`: sum of `measure` over all steps.
     - `num_accepted`: number of accepted steps.
-    - `is_end_known`: whether the end of the solve was known beforehand (static).
+    - `is_end_known`: whether the end of the solve was known in advance (static).
     """
 
     elapsed: Any
@@ -71,27 +71,27 @@ class AbstractSampler(abc.ABC):
     increment: Increment
 
     reduction: Reduction = "mean"
-    """How the costs of the kept steps become one penalty."""
+    """The reduction of the costs of the kept steps to one penalty."""
 
     @property
     def keeps_every_step(self) -> bool:
-        """Whether every accepted step is kept, rather than one for each draw; `keep` is not asked then."""
+        """Whether every accepted step is kept instead of one per draw; `keep` is then not called."""
         return False
 
     @property
     def is_quadrature(self) -> bool:
-        """Whether a heuristic of a point is integrated over the kept step, rather than read at one point of it."""
+        """Whether a point heuristic is integrated over the kept step instead of evaluated at one point of it."""
         return False
 
     @property
     @abc.abstractmethod
     def needs(self) -> frozenset[AnyCapability]:
-        """What the adapter and the method must offer."""
+        """The capabilities that the adapter and the method must have."""
 
     @property
     @abc.abstractmethod
     def is_sample_inside_step(self) -> bool:
-        """Whether the sample lies inside the kept step, rather than at its start."""
+        """Whether the sample lies inside the kept step instead of at its start."""
 
     @abc.abstractmethod
     def keep(self, draw: Draw, step: AcceptedStep) -> Any:
@@ -99,11 +99,11 @@ class AbstractSampler(abc.ABC):
 
     @abc.abstractmethod
     def locate(self, draw: Draw, step: DrawnStep) -> Any:
-        """Where the sample lies inside the kept step, in [0, 1]; uniform given the step."""
+        """The position of the sample inside the kept step, in [0, 1]; uniform given the step."""
 
     @abc.abstractmethod
     def weight(self, step: DrawnStep) -> Any:
-        """What makes `weight * cost` an unbiased estimate of the sum over steps; 1 for `weighting="paper"`."""
+        """The factor for an unbiased estimate `weight * cost` of the sum over steps; 1 for `weighting="paper"`."""
 
 
 def _check_sampler(sampler: AbstractSampler) -> None:
@@ -131,10 +131,10 @@ class UniformTime(AbstractSampler):
       cost over all steps; `"paper"` weights with 1, as the reference code does.
     - `local_start`: `"step"` takes the local step as the solver took it. `"sample"` restarts at the sampled time with
       an automatic first step and a constant first stage, as the reference code does.
-    - `increment`: of stochastic equations. `"path"` takes the local step along the Brownian path of the solve itself.
+    - `increment`: for stochastic equations. `"path"` takes the local step along the Brownian path of the solve itself.
       `"fresh"` draws a new increment, a function of the draw, as the reference code does.
 
-    Where an event decides the end of the solve, a reservoir weighted by step size takes the place of the drawn time.
+    If an event decides the end of the solve, a reservoir weighted by step size replaces the drawn time.
 
     Source: Pal, Edelman and Rackauckas, ICML 2023, section 3.2.
     """
@@ -172,7 +172,7 @@ class UniformTime(AbstractSampler):
 @final
 @dataclasses.dataclass(frozen=True)
 class UniformStep(AbstractSampler):
-    """An accepted step, each with the same probability (the paper's "biased" sampling).
+    """A random accepted step, each with the same probability (the paper's "biased" sampling).
 
     - `weighting`: `"sum"` weights with the number of accepted steps, `"paper"` with 1.
     - `local_start`, `increment`: as for `UniformTime`.
@@ -193,7 +193,7 @@ class UniformStep(AbstractSampler):
 
     @property
     def is_sample_inside_step(self) -> bool:
-        # The reference code restarts at the start of a step, so there is nothing to reach.
+        # The reference code restarts at the start of a step, so no step to the sample is needed.
         return self.local_start == "step"
 
     def keep(self, draw: Draw, step: AcceptedStep) -> Any:
@@ -207,7 +207,7 @@ class UniformStep(AbstractSampler):
 
 
 class _AbstractEveryStep(AbstractSampler):
-    """What the samplers have in common that look at every accepted step, and so draw nothing."""
+    """The base of the samplers that look at every accepted step, and so draw nothing."""
 
     weighting = "sum"
     local_start = "step"
@@ -243,13 +243,13 @@ class _AbstractEveryStep(AbstractSampler):
 class AllSteps(_AbstractEveryStep):
     """Every accepted step: the global regularizers, whose gradient goes through the whole solve.
 
-    Needs a solve that is differentiated through (`gradient="full"`, which it implies): torchdiffeq's `odeint`,
+    Needs an adjoint that differentiates through the solve (it implies `gradient="full"`): torchdiffeq's `odeint`,
     torchsde's `sdeint`, diffrax's checkpointed and direct adjoints. Elsewhere `UniformStep()` and `UniformTime()`
     estimate the same sum, without bias and from one step.
 
     - `reduction`: `"sum"`, `"mean"` or `"max"` over the steps.
 
-    A heuristic of a point is evaluated in the middle of each step (the midpoint rule).
+    A point heuristic is evaluated in the middle of each step (the midpoint rule).
 
     Source: Pal et al., ICML 2021 (ERNODE, SRNODE), whose code takes the mean of the error and the maximum of the
     stiffness.
@@ -265,12 +265,12 @@ class AllSteps(_AbstractEveryStep):
 @final
 @dataclasses.dataclass(frozen=True)
 class Integral(_AbstractEveryStep):
-    r"""The integral over time of a heuristic of a point, as RNODE and TayNODE are published: a running cost.
+    r"""The integral over time of a point heuristic, a running cost as RNODE and TayNODE are published.
 
-    It is taken by the quadrature rule of the method itself, $\sum_i |h| \sum_j b_j\, c(t_j, g_j)$ over its stages $g_j$
-    with weights $b_j$: what a further state with derivative $c$ would come to, without such a state. So it takes no
-    part in step size control, and the solution stays the bare call's. Needs what `AllSteps` needs, and an explicit
-    Runge--Kutta method. `UniformTime()` is its unbiased estimate from one time, under any adjoint.
+    The method's own quadrature rule computes it, $\sum_i |h| \sum_j b_j\, c(t_j, g_j)$ over its stages $g_j$ with
+    weights $b_j$. An additional state with derivative $c$ would give the same value, but there is no such state: it has
+    no effect on step size control, and the solution is that of the bare call. Needs what `AllSteps` needs, and an
+    explicit Runge--Kutta method. `UniformTime()` is its unbiased estimate from one time, with any adjoint.
 
     Source: Finlay et al., ICML 2020; Kelly et al., NeurIPS 2020.
     """

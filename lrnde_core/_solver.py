@@ -19,12 +19,12 @@ from lrnde_core._registry import REGISTRY
 class Solver:
     """A native solver call. A frozen value: hashable, equal by value, picklable, deep-copyable.
 
-    - `function`: the library's own callable. `args`, `kwargs`: what `functools.partial` binds to it.
+    - `function`: the library's own callable. `args`, `kwargs`: the arguments that `functools.partial` binds to it.
     - `adapter_name`: the adapter that serves it. `path`: the solver call that it is read as, one of the adapter's
       `solves`.
 
-    Bound arguments compare by identity unless they are plain numbers or strings, and so does the object whose method
-    `function` is.
+    Bound arguments compare by identity unless they are plain numbers or strings. If `function` is a method, its object
+    compares by identity too.
     """
 
     function: Callable[..., Any]
@@ -37,7 +37,7 @@ class Solver:
     def find(cls, solve: Any, adapter: str | None) -> "Solver":
         """The solver behind a native callable or a `functools.partial` of one; `adapter` as in `regularize`.
 
-        Raises `InputTypeError` for what is not callable, and what `regularize` says where no adapter can be found.
+        Raises `InputTypeError` for anything not callable, and the errors of `regularize` if no adapter can be found.
         """
         if not callable(solve):
             raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
@@ -55,29 +55,29 @@ class Solver:
 
     @property
     def signature(self) -> inspect.Signature:
-        """The signature of the native call with what is bound to it."""
+        """The signature of the native call with its bound arguments."""
         return inspect.signature(self.partial)
 
     @property
     def partial(self) -> functools.partial[Any]:
-        """The function with what is bound to it, which may be nothing."""
+        """The function with its bound arguments, if any."""
         return functools.partial(self.function, *self.args, **self.kwargs)
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """All arguments of a call: these, and what is bound already."""
+        """All arguments of a call: these, and those that are already bound."""
         return (*self.args, *args), {**self.kwargs, **kwargs}
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
-        """A call with all of its arguments, read. Raises what `AbstractAdapter.bind` raises."""
+        """Read a call with all of its arguments. Raises what `AbstractAdapter.bind` raises."""
         return self.adapter.bind(self.path, self.function, args, kwargs)
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the adapter can do."""
+        """The adapter's capabilities."""
         return REGISTRY.capabilities(self.adapter_name)
 
     def require(self, capability: Capability) -> None:
-        """Raise `CapabilityError` where the adapter does not support it."""
+        """Raise `CapabilityError` if the adapter does not support it."""
         refuse(self.adapter_name, [capability], self.capabilities.reason_against)
 
     def __eq__(self, other: object) -> bool:
@@ -96,7 +96,7 @@ class Solver:
         return hash((self.adapter_name, self.path))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A function may be an object that does not pickle (a jitted wrapper); the path it was claimed by does.
+        # A function may be an object that cannot be pickled (a jitted wrapper); the path that claimed it can.
         is_claimed = resolve_imported(self.path) is self.function
         function = None if is_claimed else self.function
         return _rebuild, (function, self.args, dict(self.kwargs), self.adapter_name, self.path)
@@ -154,7 +154,7 @@ def _describe(solve: Callable[..., Any]) -> str:
 def _is_same(left: Any, right: Any) -> bool:
     left_method, right_method = split_method(left), split_method(right)
     if left_method is not None and right_method is not None:
-        # A method is made anew each time it is asked for.
+        # Each access to a method makes a new object.
         return left_method[0] is right_method[0] and left_method[1] is right_method[1]
     plain = (bool, int, float, complex, str, bytes, type(None))
     return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)

@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 @final
 @dataclasses.dataclass(frozen=True)
 class ExplicitTableau:
-    r"""An explicit Runge--Kutta method with $s$ stages and, where it has one, its embedded error estimate.
+    r"""An explicit Runge--Kutta method with $s$ stages and, if it has one, its embedded error estimate.
 
     $k_i = f(t + c_i h, \; y + h \sum_{j<i} a_{ij} k_j)$, $y_1 = y + h \sum_i b_i k_i$, error $h \sum_i e_i k_i$.
 
@@ -40,12 +40,12 @@ class ExplicitTableau:
 
     @property
     def num_quadrature_nodes(self) -> int:
-        """How many stages have a weight in the solution."""
+        """The number of stages with a weight in the solution."""
         return sum(weight != 0 for weight in self.b)
 
     @property
     def num_quadrature_evaluations(self) -> int:
-        """Evaluations before the last of them is reached."""
+        """The number of evaluations up to the last of these stages."""
         return max(index for index, weight in enumerate(self.b) if weight != 0)
 
     @functools.cached_property
@@ -95,7 +95,7 @@ class FixedMethod(NamedTuple):
     tableau: ExplicitTableau
 
 
-# With the first stage of the next step as its last, which the comparison with the trapezoidal rule needs.
+# Its last stage is the first of the next step, for the comparison with the trapezoidal rule.
 _EULER = ExplicitTableau(((1.0,),), (1.0, 0.0), (0.0, 1.0), (0.5, -0.5))
 _MIDPOINT = ExplicitTableau(((0.5,),), (0.0, 1.0), (0.0, 0.5), (-1.0, 1.0))
 _HEUN = ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), (-0.5, 0.5))
@@ -136,7 +136,7 @@ FIXED_METHODS: Mapping[str, FixedMethod] = {
     "rk4": FixedMethod(4, _KUTTA),
     "dormand-prince": FixedMethod(5, _DORMAND_PRINCE),
 }
-"""By name.
+"""The methods of frozen solves by name.
 
 Source: Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I", tables II.1.1, II.1.2 and II.5.2;
 Bogacki and Shampine, "A 3(2) pair of Runge--Kutta formulas", Applied Mathematics Letters 2 (1989).

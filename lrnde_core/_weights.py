@@ -1,9 +1,9 @@
 """Weights of the penalty over training.
 
-A weight is a frozen value in the manner of optax: `state = weight.init()`, `weight.value(state)` multiplies the penalty
-in the loss, `state = weight.update(state, report)` after each iteration. States are named tuples of scalars (pytrees),
-and the arithmetic takes Python numbers and arrays alike, so all of it runs under `jit`, `vmap` and `scan`, and a state
-keeps its dtypes and weak types: a compiled iteration is traced once.
+A weight is a frozen value in the style of optax: `state = weight.init()`, `weight.value(state)` multiplies the penalty
+in the loss, `state = weight.update(state, report)` after each iteration. States are named tuples of scalars (pytrees).
+The arithmetic takes both Python numbers and arrays, so everything runs under `jit`, `vmap` and `scan`. A state keeps
+its dtypes and weak types, so a compiled iteration is traced once.
 """
 
 import abc
@@ -25,16 +25,16 @@ class WeightState(NamedTuple):
 
 
 class AbstractWeight(abc.ABC):
-    """The weight of the penalty as training goes on. Frozen, hashable, equal by value."""
+    """The weight of the penalty over training. Frozen, hashable, equal by value."""
 
     @abc.abstractmethod
     def init(self, like: Any = None) -> Any:
         """The state before the first iteration, of scalars.
 
-        - `like`: any array of the ecosystem that trains. Without it, what the process has loaded decides: Python
-          numbers where JAX is not loaded; arrays of JAX where torch is not; with both, NumPy scalars, which both take.
+        - `like`: any array of the ecosystem you train in. Without it, the loaded libraries decide: Python numbers
+          without JAX; JAX arrays without torch; with both, NumPy scalars, which both take.
 
-        Arrays of JAX are weakly typed: the weight takes on the dtype of the penalty.
+        JAX arrays are weakly typed: the weight takes the dtype of the penalty.
         """
 
     @abc.abstractmethod
@@ -43,12 +43,12 @@ class AbstractWeight(abc.ABC):
 
     @abc.abstractmethod
     def update(self, state: Any, report: Report | Sequence[Report]) -> Any:
-        """The state after an iteration that ended in `report`; of several solves, a list of their reports."""
+        """The state after an iteration that ended with `report`; for several solves, a list of their reports."""
 
     def check(self, state: Any) -> None:
-        """Warn if the weight cannot do what it is to do; nothing by default.
+        """Warn if the weight cannot reach its goal; by default do nothing.
 
-        For compiled training, to be called outside of `jit` now and then; elsewhere `update` does.
+        In compiled training, call it outside `jit` now and then; elsewhere `update` warns.
         """
         del state
 
@@ -56,7 +56,7 @@ class AbstractWeight(abc.ABC):
 @final
 @dataclasses.dataclass(frozen=True)
 class Constant(AbstractWeight):
-    """The same weight throughout."""
+    """A constant weight."""
 
     weight: float
 

@@ -1,7 +1,7 @@
-"""Wrapped calls as a whole: hidden from compilers, and where the user made one.
+"""Wrapped calls as a whole: how they are hidden from compilers, and the user's line that makes one.
 
-A wrapped call counts, draws, and keeps Python numbers. A compiler that traced it would guard its code on all of them,
-and compile it anew for each.
+A wrapped call counts, draws, and keeps Python numbers. A compiler that traced it would guard its code on all of these,
+and recompile it for each.
 """
 
 import sys
@@ -13,26 +13,26 @@ from typing import Any, TypeVar
 _Class = TypeVar("_Class", bound=type)
 
 _CLASSES: list[type] = []
-# The code of their calls, and of what hides those.
+# The code objects of their calls, and of the functions that hide these.
 _CODES: set[types.CodeType] = set()
 
 
 def wraps_solves(cls: _Class) -> _Class:
-    """Mark a class whose objects are called in place of a native solve."""
+    """Mark a class whose objects are called instead of a native solve."""
     _CLASSES.append(cls)
     _CODES.add(cls.__call__.__code__)
     return cls
 
 
 def is_wrapped(solve: object) -> bool:
-    """Whether it is called in place of a native solve."""
+    """Whether it is called instead of a native solve."""
     return isinstance(solve, tuple(_CLASSES))
 
 
 def hide_calls(hide: Callable[[Any], Any]) -> None:
     """Hide wrapped calls from a compiler, whatever adapter they belong to.
 
-    - `hide`: makes of a function another one, in Python, that the compiler leaves alone, with all that it calls.
+    - `hide`: turns a function into another Python function, which the compiler leaves alone with everything it calls.
     """
     for cls in _CLASSES:
         call = hide(cls.__call__)
@@ -41,11 +41,11 @@ def hide_calls(hide: Callable[[Any], Any]) -> None:
 
 
 def calling_frame() -> types.FrameType:
-    """The frame that calls a wrapped solve; where none is being called, the first one outside of this package."""
+    """The frame that calls a wrapped solve; if none is running, the first frame outside this package."""
     frame, outside, was_call = sys._getframe(1), None, False  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         is_call = frame.f_code in _CODES
-        # One wrapped call may make another.
+        # A wrapped call may make another.
         if was_call and not is_call:
             return frame
         if outside is None and frame.f_globals.get("__package__") != __package__:
@@ -55,7 +55,7 @@ def calling_frame() -> types.FrameType:
 
 
 def warn_at_call(message: str, category: type[Warning]) -> None:
-    """Issue a warning at the user's line: where `calling_frame` is."""
+    """Issue a warning at the user's line, the one of `calling_frame`."""
     frame = calling_frame()
     warnings.warn_explicit(
         message,

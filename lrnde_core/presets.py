@@ -1,11 +1,11 @@
 """Published settings by name: `regularize(solve, **lrnde.presets.lrnde_unbiased())`.
 
-They reproduce what their authors' code does, for comparison. The defaults of `regularize` are what measured best here
+They reproduce their authors' code, for comparison. The defaults of `regularize` are what measured best here
 (docs/design.md). The global ones, `ernode` and `srnode`, and the running costs, `rnode` and `taynode`, differentiate
-through the whole solve and need what `AllSteps` and `Integral` need; under any other adjoint sample their heuristics:
+through the whole solve and need what `AllSteps` and `Integral` need. With any other adjoint, sample their heuristics:
 `{**lrnde.presets.taynode(), "sampler": lrnde.UniformTime()}`.
 
-Weights go with a loss and a model: `presets.ernode.weight("mnist", steps=8850)` is the published one, over training.
+A weight suits a loss and a model: `presets.ernode.weight("mnist", steps=8850)` is the published one, over training.
 """
 
 import functools
@@ -43,12 +43,12 @@ class Preset(Generic[_Options]):
         return self._settings(*args, **kwargs)
 
     def weight(self, task: str, steps: int | None = None) -> AbstractWeight:
-        """The weight that its authors' code has for a task.
+        """The weight in its authors' code for a task.
 
         - `task`: as `lrnde benchmark` calls it, such as `"mnist"`.
-        - `steps`: iterations of the whole training, over which a weight that decays does so exponentially.
+        - `steps`: iterations of the whole training, over which a decaying weight decays exponentially.
 
-        Raises `UnknownNameError` where none is known, and `InputError` where it decays and `steps` is missing.
+        Raises `UnknownNameError` if none is known, and `InputError` if it decays and `steps` is missing.
         """
         name = getattr(self, "__name__", "preset")
         if task not in self._weights:
@@ -106,7 +106,7 @@ def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
 def ernode() -> dict[str, Any]:
     """ERNODE: the error estimate, averaged over all steps.
 
-    The mean is that of its code; the paper writes the sum, and so has the code of its spiral SDE: `AllSteps("sum")`.
+    The mean is that of its code; the paper and the code of its spiral SDE have the sum: `AllSteps("sum")`.
 
     Source: Pal, Ma, Shah and Rackauckas, "Opening the Blackbox: Accelerating Neural Differential Equations by
     Regularizing Internal Solver Heuristics", ICML 2021. The weight for `spiral-sde` is that of the sum.
@@ -127,7 +127,7 @@ def srnode() -> dict[str, Any]:
 def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[str, Any]:
     """RNODE: kinetic energy and Jacobian norm along the solution, in the conventions of its code.
 
-    - `kinetic_energy`, `jacobian_norm`: the weights of the two, whose published values are not known here.
+    - `kinetic_energy`, `jacobian_norm`: the weights of the two, whose published values we do not know.
 
     The probe is Gaussian and stays the same during a solve.
 
@@ -141,9 +141,9 @@ def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[st
 def taynode(order: int = 3) -> dict[str, Any]:
     """TayNODE: the mean square of a derivative of the solution, along the solution.
 
-    - `order`: of the derivative: published are 3 for MNIST and the latent equation, 2 for densities.
+    - `order`: of the derivative; the published ones are 3 for MNIST and the latent equation, 2 for densities.
 
-    Its code for latent equations lets the cost take part in step size control; here it never does.
+    In its code for latent equations the cost affects step size control; here it never does.
 
     Source: Kelly, Bettencourt, Johnson and Duvenaud, "Learning Differential Equations that are Easy to Solve",
     NeurIPS 2020. The weights are those of order 3.

@@ -1,4 +1,4 @@
-"""The calibration calls of a search: reading them, comparing them, solving them."""
+"""The calibration calls of a search: how they are read, compared and solved."""
 
 import contextlib
 import math
@@ -20,14 +20,14 @@ CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
 
 
 def find_solver(solve: Any, adapter: str | None) -> Solver:
-    """The native solver to freeze. Raises `InputTypeError` for one that is wrapped already."""
+    """The native solver to freeze. Raises `InputTypeError` for one that is already wrapped."""
     if is_wrapped(solve):
         raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
     return Solver.find(solve, adapter)
 
 
 def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer]) -> _Freezer:
-    """What the adapter's spec names for `capability`. Raises `CapabilityError` where it is declared unsupported."""
+    """The class that the adapter's spec names for `capability`. Raises `CapabilityError` if it is unsupported."""
     solver.require(capability)
     spec = REGISTRY.spec(solver.adapter_name)
     path = spec.freezer if capability is Capability.FREEZE else spec.sde_freezer
@@ -53,7 +53,7 @@ def bind_calls(solve: Solver, calibration: Any) -> list[AbstractCall]:
 
 
 def read_all(calls: Sequence[AbstractCall], read: Callable[[AbstractCall], _Read]) -> list[_Read]:
-    """What `read` says of each call; errors name the call."""
+    """The result of `read` for each call; errors name the call."""
     found: list[_Read] = []
     for index, call in enumerate(calls):
         with _named(index):
@@ -64,7 +64,7 @@ def read_all(calls: Sequence[AbstractCall], read: Callable[[AbstractCall], _Read
 def check_alike(differences: Sequence[tuple[str, str] | None]) -> None:
     """Raise `InputError` for the first call that differs from the first one.
 
-    - `differences`: of each call, in words: its own, then what the first one has.
+    - `differences`: for each call a pair of texts: the call's value, then that of the first call; `None` if equal.
     """
     for index, found in enumerate(differences):
         if found is not None:
@@ -75,7 +75,7 @@ def check_alike(differences: Sequence[tuple[str, str] | None]) -> None:
 
 
 def solve_all(freezer: AbstractFreezer | AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> list[NativeSolve]:
-    """The native solves. Raises `InputError` for one that failed, and adds its call to what the library raises."""
+    """The native solves. Raises `InputError` for one that failed; an error of the library gets a note of its call."""
     return [_solve(freezer, call, index) for index, call in enumerate(calls)]
 
 

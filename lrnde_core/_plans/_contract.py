@@ -1,4 +1,4 @@
-"""The part of an adapter that solves its library's calls in the fixed steps of a plan. Optional."""
+"""The optional part of an adapter that solves its library's calls with the fixed steps of a plan."""
 
 import abc
 import contextlib
@@ -19,8 +19,8 @@ from lrnde_core._random_states import random_states_kept
 class NativeSolve(NamedTuple):
     """The user's own solve of one call.
 
-    - `result`: as the library returns it. `num_evaluations`: `None` where those are hidden.
-    - `failure`: what went wrong where the library returned a result all the same, in a few words; else `None`.
+    - `result`: as the library returns it. `num_evaluations`: `None` if they are hidden.
+    - `failure`: what went wrong, in a few words, if the library returned a result all the same; else `None`.
     """
 
     result: Any
@@ -29,7 +29,7 @@ class NativeSolve(NamedTuple):
 
 
 def mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
-    """Evaluations of a native solve on average; `None` where one hides them."""
+    """The average number of evaluations of a native solve; `None` if one hides them."""
     counts = [native.num_evaluations for native in solves]
     known = [count for count in counts if count is not None]
     return statistics.fmean(known) if len(known) == len(counts) else None
@@ -43,58 +43,58 @@ class FrozenRun(NamedTuple):
 
 
 class AbstractCalibrator(abc.ABC):
-    """How the calls of a calibration are run without a trace, which may be often. Stateless, as the adapter."""
+    """Runs calibration calls, possibly many times, without leaving a trace. Stateless, like the adapter."""
 
     @abc.abstractmethod
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
-        """Within the block fields may change what is theirs and draw random numbers; afterwards all is as before.
+        """Within the block fields may change their state and draw random numbers; afterwards everything is restored.
 
-        Calls are made without gradient there. All those of a calibration share one block, so that a field which keeps a
-        state is seen to, and two solves do not draw the same noise. Python's and numpy's global random states are seen
-        to by the core.
+        Calls inside it run without gradient. All calls of a calibration share one block, so that a field that keeps a
+        state is detected, and two solves do not draw the same noise. The core restores Python's and numpy's global
+        random states.
         """
 
     @abc.abstractmethod
     def copied(self, call: AbstractCall) -> AbstractCall:
-        """The call with a copy of its initial state: a field may write into the one that it is given."""
+        """The call with a copy of its initial state, because a field may write into its state."""
 
 
 @contextlib.contextmanager
 def without_a_trace(calibrator: AbstractCalibrator, calls: Sequence[AbstractCall]) -> Generator[None]:
-    """Within the block the calls may be run; afterwards nothing of the user's has changed."""
+    """Run calls within the block; afterwards nothing of the user's has changed."""
     with random_states_kept(), calibrator.isolated(calls):
         yield
 
 
 class AbstractFreezer(AbstractCalibrator):
-    """How calls of one library are solved by a plan.
+    """Solves the calls of one library by a plan.
 
-    All but `read` and `frozen` are called within `isolated`, with calls that `copied` returned.
+    All methods except `read` and `frozen` are called within `isolated`, with calls that `copied` returned.
     """
 
     @abc.abstractmethod
     def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
-        """The span of a call. Raises `CapabilityError` for what no plan can stand for: events, noise."""
+        """The span of a call. Raises `CapabilityError` for what no plan can replace: events, noise."""
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
-        """The native solve. Raises `CapabilityError` where the field draws random numbers."""
+        """The native solve. Raises `CapabilityError` if the field draws random numbers."""
 
     @abc.abstractmethod
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
-        """Where the steps of the native solve end, as fractions of the interval; empty where that is hidden."""
+        """The ends of the native solve's steps, as fractions of the interval; empty if they are hidden."""
 
     @abc.abstractmethod
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
-        """The solve by the plan, with its signals whether the plan has a guard or not."""
+        """The solve by the plan, with its signals even if the plan has no guard."""
 
     @abc.abstractmethod
     def states(self, call: AbstractCall, result: Any) -> Leaves:
-        """The outputs after `t0` of a native result: each array of the state with the times as a further first axis."""
+        """The outputs after `t0` of a native result: each array of the state, with time as an additional first axis."""
 
     @abc.abstractmethod
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        """The native solve and the one by the plan as they would run at prediction, for timing; done at return."""
+        """The native solve and the one by the plan as they run at prediction, for timing; finished when they return."""
 
     @abc.abstractmethod
     def frozen(
@@ -102,7 +102,7 @@ class AbstractFreezer(AbstractCalibrator):
     ) -> Callable[..., Any]:
         """The frozen solve in the form of the native call.
 
-        - `solve`: the native function with what the user has bound to it, which may be nothing.
+        - `solve`: the native function with the arguments that the user has bound to it, if any.
 
         With a guard it returns the native result and which samples are flagged; with a `fallback` it solves those by
         this native call.
@@ -110,14 +110,14 @@ class AbstractFreezer(AbstractCalibrator):
 
 
 class AbstractSDEFreezer(AbstractCalibrator):
-    """How stochastic calls of one library are solved in fixed steps of their own method.
+    """Solves the stochastic calls of one library with fixed steps of their own method.
 
-    `solve` and `runner` are called as those of `AbstractFreezer`.
+    `solve` and `runner` are called like those of `AbstractFreezer`.
     """
 
     @abc.abstractmethod
     def read(self, call: AbstractCall) -> tuple[float, float]:
-        """Where a call starts and ends. Raises `CapabilityError` for what no plan can stand for."""
+        """The start and end of a call. Raises `CapabilityError` for what no plan can replace."""
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
@@ -125,17 +125,17 @@ class AbstractSDEFreezer(AbstractCalibrator):
 
     @abc.abstractmethod
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> AbstractCall:
-        """The same call in the steps of the plan."""
+        """The same call with the steps of the plan."""
 
     @abc.abstractmethod
     def runner(self, call: AbstractCall) -> Callable[[], None]:
-        """The solve of a call as it would run at prediction, for timing; done at return."""
+        """The solve of a call as it runs at prediction, for timing; finished when it returns."""
 
     @abc.abstractmethod
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
-        """The native call in the steps of the plan, in its own form. Refuses another interval where it can be told.
+        """The native call with the steps of the plan, in its own form. Refuses another interval if it is known.
 
-        - `solve`: as of `AbstractFreezer.frozen`.
+        - `solve`: as in `AbstractFreezer.frozen`.
         """
 
 
@@ -143,7 +143,7 @@ _NUM_TIMINGS = 5
 
 
 def median_seconds(run: Callable[[], None]) -> float:
-    """The median of a few runs, after one that warms up."""
+    """The median time of a few runs, after a warm-up run."""
     run()
     seconds: list[float] = []
     for _ in range(_NUM_TIMINGS):

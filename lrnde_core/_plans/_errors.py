@@ -1,4 +1,4 @@
-"""Errors of fixed steps: of each sample of an ordinary solve, and of means over the paths of a stochastic one."""
+"""Errors of fixed steps: per sample for an ordinary solve, and of means over paths for a stochastic one."""
 
 import math
 import statistics
@@ -13,11 +13,11 @@ Metric = Callable[[Any, Any, int], Any]
 Over = str | float
 
 MIN_SAMPLES = 10
-"""Fewer held-back samples promise next to nothing: of n, the largest error is exceeded by one fresh sample in n + 1."""
+"""Fewer held-back samples promise next to nothing: one fresh sample in n + 1 exceeds the largest error of n."""
 
 
 def check_over(over: Any) -> Over:
-    """`over` as given. Raises `InputError` unless it is "max", "mean" or a quantile."""
+    """Return `over`. Raises `InputError` unless it is "max", "mean" or a quantile."""
     is_quantile = isinstance(over, float) and 0 < over < 1
     if not (is_quantile or (isinstance(over, str) and over in ("max", "mean"))):
         raise InputError(
@@ -27,7 +27,7 @@ def check_over(over: Any) -> Over:
 
 
 def check_count(over: Over, count: int) -> None:
-    """Raise `InputError` where `count` held-back samples cannot promise anything of the kind."""
+    """Raise `InputError` if `count` held-back samples are too few for this promise."""
     needed = MIN_SAMPLES
     if isinstance(over, float):
         needed = max(needed, math.ceil(over / (1 - over) - 1e-9))
@@ -39,7 +39,7 @@ def check_count(over: Over, count: int) -> None:
 
 
 def reduced_error(errors: Sequence[float], over: Over) -> float:
-    """What is promised of these errors; for a quantile q of n errors the one of rank ceil((n + 1) q)."""
+    """The error that these errors promise; for a quantile q of n errors, the one of rank ceil((n + 1) q)."""
     if over == "mean":
         return math.fsum(errors) / len(errors)
     return sorted(errors)[_rank(over, len(errors)) - 1]
@@ -58,10 +58,10 @@ def _rank(over: Over, count: int) -> int:
 
 
 def relative_errors(states: Leaves, reference: Leaves, *, is_batched: bool) -> list[float]:
-    """Of each sample: the norm of the difference over that of the reference, over all outputs and arrays.
+    """The error of each sample: the norm of the difference over that of the reference, over all outputs and arrays.
 
-    - `states`, `reference`: arrays of shape `(times, batch, *state)`, without the second axis where `is_batched` is
-      false. What is not finite counts as infinitely far.
+    - `states`, `reference`: arrays of shape `(times, batch, *state)`, without the second axis if `is_batched` is false.
+      A state that is not finite counts as infinitely far.
     """
     differences = tuple(a - b for a, b in zip(states, reference, strict=True))
     sizes = [sample_norms(leaves, is_batched=is_batched) for leaves in (differences, reference)]
@@ -79,9 +79,9 @@ def sample_norms(leaves: Leaves, *, is_batched: bool) -> list[float]:
 
 
 def metric_errors(metric: Metric, result: Any, reference: Any, index: int, count: int) -> list[float]:
-    """What the user's metric says of each sample of a call.
+    """The user's metric of each sample of a call.
 
-    Raises `InputTypeError` or `InputError` where that is not one number each.
+    Raises `InputTypeError` or `InputError` unless that is one number for each.
     """
     values = metric(result, reference, index)
     try:
@@ -112,7 +112,7 @@ _CONFIDENCE = 0.95
 
 
 def statistic_rows(statistic: Statistic, result: Any) -> Rows:
-    """What the statistic says of each path of a native result: a row a path.
+    """The statistic of each path of a native result: one row per path.
 
     Raises `InputTypeError` unless it is an array with an axis of paths.
     """
@@ -150,7 +150,7 @@ def check_rows(rows: Rows, count: int, call: int) -> None:
 
 
 def check_same_paths(frozen: Rows, native: Rows) -> None:
-    """Raise `InputError` unless both solves of a call have as many paths and statistics: they are compared by path."""
+    """Raise `InputError` unless both solves of a call have equally many paths and statistics, compared path by path."""
     shapes = [(len(rows), len(rows[0])) for rows in (frozen, native)]
     if shapes[0] != shapes[1]:
         raise InputError(
@@ -162,7 +162,7 @@ def check_same_paths(frozen: Rows, native: Rows) -> None:
 def native_scales(rows: Rows) -> list[float]:
     """The standard deviation of each statistic over the paths of the native solves.
 
-    Raises `InputError` where one does not vary.
+    Raises `InputError` if one does not vary.
     """
     scales = [statistics.pstdev(column) for column in zip(*rows, strict=True)]
     for index, scale in enumerate(scales):
@@ -176,8 +176,8 @@ def native_scales(rows: Rows) -> list[float]:
 def weak_error(native: Rows, frozen: Rows, scales: Sequence[float]) -> WeakError:
     """The error in standard deviations.
 
-    Differences are taken path by path, so where both solves share their Brownian path the bound is tight. It holds for
-    all statistics at once (Bonferroni), by the central limit theorem.
+    Differences are taken path by path, so the bound is tight if both solves share their Brownian path. It holds for all
+    statistics at once (Bonferroni), by the central limit theorem.
     """
     count = len(native)
     quantile = statistics.NormalDist().inv_cdf(1 - (1 - _CONFIDENCE) / (2 * len(scales)))

@@ -1,4 +1,4 @@
-"""Freezing a solve onto a fixed plan: the public entry points."""
+"""The public entry points for freezing a solve onto a fixed plan."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,31 +43,31 @@ def freeze(
         ys = frozen(func, y0, t)
 
     Every second call of `calibration`, from the second on, is held back. Candidates are tried in order of cost; the
-    others rule out what is too far off, and of what remains the first within `error` on the held-back calls is taken.
+    other calls rule out those that are too far off. Of the rest, the first within `error` on the held-back calls wins.
 
-    - `solve`: the native call with its tolerances, such as a `functools.partial` of `torchdiffeq.odeint`: the solution
-      that errors are measured against.
-    - `calibration`: calls to solve, each a tuple of positional or a mapping of keyword arguments of `solve`, of one
-      interval, output times and state shape. At least two calls, with at least 10 samples held back, and q / (1 - q)
-      for a quantile q.
-    - `error`: the largest allowed error, dimensionless. Of a sample: the norm of its difference from the native
-      solution over the norm of the latter, over all output times after the start.
-    - `over`: which samples the bound holds for: `"max"`, all; a quantile such as 0.99; or `"mean"`.
-    - `metric`: another error: takes the frozen result, the native one and the index of the call in `calibration`, and
+    - `solve`: the native call with its tolerances, such as a `functools.partial` of `torchdiffeq.odeint`. Errors are
+      measured against its solution.
+    - `calibration`: calls to solve, each a tuple of positional or a mapping of keyword arguments of `solve`, all with
+      the same interval, output times and state shape. At least two calls, with at least 10 samples held back, and q /
+      (1 - q) for a quantile q.
+    - `error`: the largest allowed error, dimensionless. The error of a sample is the norm of its difference from the
+      native solution over the norm of the latter, over all output times after the start.
+    - `over`: the samples that the bound holds for: `"max"`, all; a quantile such as 0.99; or `"mean"`.
+    - `metric`: your own error: takes the frozen result, the native one and the index of the call in `calibration`, and
       returns one number for each sample.
-    - `candidates`: what to try. By default methods of orders 1 to 5 in up to as many evaluations as the native solve
-      takes, in steps of equal size and in steps placed as the solver's.
+    - `candidates`: the fixed steps to try. By default methods of orders 1 to 5, with at most as many evaluations as the
+      native solve, in steps of equal size and in steps placed like the solver's.
     - `guard`: whether the frozen solve also estimates its own error, and flags samples whose estimate, or whose state,
       is larger than any on the calibration calls (`GuardSignals`). It then returns `(native result, flagged)`, the
-      flags of shape `(batch,)`. It costs an evaluation where the method evaluates the field at its new solution, else
+      flags of shape `(batch,)`. It costs one evaluation if the method evaluates the field at its new solution, else
       none.
-    - `fallback`: a native call that solves what is flagged; implies `guard`.
+    - `fallback`: a native call that solves flagged samples; implies `guard`.
     - `batched`: whether the first axis of every array in the state counts samples; else each call is one sample.
     - `adapter`: as in `regularize`.
 
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
-    Raises `InputError` where no candidate stays within `error` (it names the best), for too small a calibration set and
+    Raises `InputError` if no candidate stays within `error` (it names the best), for too small a calibration set and
     for calls that do not fit together; `CapabilityError` for what cannot be frozen (`freeze_sde` is for stochastic
     equations).
     """
@@ -88,7 +88,7 @@ def freeze(
 def apply_plan(
     solve: Callable[..., Any], plan: Plan, *, fallback: Callable[..., Any] | None = None, adapter: str | None = None
 ) -> Callable[..., Any]:
-    """The frozen solve of a plan that was found before, such as one read by `Plan.from_json`.
+    """The frozen solve of an existing plan, such as one read by `Plan.from_json`.
 
     - `solve`, `fallback`, `adapter`: as in `freeze`; a fallback needs a plan with a guard.
 

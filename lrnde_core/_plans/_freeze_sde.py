@@ -1,4 +1,4 @@
-"""Freezing a stochastic solve onto fixed steps, by the weak error of the user's statistics."""
+"""The public entry points for freezing a stochastic solve, by the weak error of the user's statistics."""
 
 import dataclasses
 import math
@@ -53,26 +53,27 @@ def freeze_sde(
         )
         ys = frozen(sde, y0, ts)
 
-    The steps are those of the call's own method (under diffrax's `HalfSolver` of the solver inside). Every second call
-    of `calibration`, from the second on, is held back. Numbers of steps are tried from small to large; the others rule
-    out, and the first whose error is at most `error` on the held-back calls, with 95% confidence, is taken.
+    The steps are those of the call's own method (under diffrax's `HalfSolver`, of the solver inside). Every second call
+    of `calibration`, from the second on, is held back. Numbers of steps are tried from small to large; the other calls
+    rule some out, and the first whose error is at most `error` on the held-back calls, with 95% confidence, wins.
 
-    - `solve`: the native call with its tolerances, adaptive or of small steps: what errors are measured against.
-    - `calibration`: calls to solve, as in `freeze`, of one interval. Give each a Brownian motion of its own (`bm` in
-      torchsde, the path inside of `terms` in diffrax), so that both solves follow the same paths: with new noise in
-      each solve it takes (2 / error)^2 paths or more to tell an error.
-    - `statistic`: of a native result what is to be kept, for each path: an array of shape `(paths,)` or
-      `(paths, statistics)`. Such as `lambda ys: ys[-1]` for the mean of the final states, or those and their squares.
-    - `error`: the largest difference of the means, frozen against native, in standard deviations of the statistic over
-      the native paths. That of n paths' own mean is 1 / sqrt(n).
+    - `solve`: the native call with its tolerances, adaptive or with small steps. Errors are measured against it.
+    - `calibration`: calls to solve, as in `freeze`, with the same interval. Give each its own Brownian motion (`bm` in
+      torchsde, the path inside `terms` in diffrax), so that both solves follow the same paths: with new noise in each
+      solve, measuring an error takes (2 / error)^2 paths or more.
+    - `statistic`: the quantity whose mean to preserve, for each path: a function of a native result that returns an
+      array of shape `(paths,)` or `(paths, statistics)`. For example `lambda ys: ys[-1]` preserves the mean of the
+      final states.
+    - `error`: the largest difference between frozen and native means, in standard deviations of the statistic over the
+      native paths. The mean of n paths has the standard error 1 / sqrt(n) in this unit.
     - `candidates`: numbers of steps to try. By default 1, 2, 3, 4, 6, 8, 12, ... up to as many evaluations as the
       native solve takes.
     - `adapter`: as in `regularize`.
 
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
-    Raises `InputError` where no number of steps stays within `error` (it names the best) and for fewer than 30
-    held-back paths; `CapabilityError` for an ordinary equation, which `freeze` is for.
+    Raises `InputError` if no number of steps stays within `error` (it names the best) and for fewer than 30 held-back
+    paths; `CapabilityError` for an ordinary equation, for which there is `freeze`.
     """
     check_bound(error)
     solver = find_solver(solve, adapter)
@@ -86,9 +87,9 @@ def freeze_sde(
 
 
 def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
-    """The frozen solve of a plan that was found before, such as one read by `SDEPlan.from_json`.
+    """The frozen solve of an existing plan, such as one read by `SDEPlan.from_json`.
 
-    - `solve`: the call that the plan was found for; the plan is of its method. `adapter`: as in `regularize`.
+    - `solve`: the call that the plan was found for, with the same method. `adapter`: as in `regularize`.
     """
     if not isinstance(plan, SDEPlan):
         raise InputTypeError(f"`plan` must be an `SDEPlan`, not {described(plan)}; `SDEPlan.from_json` reads one.")
@@ -99,7 +100,7 @@ def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | N
 @final
 @dataclasses.dataclass(frozen=True)
 class _Calibration:
-    """The calibration calls with what the statistic says of their native solutions."""
+    """The calibration calls with the statistics of their native solutions."""
 
     freezer: AbstractSDEFreezer
     calls: Sequence[AbstractCall]
@@ -194,7 +195,7 @@ def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
 
 def _common_interval(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> tuple[float, float]:
     if not all(call.facts.is_stochastic for call in calls):
-        raise CapabilityError("This is an ordinary equation, whose solution has an error itself; use `lrnde.freeze`.")
+        raise CapabilityError("This is an ordinary equation, whose solution itself has an error; use `lrnde.freeze`.")
     intervals = read_all(calls, freezer.read)
     check_interval(*intervals[0])
     planned = PlannedTimes(*intervals[0])

@@ -1,4 +1,4 @@
-"""Fixed-step plans as data: which steps of which method, where the outputs lie, and their JSON form."""
+"""Fixed-step plans as data: the steps of a method, the places of the outputs, and their JSON form."""
 
 import dataclasses
 import json
@@ -14,12 +14,12 @@ _Plan = TypeVar("_Plan")
 
 
 def write_plan(plan: Any, plan_format: str) -> str:
-    """A plan, which is a dataclass, as JSON under the name of its format; every number to the last bit."""
+    """A plan, which is a dataclass, as JSON with the name of its format; exact to the last bit."""
     return json.dumps({"format": plan_format, **dataclasses.asdict(plan)}, indent=1)
 
 
 def read_plan(text: str, plan_format: str, make: Callable[[dict[str, Any]], _Plan]) -> _Plan:
-    """What `make` makes of the fields of a plan of this format. Raises `InputError` for anything else."""
+    """The plan that `make` makes from the fields in JSON of this format. Raises `InputError` for anything else."""
     try:
         fields = json.loads(text)
         found = fields.pop("format")
@@ -41,7 +41,7 @@ class Plan:
     - `method`: the name of the method. `tableau`: its coefficients.
     - `t0`, `t1`: the interval, in the user's time; backward where `t1 < t0`.
     - `step_ends`: where each step ends, as fractions of the interval: increasing, the last 1.
-    - `outputs`: the output times as such fractions too. One inside of a step is read off the cubic Hermite interpolant.
+    - `outputs`: the output times, also as fractions. Inside a step, the cubic Hermite interpolant gives the output.
     - `shapes`: of each array of the state, without the axis of the samples.
     - `is_batched`: whether the first axis of every array counts samples.
     - `bounds`: the largest `GuardSignals` that are not flagged; `None` without a guard.
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def _ends_with_field(self) -> bool:
-        """Whether the field is needed at the very end, which no further step evaluates."""
+        """Whether a guard or an output needs the field at the very end, where no further step evaluates it."""
         start = self.step_ends[-2] if self.num_steps > 1 else 0.0
         has_output_inside = any(start < output < 1 for output in self.outputs)
         return has_output_inside or (self.is_guarded and self.tableau.is_last_stage_solution)
@@ -132,7 +132,7 @@ _SDE_FORMAT = "lrnde-sde-plan/1"
 class SDEPlan:
     """The fixed steps of a frozen stochastic solve, by the method of the call. Hashable; to and from JSON without loss.
 
-    - `t0`, `t1`: the interval, in the user's time. `num_steps`: of equal size.
+    - `t0`, `t1`: the interval, in the user's time. `num_steps`: the number of equal steps.
     """
 
     t0: float

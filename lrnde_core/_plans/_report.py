@@ -1,4 +1,4 @@
-"""Reports of a search for a plan: what was tried, its cost and its error."""
+"""Reports of a search for a plan: the candidates tried, their cost and their error."""
 
 import dataclasses
 from typing import final
@@ -12,8 +12,8 @@ class Candidate:
     """Fixed steps to try.
 
     - `method`: one of `FIXED_METHODS`. `num_steps`: over the whole interval.
-    - `follows_solver`: whether the steps are placed as the solver's own were on the calibration inputs; else they are
-      of equal size.
+    - `follows_solver`: whether the steps are placed like the solver's own on the calibration inputs; else they are of
+      equal size.
     """
 
     method: str
@@ -24,9 +24,9 @@ class Candidate:
 @final
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A candidate that was tried: what it costs, and its error on each half of the calibration calls.
+    """A candidate that was tried: its cost, and its error on each half of the calibration calls.
 
-    - `held_back_error`: `None` where the search half ruled it out already.
+    - `held_back_error`: `None` if the search half already ruled it out.
     """
 
     candidate: Candidate
@@ -38,15 +38,15 @@ class Trial:
 @final
 @dataclasses.dataclass(frozen=True)
 class FreezeReport:
-    """What a frozen solve costs and how far it is from the adaptive one.
+    """The cost of a frozen solve and its error against the adaptive one.
 
-    - `plan`: the plan. `trials`: all that was tried, in that order.
+    - `plan`: the plan. `trials`: every candidate that was tried, in order.
     - `num_evaluations`, `native_evaluations`: of one frozen and, on average, of one native solve; the latter `None`
-      where the library hides them.
-    - `error`: on the held-back calls, as promised: their largest, mean or quantile. `errors`: of each sample there,
-      sorted.
-    - `share_beyond`: how many of fresh samples, drawn as the calibration inputs were, are expected to be further off
-      than `error`; `None` for a mean, which says nothing of single samples.
+      if the library hides them.
+    - `error`: the promised error, from the held-back calls: their largest, mean or quantile. `errors`: those of each
+      held-back sample, sorted.
+    - `share_beyond`: the expected share of fresh samples, drawn like the calibration inputs, with an error above
+      `error`; `None` for a mean, which says nothing about single samples.
     - `seconds`, `native_seconds`: median wall time of one call of the size of the first calibration call.
     """
 
@@ -72,10 +72,10 @@ class FreezeReport:
 @final
 @dataclasses.dataclass(frozen=True)
 class WeakError:
-    """How far the mean of a statistic is from that of the native solve, in its standard deviations over paths.
+    """The difference of a statistic's mean from that of the native solve, in its standard deviations over paths.
 
-    - `estimate`: the largest over the statistics. `bound`: what is not exceeded, for all statistics, with 95%
-      confidence given the number of paths.
+    - `estimate`: the largest over the statistics. `bound`: a bound on all statistics at 95% confidence, given the
+      number of paths.
     """
 
     estimate: float
@@ -87,7 +87,7 @@ class WeakError:
 class SDETrial:
     """A number of steps that was tried, and its error on each half of the calibration calls.
 
-    - `held_back`: `None` where the search half ruled it out already.
+    - `held_back`: `None` if the search half already ruled it out.
     """
 
     num_steps: int
@@ -98,12 +98,12 @@ class SDETrial:
 @final
 @dataclasses.dataclass(frozen=True)
 class SDEFreezeReport:
-    """What a frozen stochastic solve costs and how far its statistics are from those of the native one.
+    """The cost of a frozen stochastic solve and the error of its statistics against the native one.
 
-    - `plan`: the plan. `trials`: all that was tried, in that order.
+    - `plan`: the plan. `trials`: every number of steps that was tried, in order.
     - `num_evaluations`, `native_evaluations`: of one frozen and, on average, of one native solve, drift plus diffusion;
-      `None` where the library hides them.
-    - `error`: on the held-back calls. `num_paths`: how many they hold.
+      `None` if the library hides them.
+    - `error`: the error on the held-back calls. `num_paths`: the number of paths in them.
     - `seconds`, `native_seconds`: median wall time of one call of the size of the first calibration call.
     """
 

@@ -27,7 +27,7 @@ from lrnde_core._plans._report import Candidate, FreezeReport, Trial
 from lrnde_core._plans._times import Span
 from lrnde_core._tableau import FIXED_METHODS
 
-# Output times in float32 lie this close to the fraction that is meant, and are worth no interpolation.
+# Output times in float32 lie this close to the intended fraction, so they need no interpolation.
 _SNAP = 1e-6
 
 
@@ -37,7 +37,7 @@ def uniform_grid(num_steps: int, outputs: Sequence[float]) -> tuple[float, ...]:
 
 
 def solver_grid(num_steps: int, grids: Sequence[Sequence[float]], outputs: Sequence[float]) -> tuple[float, ...]:
-    """`num_steps` steps, as densely placed as those of the solver were on average over its `grids`.
+    """`num_steps` steps with the average density of the solver's steps over its `grids`.
 
     Each grid counts its steps: i/N at the end of step i of N, linear in between. The new steps end where the mean of
     these counts, weighted by N, is a multiple of 1/num_steps.
@@ -50,7 +50,7 @@ def solver_grid(num_steps: int, grids: Sequence[Sequence[float]], outputs: Seque
 
 
 def _count(grid: Sequence[float], point: float) -> float:
-    """How many steps of a grid end before a point, the one around it in parts."""
+    """The number of steps of a grid that end before a point, counting a part of the step around it."""
     ends = (0.0, *grid)
     index = bisect.bisect_right(ends, point) - 1
     if index >= len(grid):
@@ -69,12 +69,12 @@ def _snapped(ends: list[float], outputs: Sequence[float]) -> tuple[float, ...]:
     return (*snapped[:-1], 1.0)
 
 
-# Where the library hides its evaluations.
+# If the library hides its evaluations.
 _MOST_EVALUATIONS = 200
 _MOST_STEPS = 64
-# A grid of the solver's whose ends are all this close to uniform is tried as uniform alone.
+# If the ends of the solver's grid are all this close to uniform, only the uniform grid is tried.
 _ALIKE = 0.02
-# Relative differences of this size are those of float32 sums in another order.
+# Relative differences of this size come from float32 sums in another order.
 _ROUNDING = 1e-5
 
 
@@ -83,7 +83,7 @@ _ROUNDING = 1e-5
 class Calibration:
     """The calibration calls with their native solutions. Every second call, from the second on, is held back.
 
-    - `references`: the states of each native solution. `counts`: its samples.
+    - `references`: the states of each native solution. `counts`: its numbers of samples.
     """
 
     freezer: AbstractFreezer
@@ -105,7 +105,7 @@ class Calibration:
         *,
         is_batched: bool,
     ) -> "Calibration":
-        """Solve all calls natively. Raises `InputError` where a solution is not finite."""
+        """Solve all calls natively. Raises `InputError` if a solution is not finite."""
         natives = solve_all(freezer, calls)
         references = [freezer.states(call, native.result) for call, native in zip(calls, natives, strict=True)]
         norms = [sample_norms(reference, is_batched=is_batched) for reference in references]
@@ -127,7 +127,7 @@ class Calibration:
         return mean_evaluations(self.natives)
 
     def errors(self, plan: Plan, *, is_held_back: bool) -> list[float]:
-        """Of every sample of one half, by a plan."""
+        """The errors by a plan of every sample of one half."""
         found: list[float] = []
         for index in range(int(is_held_back), len(self.calls), 2):
             call, native = self.calls[index], self.natives[index]
@@ -140,7 +140,7 @@ class Calibration:
         return found
 
     def check_repeatable(self, plan: Plan) -> None:
-        """Raise `CapabilityError` where two solves of the first call by this plan differ by more than rounding."""
+        """Raise `CapabilityError` if two solves of the first call by this plan differ by more than rounding."""
         call = self.calls[0]
         one, other = (self.freezer.states(call, self._run(call, plan).result) for _ in range(2))
         differences = relative_errors(other, one, is_batched=self.is_batched)
@@ -151,13 +151,13 @@ class Calibration:
             )
 
     def bounds(self, plan: Plan) -> tuple[float, float]:
-        """The largest signals of any sample, each on its own."""
+        """The largest value of each signal over all samples."""
         signals = [self._run(call, plan).signals for call in self.calls]
         estimates, sizes = zip(*signals, strict=True)
         return _largest(estimates), _largest(sizes)
 
     def plan(self, candidate: Candidate, *, is_guarded: bool) -> Plan:
-        """The plan of a candidate; with a guard its bounds are yet to be found."""
+        """The plan of a candidate; the bounds of a guard are found later."""
         outputs, span = self.span.outputs, self.span
         if candidate.follows_solver:
             ends = solver_grid(candidate.num_steps, self.solver_grids, outputs)
@@ -171,12 +171,12 @@ class Calibration:
 
     @functools.cached_property
     def solver_grids(self) -> list[tuple[float, ...]]:
-        """The solver's own grids on the calls that are not held back, where the library shows them."""
+        """The solver's own grids on the calls that are not held back, if the library shows them."""
         grids = [self.freezer.step_ends(self.freezer.copied(call)) for call in self.calls[::2]]
         return [grid for grid in grids if grid]
 
     def seconds(self, plan: Plan) -> tuple[float, float]:
-        """The wall time of the first call, by the plan and natively."""
+        """The wall times of the first call, by the plan and natively."""
         native, frozen = self.freezer.runners(self.freezer.copied(self.calls[0]), plan)
         return median_seconds(frozen), median_seconds(native)
 
@@ -192,7 +192,7 @@ def search(
     candidates: Sequence[Candidate] | None,
     is_guarded: bool,
 ) -> FreezeReport:
-    """The report of the cheapest candidate within `error`. Raises `InputError` where there is none."""
+    """The report of the cheapest candidate within `error`. Raises `InputError` if there is none."""
     asked = _default_candidates(calibration) if candidates is None else _checked(candidates, calibration)
     plans = [(calibration.plan(candidate, is_guarded=is_guarded), candidate) for candidate in asked]
     plans.sort(key=lambda pair: pair[0].num_evaluations)

@@ -1,4 +1,4 @@
-"""Taking the steps of a plan. Nothing here looks at a value, so it compiles, exports and differentiates."""
+"""The loop over a plan's steps. It never looks at a value, so it compiles, exports and differentiates."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,12 +11,12 @@ from lrnde_core._tableau import ExplicitTableau
 
 
 class GuardSignals(NamedTuple):
-    """What a guard looks at, of each sample: of shape `(batch,)`, or scalars where the state is one sample.
+    """The signals of each sample for a guard: of shape `(batch,)`, or scalars if the state is one sample.
 
     - `error_estimate`: the sum over steps of the norm of the method's own estimate, relative to the norm of the final
       state. Dimensionless.
     - `size`: the mean norm of the state over all starts and ends of steps, in its units. An estimate from a few stages
-      can miss what happens far from the inputs that it was calibrated on; that they are far, this does not miss.
+      can miss what happens far from the inputs that it was calibrated on; the norm still shows that they are far away.
     """
 
     error_estimate: Any
@@ -24,7 +24,7 @@ class GuardSignals(NamedTuple):
 
 
 class FrozenSolution(NamedTuple):
-    """What a plan came to: the state at each of its outputs, and the signals for a guard where they were asked for."""
+    """The result of a plan: the state at each of its outputs, and the signals for a guard if requested."""
 
     states: tuple[Leaves, ...]
     signals: GuardSignals | None
@@ -33,7 +33,7 @@ class FrozenSolution(NamedTuple):
 def follow_plan(stages: AbstractStages, plan: Plan, y0: Leaves, *, is_watched: bool) -> FrozenSolution:
     """Take the steps of a plan from `y0`: `plan.num_evaluations` evaluations.
 
-    - `is_watched`: whether to return the signals; one more evaluation where the plan has no guard and its method
+    - `is_watched`: whether to return the signals. They cost one more evaluation if the plan has no guard and its method
       evaluates the field at its new solution.
     """
     duration, ends = plan.t1 - plan.t0, (0.0, *plan.step_ends)
@@ -79,7 +79,7 @@ def _take_step(
     *,
     needs_last: bool,
 ) -> tuple[Leaves, list[Leaves], Leaves | None]:
-    """The new state, the increments, and that at the new state where it is one of them and `needs_last`."""
+    """The new state, the increments, and the increment at the new state if a stage has it and `needs_last`."""
     if not tableau.is_last_stage_solution:
         increments, _ = take_stages(stages, tableau, t, h, y, first, tableau.num_stages)
         return stages.combine(y, tableau.b, increments), increments, None
@@ -88,14 +88,14 @@ def _take_step(
 
 
 def _interpolate(stages: AbstractStages, x: float, y0: Leaves, y1: Leaves, first: Leaves, last: Leaves) -> Leaves:
-    """The cubic with the states and derivatives of both ends, at the fraction `x` of the step."""
+    """The cubic through the states and derivatives of both ends, at the fraction `x` of the step."""
     rise = tuple(b - a for a, b in zip(y0, y1, strict=True))
     return stages.combine(y0, (x * x * (3 - 2 * x), x * (1 - x) ** 2, x * x * (x - 1)), [rise, first, last])
 
 
 def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
     """The method's own estimate of the error of a step."""
-    assert tableau.error is not None  # every plan of a guard has one
+    assert tableau.error is not None  # every plan with a guard has one
     pairs = [(weight, leaves) for weight, leaves in zip(tableau.error, increments, strict=True) if weight != 0]
     terms = [tuple(weight * leaf for leaf in leaves) for weight, leaves in pairs]
     return tuple(_sum(leaves) for leaves in zip(*terms, strict=True))

@@ -1,4 +1,4 @@
-"""The interval, output times and shapes that a plan was found for, and comparing those of a call with them."""
+"""The interval, output times and shapes that a plan was found for, and their comparison with those of a call."""
 
 import dataclasses
 import math
@@ -7,9 +7,9 @@ from typing import final
 
 from lrnde_core._errors import InputError
 
-# Of the interval.
+# A fraction of the interval.
 _CLOSE = 1e-6
-# Of the times themselves: two roundings of float32.
+# A fraction of the times themselves: two roundings of float32.
 _ROUNDING = 2.0**-22
 _ADVICE = "Freeze anew for these times."
 
@@ -17,9 +17,9 @@ _ADVICE = "Freeze anew for these times."
 @final
 @dataclasses.dataclass(frozen=True)
 class PlannedTimes:
-    """Where a frozen solve starts and ends, and its output times where the plan has them; in the user's time.
+    """The start and end of a frozen solve, and its output times if the plan has them; in the user's time.
 
-    A plan's error was measured at these, and says nothing of others.
+    A plan's error was measured at these times, and says nothing about others.
     """
 
     t0: float
@@ -28,7 +28,7 @@ class PlannedTimes:
 
     @property
     def slack(self) -> float:
-        """How far the times of a call may be from these: about as far as float32 rounds them."""
+        """The allowed distance of a call's times from these: about the rounding of float32."""
         return _CLOSE * abs(self.t1 - self.t0) + _ROUNDING * max(abs(self.t0), abs(self.t1))
 
     @classmethod
@@ -39,10 +39,10 @@ class PlannedTimes:
     def difference(
         self, t0: float | None, t1: float | None, outputs: Sequence[float | None] = ()
     ) -> tuple[str, str] | None:
-        """The first time of a call that is not the planned one, in words: the call's, then what is planned.
+        """The first time of a call that differs from the plan, in words: the call's, then the plan's.
 
-        `None` stands for a time that compiled code does not know yet: that code must compare it itself when it runs,
-        within `slack`, and fail with `message`.
+        `None` stands for a time that compiled code does not know yet. That code must compare it when it runs, within
+        `slack`, and fail with `message`.
         """
         if len(outputs) != len(self.outputs):
             return f"asks for {len(outputs)} output times", str(len(self.outputs))
@@ -54,14 +54,14 @@ class PlannedTimes:
         return None
 
     def check(self, t0: float | None, t1: float | None, outputs: Sequence[float | None] = ()) -> None:
-        """Raise `InputError` where there is a `difference`."""
+        """Raise `InputError` if there is a `difference`."""
         found = self.difference(t0, t1, outputs)
         if found is not None:
             raise InputError(f"The call {found[0]}; the plan was found for {found[1]}. {_ADVICE}")
 
     @property
     def message(self) -> str:
-        """What compiled code says that meets other times when it runs."""
+        """The error message of compiled code that gets other times when it runs."""
         at = f" and {len(self.outputs)} output times" if self.outputs else ""
         return (
             f"The times of this call of a frozen solve are not those that its plan was found for, {self.t0} to "
@@ -73,7 +73,7 @@ class PlannedTimes:
 
 
 def check_interval(t0: float, t1: float) -> None:
-    """Raise `InputError` unless a solve from `t0` to `t1` goes somewhere."""
+    """Raise `InputError` unless the interval from `t0` to `t1` has a length."""
     if not (math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
         raise InputError(
             f"The interval from {t0} to {t1} has no length that a plan could divide; give the start and a later or "
@@ -87,7 +87,7 @@ Shape = tuple[int, ...]
 @final
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """What all calls of one frozen solve share: interval and output fractions, shapes; as `Plan` has them."""
+    """The properties that all calls of one frozen solve share: interval, output fractions and shapes, as in `Plan`."""
 
     t0: float
     t1: float
@@ -98,9 +98,9 @@ class Span:
     def of(cls, t0: float, t1: float, times: Sequence[float], shapes: Sequence[Shape], *, is_batched: bool) -> "Span":
         """The span of a call.
 
-        - `times`: of its outputs. `shapes`: of each array of its initial state, as the user gave it.
+        - `times`: its output times. `shapes`: the shape of each array of its initial state, as the user gave it.
 
-        Raises `InputError` where there is nothing to freeze: no way to go, no output on it, no samples.
+        Raises `InputError` if there is nothing to freeze: an interval without length, no output on it, no samples.
         """
         check_interval(t0, t1)
         if all(time == t0 for time in times):
@@ -121,7 +121,7 @@ class Span:
         return cls(t0, t1, outputs, tuple(tuple(shape)[is_batched:] for shape in shapes))
 
     def difference(self, first: "Span") -> tuple[str, str] | None:
-        """What differs from the span of the first call, in words: this one's, then the first one's; or `None`."""
+        """The difference from the span of the first call, in words: this one's, then the first one's; or `None`."""
         mine, planned = (PlannedTimes.at(span.t0, span.t1, span.outputs) for span in (self, first))
         if self.shapes != first.shapes:
             shapes = [", ".join(map(str, span.shapes)) for span in (self, first)]

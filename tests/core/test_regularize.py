@@ -364,7 +364,7 @@ def test_an_adapter_that_keeps_one_step_of_all_is_told_so(monkeypatch: pytest.Mo
         return found._replace(recording=found.recording._replace(num_evaluated=None))
 
     monkeypatch.setattr(ReferenceCall, "run", run_without_a_number)
-    with pytest.raises(PluginError, match=r"recorded one step a draw.*fault of the adapter"):
+    with pytest.raises(PluginError, match=r"recorded one step per draw.*fault of the adapter"):
         regularize(integrate, heuristic=_ERROR, sampler=lrnde.AllSteps())(_field, _Y0, _TIMES)
 
 
