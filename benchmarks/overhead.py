@@ -120,6 +120,8 @@ def torch_iterations(
 
     def floor() -> float:
         report = wrapped()
+        assert report.nfe is not None  # `field` is evaluated in sight
+        assert report.nfe_extra is not None
         return 1 + report.nfe_extra / report.nfe
 
     return Iterations(bare, wrapped, floor, by_hand)

@@ -94,11 +94,13 @@ def jax_row(solver_name: str, num_steps: int, seconds: float) -> dict[str, Any]:
 
 def _time_row(report: lrnde.Report, bare: Iteration, others: list[Iteration], seconds: float) -> dict[str, Any]:
     ratios, bare_seconds = paired_ratios(bare, others, seconds)
+    counts = (report.num_accepted, report.num_steps, report.nfe_extra, report.nfe)
+    num_accepted, num_steps, nfe_extra, nfe = (int(count) for count in counts if count is not None)  # none is hidden
     return {
-        "accepted": int(report.num_accepted),
-        "steps": int(report.num_steps),
+        "accepted": num_accepted,
+        "steps": num_steps,
         "bare_ms": 1e3 * bare_seconds,
-        "floor": 1 + int(report.nfe_extra) / int(report.nfe),
+        "floor": 1 + nfe_extra / nfe,
         "ratio": ratios[0]._asdict(),
         "by_hand": ratios[1]._asdict() if len(ratios) > 1 else None,
     }

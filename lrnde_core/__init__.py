@@ -9,7 +9,28 @@ This package is the protocol, and the contract that adapters implement. Users im
 
 from lrnde_core import presets
 from lrnde_core._adapter import AbstractAdapter
-from lrnde_core._arrays import Leaves, mean_square, root_mean_square
+from lrnde_core._arrays import (
+    Array,
+    Bits,
+    Count,
+    DType,
+    Flags,
+    Leaf,
+    Leaves,
+    Members,
+    Number,
+    OfMembers,
+    OfSamples,
+    Real,
+    Scalar,
+    Signal,
+    State,
+    Time,
+    Tolerance,
+    Truth,
+    mean_square,
+    root_mean_square,
+)
 from lrnde_core._call import AbstractCall, RecordingPlan, Run
 from lrnde_core._capabilities import (
     ADAPTER_API,
@@ -19,6 +40,7 @@ from lrnde_core._capabilities import (
     Capability,
     ExtraCapability,
 )
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from lrnde_core._collected import CollectedSolve, collected
 from lrnde_core._draws import noise_seed
 from lrnde_core._errors import (
@@ -66,9 +88,9 @@ from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, 
 from lrnde_core._plans._steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
 from lrnde_core._plans._times import PlannedTimes, Span
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
-from lrnde_core._problem import AbstractLocalProblem, QuadratureNode, StepEstimate
-from lrnde_core._random_states import random_fingerprint, random_states_kept
-from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording
+from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, StepEstimate
+from lrnde_core._random_states import RandomSource, random_fingerprint, random_states_kept
+from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting
@@ -84,7 +106,7 @@ from lrnde_core._samplers import (
     UniformTime,
 )
 from lrnde_core._tableau import EULER, FIXED_METHODS, ExplicitTableau, FixedMethod
-from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay, WeightState
+from lrnde_core._weights import AbstractWeight, AnyWeightState, Constant, ExponentialDecay, WeightState
 from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
 
 __version__ = "0.1.0"
@@ -118,14 +140,20 @@ __all__ = [
     "AdapterSpec",
     "AllSteps",
     "AnyCapability",
+    "AnyWeightState",
+    "Array",
     "BackwardCount",
+    "Bits",
     "Candidate",
     "Capabilities",
     "Capability",
     "CapabilityError",
+    "Carry",
     "CollectedSolve",
     "Constant",
+    "Count",
     "Counts",
+    "DType",
     "Draw",
     "DrawnStep",
     "ErrorEstimate",
@@ -134,6 +162,7 @@ __all__ = [
     "ExponentialDecay",
     "ExtraCapability",
     "FixedMethod",
+    "Flags",
     "FreezeReport",
     "FrozenRun",
     "FrozenSolution",
@@ -145,14 +174,24 @@ __all__ = [
     "KeptStep",
     "KeptSteps",
     "KineticEnergy",
+    "Leaf",
     "Leaves",
     "LocalPenalty",
     "LocalState",
     "LrndeError",
+    "Members",
     "MethodFacts",
     "NFETarget",
     "NFETargetState",
+    "NativeArgument",
+    "NativeArguments",
+    "NativeFunction",
+    "NativeKeywords",
+    "NativeResult",
     "NativeSolve",
+    "Number",
+    "OfMembers",
+    "OfSamples",
     "PenaltyTerm",
     "Plan",
     "PlannedTimes",
@@ -161,9 +200,12 @@ __all__ = [
     "PluginWarning",
     "PredictedSteps",
     "QuadratureNode",
+    "RandomSource",
+    "Real",
     "Record",
     "Recording",
     "RecordingPlan",
+    "Records",
     "RegularizedSolve",
     "Report",
     "ResolutionWarning",
@@ -172,12 +214,19 @@ __all__ = [
     "SDEPlan",
     "SDETrial",
     "Sample",
+    "Scalar",
+    "Signal",
     "Span",
+    "State",
+    "StepData",
     "StepEstimate",
     "StiffnessEstimate",
     "TargetWarning",
     "TaylorDerivative",
+    "Time",
+    "Tolerance",
     "Trial",
+    "Truth",
     "UncollectedWarning",
     "UniformStep",
     "UniformTime",

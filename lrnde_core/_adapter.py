@@ -10,13 +10,17 @@ A call passes through it in one direction:
 """
 
 import abc
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
+from lrnde_core._arrays import Array, Scalar
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import Capabilities
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords
+from lrnde_core._random_states import RandomSource
 from lrnde_core._recording import Recording
 from lrnde_core._report import Sample
+from lrnde_core._samplers import Draw
 
 
 class AbstractAdapter(abc.ABC):
@@ -27,7 +31,7 @@ class AbstractAdapter(abc.ABC):
     """Name of the wrapped call's argument for its random source, as the ecosystem calls it (`key`, `generator`)."""
 
     @abc.abstractmethod
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+    def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
 
         Raises `InputError`, `InputTypeError` or `CapabilityError` for unsupported arguments. Leaves arguments that the
@@ -35,18 +39,18 @@ class AbstractAdapter(abc.ABC):
         """
 
     @abc.abstractmethod
-    def draw(self, source: Any, num_samples: int) -> Any:
+    def draw(self, source: RandomSource, num_samples: int) -> Array:
         """Draw `num_samples` uniforms in [0, 1) from the random source (`None`: the ecosystem's default, if any)."""
 
     @abc.abstractmethod
-    def check_draw(self, draw: Any, num_samples: int) -> Any:
+    def check_draw(self, draw: Array | Sequence[float], num_samples: int) -> Sequence[Draw] | Draw:
         """The user's uniforms as `Draw`s, batched as the adapter does.
 
         Refuses wrong shapes and, if values are concrete, values outside [0, 1).
         """
 
     @abc.abstractmethod
-    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample | None]:
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Scalar, Sample | None]:
         """The mean over samples of `plan.penalty(problem, draw, record, plan.probes)`, and the samples stacked.
 
         If the recording has its own `cost`, that is the penalty, and the samples are `None`.
@@ -55,7 +59,7 @@ class AbstractAdapter(abc.ABC):
         """
 
     @abc.abstractmethod
-    def zero_penalty(self, call: AbstractCall) -> Any:
+    def zero_penalty(self, call: AbstractCall) -> Scalar:
         """0 in the dtype and on the device of the call's state."""
 
     def is_collected(self) -> bool:
@@ -66,7 +70,7 @@ class AbstractAdapter(abc.ABC):
         """
         return True
 
-    def is_training(self, values: Iterable[Any]) -> bool:
+    def is_training(self, values: Iterable[NativeArgument]) -> bool:
         """Whether a call with these values (the solve and its arguments) is recognisable as part of training."""
         del values
         return False

@@ -1,4 +1,4 @@
-"""Arithmetic for both Python numbers and arrays that never mixes dtypes silently: choices, casts, norms, scales.
+"""Arrays: their types, and arithmetic on Python numbers and arrays alike that never mixes dtypes silently.
 
 Times may have another dtype than the state, and the leaves of a state may differ in dtype. JAX can be set to refuse
 their promotion ("strict"), so formulas say which dtype they mean.
@@ -6,19 +6,89 @@ their promotion ("strict"), so formulas say which dtype they mean.
 
 import math
 import sys
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from array_api_compat import array_namespace, is_jax_array, is_jax_namespace, is_torch_array
 
-Leaves = tuple[Any, ...]
+if not TYPE_CHECKING and "jaxtyping" in sys.modules:
+    # Whoever has loaded it can check shapes and dtypes, as our tests do. The core does not, for it imports numpy.
+    from jaxtyping import Bool, Float, Inexact, Integer, Shaped
+else:
+    # What jaxtyping is to a type checker, too.
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Inexact
+    from typing import Annotated as Integer
+    from typing import Annotated as Shaped
+
+Array: TypeAlias = Any
+"""An array of the user's library: a tensor of torch, an array or tracer of JAX, an array or scalar of numpy.
+
+They have no type in common, and an adapter narrows this to that of its library, in arguments and results alike, which
+`Any` alone allows. Dtypes and shapes are what the types below add.
+"""
+
+DType: TypeAlias = Any
+"""A dtype; each library has a class of its own."""
+
+State: TypeAlias = Any
+"""The user's state or the like of it: an array, or any tree of arrays that the solver library takes."""
+
+Leaf: TypeAlias = Inexact[Array, "..."]
+"""One array of a state, real or complex."""
+
+Leaves: TypeAlias = tuple[Leaf, ...]
+"""A state as the protocol sees it: the arrays of the user's tree, one after the other."""
+
+Scalar: TypeAlias = Float[Array, ""]
+"""A real scalar: a cost, a norm."""
+
+Time: TypeAlias = Float[Array, "*#steps"] | float
+"""A time, or a signed length of time; of shape `(batch,)` where each member of a batch takes its own steps."""
+
+Tolerance: TypeAlias = Float[Array, "..."] | float
+"""A tolerance: a number, or an array that broadcasts against the state."""
+
+Real: TypeAlias = Float[Array, "*#draws"] | float
+"""A real number, or an array of one for each draw."""
+
+Count: TypeAlias = Integer[Array, "*#draws"] | int
+"""A whole number, or an array of one for each draw."""
+
+Number: TypeAlias = Real | Count
+"""A number of either kind."""
+
+Bits: TypeAlias = Integer[Array, "*#draws"] | int
+"""Random bits as an unsigned integer of at most 32, or an array of one for each draw."""
+
+Truth: TypeAlias = Bool[Array, "*#draws"] | bool
+"""A truth value, or an array of one for each draw."""
+
+OfSamples: TypeAlias = Float[Array, "samples ..."]
+"""A real number of each sample of a penalty."""
+
+Members: TypeAlias = Bool[Array, "batch"]
+"""Which members of a batch are meant."""
+
+Signal: TypeAlias = Float[Array, "*batch"]
+"""A real number of each member of a batch, or a scalar where the state is a single one."""
+
+Flags: TypeAlias = Bool[Array, "*batch"]
+"""Which members of a batch are flagged, or whether a single one is."""
+
+OfMembers: TypeAlias = Shaped[Array, "batch ..."]
+"""Something of each member of a batch."""
+
+_Value = TypeVar("_Value")
 
 
-def root_mean_square(leaves: Leaves) -> Any:
+def root_mean_square(leaves: Leaves) -> Scalar:
     """The root of the mean square over all elements of all leaves; a scalar."""
     return array_namespace(*leaves).sqrt(mean_square(leaves))
 
 
-def mean_square(leaves: Leaves) -> Any:
+def mean_square(leaves: Leaves) -> Scalar:
     """The mean square over all elements of all leaves; a scalar."""
     xp = array_namespace(*leaves)
     like = widest(leaves)
@@ -29,32 +99,32 @@ def _size(leaves: Leaves) -> int:
     return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
-def clip(value: Any, low: Any, high: Any) -> Any:
+def clip(value: Number, low: Number, high: Number) -> Number:
     """`value` limited to `[low, high]`; a Python number stays one."""
     if isinstance(value, int | float):
         return min(max(value, low), high)
     return array_namespace(value).clip(value, low, high)
 
 
-def where(condition: Any, yes: Any, no: Any) -> Any:
+def where(condition: Truth, yes: _Value, no: _Value) -> _Value:
     """`yes` where `condition` holds, else `no`; for a Python condition, a choice between Python objects."""
     if isinstance(condition, bool):
         return yes if condition else no
     return array_namespace(condition).where(condition, yes, no)
 
 
-def where_members(mask: Any, yes: Any, no: Any) -> Any:
+def where_members(mask: Members, yes: OfMembers, no: OfMembers) -> OfMembers:
     """`yes` for the members that `mask` (of shape `(batch,)`) marks, else `no`; both of shape `(batch, ...)`."""
     return array_namespace(mask).where(mask.reshape(mask.shape + (1,) * (yes.ndim - 1)), yes, no)
 
 
-def is_traced(value: Any) -> bool:
+def is_traced(value: object) -> bool:
     """Whether `value` is a JAX array whose value is not known yet."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
-def scalars(like: Any, *values: float) -> tuple[Any, ...]:
+def scalars(like: Array | float | None, *values: float) -> tuple[Number, ...]:
     """`values` as scalars of one ecosystem, each a separate object.
 
     - `like`: an array or number of that ecosystem. With `None`, the libraries this process has loaded decide. Without
@@ -74,7 +144,7 @@ def scalars(like: Any, *values: float) -> tuple[Any, ...]:
     return tuple(map(xp.asarray, values)) if is_jax_namespace(xp) else _numpy_scalars(values)
 
 
-def cast_like(value: Any, old: Any) -> Any:
+def cast_like(value: Number, old: Number) -> Number:
     """The scalar `value` with the type, dtype and weak type of `old`.
 
     A JAX array if either is one.
@@ -83,22 +153,22 @@ def cast_like(value: Any, old: Any) -> Any:
         return type(old)(value)
     for each in (old, value):
         if is_jax_array(each):
-            xp: Any = array_namespace(each)
+            xp = array_namespace(each)
             # It takes over the weak type of its first argument too, which no other function of the standard does.
             return xp.full_like(xp.asarray(old), value)
     return type(old)(value)
 
 
-def joined(*values: Any) -> tuple[Any, ...]:
+def joined(*values: Number) -> tuple[Number, ...]:
     """Scalars that can be combined: all JAX arrays if one of them is, else unchanged."""
     for each in values:
         if not isinstance(each, int | float) and is_jax_array(each):
-            xp: Any = array_namespace(each)
+            xp = array_namespace(each)
             return tuple(map(xp.asarray, values))
     return values
 
 
-def mean_number(value: Any, like: Any) -> Any:
+def mean_number(value: Array | float, like: Number) -> Real:
     """The mean over all entries of a count: a Python number, or a scalar JAX array with the dtype of `like`."""
     if isinstance(value, int | float):
         return float(value)
@@ -108,19 +178,19 @@ def mean_number(value: Any, like: Any) -> Any:
     return xp.mean(xp.astype(value, xp.asarray(like).dtype))
 
 
-def _numpy_scalars(values: tuple[float, ...]) -> tuple[Any, ...]:
+def _numpy_scalars(values: tuple[float, ...]) -> tuple[Number, ...]:
     numpy = sys.modules["numpy"]  # JAX has loaded it, or the user's array has
     return tuple(numpy.asarray(value)[()] for value in values)
 
 
-def matching(value: Any, like: Any) -> Any:
+def matching(value: Array | float, like: Array | float) -> Array | float:
     """`value` in the dtype of `like`; unchanged if either is a Python number."""
     if isinstance(value, int | float) or isinstance(like, int | float) or value.dtype == like.dtype:
         return value
     return array_namespace(like).astype(value, like.dtype)
 
 
-def widest(leaves: tuple[Any, ...]) -> Any:
+def widest(leaves: Leaves) -> Leaf:
     """The first of the floating-point `leaves` with the highest precision."""
     if len(leaves) == 1:
         return leaves[0]
@@ -128,12 +198,12 @@ def widest(leaves: tuple[Any, ...]) -> Any:
     return max(leaves, key=lambda leaf: xp.finfo(leaf.dtype).bits)
 
 
-def at_least_single(dtype: Any, xp: Any) -> Any:
+def at_least_single(dtype: DType, xp: ModuleType) -> DType:
     """`dtype`, or single precision for the half ones, which have no room for 32 bits of an integer."""
     return dtype if xp.finfo(dtype).bits >= 32 else xp.float32
 
 
-def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
+def tolerance_scale(rtol: Tolerance, atol: Tolerance, size: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     r"""$\mathrm{atol} + \mathrm{rtol} \cdot \mathrm{size}$, elementwise; infinite where a tolerance is.
 
     - `rtol`, `atol`: numbers, or arrays that broadcast against `size`; numbers too large for the dtype of `size` become
@@ -152,7 +222,7 @@ def tolerance_scale(rtol: Any, atol: Any, size: Any) -> Any:
     return xp.where(is_free, xp.full_like(size, math.inf), scale)
 
 
-def off_zero(scaled: Any) -> Any:
+def off_zero(scaled: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
     """`scaled`, of order 1 where it matters, with elements next to 0 replaced by a constant that is almost 0.
 
     A norm has no derivative at 0. A norm of parts (the largest root mean square of several arrays, or of each sample)

@@ -3,9 +3,10 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Leaves, Real, State
+from lrnde_core._claims import NativeResult
 from lrnde_core._errors import PluginError
 from lrnde_core._method import MethodFacts
 from lrnde_core._penalty import LocalPenalty
@@ -16,7 +17,7 @@ from lrnde_core._samplers import AbstractSampler, Draw
 class Run(NamedTuple):
     """A finished native solve: its unchanged result, the counts, and the recording if one was requested."""
 
-    result: Any
+    result: NativeResult
     counts: Counts
     recording: Recording | None
 
@@ -39,9 +40,9 @@ class RecordingPlan:
     keeps_gradient: bool
     is_batched: bool = False
 
-    def keep_steps(self, duration: Any, nothing: KeptStep | None = None) -> KeptSteps:
+    def keep_steps(self, duration: Real | None, nothing: KeptStep | None = None) -> KeptSteps:
         """An empty collection of kept steps for a solve; the arguments are those of `KeptSteps`."""
-        assert isinstance(self.draws, Sequence)
+        assert not isinstance(self.draws, Draw)
         return KeptSteps(self.sampler, self.draws, duration, nothing)
 
     @property
@@ -62,7 +63,7 @@ class AbstractCall(abc.ABC):
         With `plan=None` nothing is recorded. Errors of the library pass through unchanged.
         """
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         """The user's `probes` as leaves like those of a recorded state, without gradient. Called before the solve.
 
         Required for `Capability.PROBES`. Raises `InputError` unless the probes are a tree of arrays with the

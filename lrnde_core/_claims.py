@@ -8,7 +8,20 @@ import importlib
 import inspect
 import operator
 import sys
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+NativeResult: TypeAlias = Any
+"""What a solver library returns, in its own form; it is handed through untouched."""
+
+NativeArgument: TypeAlias = Any
+"""An argument of a native call, in the library's own form."""
+
+NativeArguments: TypeAlias = tuple[NativeArgument, ...]
+NativeKeywords: TypeAlias = Mapping[str, NativeArgument]
+
+NativeFunction: TypeAlias = Callable[..., NativeResult]
+"""A solver call of a library, or what is called like one."""
 
 
 def is_path(path: str) -> bool:
@@ -23,13 +36,13 @@ def import_path(path: str) -> Any:
     return operator.attrgetter(names)(importlib.import_module(module))
 
 
-def resolve_imported(path: str) -> Any:
+def resolve_imported(path: str) -> object:
     """The object at `path` if its module is already imported, else `None`."""
     module, _, names = path.partition(":")
     return _resolve(module, names.split("."))
 
 
-def is_named(solve: Any, path: str) -> bool:
+def is_named(solve: object, path: str) -> bool:
     """Whether `path` names this callable, by identity; a method must be bound to an object of the class in the path.
 
     So a subclass that inherits the method matches, and one that overrides it does not. Only looks into modules that are
@@ -46,13 +59,13 @@ def is_named(solve: Any, path: str) -> bool:
     return getattr(named, "__func__", named) is function and issubclass(holder_class, owner)
 
 
-def is_unbound(solve: Any, path: str) -> bool:
+def is_unbound(solve: object, path: str) -> bool:
     """Whether this is the method that `path` names, not bound to an object."""
     named, _, is_bound_method = _named(path)
     return is_bound_method and named is solve
 
 
-def split_method(solve: Any) -> tuple[Any, Any] | None:
+def split_method(solve: object) -> tuple[NativeFunction, object] | None:
     """The function of a bound method and the object it is bound to; `None` for other callables.
 
     Reads the attributes that Python documents, because equinox has its own type for the methods of its modules.
@@ -61,7 +74,7 @@ def split_method(solve: Any) -> tuple[Any, Any] | None:
     return None if function is None or holder is None else (function, holder)
 
 
-def _named(path: str) -> tuple[Any, Any, bool]:
+def _named(path: str) -> tuple[object, Any, bool]:
     """The object at a path, what it is a member of, and whether it is a method that is called with its object."""
     module, _, names = path.partition(":")
     *owners, name = names.split(".")

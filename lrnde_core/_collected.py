@@ -3,10 +3,12 @@
 import dataclasses
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any, final
 
+from lrnde_core._arrays import Array, State
 from lrnde_core._capabilities import Capability
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from lrnde_core._errors import InputError, InputTypeError, UncollectedWarning
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import is_collecting
@@ -27,7 +29,14 @@ class CollectedSolve:
 
     regularized: RegularizedSolve
 
-    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, probes: Any = None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        *args: NativeArgument,
+        penalize: bool = True,
+        draw: Array | Sequence[float] | None = None,
+        probes: State | None = None,
+        **kwargs: NativeArgument,
+    ) -> NativeResult:
         """Solve as the native call does, and return its result; within a `collect` block add the report to its list.
 
         Takes the arguments of a `RegularizedSolve`. Outside a block it ignores the additional ones: nothing is drawn or
@@ -43,7 +52,7 @@ class CollectedSolve:
         self._warn_in_training(solver, args, kwargs)
         return solver.function(*args, **kwargs)
 
-    def _warn_in_training(self, solver: Solver, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _warn_in_training(self, solver: Solver, args: NativeArguments, kwargs: NativeKeywords) -> None:
         if not solver.adapter.is_training((solver.function, *args, *kwargs.values())) or self in _WARNED:
             return
         _WARNED.add(self)
@@ -62,7 +71,7 @@ class CollectedSolve:
 _WARNED: weakref.WeakSet[CollectedSolve] = weakref.WeakSet()
 
 
-def collected(solve: Callable[..., Any], **settings: Any) -> CollectedSolve:
+def collected(solve: NativeFunction, **settings: Any) -> CollectedSolve:
     """Wrap a solve deep inside somebody else's model, so that it always returns the native result.
 
         their_module.odeint = lrnde.collected(their_module.odeint)

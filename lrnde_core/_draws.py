@@ -15,12 +15,13 @@ The functions take both Python integers and unsigned 32-bit arrays.
 
 import itertools
 import math
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 from array_api_compat import array_namespace, is_jax_array
 from array_api_compat import device as device_of  # pyright: ignore[reportUnknownVariableType]
 
-from lrnde_core._arrays import at_least_single, widest
+from lrnde_core._arrays import Array, Bits, Count, Leaves, Real, Truth, at_least_single, widest
 
 Probe = Literal["gaussian", "rademacher"]
 
@@ -31,7 +32,7 @@ _NOISE_SALT = 0x85EBCA6B
 _PROBE_SALT = 0xC2B2AE35
 
 
-def mix32(x: Any) -> Any:
+def mix32(x: Bits) -> Bits:
     """Hash an unsigned 32-bit integer (the `lowbias32` finalizer of C. Wellons, 2018, public domain)."""
     x = x ^ (x >> 16)
     x = (x * like(x, 0x7FEB352D)) & like(x, _MASK)
@@ -40,12 +41,12 @@ def mix32(x: Any) -> Any:
     return x ^ (x >> 16)
 
 
-def keep_uniformly(bits: Any, index: Any) -> Any:
+def keep_uniformly(bits: Bits, index: Count) -> Truth:
     """Whether accepted step `index` (1, 2, ...) replaces the kept one; in the end all steps are equally likely."""
     return (index == 1) | (mix32(bits ^ mix32(index)) < like(index, _MASK) // index)
 
 
-def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
+def keep_by_size(bits: Bits, index: Count, elapsed: Real, size: Real) -> Truth:
     """Whether step `index` replaces the kept one; a step is chosen with probability proportional to its size.
 
     `elapsed` is the time covered by the steps before it, `size` its own length, both at least 0.
@@ -53,12 +54,12 @@ def keep_by_size(bits: Any, index: Any, elapsed: Any, size: Any) -> Any:
     return (index == 1) | (_unit(mix32(bits ^ mix32(index)), size) * (elapsed + size) < size)
 
 
-def fraction(bits: Any, size: Any) -> Any:
+def fraction(bits: Bits, size: Real) -> Real:
     """A position in [0, 1) inside the kept step, independent of which step was kept; in the dtype of its `size`."""
     return _unit(mix32(bits ^ like(bits, _FRACTION_SALT)), size)
 
 
-def noise_seed(bits: Any) -> Any:
+def noise_seed(bits: Bits) -> Bits:
     """A seed for a sample's other random numbers (a Brownian bridge, a fresh increment): 32 bits, unsigned.
 
     Independent of which step was kept and where in it the sample lies; the same on every backend.
@@ -66,27 +67,28 @@ def noise_seed(bits: Any) -> Any:
     return mix32(bits ^ like(bits, _NOISE_SALT))
 
 
-def probe_seed(bits: Any) -> Any:
+def probe_seed(bits: Bits) -> Bits:
     """A seed for the probe of a sample; like `noise_seed`, but independent of it."""
     return mix32(bits ^ like(bits, _PROBE_SALT))
 
 
-def like(x: Any, constant: int) -> Any:
+def like(x: Bits, constant: int) -> Bits:
     """The constant in a form to combine with `x`: JAX refuses Python integers over 31 bits next to 32-bit arrays."""
     if isinstance(x, int) or x.dtype.itemsize > 4:
         return constant
     return array_namespace(x).asarray(constant, dtype=x.dtype)
 
 
-def _unit(bits: Any, beside: Any) -> Any:
+def _unit(bits: Bits, beside: Real) -> Real:
     """bits / 2^32, to combine with a floating-point number."""
     if isinstance(bits, int):
         return bits * 2.0**-32
+    assert not isinstance(beside, int | float)  # where draws are arrays, so are the steps
     xp = array_namespace(bits)
     return xp.astype(xp.astype(bits, at_least_single(beside.dtype, xp)) * 2.0**-32, beside.dtype)
 
 
-def random_probe(kind: Probe, seed: Any, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+def random_probe(kind: Probe, seed: Bits, leaves: Leaves) -> Leaves:
     r"""A probe $e$ with $\mathbb{E}\,e e^T = 1$, in shapes, dtypes and on the device of `leaves`; without gradient.
 
     - `kind`: `"gaussian"`, by the Box--Muller transform (elements up to 6.8), or `"rademacher"` for random signs.
@@ -110,12 +112,11 @@ def random_probe(kind: Probe, seed: Any, leaves: tuple[Any, ...]) -> tuple[Any, 
     )
 
 
-def _bits(seed: Any, size: int, beside: Any, xp: Any) -> Any:
+def _bits(seed: Bits, size: int, beside: Array, xp: ModuleType) -> Bits:
     """32 random bits for each of `size` elements, on the device of the array `beside`."""
     is_jax = is_jax_array(beside)
-    if isinstance(seed, int):
-        # Other libraries compute with 32 unsigned bits inside wider signed integers.
-        seed = xp.asarray(seed, dtype=xp.uint32 if is_jax else xp.int64)
+    # Other libraries compute with 32 unsigned bits inside wider signed integers.
+    start = xp.asarray(seed, dtype=xp.uint32 if is_jax else xp.int64) if isinstance(seed, int) else seed
     # A traced array of JAX has no device yet.
-    index = xp.arange(size, dtype=seed.dtype, device=None if is_jax else device_of(beside))
-    return mix32((index * like(index, _WEYL) + seed) & like(index, _MASK))
+    index = xp.arange(size, dtype=start.dtype, device=None if is_jax else device_of(beside))
+    return mix32((index * like(index, _WEYL) + start) & like(index, _MASK))

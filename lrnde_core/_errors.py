@@ -6,12 +6,12 @@ the solver libraries themselves are never wrapped: they come through as they are
 """
 
 import reprlib
-from typing import Any, final
+from typing import final
 
 
-def described(value: Any) -> str:
+def described(value: object) -> str:
     """An array by its type, shape and dtype, never its numbers; anything else in at most one line."""
-    shape: Any = getattr(value, "shape", None)
+    shape: object = getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return f"a `{type(value).__name__}` of shape {tuple(shape)} and dtype {getattr(value, 'dtype', None)}"  # pyright: ignore[reportUnknownArgumentType]
     return " ".join(reprlib.repr(value).split())

@@ -2,11 +2,10 @@
 
 import abc
 import functools
-from typing import Any
 
 from array_api_compat import array_namespace
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Leaves, Time
 from lrnde_core._problem import QuadratureNode, StepEstimate
 from lrnde_core._tableau import ExplicitTableau
 
@@ -15,7 +14,7 @@ class AbstractStages(abc.ABC):
     """The two backend operations of an explicit Runge--Kutta step, for `explicit_step`."""
 
     @abc.abstractmethod
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
         """h f(t + abscissa h, y): one evaluation of the vector field."""
 
     @abc.abstractmethod
@@ -24,7 +23,7 @@ class AbstractStages(abc.ABC):
 
 
 def explicit_step(
-    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
+    stages: AbstractStages, tableau: ExplicitTableau, t: Time, h: Time, y: Leaves, first_increment: Leaves | None
 ) -> StepEstimate:
     """Take one step of an explicit Runge--Kutta method: `num_stages` evaluations, one fewer with `first_increment`."""
     increments, stage_states = take_stages(stages, tableau, t, h, y, first_increment, tableau.num_stages)
@@ -34,8 +33,8 @@ def explicit_step(
 def take_stages(
     stages: AbstractStages,
     tableau: ExplicitTableau,
-    t: Any,
-    h: Any,
+    t: Time,
+    h: Time,
     y: Leaves,
     first_increment: Leaves | None,
     num_evaluated: int,
@@ -50,7 +49,7 @@ def take_stages(
     return increments, stage_states
 
 
-def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves) -> Leaves:
+def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Time, h: Time, y: Leaves) -> Leaves:
     """Only the solution of `explicit_step`: one evaluation fewer if only the error needs the last stage."""
     num_evaluated = tableau.num_stages - tableau.is_last_stage_solution
     increments, stage_states = take_stages(stages, tableau, t, h, y, None, num_evaluated)
@@ -58,7 +57,7 @@ def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Any, h
 
 
 def explicit_nodes(
-    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves
+    stages: AbstractStages, tableau: ExplicitTableau, t: Time, h: Time, y: Leaves
 ) -> tuple[QuadratureNode, ...]:
     """The nodes of the quadrature rule of a step: `tableau.num_quadrature_evaluations` evaluations."""
     increments: list[Leaves] = []
@@ -70,7 +69,7 @@ def explicit_nodes(
 
 
 def doubled_step(
-    stages: AbstractStages, tableau: ExplicitTableau, t: Any, h: Any, y: Leaves, first_increment: Leaves | None
+    stages: AbstractStages, tableau: ExplicitTableau, t: Time, h: Time, y: Leaves, first_increment: Leaves | None
 ) -> StepEstimate:
     """Take a step as a whole and in two halves; their difference estimates the error: 3 `num_stages` - 1 evaluations.
 

@@ -8,10 +8,11 @@ sampled step and is itself a heuristic.
 import abc
 import dataclasses
 import math
-from typing import Any, final
+from typing import final
 
 from array_api_compat import array_namespace
 
+from lrnde_core._arrays import Scalar
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._local import LocalState
@@ -39,7 +40,7 @@ class AbstractHeuristic(abc.ABC):
         """The tolerances of each error ratio it needs; `(None, None)` stands for the solver's own."""
 
     @abc.abstractmethod
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         """The cost of the step; a scalar of the state's real dtype."""
 
     def __add__(self, other: "AbstractHeuristic") -> "AbstractHeuristic":
@@ -100,7 +101,7 @@ class WeightedSum(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return tuple(tolerances for _, term in self.terms for tolerances in term.tolerances)
 
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         return sum(weight * term.cost(local) for weight, term in self.terms)
 
 
@@ -135,7 +136,7 @@ class ErrorEstimate(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return ((self.rtol, self.atol),)
 
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         return local.error_ratio(self.rtol, self.atol) * local.size
 
 
@@ -168,7 +169,7 @@ class PredictedSteps(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return ((self.rtol, self.atol),)
 
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         ratio = local.error_ratio(self.rtol, self.atol)
         xp = array_namespace(ratio)
         # The power has an infinite slope at 0, so 0 must not enter it.
@@ -210,7 +211,7 @@ class StiffnessEstimate(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return ()
 
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         return local.stiffness if self.weighting == "paper" else local.size * local.stiffness
 
 

@@ -9,13 +9,24 @@ Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from array_api_compat import array_namespace
 
-from lrnde_core._arrays import Leaves, matching, off_zero, root_mean_square, tolerance_scale, widest
+from lrnde_core._arrays import (
+    Bits,
+    Leaves,
+    Real,
+    Scalar,
+    Time,
+    matching,
+    off_zero,
+    root_mean_square,
+    tolerance_scale,
+    widest,
+)
 from lrnde_core._draws import Probe
-from lrnde_core._problem import AbstractLocalProblem, QuadratureNode, StepEstimate
+from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, StepEstimate
 
 # An error estimate within this many roundings of the step counts as zero (protocol, law 9). One rounding is eps (abs(y)
 # + max abs(h k)) times `StepEstimate.rounding_factor`. Powers of t that the method integrates exactly reached up to 3.4
@@ -42,18 +53,18 @@ class LocalState:
     def __init__(
         self,
         problem: AbstractLocalProblem,
-        t: Any,
-        h: Any,
+        t: Time,
+        h: Time,
         y: Leaves,
         *,
-        carry: Any,
-        fraction: Any,
+        carry: Carry,
+        fraction: Real | None,
         is_quadrature: bool = False,
         error_order: float,
         stability_interval: float | None,
         first_stage: Leaves | None = None,
         estimate: StepEstimate | None = None,
-        probe_seed: Any = 0,
+        probe_seed: Bits = 0,
         probes: Leaves | None = None,
     ) -> None:
         self._problem = problem
@@ -69,10 +80,10 @@ class LocalState:
         self._known_estimate = estimate
         self._probe_seed = probe_seed
         self._probes = probes
-        self._error_ratios: dict[tuple[float | None, float | None], Any] = {}
+        self._error_ratios: dict[tuple[float | None, float | None], Scalar] = {}
 
     @property
-    def size(self) -> Any:
+    def size(self) -> Time:
         """abs(h) in the dtype of costs: the state's, the widest of its leaves."""
         return matching(abs(self.h), widest(self.y))
 
@@ -94,7 +105,7 @@ class LocalState:
             for y, m in zip(self.y, magnitude, strict=True)
         )
 
-    def error_ratio(self, rtol: float | None = None, atol: float | None = None) -> Any:
+    def error_ratio(self, rtol: float | None = None, atol: float | None = None) -> Scalar:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
         Uses the user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, if the
@@ -104,7 +115,7 @@ class LocalState:
             self._error_ratios[rtol, atol] = self._compute_error_ratio(rtol, atol)
         return self._error_ratios[rtol, atol]
 
-    def _compute_error_ratio(self, rtol: float | None, atol: float | None) -> Any:
+    def _compute_error_ratio(self, rtol: float | None, atol: float | None) -> Scalar:
         problem, estimate = self._problem, self._estimate
         assert estimate.error is not None  # refused before the solve
         xp = array_namespace(*self.y)
@@ -130,7 +141,7 @@ class LocalState:
         return xp.where(is_zero, xp.zeros_like(guarded), guarded)
 
     @functools.cached_property
-    def stiffness(self) -> Any:
+    def stiffness(self) -> Scalar:
         r"""$S = \mathrm{rms}(k_a - k_b) / \mathrm{rms}(g_a - g_b)$ over the real stability interval. Unit 1 / time.
 
         An estimate of the largest eigenvalue of the Jacobian that the step has seen, so that abs(h) S near 1 means that
@@ -160,14 +171,14 @@ class LocalState:
         return xp.where(is_zero, xp.zeros_like(stiffness), stiffness)
 
     @functools.cached_property
-    def sampled_point(self) -> tuple[Any, Leaves]:
+    def sampled_point(self) -> tuple[Time, Leaves]:
         """The sampled time and the state there, reached by one step from the start of the recorded one."""
         if self._fraction is None:
             return self.t, self.y
         size = self.h * self._fraction
         return self.t + size, self._problem.advance(self.t, size, self._problem.copy(self.y), carry=self._carry)
 
-    def mean_over_points(self, at: Literal["time", "step"], function: Callable[[Any, Leaves], Any]) -> Any:
+    def mean_over_points(self, at: Literal["time", "step"], function: Callable[[Time, Leaves], Scalar]) -> Scalar:
         """The mean of `function(t, y)` over the step: its value at one point of the step, or by quadrature.
 
         - `at`: the point, either the sampled one or the start of the step.
@@ -181,7 +192,7 @@ class LocalState:
         time, y = self.sampled_point if at == "time" else (self.t, self.y)
         return function(self._time_inside(time), y)
 
-    def _time_inside(self, time: Any) -> Any:
+    def _time_inside(self, time: Time) -> Time:
         return self._problem.time_inside(time, self.t, self.h, carry=self._carry)
 
     @property
@@ -190,19 +201,19 @@ class LocalState:
             return self._known_estimate.nodes
         return self._problem.nodes(self.t, self.h, self._problem.copy(self.y), carry=self._carry)
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def vector_field(self, t: Time, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`."""
         return self._problem.vector_field(t, self._problem.copy(y))
 
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+    def total_derivative(self, order: int, t: Time, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$."""
         return self._problem.total_derivative(order, t, self._problem.copy(y))
 
-    def jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
+    def jacobian_product(self, t: Time, y: Leaves, probe: Leaves) -> Leaves:
         r"""$\partial_y f \, e$ at `(t, y)`, for a `probe` e with the shapes of the state."""
         return self._problem.jvp(self._problem.vector_field, t, y, 0.0, probe)
 
-    def transposed_jacobian_product(self, t: Any, y: Leaves, probe: Leaves) -> Leaves:
+    def transposed_jacobian_product(self, t: Time, y: Leaves, probe: Leaves) -> Leaves:
         r"""$e^T \partial_y f$ at `(t, y)`, for a `probe` e with the shapes of the state."""
         return self._problem.vjp(self._problem.vector_field, t, y, probe)
 
@@ -213,7 +224,7 @@ class LocalState:
         return self._problem.probe(kind, self._probe_seed, self.y)
 
 
-def initial_step(problem: AbstractLocalProblem, t: Any, y: Leaves, remaining: Any, order: int) -> tuple[Any, Leaves]:
+def initial_step(problem: AbstractLocalProblem, t: Time, y: Leaves, remaining: Time, order: int) -> tuple[Time, Leaves]:
     """An automatic first step at `(t, y)` and dy/dt there, both without gradient: two evaluations.
 
     - `remaining`: signed time to the end of the solve, the largest step allowed. `order`: order of the method.

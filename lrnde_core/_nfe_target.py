@@ -3,9 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
-from lrnde_core._arrays import cast_like, clip, is_traced, joined, mean_number, scalars, where
+from lrnde_core._arrays import Array, Count, Real, cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
 from lrnde_core._report import Report
 from lrnde_core._weights import AbstractWeight
@@ -43,15 +43,15 @@ class NFETargetState(NamedTuple):
     - `num_stalls`: how often the cost has stopped responding above the target.
     """
 
-    value: Any
-    count: Any
-    average: Any
-    deviation: Any
-    phase: Any
-    since: Any
-    mark: Any
-    reference: Any
-    num_stalls: Any
+    value: Real
+    count: Count  # pyright: ignore[reportIncompatibleMethodOverride]  # nobody searches a state as a tuple
+    average: Real
+    deviation: Real
+    phase: Count
+    since: Count
+    mark: Real
+    reference: Real
+    num_stalls: Count
 
 
 @final
@@ -103,11 +103,11 @@ class NFETarget(AbstractWeight):
         if not 0 < self.gain <= 1:
             raise InputError(f"`NFETarget(gain={self.gain})`: `gain` must be above 0 and at most 1.")
 
-    def init(self, like: Any = None) -> NFETargetState:
+    def init(self, like: Array | float | None = None) -> NFETargetState:
         initial = float(self.initial)
         return NFETargetState(*scalars(like, initial, 0, 0.0, 0.0, _SEARCHING, 0, initial, 0.0, 0))
 
-    def value(self, state: NFETargetState) -> Any:
+    def value(self, state: NFETargetState) -> Real:
         return state.value
 
     def update(self, state: NFETargetState, report: Report | Sequence[Report]) -> NFETargetState:
@@ -137,7 +137,7 @@ class NFETarget(AbstractWeight):
         if state.num_stalls > 0 and state.average > 1.1 * self.target:
             self._warn(state)
 
-    def _advance(self, state: NFETargetState, cost: Any) -> NFETargetState:
+    def _advance(self, state: NFETargetState, cost: Real) -> NFETargetState:
         since, value = state.since + 1, state.value
         # A plain mean at first.
         rate = 1.0 / cast_like(clip(state.count + 1, 1, _MEMORY), state.average)
@@ -197,12 +197,12 @@ class NFETarget(AbstractWeight):
             num_stalls=state.num_stalls + where(is_stalled, 1, 0),
         )
 
-    def _reach(self, phase: Any, mark: Any) -> Any:
+    def _reach(self, phase: Count, mark: Real) -> Real:
         """How far the weight may grow."""
         reach = where(phase == _SEARCHING, self.maximum, where(phase == _STALLED, 1.0, _REACH) * mark)
         return where(reach < self.maximum, reach, self.maximum)
 
-    def _cost(self, report: Report | Sequence[Report], like: Any) -> Any:
+    def _cost(self, report: Report | Sequence[Report], like: Real) -> Real:
         """The mean over all solves."""
         reports = [report] if isinstance(report, Report) else report
         if not isinstance(reports, list | tuple) or not all(isinstance(each, Report) for each in reports):

@@ -1,26 +1,24 @@
 """The penalty at one kept step: local step, cost, weight."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import NamedTuple, final
 
-from lrnde_core._arrays import Leaves, clip, matching
+from lrnde_core._arrays import Count, Leaves, Scalar, clip, matching
 from lrnde_core._capabilities import Capability
 from lrnde_core._draws import probe_seed
 from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._local import LocalState, initial_step
+from lrnde_core._method import MethodFacts
 from lrnde_core._problem import AbstractLocalProblem
+from lrnde_core._recording import Record
 from lrnde_core._report import Sample
 from lrnde_core._samplers import AbstractSampler, Draw
-
-if TYPE_CHECKING:
-    from lrnde_core._method import MethodFacts
-    from lrnde_core._recording import Record
 
 
 class PenaltyTerm(NamedTuple):
     """Weighted cost of one sample (differentiable), and where it was taken."""
 
-    cost: Any
+    cost: Scalar
     sample: Sample
 
 
@@ -31,10 +29,10 @@ class LocalPenalty:
 
     heuristic: AbstractHeuristic
     sampler: AbstractSampler
-    method: "MethodFacts"
+    method: MethodFacts
 
     def __call__(
-        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None = None
+        self, problem: AbstractLocalProblem, draw: Draw, record: Record, probes: Leaves | None = None
     ) -> PenaltyTerm:
         """The weighted cost at one kept step. Not elementwise: takes one draw and one record.
 
@@ -56,7 +54,7 @@ class LocalPenalty:
         cost = self.heuristic.cost(local)
         return PenaltyTerm(matching(weight, cost) * cost, sample)
 
-    def num_evaluations(self, num_samples: Any, num_reused: Any) -> Any:
+    def num_evaluations(self, num_samples: Count, num_reused: Count) -> Count | None:
         """Vector-field evaluations of all samples; `None` if the method hides them. Also takes traced numbers.
 
         `num_reused` samples already have the estimate of their recorded step.
@@ -81,9 +79,7 @@ class LocalPenalty:
     def _is_restarted(self) -> bool:
         return self.sampler.local_start == "sample"
 
-    def _as_taken(
-        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None
-    ) -> LocalState:
+    def _as_taken(self, problem: AbstractLocalProblem, draw: Draw, record: Record, probes: Leaves | None) -> LocalState:
         fraction = clip(self.sampler.locate(draw, record.drawn), 0.0, 1.0)
         return LocalState(
             problem,
@@ -101,7 +97,7 @@ class LocalPenalty:
         )
 
     def _restarted(
-        self, problem: AbstractLocalProblem, draw: Draw, record: "Record", probes: Leaves | None
+        self, problem: AbstractLocalProblem, draw: Draw, record: Record, probes: Leaves | None
     ) -> LocalState:
         # The reference code's local problem: it starts at the sampled time, with an automatic step and a constant first
         # stage; state, time and step size carry no gradient.

@@ -6,9 +6,9 @@ They see the vector field at a point; for a stochastic equation, only the drift.
 import abc
 import dataclasses
 import functools
-from typing import Any, Literal, final, get_args
+from typing import Literal, final, get_args
 
-from lrnde_core._arrays import Leaves, mean_square
+from lrnde_core._arrays import Leaves, Scalar, Time, mean_square
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._draws import Probe
 from lrnde_core._errors import InputError, InputTypeError
@@ -34,7 +34,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
         """The evaluations that the density needs."""
 
     @abc.abstractmethod
-    def density(self, local: LocalState, t: Any, y: Leaves) -> Any:
+    def density(self, local: LocalState, t: Time, y: Leaves) -> Scalar:
         """The cost per unit of time at `(t, y)`; a scalar of the state's real dtype."""
 
     @property
@@ -50,7 +50,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return ()
 
-    def cost(self, local: LocalState) -> Any:
+    def cost(self, local: LocalState) -> Scalar:
         return local.size * local.mean_over_points(self.at, functools.partial(self.density, local))
 
 
@@ -86,7 +86,7 @@ class TaylorDerivative(AbstractPointHeuristic):
     def evaluations_at_point(self) -> Evaluations:
         return Evaluations(derivatives=(self.order,))
 
-    def density(self, local: LocalState, t: Any, y: Leaves) -> Any:
+    def density(self, local: LocalState, t: Time, y: Leaves) -> Scalar:
         return mean_square(local.total_derivative(self.order, t, y))
 
 
@@ -117,7 +117,7 @@ class KineticEnergy(AbstractPointHeuristic):
     def evaluations_at_point(self) -> Evaluations:
         return Evaluations(at_point=1)
 
-    def density(self, local: LocalState, t: Any, y: Leaves) -> Any:
+    def density(self, local: LocalState, t: Time, y: Leaves) -> Scalar:
         factor = 0.5 if self.convention == "rnode" else 1.0
         return factor * mean_square(local.vector_field(t, y))
 
@@ -162,12 +162,12 @@ class JacobianNorm(AbstractPointHeuristic):
     def evaluations_at_point(self) -> Evaluations:
         return Evaluations(at_point=1, probe=True)
 
-    def density(self, local: LocalState, t: Any, y: Leaves) -> Any:
+    def density(self, local: LocalState, t: Time, y: Leaves) -> Scalar:
         multiply = local.transposed_jacobian_product if self.mode == "vjp" else local.jacobian_product
         return mean_square(multiply(t, y, local.probe(self.probe)))
 
 
-def _check_choice(heuristic: AbstractHeuristic, argument: str, allowed: Any) -> None:
+def _check_choice(heuristic: AbstractHeuristic, argument: str, allowed: object) -> None:
     value, choices = getattr(heuristic, argument), get_args(allowed)
     if value not in choices:
         names = " or ".join(f'"{choice}"' for choice in choices)

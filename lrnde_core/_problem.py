@@ -6,11 +6,14 @@ Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Bits, Leaves, Real, Scalar, Time, Tolerance
 from lrnde_core._draws import Probe, random_probe
 from lrnde_core._errors import PluginError
+
+Carry: TypeAlias = Any
+"""What a recorder keeps of a step for the local problem, beside time and state; of the adapter's own kind."""
 
 
 class StepEstimate(NamedTuple):
@@ -30,7 +33,7 @@ class StepEstimate(NamedTuple):
     error: Leaves | None
     magnitude: Leaves
     stage_difference: tuple[Leaves, Leaves] | None
-    rounding_factor: Any = 1.0
+    rounding_factor: Real = 1.0
     nodes: "tuple[QuadratureNode, ...] | None" = None
 
 
@@ -48,11 +51,11 @@ class AbstractLocalProblem(abc.ABC):
     Time runs in the user's direction: `h` is negative where the solve runs backward.
     """
 
-    rtol: Any
-    atol: Any
+    rtol: Tolerance
+    atol: Tolerance
 
     @abc.abstractmethod
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         """Take one step of the user's method from `(t, y)` over `h`; differentiable by plain autodiff.
 
         - `t`, `h`: scalars. `first_stage`: dy/dt at `(t, y)` if it must not be evaluated again, else `None`.
@@ -60,16 +63,16 @@ class AbstractLocalProblem(abc.ABC):
         """
 
     @abc.abstractmethod
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> Leaves:
         """The state after the same step as the solver takes it, without evaluations that only the error needs."""
 
-    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+    def nodes(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> tuple[QuadratureNode, ...]:
         """The nodes of the method's quadrature rule over the same step; only for explicit Runge--Kutta methods."""
         del t, h, y, carry
         msg = f"`{type(self).__name__}` has no quadrature rule, and its adapter does not refuse running costs."
         raise PluginError(msg)
 
-    def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
+    def time_inside(self, time: Time, t: Time, h: Time, *, carry: Carry) -> Time:
         """The time at which the method evaluates the field for `time`, a point of the step from `t` over `h`.
 
         It differs from `time` only at the ends of the step, where a solver may stay one rounding away from a jump of
@@ -79,14 +82,14 @@ class AbstractLocalProblem(abc.ABC):
         return time
 
     @abc.abstractmethod
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def vector_field(self, t: Time, y: Leaves) -> Leaves:
         """dy/dt at `(t, y)`: one evaluation."""
 
     @abc.abstractmethod
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+    def jvp(self, function: Callable[[Time, Leaves], Leaves], t: Time, y: Leaves, dt: Time, dy: Leaves) -> Leaves:
         """The derivative of `function(t, y)` in the direction `(dt, dy)`, itself differentiable."""
 
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+    def vjp(self, function: Callable[[Time, Leaves], Leaves], t: Time, y: Leaves, cotangent: Leaves) -> Leaves:
         r"""$e^T \partial_y f$ for the `cotangent` e and f = `function(t, y)`, itself differentiable: calls it once.
 
         Required for `Capability.REVERSE_PRODUCTS`.
@@ -97,7 +100,7 @@ class AbstractLocalProblem(abc.ABC):
             "unsupported. This is a fault of the adapter: it needs one or the other."
         )
 
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+    def total_derivative(self, order: int, t: Time, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$, differentiable.
 
         Takes K evaluations, since each further derivative is one more directional derivative along (1, f). An adapter
@@ -108,7 +111,7 @@ class AbstractLocalProblem(abc.ABC):
             return velocity
         return self.jvp(functools.partial(self.total_derivative, order - 1), t, y, 1.0, velocity)
 
-    def probe(self, kind: Probe, seed: Any, y: Leaves) -> Leaves:
+    def probe(self, kind: Probe, seed: Bits, y: Leaves) -> Leaves:
         r"""A random direction e with $\mathbb{E}\,e e^T = 1$, shaped like the state `y`; without gradient.
 
         The `seed` (32 bits, unsigned) determines it, the same on every backend, and no random state is touched.
@@ -116,7 +119,7 @@ class AbstractLocalProblem(abc.ABC):
         return random_probe(kind, seed, y)
 
     @abc.abstractmethod
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Scalar:
         """The user's own error norm of a state-shaped tuple; a scalar."""
 
     @abc.abstractmethod

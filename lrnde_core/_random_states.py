@@ -7,14 +7,19 @@ import pickle
 import random
 import sys
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import Any, TypeAlias
+
+RandomSource: TypeAlias = Any
+"""A source of random numbers, in the form of its library: a `torch.Generator`, a key of JAX, a `random.Random`, a
+`numpy.random.Generator` or `numpy.random.RandomState`.
+"""
 
 # 624 words and the position among them.
 _MERSENNE_TWISTER_BYTES = 4 * 625
 
 
 @contextlib.contextmanager
-def random_states_kept(generators: Iterable[Any] = ()) -> Generator[None]:
+def random_states_kept(generators: Iterable[RandomSource] = ()) -> Generator[None]:
     """Restore Python's and numpy's global random states, and those of `generators`, after the block.
 
     - `generators`: `torch.Generator`s, `random.Random`s, `numpy.random.Generator`s or `numpy.random.RandomState`s.
@@ -29,22 +34,22 @@ def random_states_kept(generators: Iterable[Any] = ()) -> Generator[None]:
             each()
 
 
-def random_fingerprint(generators: Iterable[Any]) -> list[bytes]:
+def random_fingerprint(generators: Iterable[RandomSource]) -> list[bytes]:
     """Python's and numpy's global random states and those of `generators`, for comparison."""
-    numpy_random: Any = sys.modules.get("numpy.random")
+    numpy_random = sys.modules.get("numpy.random")
     of_numpy = None if numpy_random is None else numpy_random.get_state()
     states: list[Any] = [random.getstate(), of_numpy, *(_access(generator)[0]() for generator in generators)]
     # The states of torch are tensors; two with the same values may be pickled differently.
     return [pickle.dumps(state.tolist() if hasattr(state, "tolist") else state) for state in states]
 
 
-def _keep(generator: Any) -> Callable[[], Any]:
+def _keep(generator: RandomSource) -> Callable[[], object]:
     """A function that restores the state of a generator."""
     get, put = _access(generator)
     return functools.partial(put, get())
 
 
-def _access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+def _access(generator: RandomSource) -> tuple[Callable[[], Any], Callable[[Any], object]]:
     """The functions that read and write a generator's state: torch's, Python's, or one of numpy's two kinds."""
     if isinstance(generator, random.Random):
         return generator.getstate, generator.setstate
@@ -54,9 +59,9 @@ def _access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     return generator.get_state, generator.set_state
 
 
-def _keep_numpy() -> Callable[[], Any]:
+def _keep_numpy() -> Callable[[], object]:
     """A function that restores numpy's global state, if numpy's random numbers are loaded at all."""
-    numpy_random: Any = sys.modules.get("numpy.random")
+    numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
         return lambda: None
     bits = numpy_random.get_bit_generator()

@@ -2,11 +2,16 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeAlias, TypeVar, final
 
-from lrnde_core._arrays import Leaves, where_members
-from lrnde_core._problem import AbstractLocalProblem, StepEstimate
+from lrnde_core._arrays import Count, Leaves, Members, Number, OfMembers, Real, Scalar, Time, Truth, where_members
+from lrnde_core._problem import AbstractLocalProblem, Carry, StepEstimate
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep
+
+StepData: TypeAlias = Any
+"""What a recorder keeps of a step, of the adapter's own kind."""
+
+_Other = TypeVar("_Other")
 
 
 @final
@@ -42,29 +47,29 @@ class BackwardCount:
     def __eq__(self, other: object) -> bool:
         return self._number == _now(other)
 
-    def __lt__(self, other: Any) -> bool:
+    def __lt__(self, other: Number) -> bool:
         return self._number < _now(other)
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: _Other) -> _Other:
         return self._number + _now(other)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: _Other) -> _Other:
         return self._number - _now(other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Number) -> Number:
         return other - self._number
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: _Other) -> _Other:
         return self._number * _now(other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Number) -> Real:
         return self._number / _now(other)
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Number) -> Real:
         return other / self._number
 
     def __repr__(self) -> str:
@@ -73,7 +78,7 @@ class BackwardCount:
     def __format__(self, spec: str) -> str:
         return format(self._number, spec)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
         return int, (self._number,)
 
 
@@ -84,13 +89,13 @@ def _now(other: Any) -> Any:
 class Counts(NamedTuple):
     """The cost of a solve, as in `Report`: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
 
-    nfe: Any
-    num_steps: Any
-    num_accepted: Any
-    num_rejected: Any
-    nfe_diffusion: Any = None
-    num_forced: Any = None
-    nfe_backward: Any = None
+    nfe: Count | None
+    num_steps: Count | None
+    num_accepted: Count | None
+    num_rejected: Count | None
+    nfe_diffusion: Count | None = None
+    num_forced: Count | None = None
+    nfe_backward: BackwardCount | None = None
 
 
 class Record(NamedTuple):
@@ -106,22 +111,28 @@ class Record(NamedTuple):
       defines the error ratio differently; else `None`.
     """
 
-    t: Any
-    h: Any
+    t: Time
+    h: Time
     y: Leaves
-    carry: Any
-    remaining: Any
+    carry: Carry
+    remaining: Time
     drawn: DrawnStep
     estimate: StepEstimate | None = None
-    solver_error_ratio: Any = None
+    solver_error_ratio: Scalar | None = None
+
+
+Records: TypeAlias = Any
+"""Kept steps in the adapter's own batching: a sequence of `Record`s, or one `Record` of arrays with a leading axis.
+
+Only the adapter that recorded them evaluates them.
+"""
 
 
 class Recording(NamedTuple):
     """The kept steps of a solve: one per draw, or every accepted step if the sampler keeps them all.
 
     - `problem`: the local problem.
-    - `records`: `Record`s in the adapter's own batching: a sequence, or one `Record` of arrays with a leading axis.
-      `None` if `cost` is given.
+    - `records`: the steps; `None` if `cost` is given.
     - `is_valid`: whether the solve took a step and succeeded; if not, the penalty is exactly 0. May be traced.
     - `num_reused`: the number of records that have their own `estimate`. May be traced.
     - `num_evaluated`: the number of local steps that the penalty evaluates, if it is not one per draw. May be traced.
@@ -130,20 +141,20 @@ class Recording(NamedTuple):
     """
 
     problem: AbstractLocalProblem
-    records: Any
-    is_valid: Any
-    num_reused: Any = 0
-    num_evaluated: Any = None
-    cost: Any = None
-    num_unresolved: Any = None
+    records: Records
+    is_valid: Truth
+    num_reused: Count = 0
+    num_evaluated: Count | None = None
+    cost: Scalar | None = None
+    num_unresolved: Count | None = None
 
 
 class KeptStep(NamedTuple):
     """A kept step: time from the start of the solve to its start, its length as taken, and the step itself."""
 
-    elapsed: Any
-    size: Any
-    step: Any
+    elapsed: Real
+    size: Real
+    step: StepData
 
 
 @final
@@ -161,16 +172,16 @@ class KeptSteps:
     """
 
     def __init__(
-        self, sampler: AbstractSampler, draws: Sequence[Draw], duration: Any, nothing: KeptStep | None = None
+        self, sampler: AbstractSampler, draws: Sequence[Draw], duration: Real | None, nothing: KeptStep | None = None
     ) -> None:
         self._sampler = sampler
         self._draws = draws
         self._duration = duration
         self.kept: list[KeptStep | None] = [] if sampler.keeps_every_step else [nothing] * len(draws)
-        self.num_offered: Any = 0
-        self.covered: Any = 0.0
+        self.num_offered: Count = 0
+        self.covered: Real = 0.0
 
-    def offer(self, elapsed: Any, size: Any, step: Any) -> None:
+    def offer(self, elapsed: Real, size: Real, step: StepData) -> None:
         """Offer an accepted step with a length above 0. If kept, it is held by reference."""
         self.num_offered += 1
         self.covered = elapsed + size
@@ -183,7 +194,7 @@ class KeptSteps:
             if self._sampler.keep(draw, accepted):
                 self.kept[index] = offered
 
-    def offer_to_members(self, is_new: Any, elapsed: Any, size: Any, step: tuple[Any, ...]) -> None:
+    def offer_to_members(self, is_new: Members, elapsed: Real, size: Real, step: tuple[OfMembers, ...]) -> None:
         """Offer an accepted step of those members of a batch that `is_new` marks.
 
         - `is_new`: of shape `(batch,)`. `step`: arrays of shape `(batch, ...)`.
@@ -198,7 +209,7 @@ class KeptSteps:
             elapsed_kept, size_kept, *step_kept = (where_members(is_kept, new, kept) for new, kept in pairs)
             self.kept[index] = KeptStep(elapsed_kept, size_kept, tuple(step_kept))
 
-    def drawn(self, kept: KeptStep | None, size: Any) -> DrawnStep:
+    def drawn(self, kept: KeptStep | None, size: Real) -> DrawnStep:
         """A kept step as the sampler sees it once the solve is over.
 
         - `size`: its length, clipped to the end of the solve.

@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, final
+from typing import TypeVar, final
 
 import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
@@ -33,6 +33,8 @@ from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._hookspecs import ENTRY_POINT_GROUP, AdapterSpec
 from lrnde_core._samplers import AbstractSampler
 from lrnde_core._wrapping import warn_at_call
+
+_Value = TypeVar("_Value")
 
 _BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
 
@@ -161,14 +163,14 @@ class Registry:
         """Distribution and version of a registered adapter. Raises `AdapterNotFoundError` for an unknown name."""
         return self._registration(name)[1]
 
-    def claims(self, solve: Any) -> list[tuple[str, str]]:
+    def claims(self, solve: object) -> list[tuple[str, str]]:
         """The adapters that claim this callable, as pairs of adapter name and path, as `AdapterSpec.solves` has it.
 
         Matches by identity, in modules that are already imported: a solver the user holds has been imported.
         """
         return [(spec.name, path) for spec in self.specs() for path in spec.solves if is_named(solve, path)]
 
-    def claims_bound(self, solve: Any) -> bool:
+    def claims_bound(self, solve: object) -> bool:
         """Whether this is a method without its object, of a kind that an adapter claims."""
         return any(is_unbound(solve, path) for path in self.claimable())
 
@@ -318,7 +320,7 @@ def _origin(entry_point: importlib.metadata.EntryPoint) -> str:
     return "unknown distribution" if distribution is None else f"{distribution.name} {distribution.version}"
 
 
-def _add(kind: str, known: dict[str, Any], name: str, value: Any) -> None:
+def _add(kind: str, known: dict[str, _Value], name: str, value: _Value) -> None:
     if name in known:
         raise InputError(f"the {kind} name `{name}` is registered twice")
     known[name] = value
@@ -369,13 +371,13 @@ def _versions(spec: AdapterSpec) -> dict[str, str]:
     return {name: version for name in names if (version := _version(name)) is not None}
 
 
-def _by_name(kind: str, name: str, known: Mapping[str, Callable[[], Any]]) -> Any:
+def _by_name(kind: str, name: str, known: Mapping[str, Callable[[], _Value]]) -> _Value:
     if name not in known:
         raise UnknownNameError(_unknown(kind, name, known))
     return known[name]()
 
 
-def _unknown(kind: str, name: str, known: Mapping[str, Any]) -> str:
+def _unknown(kind: str, name: str, known: Mapping[str, object]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean `{close[0]}`?" if close else ""
     names = ", ".join(f"`{other}`" for other in sorted(known)) or "none"

@@ -2,17 +2,19 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, final
 
 from lrnde_core._adapter import AbstractAdapter
-from lrnde_core._arrays import Leaves, is_traced
+from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
+from lrnde_core._claims import NativeArgument, NativeFunction, NativeResult
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, PluginError
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
+from lrnde_core._random_states import RandomSource
 from lrnde_core._recording import Counts, Recording
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample, active_reports
@@ -51,7 +53,14 @@ class RegularizedSolve:
     num_samples: int
     batched: bool
 
-    def __call__(self, *args: Any, penalize: bool = True, draw: Any = None, probes: Any = None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        *args: NativeArgument,
+        penalize: bool = True,
+        draw: Array | Sequence[float] | None = None,
+        probes: State | None = None,
+        **kwargs: NativeArgument,
+    ) -> Any:
         """Solve as the native call does, and return `(native result, Report)`.
 
         Takes the arguments of the native call, and:
@@ -92,8 +101,13 @@ class RegularizedSolve:
         return result
 
     def _penalized(
-        self, adapter: AbstractAdapter, call: AbstractCall, source: Any, draw: Any, probes: Any
-    ) -> tuple[Any, Report]:
+        self,
+        adapter: AbstractAdapter,
+        call: AbstractCall,
+        source: RandomSource,
+        draw: Array | Sequence[float] | None,
+        probes: State | None,
+    ) -> tuple[NativeResult, Report]:
         facts = call.facts
         heuristic = self.heuristic or default_heuristic(
             is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
@@ -129,7 +143,7 @@ class RegularizedSolve:
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample, num_unresolved)
 
-    def _checked_probes(self, probes: Any, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
+    def _checked_probes(self, probes: State, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
         if not heuristic.evaluations.probe:
             raise InputError(
                 f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use "
@@ -149,14 +163,16 @@ class RegularizedSolve:
         return inspect.Signature([*(each for each in parameters if each not in tail), *added, *tail])
 
 
-def _report(penalty: Any, nfe_extra: Any, counts: Counts, sample: Sample | None, num_unresolved: Any = None) -> Report:
+def _report(
+    penalty: Scalar, nfe_extra: Count | None, counts: Counts, sample: Sample | None, num_unresolved: Count | None = None
+) -> Report:
     return Report(
         penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict(), num_unresolved=num_unresolved
     )
 
 
 def regularize(
-    solve: Callable[..., Any],
+    solve: NativeFunction,
     *,
     heuristic: AbstractHeuristic | str | None = None,
     sampler: AbstractSampler | str = DEFAULT_SAMPLER,

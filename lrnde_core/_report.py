@@ -3,7 +3,9 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
+
+from lrnde_core._arrays import Count, OfSamples, Scalar
 
 
 @final
@@ -24,12 +26,12 @@ class Sample(NamedTuple):
     device of the state: solvers choose such steps in Python.
     """
 
-    t: Any
-    h: Any
-    weight: Any
-    error_ratio: Any
-    stiffness: Any
-    solver_error_ratio: Any = None
+    t: OfSamples
+    h: OfSamples
+    weight: OfSamples
+    error_ratio: OfSamples | None
+    stiffness: OfSamples | None
+    solver_error_ratio: OfSamples | None = None
 
 
 @final
@@ -55,17 +57,17 @@ class Report(NamedTuple):
       backward pass only differentiates the evaluations of the forward solve, or if the library does not show it (JAX).
     """
 
-    penalty: Any
-    nfe: Any
-    nfe_extra: Any
-    num_steps: Any
-    num_accepted: Any
-    num_rejected: Any
+    penalty: Scalar
+    nfe: Count | None
+    nfe_extra: Count | None
+    num_steps: Count | None
+    num_accepted: Count | None
+    num_rejected: Count | None
     sample: Sample | None
-    nfe_diffusion: Any = None
-    num_forced: Any = None
-    num_unresolved: Any = None
-    nfe_backward: Any = None
+    nfe_diffusion: Count | None = None
+    num_forced: Count | None = None
+    num_unresolved: Count | None = None
+    nfe_backward: Count | None = None
 
 
 _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("lrnde_reports", default=None)

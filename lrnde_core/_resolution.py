@@ -3,10 +3,10 @@
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 from array_api_compat import array_namespace, is_jax_array
 
+from lrnde_core._arrays import Count, Scalar, Tolerance
 from lrnde_core._errors import ResolutionWarning
 from lrnde_core._report import Sample
 from lrnde_core._wrapping import warn_at_call
@@ -18,7 +18,7 @@ _ROUNDINGS = 4.0
 _CALLS_IN_A_ROW = 3
 
 # The number of calls in a row, up to the last one, that ended with nothing but rounding; infinite once it has warned.
-_RUNS: "weakref.WeakKeyDictionary[Any, float]" = weakref.WeakKeyDictionary()
+_RUNS: "weakref.WeakKeyDictionary[object, float]" = weakref.WeakKeyDictionary()
 
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) -> None:
@@ -37,7 +37,7 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) ->
         )
 
 
-def count_unresolved(sample: Sample) -> Any:
+def count_unresolved(sample: Sample) -> Count | None:
     """The number of samples whose estimates are all exactly 0, which is the value of an estimate that is only rounding.
 
     `None` if nothing was estimated. `int`, or an int32 JAX array.
@@ -45,7 +45,7 @@ def count_unresolved(sample: Sample) -> Any:
     estimates = [each for each in (sample.error_ratio, sample.stiffness) if each is not None]
     if not estimates:
         return None
-    xp: Any = array_namespace(*estimates)
+    xp = array_namespace(*estimates)
     is_unresolved = estimates[0] == 0
     for estimate in estimates[1:]:
         is_unresolved = is_unresolved & (estimate == 0)
@@ -58,11 +58,11 @@ def count_unresolved(sample: Sample) -> Any:
 
 
 def warn_once_if_all_unresolved(
-    owner: Any,
-    num_unresolved: Any,
-    num_samples: Callable[[], Any],
-    tolerances: tuple[Any, Any],
-    penalty: Any,
+    owner: object,
+    num_unresolved: Count,
+    num_samples: Callable[[], Count],
+    tolerances: tuple[Tolerance, Tolerance],
+    penalty: Scalar,
     *,
     is_systematic: bool,
 ) -> None:
@@ -82,7 +82,7 @@ def warn_once_if_all_unresolved(
         return
     rtol, atol = tolerances
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
-        xp: Any = array_namespace(penalty)
+        xp = array_namespace(penalty)
         if _is_below_resolution(rtol, atol, xp.finfo(penalty.dtype).eps):
             return
     _RUNS[owner] = math.inf

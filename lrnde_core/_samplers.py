@@ -10,8 +10,9 @@ adapters with traced arrays of shape `(num_samples,)`.
 
 import abc
 import dataclasses
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
+from lrnde_core._arrays import Bits, Count, Number, Real, Truth
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._draws import fraction, keep_by_size, keep_uniformly
 from lrnde_core._errors import InputError
@@ -25,8 +26,8 @@ Reduction = Literal["mean", "sum", "max"]
 class Draw(NamedTuple):
     """The random number behind a sample: `uniform` in [0, 1), and `bits`, floor(2^24 uniform) as unsigned integer."""
 
-    uniform: Any
-    bits: Any
+    uniform: Real
+    bits: Bits
 
 
 class AcceptedStep(NamedTuple):
@@ -38,10 +39,10 @@ class AcceptedStep(NamedTuple):
     - `duration`: length of the whole solve; `None` if an event decides it and it is not known yet.
     """
 
-    index: Any
-    elapsed: Any
-    size: Any
-    duration: Any
+    index: Count  # pyright: ignore[reportIncompatibleMethodOverride]  # nobody searches a step as a tuple
+    elapsed: Real
+    size: Real
+    duration: Real | None
 
 
 class DrawnStep(NamedTuple):
@@ -55,11 +56,11 @@ class DrawnStep(NamedTuple):
     - `is_end_known`: whether the end of the solve was known in advance (static).
     """
 
-    elapsed: Any
-    size: Any
-    measure: Any
-    duration: Any
-    num_accepted: Any
+    elapsed: Real
+    size: Real
+    measure: Real
+    duration: Real
+    num_accepted: Count
     is_end_known: bool
 
 
@@ -94,15 +95,15 @@ class AbstractSampler(abc.ABC):
         """Whether the sample lies inside the kept step instead of at its start."""
 
     @abc.abstractmethod
-    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+    def keep(self, draw: Draw, step: AcceptedStep) -> Truth:
         """Whether this step replaces the one kept so far (bool or boolean array). Pure in `draw` and `step`."""
 
     @abc.abstractmethod
-    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+    def locate(self, draw: Draw, step: DrawnStep) -> Real:
         """The position of the sample inside the kept step, in [0, 1]; uniform given the step."""
 
     @abc.abstractmethod
-    def weight(self, step: DrawnStep) -> Any:
+    def weight(self, step: DrawnStep) -> Number:
         """The factor for an unbiased estimate `weight * cost` of the sum over steps; 1 for `weighting="paper"`."""
 
 
@@ -154,18 +155,18 @@ class UniformTime(AbstractSampler):
     def is_sample_inside_step(self) -> bool:
         return True
 
-    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+    def keep(self, draw: Draw, step: AcceptedStep) -> Truth:
         if step.duration is None:
             return keep_by_size(draw.bits, step.index, step.elapsed, step.size)
         # The last step that starts at or before the drawn time is the one that covers it.
         return step.elapsed <= draw.uniform * step.duration
 
-    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+    def locate(self, draw: Draw, step: DrawnStep) -> Real:
         if not step.is_end_known:
             return fraction(draw.bits, step.size)
         return (draw.uniform * step.duration - step.elapsed) / step.size
 
-    def weight(self, step: DrawnStep) -> Any:
+    def weight(self, step: DrawnStep) -> Number:
         return 1.0 if self.weighting == "paper" else step.duration / step.measure
 
 
@@ -196,13 +197,13 @@ class UniformStep(AbstractSampler):
         # The reference code restarts at the start of a step, so no step to the sample is needed.
         return self.local_start == "step"
 
-    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+    def keep(self, draw: Draw, step: AcceptedStep) -> Truth:
         return keep_uniformly(draw.bits, step.index)
 
-    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+    def locate(self, draw: Draw, step: DrawnStep) -> Real:
         return fraction(draw.bits, step.size)
 
-    def weight(self, step: DrawnStep) -> Any:
+    def weight(self, step: DrawnStep) -> Number:
         return 1.0 if self.weighting == "paper" else step.num_accepted
 
 
@@ -225,15 +226,15 @@ class _AbstractEveryStep(AbstractSampler):
     def is_sample_inside_step(self) -> bool:
         return True
 
-    def keep(self, draw: Draw, step: AcceptedStep) -> Any:
+    def keep(self, draw: Draw, step: AcceptedStep) -> Truth:
         del draw, step
         return True
 
-    def locate(self, draw: Draw, step: DrawnStep) -> Any:
+    def locate(self, draw: Draw, step: DrawnStep) -> Real:
         del draw, step
         return 0.5
 
-    def weight(self, step: DrawnStep) -> Any:
+    def weight(self, step: DrawnStep) -> Number:
         del step
         return 1.0
 

@@ -3,13 +3,21 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import final
 
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capabilities, Capability, refuse
-from lrnde_core._claims import import_path, resolve_imported, split_method
+from lrnde_core._claims import (
+    NativeArgument,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+    NativeResult,
+    import_path,
+    resolve_imported,
+    split_method,
+)
 from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError, described
 from lrnde_core._registry import REGISTRY
 
@@ -27,22 +35,22 @@ class Solver:
     compares by identity too.
     """
 
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    function: NativeFunction
+    args: NativeArguments
+    kwargs: NativeKeywords
     adapter_name: str
     path: str
 
     @classmethod
-    def find(cls, solve: Any, adapter: str | None) -> "Solver":
+    def find(cls, solve: object, adapter: str | None) -> "Solver":
         """The solver behind a native callable or a `functools.partial` of one; `adapter` as in `regularize`.
 
         Raises `InputTypeError` for anything not callable, and the errors of `regularize` if no adapter can be found.
         """
         if not callable(solve):
             raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
-        args: tuple[Any, ...] = ()
-        kwargs: dict[str, Any] = {}
+        args: NativeArguments = ()
+        kwargs: dict[str, NativeArgument] = {}
         while isinstance(solve, functools.partial):
             args, kwargs = (*solve.args, *args), {**solve.keywords, **kwargs}
             solve = solve.func
@@ -59,15 +67,17 @@ class Solver:
         return inspect.signature(self.partial)
 
     @property
-    def partial(self) -> functools.partial[Any]:
+    def partial(self) -> functools.partial[NativeResult]:
         """The function with its bound arguments, if any."""
         return functools.partial(self.function, *self.args, **self.kwargs)
 
-    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(
+        self, args: NativeArguments, kwargs: NativeKeywords
+    ) -> tuple[NativeArguments, dict[str, NativeArgument]]:
         """All arguments of a call: these, and those that are already bound."""
         return (*self.args, *args), {**self.kwargs, **kwargs}
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+    def bind(self, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         """Read a call with all of its arguments. Raises what `AbstractAdapter.bind` raises."""
         return self.adapter.bind(self.path, self.function, args, kwargs)
 
@@ -95,7 +105,7 @@ class Solver:
     def __hash__(self) -> int:
         return hash((self.adapter_name, self.path))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A function may be an object that cannot be pickled (a jitted wrapper); the path that claimed it can.
         is_claimed = resolve_imported(self.path) is self.function
         function = None if is_claimed else self.function
@@ -103,12 +113,12 @@ class Solver:
 
 
 def _rebuild(
-    function: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], adapter_name: str, path: str
+    function: NativeFunction | None, args: NativeArguments, kwargs: NativeKeywords, adapter_name: str, path: str
 ) -> Solver:
     return Solver(import_path(path) if function is None else function, args, kwargs, adapter_name, path)
 
 
-def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str, str]:
+def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str]:
     """The name of the adapter and the path of the solver call that `solve` is read as."""
     claims = REGISTRY.claims(solve)
     if asserted is not None:
@@ -141,17 +151,17 @@ def _find_adapter(solve: Callable[..., Any], asserted: str | None) -> tuple[str,
     )
 
 
-def _wraps_claimed(solve: Callable[..., Any]) -> bool:
+def _wraps_claimed(solve: NativeFunction) -> bool:
     inner = getattr(solve, "__wrapped__", None)
     return inner is not None and (bool(REGISTRY.claims(inner)) or _wraps_claimed(inner))
 
 
-def _describe(solve: Callable[..., Any]) -> str:
+def _describe(solve: NativeFunction) -> str:
     module, name = getattr(solve, "__module__", None), getattr(solve, "__qualname__", None)
     return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
 
 
-def _is_same(left: Any, right: Any) -> bool:
+def _is_same(left: object, right: object) -> bool:
     left_method, right_method = split_method(left), split_method(right)
     if left_method is not None and right_method is not None:
         # Each access to a method makes a new object.

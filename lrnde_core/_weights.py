@@ -10,25 +10,28 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeAlias, final
 
-from lrnde_core._arrays import cast_like, clip, scalars
+from lrnde_core._arrays import Array, Count, Real, cast_like, clip, scalars
 from lrnde_core._errors import InputError
 from lrnde_core._report import Report
+
+AnyWeightState: TypeAlias = Any
+"""The state of a weight: a named tuple of scalars, of a class of the weight's own."""
 
 
 class WeightState(NamedTuple):
     """State of a weight: `value`, the current weight, and `count`, the iterations done."""
 
-    value: Any
-    count: Any
+    value: Real
+    count: Count  # pyright: ignore[reportIncompatibleMethodOverride]  # nobody searches a state as a tuple
 
 
 class AbstractWeight(abc.ABC):
     """The weight of the penalty over training. Frozen, hashable, equal by value."""
 
     @abc.abstractmethod
-    def init(self, like: Any = None) -> Any:
+    def init(self, like: Array | float | None = None) -> AnyWeightState:
         """The state before the first iteration, of scalars.
 
         - `like`: any array of the ecosystem you train in. Without it, the loaded libraries decide: Python numbers
@@ -38,14 +41,14 @@ class AbstractWeight(abc.ABC):
         """
 
     @abc.abstractmethod
-    def value(self, state: Any) -> Any:
+    def value(self, state: AnyWeightState) -> Real:
         """The weight to use in this iteration; a scalar."""
 
     @abc.abstractmethod
-    def update(self, state: Any, report: Report | Sequence[Report]) -> Any:
+    def update(self, state: AnyWeightState, report: Report | Sequence[Report]) -> AnyWeightState:
         """The state after an iteration that ended with `report`; for several solves, a list of their reports."""
 
-    def check(self, state: Any) -> None:
+    def check(self, state: AnyWeightState) -> None:
         """Warn if the weight cannot reach its goal; by default do nothing.
 
         In compiled training, call it outside `jit` now and then; elsewhere `update` warns.
@@ -63,10 +66,10 @@ class Constant(AbstractWeight):
     def __post_init__(self) -> None:
         _check_weight("Constant", "weight", self.weight)
 
-    def init(self, like: Any = None) -> WeightState:
+    def init(self, like: Array | float | None = None) -> WeightState:
         return WeightState(*scalars(like, float(self.weight), 0))
 
-    def value(self, state: WeightState) -> Any:
+    def value(self, state: WeightState) -> Real:
         return state.value
 
     def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:
@@ -96,10 +99,10 @@ class ExponentialDecay(AbstractWeight):
         if self.num_iterations < 1:
             raise InputError(f"`ExponentialDecay(num_iterations={self.num_iterations})`: at least 1 is needed.")
 
-    def init(self, like: Any = None) -> WeightState:
+    def init(self, like: Array | float | None = None) -> WeightState:
         return WeightState(*scalars(like, float(self.initial), 0))
 
-    def value(self, state: WeightState) -> Any:
+    def value(self, state: WeightState) -> Real:
         return state.value
 
     def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:

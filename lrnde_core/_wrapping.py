@@ -8,7 +8,9 @@ import sys
 import types
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from lrnde_core._claims import NativeFunction
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -29,7 +31,7 @@ def is_wrapped(solve: object) -> bool:
     return isinstance(solve, tuple(_CLASSES))
 
 
-def hide_calls(hide: Callable[[Any], Any]) -> None:
+def hide_calls(hide: Callable[[NativeFunction], NativeFunction]) -> None:
     """Hide wrapped calls from a compiler, whatever adapter they belong to.
 
     - `hide`: turns a function into another Python function, which the compiler leaves alone with everything it calls.

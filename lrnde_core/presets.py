@@ -10,10 +10,10 @@ A weight suits a loss and a model: `presets.ernode.weight("mnist", steps=8850)` 
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, NoReturn, ParamSpec, final
+from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, final
 
 from lrnde_core._errors import InputError, UnknownNameError, UnknownPresetError
-from lrnde_core._heuristics import ErrorEstimate, StiffnessEstimate
+from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, StiffnessEstimate
 from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._samplers import AllSteps, Integral, UniformStep, UniformTime
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay
@@ -26,6 +26,8 @@ _LRNDE_WEIGHTS: Mapping[str, "_Weight"] = {
     "cifar10": 2.5,
 }
 _HEURISTICS = {"error": ErrorEstimate(), "stiffness": StiffnessEstimate(weighting="paper")}
+Settings: TypeAlias = dict[str, Any]
+"""Keyword arguments of `regularize`; a plain dictionary, so that others can be put beside or in place of them."""
 _Options = ParamSpec("_Options")
 _Weight = float | tuple[float, float]
 
@@ -34,12 +36,12 @@ _Weight = float | tuple[float, float]
 class Preset(Generic[_Options]):
     """A published setting. Called, it gives the keyword arguments of `regularize`."""
 
-    def __init__(self, settings: Callable[_Options, dict[str, Any]], weights: Mapping[str, _Weight]) -> None:
+    def __init__(self, settings: Callable[_Options, Settings], weights: Mapping[str, _Weight]) -> None:
         functools.update_wrapper(self, settings)
         self._settings = settings
         self._weights = weights
 
-    def __call__(self, *args: _Options.args, **kwargs: _Options.kwargs) -> dict[str, Any]:
+    def __call__(self, *args: _Options.args, **kwargs: _Options.kwargs) -> Settings:
         return self._settings(*args, **kwargs)
 
     def weight(self, task: str, steps: int | None = None) -> AbstractWeight:
@@ -68,13 +70,13 @@ class Preset(Generic[_Options]):
 
 def _published(
     weights: Mapping[str, _Weight],
-) -> Callable[[Callable[_Options, dict[str, Any]]], Preset[_Options]]:
+) -> Callable[[Callable[_Options, Settings]], Preset[_Options]]:
     """Make a preset of a function and its weights by task: constant, or the first and last value of a decay."""
     return lambda settings: Preset(settings, weights)
 
 
 @_published(_LRNDE_WEIGHTS)
-def lrnde_unbiased(*, stiffness: bool = False) -> dict[str, Any]:
+def lrnde_unbiased(*, stiffness: bool = False) -> Settings:
     """LRNDE with the regularisation time drawn uniformly over the interval; `stiffness=True` for its second variant.
 
     The local problem starts at the drawn time with an automatic step, weight 1 and a constant first stage.
@@ -86,7 +88,7 @@ def lrnde_unbiased(*, stiffness: bool = False) -> dict[str, Any]:
 
 
 @_published(_LRNDE_WEIGHTS)
-def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
+def lrnde_biased(*, stiffness: bool = False) -> Settings:
     """LRNDE with the regularisation time drawn among the times of the solver's own steps.
 
     Source: as for `lrnde_unbiased`.
@@ -103,7 +105,7 @@ def lrnde_biased(*, stiffness: bool = False) -> dict[str, Any]:
         "density-gaussians": (2000.0, 1000.0),
     }
 )
-def ernode() -> dict[str, Any]:
+def ernode() -> Settings:
     """ERNODE: the error estimate, averaged over all steps.
 
     The mean is that of its code; the paper and the code of its spiral SDE have the sum: `AllSteps("sum")`.
@@ -115,7 +117,7 @@ def ernode() -> dict[str, Any]:
 
 
 @_published({"mnist": 0.1, "physionet": 10.0, "mnist-sde": 0.1})
-def srnode() -> dict[str, Any]:
+def srnode() -> Settings:
     """SRNODE: the largest stiffness estimate of all steps, as in its code for MNIST and latent equations.
 
     Source: as for `ernode`.
@@ -124,7 +126,7 @@ def srnode() -> dict[str, Any]:
 
 
 @_published({})
-def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[str, Any]:
+def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> Settings:
     """RNODE: kinetic energy and Jacobian norm along the solution, in the conventions of its code.
 
     - `kinetic_energy`, `jacobian_norm`: the weights of the two, whose published values we do not know.
@@ -138,7 +140,7 @@ def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> dict[st
 
 
 @_published({"mnist": 6e-5, "physionet": 1e-2})
-def taynode(order: int = 3) -> dict[str, Any]:
+def taynode(order: int = 3) -> Settings:
     """TayNODE: the mean square of a derivative of the solution, along the solution.
 
     - `order`: of the derivative; the published ones are 3 for MNIST and the latent equation, 2 for densities.
@@ -155,7 +157,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _heuristic(stiffness: bool) -> Any:
+def _heuristic(stiffness: bool) -> AbstractHeuristic:
     return _HEURISTICS["stiffness" if stiffness else "error"]
 
 

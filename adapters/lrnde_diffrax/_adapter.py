@@ -49,7 +49,7 @@ class DiffraxAdapter(AbstractAdapter):
         if any(rtol is None for rtol, _ in plan.penalty.heuristic.tolerances):
             _warn_if_unresolved(recording)
         if recording.cost is not None:
-            is_defined = recording.is_valid.astype(bool) & jnp.isfinite(recording.cost)
+            is_defined = jnp.asarray(recording.is_valid, bool) & jnp.isfinite(recording.cost)
             return jnp.where(is_defined, recording.cost, 0.0), None
         # Tracing a field once more draws what it draws in numpy once more.
         with random_states_kept():

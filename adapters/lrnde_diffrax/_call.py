@@ -73,7 +73,7 @@ class DiffraxCall(AbstractCall):
         draws = running = None
         if plan is not None:
             assert isinstance(plan.draws, Draw)  # as `check_uniforms` makes it
-            draws = plan.draws._replace(uniform=plan.draws.uniform.astype(dtype))
+            draws = plan.draws._replace(uniform=jnp.asarray(plan.draws.uniform, dtype))
             if plan.sampler.keeps_every_step:
                 draw = jax.tree.map(lambda leaf: leaf[0], draws)
                 running = RunningCost(plan.penalty, self._problem(), draw, plan.probes, t1, self.method.solver)

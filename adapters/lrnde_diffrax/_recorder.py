@@ -100,7 +100,7 @@ class StepRecorder(eqx.Module):
         if self.draws is not None:
             if self.has_hidden_state:
                 hidden = self._stored(y0 if self.hidden_start is None else self.hidden_start)
-            (num_samples,) = self.draws.bits.shape
+            (num_samples,) = jnp.shape(self.draws.bits)
             times = jnp.zeros((num_samples, 2), self.t0.dtype)
             states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), self._stored(y0))
             kept_hidden = HiddenState(states, jnp.zeros((num_samples,), bool)) if self.has_hidden_state else None

@@ -27,11 +27,11 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[jax.Arr
 def _evaluate(
     penalty: LocalPenalty, recording: Recording, draws: Draw, probes: Leaves | None
 ) -> tuple[jax.Array, Sample]:
-    is_valid = recording.is_valid.astype(bool)
+    is_valid = jnp.asarray(recording.is_valid, bool)
 
     def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
         dtype = real_dtype(record.y)
-        draw = draw._replace(uniform=draw.uniform.astype(record.t.dtype))
+        draw = draw._replace(uniform=jnp.asarray(draw.uniform, jnp.result_type(record.t)))
         cost, sample = penalty(recording.problem, draw, record, probes)
         sample = Sample(*(None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample))
         entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
@@ -39,7 +39,7 @@ def _evaluate(
 
     def mean() -> tuple[Any, Sample]:
         pair = (draws, recording.records)
-        if draws.bits.shape == (1,):
+        if jnp.shape(draws.bits) == (1,):
             # Without `vmap` a field sees no batching, and compiles faster.
             cost, sample = one(*jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, pair))
             return cost, jax.tree.map(lambda leaf: leaf[None], sample)

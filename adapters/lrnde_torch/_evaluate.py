@@ -49,7 +49,7 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
             terms = terms._replace(sample=terms.sample._replace(weight=weight))
     else:
         draws = plan.draws
-        assert isinstance(draws, Sequence)
+        assert not isinstance(draws, Draw)  # one for each sample
         repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
         pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
         terms = _stack([penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs], zero)
@@ -62,7 +62,7 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording) -> PenaltyTerm:
     records: Sequence[Record] = recording.records
     (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
     draws = plan.draws
-    assert isinstance(draws, Sequence)
+    assert not isinstance(draws, Draw)  # one for each sample
 
     def stacked(values: Sequence[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)
@@ -139,7 +139,7 @@ def evaluate_own_steps(plan: RecordingPlan, recording: Recording, zero: Tensor) 
     problem, records = recording.problem, recording.records
     penalty, draws = plan.penalty, plan.draws
     assert isinstance(problem, OwnStepsProblem)
-    assert isinstance(draws, Sequence)
+    assert not isinstance(draws, Draw)  # one for each sample
     if recording.is_valid:
         pairs = zip(draws, records, strict=True)
         terms = [_evaluate_members(penalty, problem, draw, record, plan.probes) for draw, record in pairs]
@@ -153,8 +153,9 @@ def _evaluate_members(
     penalty: LocalPenalty, problem: OwnStepsProblem, draw: Draw, record: Record, probes: Leaves | None
 ) -> PenaltyTerm:
     """The weighted cost of each member, and where it was taken."""
-    *drawn, is_end_known = record.drawn
-    has_step = record.drawn.num_accepted > 0
+    is_end_known = record.drawn.is_end_known
+    t, h, remaining, *drawn = map(torch.as_tensor, (record.t, record.h, record.remaining, *record.drawn[:-1]))
+    has_step = torch.as_tensor(record.drawn.num_accepted > 0)
 
     def one(
         probes: Leaves | None, t: Tensor, h: Tensor, remaining: Tensor, y: Tensor, *drawn: Tensor
@@ -173,7 +174,7 @@ def _evaluate_members(
     if probes is not None:
         # Of the state as the user has it, which the solve may have joined into one.
         probes = tuple(probe.reshape(leaf.shape) for probe, leaf in zip(probes, record.y, strict=True))
-    kept = (record.t, or_tiny(record.h), record.remaining, *record.y, *drawn)
+    kept = (t, or_tiny(h), remaining, *record.y, *drawn)
     costs, entries = torch.func.vmap(one, in_dims=(None if probes is None else 0, *(0 for _ in kept)))(probes, *kept)
     for name in ("h", "weight"):
         entries[name] = torch.where(has_step, entries[name], 0.0)
@@ -182,9 +183,10 @@ def _evaluate_members(
 
 
 def _empty_members(penalty: LocalPenalty, record: Record, zero: Tensor) -> Sample:
-    nothing, needs = zero.to(record.h.dtype).expand(len(record.t)), penalty.heuristic.needs
+    t, needs = torch.as_tensor(record.t), penalty.heuristic.needs
+    nothing = zero.to(t.dtype).expand(len(t))
     return Sample(
-        t=record.t,
+        t=t,
         h=nothing,
         weight=nothing,
         error_ratio=nothing if Capability.ERROR_ESTIMATE in needs else None,

@@ -1,7 +1,6 @@
 """One native call of torchsde: its solve, and its kept steps as the core takes them."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -67,7 +66,7 @@ class TorchsdeCall(AbstractCall):
         if plan is None:
             return Run(result, counts, None)
         _warn_if_unresolved(recorder)
-        assert isinstance(plan.draws, Sequence)
+        assert not isinstance(plan.draws, Draw)  # one for each sample
         assert recorder.kept is not None  # a plan was given
         kept = recorder.kept.kept
         # One draw stands for all steps, where all are kept.

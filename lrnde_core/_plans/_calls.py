@@ -3,11 +3,11 @@
 import contextlib
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
-from lrnde_core._claims import import_path
+from lrnde_core._claims import NativeArguments, NativeKeywords, import_path
 from lrnde_core._errors import InputError, InputTypeError, LrndeError, PluginError, described
 from lrnde_core._plans._contract import AbstractFreezer, AbstractSDEFreezer, NativeSolve
 from lrnde_core._registry import REGISTRY
@@ -16,10 +16,11 @@ from lrnde_core._wrapping import is_wrapped
 
 _Read = TypeVar("_Read")
 _Freezer = TypeVar("_Freezer", AbstractFreezer, AbstractSDEFreezer)
-CalibrationCall = tuple[Any, ...] | Mapping[str, Any]
+CalibrationCall: TypeAlias = NativeArguments | NativeKeywords
+"""The arguments of one call of the solver: positional or keyword ones."""
 
 
-def find_solver(solve: Any, adapter: str | None) -> Solver:
+def find_solver(solve: object, adapter: str | None) -> Solver:
     """The native solver to freeze. Raises `InputTypeError` for one that is already wrapped."""
     if is_wrapped(solve):
         raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
@@ -41,13 +42,13 @@ def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer
     return freezer
 
 
-def check_bound(error: Any) -> None:
+def check_bound(error: object) -> None:
     """Raise `InputError` unless the allowed error is a positive number."""
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
         raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
 
 
-def bind_calls(solve: Solver, calibration: Any) -> list[AbstractCall]:
+def bind_calls(solve: Solver, calibration: object) -> list[AbstractCall]:
     """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
     return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
 
@@ -90,7 +91,7 @@ def _solve(freezer: AbstractFreezer | AbstractSDEFreezer, call: AbstractCall, in
     return native
 
 
-def _checked(calibration: Any) -> list[CalibrationCall]:
+def _checked(calibration: object) -> list[CalibrationCall]:
     if not isinstance(calibration, list | tuple):
         raise InputTypeError(
             f"`calibration` must be a list of calls, not {type(calibration).__name__}: for each the arguments of "

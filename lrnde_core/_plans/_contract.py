@@ -6,10 +6,11 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lrnde_core._arrays import Leaves
 from lrnde_core._call import AbstractCall
+from lrnde_core._claims import NativeFunction, NativeResult
 from lrnde_core._plans._plan import Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
 from lrnde_core._plans._times import Span
@@ -23,7 +24,7 @@ class NativeSolve(NamedTuple):
     - `failure`: what went wrong, in a few words, if the library returned a result all the same; else `None`.
     """
 
-    result: Any
+    result: NativeResult
     num_evaluations: int | None
     failure: str | None = None
 
@@ -38,7 +39,7 @@ def mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
 class FrozenRun(NamedTuple):
     """A call solved by a plan: the result in the library's own form, and the signals for a guard."""
 
-    result: Any
+    result: NativeResult
     signals: GuardSignals
 
 
@@ -89,7 +90,7 @@ class AbstractFreezer(AbstractCalibrator):
         """The solve by the plan, with its signals even if the plan has no guard."""
 
     @abc.abstractmethod
-    def states(self, call: AbstractCall, result: Any) -> Leaves:
+    def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         """The outputs after `t0` of a native result: each array of the state, with time as an additional first axis."""
 
     @abc.abstractmethod
@@ -98,8 +99,8 @@ class AbstractFreezer(AbstractCalibrator):
 
     @abc.abstractmethod
     def frozen(
-        self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None
-    ) -> Callable[..., Any]:
+        self, solve: functools.partial[NativeResult], plan: Plan, fallback: NativeFunction | None
+    ) -> NativeFunction:
         """The frozen solve in the form of the native call.
 
         - `solve`: the native function with the arguments that the user has bound to it, if any.
@@ -132,7 +133,7 @@ class AbstractSDEFreezer(AbstractCalibrator):
         """The solve of a call as it runs at prediction, for timing; finished when it returns."""
 
     @abc.abstractmethod
-    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
+    def frozen(self, solve: functools.partial[NativeResult], plan: SDEPlan) -> NativeFunction:
         """The native call with the steps of the plan, in its own form. Refuses another interval if it is known.
 
         - `solve`: as in `AbstractFreezer.frozen`.

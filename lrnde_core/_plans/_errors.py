@@ -3,20 +3,21 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Array, Leaves
+from lrnde_core._claims import NativeResult
 from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._plans._report import WeakError
 
-Metric = Callable[[Any, Any, int], Any]
-Over = str | float
+Metric: TypeAlias = Callable[[NativeResult, NativeResult, int], Array | Sequence[float]]
+Over: TypeAlias = str | float
 
 MIN_SAMPLES = 10
 """Fewer held-back samples promise next to nothing: one fresh sample in n + 1 exceeds the largest error of n."""
 
 
-def check_over(over: Any) -> Over:
+def check_over(over: Over) -> Over:
     """Return `over`. Raises `InputError` unless it is "max", "mean" or a quantile."""
     is_quantile = isinstance(over, float) and 0 < over < 1
     if not (is_quantile or (isinstance(over, str) and over in ("max", "mean"))):
@@ -78,7 +79,7 @@ def sample_norms(leaves: Leaves, *, is_batched: bool) -> list[float]:
     return [math.sqrt(total) if total >= 0 else math.nan for total in totals]
 
 
-def metric_errors(metric: Metric, result: Any, reference: Any, index: int, count: int) -> list[float]:
+def metric_errors(metric: Metric, result: NativeResult, reference: NativeResult, index: int, count: int) -> list[float]:
     """The user's metric of each sample of a call.
 
     Raises `InputTypeError` or `InputError` unless that is one number for each.
@@ -103,21 +104,21 @@ def _ratio(difference: float, size: float) -> float:
     return ratio if math.isfinite(ratio) else math.inf
 
 
-Statistic = Callable[[Any], Any]
-Rows = list[list[float]]
+Statistic: TypeAlias = Callable[[NativeResult], Array]
+Rows: TypeAlias = list[list[float]]
 
 MIN_PATHS = 30
 """Fewer paths held back say too little for a confidence interval by the central limit theorem."""
 _CONFIDENCE = 0.95
 
 
-def statistic_rows(statistic: Statistic, result: Any) -> Rows:
+def statistic_rows(statistic: Statistic, result: NativeResult) -> Rows:
     """The statistic of each path of a native result: one row per path.
 
     Raises `InputTypeError` unless it is an array with an axis of paths.
     """
     values = statistic(result)
-    shape: Any = getattr(values, "shape", None)
+    shape: tuple[int, ...] | None = getattr(values, "shape", None)
     if shape is None or not len(shape) or not math.prod(shape):
         raise _no_statistic(values)
     try:
@@ -126,7 +127,7 @@ def statistic_rows(statistic: Statistic, result: Any) -> Rows:
         raise _no_statistic(values) from exc
 
 
-def _no_statistic(values: Any) -> InputTypeError:
+def _no_statistic(values: object) -> InputTypeError:
     return InputTypeError(
         f"`statistic` returned {described(values)}; it must return real numbers, in an array of shape (paths,) or "
         "(paths, statistics), such as the states at the end, `lambda ys: ys[-1]`."

@@ -1,10 +1,10 @@
 """The public entry points for freezing a solve onto a fixed plan."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
+from lrnde_core._claims import NativeFunction
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._calls import (
     CalibrationCall,
@@ -24,7 +24,7 @@ from lrnde_core._plans._times import Span
 
 
 def freeze(
-    solve: Callable[..., Any],
+    solve: NativeFunction,
     *,
     calibration: Sequence[CalibrationCall],
     error: float = 1e-3,
@@ -32,10 +32,10 @@ def freeze(
     metric: Metric | None = None,
     candidates: Sequence[Candidate] | None = None,
     guard: bool = False,
-    fallback: Callable[..., Any] | None = None,
+    fallback: NativeFunction | None = None,
     batched: bool = True,
     adapter: str | None = None,
-) -> tuple[Callable[..., Any], FreezeReport]:
+) -> tuple[NativeFunction, FreezeReport]:
     """Replace an adaptive solve, for prediction, by the cheapest fixed steps that stay within an error of it.
 
         solve = functools.partial(odeint, rtol=1e-5, atol=1e-5)
@@ -86,8 +86,8 @@ def freeze(
 
 
 def apply_plan(
-    solve: Callable[..., Any], plan: Plan, *, fallback: Callable[..., Any] | None = None, adapter: str | None = None
-) -> Callable[..., Any]:
+    solve: NativeFunction, plan: Plan, *, fallback: NativeFunction | None = None, adapter: str | None = None
+) -> NativeFunction:
     """The frozen solve of an existing plan, such as one read by `Plan.from_json`.
 
     - `solve`, `fallback`, `adapter`: as in `freeze`; a fallback needs a plan with a guard.

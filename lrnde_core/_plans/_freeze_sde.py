@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
+from lrnde_core._claims import NativeFunction
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._calls import (
     CalibrationCall,
@@ -37,14 +38,14 @@ _MOST_STEPS = 1024
 
 
 def freeze_sde(
-    solve: Callable[..., Any],
+    solve: NativeFunction,
     *,
     calibration: Sequence[CalibrationCall],
     statistic: Statistic,
     error: float = 1e-2,
     candidates: Sequence[int] | None = None,
     adapter: str | None = None,
-) -> tuple[Callable[..., Any], SDEFreezeReport]:
+) -> tuple[NativeFunction, SDEFreezeReport]:
     """Replace a solve of a stochastic equation, for prediction, by the fewest equal steps that keep its statistics.
 
         solve = functools.partial(sdeint, method="srk", adaptive=True, rtol=1e-3, atol=1e-3)
@@ -86,7 +87,7 @@ def freeze_sde(
     return freezer.frozen(solver.partial, report.plan), report
 
 
-def apply_sde_plan(solve: Callable[..., Any], plan: SDEPlan, *, adapter: str | None = None) -> Callable[..., Any]:
+def apply_sde_plan(solve: NativeFunction, plan: SDEPlan, *, adapter: str | None = None) -> NativeFunction:
     """The frozen solve of an existing plan, such as one read by `SDEPlan.from_json`.
 
     - `solve`: the call that the plan was found for, with the same method. `adapter`: as in `regularize`.

@@ -4,21 +4,27 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, final
 
 from lrnde_core._errors import InputError
 from lrnde_core._plans._times import PlannedTimes, check_interval
 from lrnde_core._tableau import ExplicitTableau
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _Plan = TypeVar("_Plan")
 
+Json: TypeAlias = dict[str, Any]
+"""An object as `json` reads it."""
 
-def write_plan(plan: Any, plan_format: str) -> str:
+
+def write_plan(plan: "DataclassInstance", plan_format: str) -> str:
     """A plan, which is a dataclass, as JSON with the name of its format; exact to the last bit."""
     return json.dumps({"format": plan_format, **dataclasses.asdict(plan)}, indent=1)
 
 
-def read_plan(text: str, plan_format: str, make: Callable[[dict[str, Any]], _Plan]) -> _Plan:
+def read_plan(text: str, plan_format: str, make: Callable[[Json], _Plan]) -> _Plan:
     """The plan that `make` makes from the fields in JSON of this format. Raises `InputError` for anything else."""
     try:
         fields = json.loads(text)
@@ -113,7 +119,7 @@ class Plan:
     def from_json(cls, text: str) -> "Plan":
         """The plan that `to_json` wrote. Raises `InputError` for anything else."""
 
-        def make(fields: dict[str, Any]) -> Plan:
+        def make(fields: Json) -> Plan:
             tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields.pop("tableau").items()})
             return cls(tableau=tableau, **{name: _tuples(value) for name, value in fields.items()})
 

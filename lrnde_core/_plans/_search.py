@@ -6,9 +6,9 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import final
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Leaves, OfMembers
 from lrnde_core._call import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
 from lrnde_core._plans._calls import solve_all
@@ -277,5 +277,5 @@ def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[
     return list(candidates)
 
 
-def _largest(signals: Iterable[Any]) -> float:
+def _largest(signals: Iterable[OfMembers]) -> float:
     return max(itertools.chain.from_iterable(signal.reshape(-1).tolist() for signal in signals))

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lrnde_core._arrays import Leaves
+from lrnde_core._arrays import Array, Flags, Leaves, Signal
 from lrnde_core._explicit import AbstractStages, take_stages
 from lrnde_core._plans._plan import Plan
 from lrnde_core._tableau import ExplicitTableau
@@ -19,8 +19,8 @@ class GuardSignals(NamedTuple):
       can miss what happens far from the inputs that it was calibrated on; the norm still shows that they are far away.
     """
 
-    error_estimate: Any
-    size: Any
+    error_estimate: Signal
+    size: Signal
 
 
 class FrozenSolution(NamedTuple):
@@ -39,8 +39,8 @@ def follow_plan(stages: AbstractStages, plan: Plan, y0: Leaves, *, is_watched: b
     duration, ends = plan.t1 - plan.t0, (0.0, *plan.step_ends)
     found: dict[float, Leaves] = {0.0: y0}
     y, first = y0, None
-    errors: list[Any] = []
-    sizes: list[Any] = [_norm(y0, plan)] if is_watched else []
+    errors: list[Signal] = []
+    sizes: list[Signal] = [_norm(y0, plan)] if is_watched else []
     for index, (start, end) in enumerate(pairwise(ends)):
         t, h = plan.t0 + start * duration, (end - start) * duration
         inside = [output for output in plan.outputs if start < output < end]
@@ -62,7 +62,7 @@ def follow_plan(stages: AbstractStages, plan: Plan, y0: Leaves, *, is_watched: b
     return FrozenSolution(tuple(found[output] for output in plan.outputs), signals)
 
 
-def is_flagged(plan: Plan, signals: GuardSignals) -> Any:
+def is_flagged(plan: Plan, signals: GuardSignals) -> Flags:
     """Which samples are beyond the bounds of the guard, or not finite; boolean, of the shape of the signals."""
     assert plan.bounds is not None
     error_bound, size_bound = plan.bounds
@@ -101,11 +101,11 @@ def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
     return tuple(_sum(leaves) for leaves in zip(*terms, strict=True))
 
 
-def _norm(leaves: Leaves, plan: Plan) -> Any:
+def _norm(leaves: Leaves, plan: Plan) -> Signal:
     """The Euclidean norm of each sample over all arrays of the state."""
     rows = (leaf.reshape((leaf.shape[0], -1) if plan.is_batched else (-1,)) for leaf in leaves)
     return _sum([(row * row).sum(-1) for row in rows]) ** 0.5
 
 
-def _sum(terms: Sequence[Any]) -> Any:
+def _sum(terms: Sequence[Array]) -> Array:
     return sum(terms[1:], terms[0])

@@ -74,6 +74,7 @@ def _costs(report: lrnde.Report) -> Any:
     assert sample is not None
     _, first = np.unique(np.asarray(sample.t), return_index=True)
     costs = (np.asarray(sample.error_ratio) * np.asarray(sample.h))[first]
+    assert report.num_accepted is not None
     assert len(costs) == report.num_accepted > 3
     return costs
 

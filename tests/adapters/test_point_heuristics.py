@@ -284,6 +284,7 @@ def test_the_mean_over_draws_is_the_running_cost(backend: str) -> None:
     for count in (num_draws // 10, num_draws):
         draws = ((np.arange(count) + 0.5) / count).tolist()
         report, _ = _BACKENDS[backend](_HEURISTICS["sum"], span, draws, probe=_PROBE, **how)
+        assert report.num_accepted is not None
         assert report.num_accepted > 5
         errors.append(abs(report.penalty.item() / expected - 1))
     # The midpoint rule over the draws converges with its square.

@@ -104,6 +104,8 @@ def test_the_cost_is_weighted_and_the_sample_says_where() -> None:
     )
     assert sample.weight == pytest.approx(1.0 / 0.2)
     assert (sample.t.item(), sample.h.item()) == (0.3, 0.2)
+    assert sample.error_ratio is not None
+    assert sample.stiffness is not None
     assert cost.item() == pytest.approx((sample.weight * 0.2 * (sample.error_ratio + sample.stiffness)).item())
     _, sample = LocalPenalty(TaylorDerivative(2), UniformTime(), _FACTS)(_problem(), _DRAW, _record())
     assert sample.error_ratio is None

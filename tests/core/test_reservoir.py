@@ -65,7 +65,7 @@ def test_a_step_is_kept_with_probability_proportional_to_its_size(num_steps: int
 def test_fraction_is_uniform_and_independent_of_the_kept_step() -> None:
     bits = _bits(1, _DRAWS)
     kept = _kept_index(bits, 5, _draws.keep_uniformly)
-    fraction = _draws.fraction(bits, np.float64(0.5))
+    fraction = np.asarray(_draws.fraction(bits, np.float64(0.5)))
     assert fraction.min() >= 0
     assert fraction.max() < 1
     for index in range(1, 6):
@@ -78,7 +78,7 @@ def test_kept_index_is_the_same_for_every_kind_of_integer_up_to_1000_steps() -> 
     @jax.jit
     def in_xla(bits: Any) -> Any:
         def body(index: Any, kept: Any) -> Any:
-            return jnp.where(_draws.keep_uniformly(bits, index.astype(jnp.uint32))[None], index, kept)
+            return jnp.where(jnp.asarray(_draws.keep_uniformly(bits, index.astype(jnp.uint32)))[None], index, kept)
 
         def checkpointed(block: Any, kept: Any) -> Any:
             # The kept index after every 10 steps, so that all N are compared and not only the last.

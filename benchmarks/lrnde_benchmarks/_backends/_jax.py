@@ -358,6 +358,8 @@ class JaxTrainer:
         return jax.block_until_ready(state)
 
     def _num_evaluations(self, report: lrnde.Report) -> int:
+        assert report.nfe is not None  # diffrax shows both
+        assert report.num_steps is not None
         if self._expansion is None:
             return int(report.nfe)
         # The adapter does not know what a step of another library's solver costs.

@@ -6,7 +6,7 @@ from typing import final
 
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._results import Tier
-from lrnde_core import Capability
+from lrnde_core import AnyCapability
 
 
 @final
@@ -25,7 +25,7 @@ class Check:
     id: str
     law: int
     tier: Tier
-    needs: frozenset[Capability]
+    needs: frozenset[AnyCapability]
     is_slow: bool
     cases: Callable[[Subject], Sequence[str]]
     run: Callable[[Subject, str], None]
@@ -38,7 +38,7 @@ def check(
     *,
     law: int,
     tier: Tier = "core",
-    needs: Sequence[Capability] = (),
+    needs: Sequence[AnyCapability] = (),
     is_slow: bool = False,
     cases: Callable[[Subject], Sequence[str]] = lambda _: ("",),
     hint: str = "",

@@ -136,7 +136,7 @@ def test_stacked_states_are_updated_by_vmap() -> None:
     states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), weight.init(like=costs))
     updated = jax.vmap(lambda state, cost: weight.update(state, _report(cost)))(states, costs)
     expected = [_values(weight, [cost, cost])[1] for cost in costs.tolist()]
-    assert weight.value(updated).tolist() == pytest.approx(expected, rel=1e-5)
+    assert jnp.asarray(weight.value(updated)).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_states_can_be_donated() -> None:
@@ -152,7 +152,7 @@ def test_a_vmapped_report_counts_by_its_mean(jit: Any) -> None:
     many = jit(weight.update)(state, _report(jnp.asarray([[20, 30, 70]], jnp.int32)))
     one = jit(weight.update)(state, _report(jnp.asarray(40, jnp.int32)))
     assert jax.tree.leaves(many) == jax.tree.leaves(one)
-    assert weight.value(many).shape == ()
+    assert jnp.shape(weight.value(many)) == ()
 
 
 def test_a_stall_is_told_outside_of_jit() -> None:

@@ -110,9 +110,9 @@ def _member_alone(field: _Field, penalty: LocalPenalty, record: Record, row: int
         starts_after_t0=False,
         ends_before_t1=False,
     )
-    t, h, remaining = (entry[row].item() for entry in (record.t, record.h, record.remaining))
-    *drawn, is_end_known = record.drawn
-    drawn_alone = DrawnStep(*(entry[row].item() for entry in drawn), is_end_known=is_end_known)
+    numbers = (record.t, record.h, record.remaining, *record.drawn[:-1])
+    t, h, remaining, *drawn = (torch.as_tensor(each)[row].item() for each in numbers)
+    drawn_alone = DrawnStep(*drawn, is_end_known=record.drawn.is_end_known)
     kept = Record(t, h, (record.y[0][row],), None, remaining, drawn_alone)
     recording = Recording(alone, [kept] * len(_DRAWS), is_valid=True)
     zero = torch.zeros((), dtype=torch.float64)
