@@ -49,6 +49,7 @@ from lrnde_core._errors import (
     InputError,
     InputTypeError,
     LrndeError,
+    PenaltyError,
     PluginError,
     PluginWarning,
     ResolutionWarning,
@@ -57,6 +58,7 @@ from lrnde_core._errors import (
     UnknownNameError,
     UnknownPresetError,
     described,
+    penalty_errors,
 )
 from lrnde_core._explicit import (
     AbstractStages,
@@ -192,6 +194,7 @@ __all__ = [
     "Number",
     "OfMembers",
     "OfSamples",
+    "PenaltyError",
     "PenaltyTerm",
     "Plan",
     "PlannedTimes",
@@ -259,6 +262,7 @@ __all__ = [
     "list_adapters",
     "mean_square",
     "noise_seed",
+    "penalty_errors",
     "presets",
     "random_fingerprint",
     "random_states_kept",

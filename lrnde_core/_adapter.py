@@ -34,8 +34,9 @@ class AbstractAdapter(abc.ABC):
     def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         """Read the native arguments of a call of `solve` (its name in the adapter's spec; `native` is the callable).
 
-        Raises `InputError`, `InputTypeError` or `CapabilityError` for unsupported arguments. Leaves arguments that the
-        library itself refuses to the library.
+        Raises `InputError`, `InputTypeError` or `CapabilityError` for unsupported arguments. Arguments that cannot be
+        read may raise anything else: the core then makes the bare call, so that the library refuses them in its own
+        words.
         """
 
     @abc.abstractmethod

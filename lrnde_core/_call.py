@@ -60,7 +60,8 @@ class AbstractCall(abc.ABC):
     def run(self, plan: RecordingPlan | None) -> Run:
         """Run the native solve; its result must be what the bare call returns, to the last bit.
 
-        With `plan=None` nothing is recorded. Errors of the library pass through unchanged.
+        With `plan=None` nothing is recorded. Errors of the library pass through unchanged; what reads the recording
+        after the solve belongs into a `penalty_errors` block.
         """
 
     def check_probes(self, probes: State) -> Leaves:

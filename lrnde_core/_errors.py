@@ -2,10 +2,13 @@
 
 Each error is both an `LrndeError` and the matching built-in exception, so that both `except LrndeError` and `except
 ValueError` do what a reader expects. Messages say, in this order: what was given, what is needed, what to do. Errors of
-the solver libraries themselves are never wrapped: they come through as they are.
+the solver libraries themselves are never wrapped: they come through as they are. An error that occurs after the native
+solve, and only because of the penalty, is a `PenaltyError`.
 """
 
+import contextlib
 import reprlib
+from collections.abc import Generator
 from typing import final
 
 
@@ -34,6 +37,25 @@ class InputTypeError(LrndeError, TypeError):
 @final
 class CapabilityError(LrndeError, NotImplementedError):
     """The request is well formed, but this adapter, method or adjoint does not support it. Says what would work."""
+
+
+@final
+class PenaltyError(LrndeError, RuntimeError):
+    """The solve succeeded, but its penalty could not be evaluated. Carries the cause."""
+
+
+@contextlib.contextmanager
+def penalty_errors() -> Generator[None]:
+    """Within the block, which only a penalty needs, any error but an `LrndeError` becomes a `PenaltyError`."""
+    try:
+        yield
+    except LrndeError:
+        raise
+    except Exception as exc:
+        raise PenaltyError(
+            f"The solve succeeded, but its penalty could not be evaluated: {exc!r}. The penalty evaluates the field "
+            "again, with gradients. Use another heuristic, or `penalize=False` for this call."
+        ) from exc
 
 
 @final

@@ -9,8 +9,8 @@ from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
-from lrnde_core._claims import NativeArgument, NativeFunction, NativeResult
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, PluginError
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, LrndeError, PluginError, penalty_errors
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._point_heuristics import TaylorDerivative
@@ -74,8 +74,8 @@ class RegularizedSolve:
           `generator=` in torch. Without either, torch draws `torch.rand(num_samples)` once from the global CPU
           generator.
 
-        Raises `InputError`, `InputTypeError` or `CapabilityError` before the solve starts; errors of the solver library
-        pass through unchanged.
+        Raises `InputError`, `InputTypeError` or `CapabilityError` before the solve starts, and `PenaltyError` after it
+        if the penalty cannot be evaluated; errors of the solver library pass through unchanged.
         """
         if not isinstance(penalize, bool):
             raise InputTypeError(
@@ -87,7 +87,7 @@ class RegularizedSolve:
         reports = active_reports()
         if reports is not None:
             self.solver.require(Capability.COLLECT)
-        call = self.solver.bind(args, kwargs)
+        call = self._bound(args, kwargs)
         if reports is not None and penalize and not adapter.is_collected():
             return call.run(None).result
         if penalize:
@@ -99,6 +99,20 @@ class RegularizedSolve:
             return result, report
         reports.append(report)
         return result
+
+    def _bound(self, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
+        """The call with its arguments read. The library itself refuses what it does not take, in its own words."""
+        try:
+            return self.solver.bind(args, kwargs)
+        except LrndeError:
+            raise
+        except Exception as exc:
+            fault = exc
+        self.solver.function(*args, **kwargs)
+        raise InputTypeError(
+            f"`{self.solver.path}` takes these arguments, but its adapter cannot read them: {fault!r}. Give them as "
+            "its documentation has them, or use the bare call."
+        ) from fault
 
     def _penalized(
         self,
@@ -127,7 +141,8 @@ class RegularizedSolve:
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
         _check_recording(self, recording)
-        value, sample = adapter.evaluate(plan, recording)
+        with penalty_errors():
+            value, sample = adapter.evaluate(plan, recording)
         num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
         if num_unresolved is not None and not is_traced(num_unresolved):
             warn_once_if_all_unresolved(

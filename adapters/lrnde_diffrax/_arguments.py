@@ -10,8 +10,8 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lrnde_core import InputTypeError
 from lrnde_jax import real_dtype
 
 
@@ -67,7 +67,7 @@ class Arguments:
 
         def promote(leaf: Any) -> jax.ShapeDtypeStruct:
             with jax.numpy_dtype_promotion("standard"):
-                return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf, self.time_dtype))
+                return jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf, self.time_dtype))
 
         return jax.tree.map(promote, self["y0"])
 
@@ -85,13 +85,9 @@ class Arguments:
 
 
 def read_arguments(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
-    """Bind the arguments to the signature of `native`; what does not fit raises the library's own `TypeError`."""
+    """Bind the arguments to the signature of `native`. Raises `TypeError` for those that do not fit."""
     signature = _signature(native)
-    try:
-        given = signature.bind(*args, **kwargs)
-    except TypeError as exc:
-        native(*args, **kwargs)
-        raise InputTypeError(f"The arguments do not fit `diffrax.diffeqsolve`: {exc}.") from exc
+    given = signature.bind(*args, **kwargs)
     own = {name: parameter.default for name, parameter in _signature(diffrax.diffeqsolve).parameters.items()}
     own |= {name: parameter.default for name, parameter in signature.parameters.items()}
     defaults = {name: value for name, value in own.items() if value is not inspect.Parameter.empty}

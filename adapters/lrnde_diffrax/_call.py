@@ -20,10 +20,10 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
-from lrnde_diffrax._methods import Method, method_facts, read_method, solve_cost
+from lrnde_diffrax._methods import Method, SolveCost, method_facts, read_method, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
-from lrnde_diffrax._records import read_counts, read_records, read_start
+from lrnde_diffrax._records import Start, read_counts, read_records, read_start
 from lrnde_diffrax._running_cost import RunningCost
 from lrnde_diffrax._solve import solve_recorded
 from lrnde_diffrax._solvers import has_hidden_state
@@ -35,23 +35,27 @@ from lrnde_jax import check_probes
 @final
 @dataclasses.dataclass(frozen=True)
 class DiffraxCall(AbstractCall):
-    """One `diffeqsolve` with its arguments read."""
+    """One `diffeqsolve` with its arguments read.
+
+    - `cost`: of the solve; `None` where diffrax hides it. `start`: how it starts. `ends_inside_step`: whether it may.
+    """
 
     arguments: Arguments
     method: Method
     facts: MethodFacts
+    cost: SolveCost | None
+    start: Start
+    ends_inside_step: bool
 
     def run(self, plan: RecordingPlan | None) -> Run:
-        arguments = self.arguments
-        cost = solve_cost(arguments)
-        start = read_start(arguments, cost)
+        arguments, cost, start = self.arguments, self.cost, self.start
         if plan is None and (cost is None or not is_adaptive(arguments["stepsize_controller"])):
             solution = arguments.call()
             return Run(solution, read_counts(solution.stats, cost, start, None), None)
         if plan is not None:
             check_range(arguments)
         recorder = self._recorder(plan, start.is_fresh)
-        solution, state, final_time = solve_recorded(arguments, recorder)
+        solution, state, final_time = solve_recorded(arguments, recorder, needs_final_time=self.ends_inside_step)
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)
@@ -131,5 +135,6 @@ class DiffraxCall(AbstractCall):
 
 def read_call(arguments: Arguments) -> DiffraxCall:
     """The call with its method."""
-    method = read_method(arguments)
-    return DiffraxCall(arguments, method, method_facts(arguments, method))
+    method, cost = read_method(arguments), solve_cost(arguments)
+    start, ends_inside_step = read_start(arguments, cost), arguments.has_event_root_finder
+    return DiffraxCall(arguments, method, method_facts(arguments, method), cost, start, ends_inside_step)

@@ -56,13 +56,15 @@ def copy_saveat(saveat: diffrax.SaveAt, *, subs: Any, controller_state: bool) ->
     )
 
 
-def solve_recorded(arguments: Arguments, recorder: StepRecorder) -> tuple[Any, RecorderState, Any]:
-    """The solution as the bare call returns it, the recorder's state, and the final time where an event may decide it.
+def solve_recorded(
+    arguments: Arguments, recorder: StepRecorder, *, needs_final_time: bool
+) -> tuple[Any, RecorderState, Any]:
+    """The solution as the bare call returns it, the recorder's state, and the final time where steps are kept.
 
-    The final time is `None` where the solve can only end at the end of a step.
+    - `needs_final_time`: whether the solve may end inside a step; else the final time is `None`.
     """
     saveat = arguments["saveat"]
-    needs_final_time = recorder.draws is not None and arguments.has_event_root_finder
+    needs_final_time = needs_final_time and recorder.draws is not None
     adds_final_time = needs_final_time and not _saves_final_time_alone(saveat.subs)
     replaced: dict[str, Any] = {
         "saveat": copy_saveat(

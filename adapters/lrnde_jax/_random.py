@@ -17,13 +17,16 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
 
     In single precision always: 24 bits are what a draw has, and a key gives the same ones with and without x64.
 
-    Raises `InputTypeError` without a key: JAX has no global random state.
+    Raises `InputTypeError` without a key, since JAX has no global random state, and for what is no key.
     """
     if key is None:
         raise InputTypeError(
             "The penalty needs a random number and none was given: pass key= or draw=, or penalize=False."
         )
-    return jax.random.uniform(key, (num_samples,), jnp.float32)
+    try:
+        return jax.random.uniform(key, (num_samples,), jnp.float32)
+    except (TypeError, ValueError) as exc:
+        raise InputTypeError(f"`key` must be a key such as `jax.random.key(0)`, not {key!r}.") from exc
 
 
 def check_uniforms(draw: Any, num_samples: int) -> Draw:

@@ -51,7 +51,7 @@ def read_arguments(
 ) -> Arguments:
     """Read the arguments of a call of `native`, which has the signature of `solve`.
 
-    What torchdiffeq itself refuses is left to it. Raises `TypeError` for arguments that do not fit the signature.
+    Raises `TypeError` for arguments that do not fit the signature, and `ValueError` for an unknown method.
     """
     signature = _signature(solve, native)
     bound = signature.bind(*args, **kwargs)
@@ -65,6 +65,8 @@ def read_arguments(
         interface, bound_to_interface = unwrap_interface(given["odeint_interface"])
         given = {**bound_to_interface, **given}
     method = given.get("method") or _methods.DEFAULT_METHOD
+    if not _methods.is_known(method):
+        raise ValueError(f"there is no method {method!r}")
     options: Mapping[str, Any] = given.get("options") or {}
     has_event = given.get("event_fn") is not None
     layout = StateLayout.of(given["y0"])

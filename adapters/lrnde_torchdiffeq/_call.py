@@ -20,6 +20,7 @@ from lrnde_core import (
     RecordingPlan,
     Run,
     StepEstimate,
+    penalty_errors,
     read_stages,
 )
 from lrnde_torch import ExplicitProblem, check_probes
@@ -55,14 +56,15 @@ class TorchdiffeqCall(AbstractCall):
             counts = counts._replace(nfe_backward=recorder.backward)
         if plan is None:
             return Run(result, counts, None)
+        with penalty_errors():
+            return Run(result, counts, self._recording(result, recorder, plan))
+
+    def _recording(self, result: Any, recorder: Any, plan: RecordingPlan) -> Recording:
         problem, kept = self._problem(), recorder.kept
-        assert kept is not None  # a plan was given
         end = result[0].item() if self.asked.end is None else self.asked.end
         records = [self._record(problem, kept, each, end, plan.keeps_gradient) for each in kept.kept]
         num_reused = sum(record.estimate is not None for record in records)
-        return Run(
-            result, counts, Recording(problem, records, kept.num_offered > 0, num_reused, num_evaluated=len(records))
-        )
+        return Recording(problem, records, kept.num_offered > 0, num_reused, num_evaluated=len(records))
 
     def on_copy(self) -> "TorchdiffeqCall":
         """The same call from a copy of its initial state, into which the field may write."""

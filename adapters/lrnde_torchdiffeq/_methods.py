@@ -80,8 +80,6 @@ def tableau(method: str) -> tuple[int, ExplicitTableau]:
 @functools.cache
 def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has_event: bool) -> MethodFacts:
     """The facts of a method in a call with a state of this dtype."""
-    if not is_known(method):
-        return MethodFacts.without_steps(method, None)  # torchdiffeq refuses it, and says what it has
     if not (is_adaptive(method) or is_fixed_step(method)):
         return MethodFacts.without_steps(
             method,

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import torch
 
-from lrnde_core import InputTypeError
+from lrnde_core import InputError, InputTypeError
 
 Tensor = torch.Tensor
 
@@ -48,8 +48,16 @@ class StateLayout:
         )
 
     def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
-        """The user's field on the flat state, in the state's dtype whatever it returns, as adaptive methods take it."""
-        return self.flatten(field(t, self.unflatten(y))).to(self.dtype)
+        """The user's field on the flat state: in the state's dtype and shape whatever it returns, as methods take it.
+
+        Raises `InputError` for what does not broadcast to the state.
+        """
+        derivative = self.flatten(field(t, self.unflatten(y)))
+        if not isinstance(derivative, Tensor):
+            derivative = torch.as_tensor(derivative, dtype=self.dtype, device=self.device)
+        if derivative.shape != y.shape:
+            derivative = _broadcast(derivative, y.shape)
+        return derivative.to(self.dtype)
 
     def flat_norm(self, norm: Callable[[Any], Any], y: Tensor) -> Tensor:
         """The user's norm on the flat state; a scalar."""
@@ -66,6 +74,16 @@ class StateLayout:
 
     def _constant(self, value: Any) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device).detach()
+
+
+def _broadcast(derivative: Tensor, shape: torch.Size) -> Tensor:
+    try:
+        return derivative.broadcast_to(shape)
+    except RuntimeError as exc:
+        raise InputError(
+            f"The field gives dy/dt of shape {tuple(derivative.shape)} for a state of shape {tuple(shape)}; a penalty "
+            "needs them alike."
+        ) from exc
 
 
 def rms_norm(tensor: Tensor) -> Tensor:

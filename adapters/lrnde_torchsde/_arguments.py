@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 import torchsde
 
-from lrnde_core import CapabilityError, InputTypeError
+from lrnde_core import CapabilityError
 from lrnde_torchsde._equation import spelling
 from lrnde_torchsde._methods import Calculus, Noise, default_method
 
@@ -28,7 +28,7 @@ class Arguments:
 
     - `native`: the function. `given`: its arguments by name, as the user gave them or as torchsde assumes them.
     - `calculus`, `noise`: of the equation. `method`: as given, or torchsde's default for that equation.
-    - `start`, `end`: of the solve.
+    - `start`, `end`: of the solve. `smallest`: the smallest step of an adaptive one, else 0.
     """
 
     native: Callable[..., Any]
@@ -38,6 +38,7 @@ class Arguments:
     method: str
     start: float
     end: float
+    smallest: float
 
     def __getitem__(self, name: str) -> Any:
         return self.given[name]
@@ -63,9 +64,10 @@ class Arguments:
     @functools.cached_property
     def functions(self) -> frozenset[str]:
         """What the equation that torchsde solves offers of drift, diffusion and combinations of them."""
+        spelled = spelling(self["names"])
         if self["logqp"]:
             return frozenset(("f", "g", "f_and_g"))
-        return frozenset(function for function, name in spelling(self["names"]).items() if hasattr(self["sde"], name))
+        return frozenset(function for function, name in spelled.items() if hasattr(self["sde"], name))
 
     @property
     def is_drift_joint(self) -> bool:
@@ -74,17 +76,16 @@ class Arguments:
 
 
 def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
-    """Bind the arguments to torchsde's signature; what torchsde refuses raises its own error."""
+    """Bind the arguments to torchsde's signature. Raises `TypeError` for those that do not fit."""
     if native is not _SOLVES[solve]:
         raise CapabilityError(
             "Steps of torchsde are recorded inside of its own `sdeint` and `sdeint_adjoint`, so only these can be "
             "regularized: regularize the inner call of your function."
         )
-    given = _bound(solve, native, args, kwargs)
+    given = _bound(solve, args, kwargs)
     fault = _fault(given)
     if fault is not None:
-        native(*args, **kwargs)
-        raise _unreadable(native, fault)
+        raise TypeError(fault)
     sde, ts = given["sde"], given["ts"]
     ends = (ts[0], ts[-1])
     # A list is rounded to the dtype of the state, as in torchsde; a tensor is read at once.
@@ -98,6 +99,7 @@ def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mappi
         method=given["method"] or default_method(sde.sde_type, sde.noise_type),
         start=start,
         end=end,
+        smallest=float(given["dt_min"]) if given["adaptive"] else 0.0,
     )
 
 
@@ -108,7 +110,7 @@ def _parameters(solve: str) -> Mapping[str, Any]:
     return {each.name: each.default for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
-def _bound(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _bound(solve: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by name, defaults included, and those that torchsde does not expect: it warns about them."""
     # `inspect.Signature.bind` takes a tenth of a millisecond in every solve.
     parameters = _parameters(solve)
@@ -116,8 +118,7 @@ def _bound(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, 
     given = {**parameters, **by_position, **kwargs}
     is_ambiguous = len(args) > len(parameters) or not by_position.keys().isdisjoint(kwargs)
     if is_ambiguous or any(given[name] is inspect.Parameter.empty for name in parameters):
-        native(*args, **kwargs)
-        raise _unreadable(native, "they do not fit its signature")
+        raise TypeError("they do not fit the signature")
     return given
 
 
@@ -129,12 +130,8 @@ def _fault(given: Mapping[str, Any]) -> str | None:
     if not isinstance(y0, torch.Tensor) or y0.ndim != 2:
         return "`y0` must be a tensor of shape (batch, channels)"
     is_sequence = isinstance(ts, list | tuple) and all(isinstance(time, int | float) for time in ts)
-    if not (is_sequence or (isinstance(ts, torch.Tensor) and ts.ndim == 1)) or len(ts) == 0:
-        return "`ts` must be a tensor of shape (times,) or a list of numbers, at least one of them"
+    if not (is_sequence or (isinstance(ts, torch.Tensor) and ts.ndim == 1 and not ts.is_complex())) or len(ts) == 0:
+        return "`ts` must be a real tensor of shape (times,) or a list of numbers, at least one of them"
     if not isinstance(given["method"], str | None):
         return "`method` must be the name of a method"
     return None
-
-
-def _unreadable(native: Any, fault: str) -> InputTypeError:
-    return InputTypeError(f"These arguments of `torchsde.{native.__name__}` cannot be read: {fault}.")

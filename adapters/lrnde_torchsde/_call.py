@@ -20,6 +20,7 @@ from lrnde_core import (
     ResolutionWarning,
     Run,
     noise_seed,
+    penalty_errors,
     warn_at_call,
 )
 from lrnde_torch import check_probes
@@ -47,7 +48,13 @@ class TorchsdeCall(AbstractCall):
         arguments = self.arguments
         if plan is not None:
             _check_coverage(arguments)
-        recorder = Recorder(plan, arguments.start, arguments.end, is_adaptive=arguments.is_adaptive)
+        recorder = Recorder(
+            plan,
+            arguments.start,
+            arguments.end,
+            is_adaptive=arguments.is_adaptive,
+            smallest=arguments.smallest,
+        )
         try:
             result = self._solve(recorder)
             recorder.finish()
@@ -66,6 +73,10 @@ class TorchsdeCall(AbstractCall):
         if plan is None:
             return Run(result, counts, None)
         _warn_if_unresolved(recorder)
+        with penalty_errors():
+            return Run(result, counts, self._recording(recorder, plan))
+
+    def _recording(self, recorder: Recorder, plan: RecordingPlan) -> Recording:
         assert not isinstance(plan.draws, Draw)  # one for each sample
         assert recorder.kept is not None  # a plan was given
         kept = recorder.kept.kept
@@ -74,7 +85,7 @@ class TorchsdeCall(AbstractCall):
         records = [self._record(draw, each, recorder, plan) for draw, each in zip(draws, kept, strict=True)]
         num_reused = sum(record.estimate is not None for record in records)
         problem, is_valid = self._problem(recorder), recorder.num_accepted > 0
-        return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
+        return Recording(problem, records, is_valid, num_reused, num_evaluated=len(records))
 
     def on_copy(self) -> "TorchsdeCall":
         """The same call from a copy of its initial state, into which the equation may write."""
@@ -90,9 +101,9 @@ class TorchsdeCall(AbstractCall):
 
     @property
     def zero(self) -> torch.Tensor:
-        """0 in the state's dtype, on its device."""
+        """0 in the state's real dtype, on its device."""
         y0: torch.Tensor = self.arguments["y0"]
-        return torch.zeros((), dtype=y0.dtype, device=y0.device)
+        return torch.zeros((), dtype=y0.dtype, device=y0.device).abs()
 
     def _solve(self, recorder: Recorder) -> Any:
         arguments = self.arguments
@@ -172,6 +183,7 @@ def read_call(arguments: Arguments) -> TorchsdeCall:
     facts = method_facts(
         arguments.method,
         arguments.noise,
+        arguments["y0"].dtype,
         functions=arguments.functions,
         is_gradient_free=arguments.is_gradient_free,
         is_adaptive=arguments.is_adaptive,

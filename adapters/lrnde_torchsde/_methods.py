@@ -4,6 +4,8 @@ import functools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, final
 
+import torch
+
 from lrnde_core import Capability, MethodFacts
 
 Calculus = Literal["ito", "stratonovich"]
@@ -137,6 +139,7 @@ def _asked(function: str, functions: frozenset[str]) -> tuple[str, ...]:
 def method_facts(
     method: str,
     noise: Noise,
+    state_dtype: torch.dtype,
     *,
     functions: frozenset[str],
     is_gradient_free: bool,
@@ -159,6 +162,13 @@ def method_facts(
         evaluations_per_advance=0,  # points inside a step are refused
         evaluations_per_point=1 + is_drift_joint,
         is_adaptive=is_adaptive,
-        unsupported=((Capability.FULL_GRADIENT, _NO_FULL_GRADIENT),) if is_adjoint else (),
+        unsupported=tuple(_unsupported(state_dtype, is_adjoint=is_adjoint).items()),
         is_stochastic=True,
     )
+
+
+def _unsupported(state_dtype: torch.dtype, *, is_adjoint: bool) -> dict[Capability, str]:
+    if not state_dtype.is_floating_point:
+        reason = f"the state has dtype {state_dtype}; it must be real floating point. Split or convert it."
+        return dict.fromkeys((Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT), reason)
+    return {Capability.FULL_GRADIENT: _NO_FULL_GRADIENT} if is_adjoint else {}

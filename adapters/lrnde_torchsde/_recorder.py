@@ -71,7 +71,9 @@ class Recorder:
     - `solver`, `motion`: of the solve, once its solver exists.
     """
 
-    def __init__(self, plan: RecordingPlan | None, start: float, end: float, *, is_adaptive: bool) -> None:
+    def __init__(
+        self, plan: RecordingPlan | None, start: float, end: float, *, is_adaptive: bool, smallest: float
+    ) -> None:
         self._start = start
         self._end = end
         self._num_substeps = 3 if is_adaptive else 1
@@ -81,7 +83,7 @@ class Recorder:
         self._own_step: Any = None
         self._observed: Any = None
         self._tolerances: tuple[Any, Any] = (None, None)
-        self._largest_forced = 0.0
+        self._largest_forced = _LARGEST_FORCED * smallest
         self.solver: Any = None
         self.motion: Any = None
         self.evaluations = EvaluationCount()
@@ -97,7 +99,6 @@ class Recorder:
         # The user's, or the one that torchsde made.
         self.motion = solver.bm
         self._tolerances = solver.rtol, solver.atol
-        self._largest_forced = _LARGEST_FORCED * float(solver.dt_min)
         # Stochastic Runge--Kutta methods choose their step as an attribute of the solver.
         self._own_step = vars(solver).get("step")
         self._step = solver.step

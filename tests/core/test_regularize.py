@@ -31,6 +31,7 @@ from lrnde_core import (
     InputTypeError,
     JacobianNorm,
     MethodFacts,
+    PenaltyError,
     PluginError,
     PredictedSteps,
     RecordingPlan,
@@ -331,6 +332,28 @@ def test_probes_are_refused_where_nothing_takes_them(
         solve(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
     with pytest.raises(InputError, match="uses none; leave them out"):
         regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], probes=_Y0)
+
+
+def test_what_an_adapter_cannot_read_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(*args: Any) -> Any:
+        raise AttributeError("of the adapter")
+
+    monkeypatch.setattr(ReferenceAdapter, "bind", bind)
+    solve = regularize(integrate, heuristic=_ERROR)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'ts'"):
+        solve(_field, _Y0)
+    with pytest.raises(InputTypeError, match=r"takes these arguments.*cannot read them: AttributeError\('of the ad"):
+        solve(_field, _Y0, _TIMES)
+
+
+def test_what_only_the_penalty_raises_is_a_penalty_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(*args: Any) -> Any:
+        raise ZeroDivisionError("mine")
+
+    monkeypatch.setattr(ReferenceAdapter, "evaluate", evaluate)
+    with pytest.raises(PenaltyError, match=r"solve succeeded.*ZeroDivisionError\('mine'\).*`penalize=False`") as caught:
+        regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5])
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_errors_of_the_user_come_through_unchanged() -> None:

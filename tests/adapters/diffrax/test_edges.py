@@ -1,5 +1,6 @@
 """Nothing poisons training, and every refusal says what would work."""
 
+import re
 from typing import Any
 
 import diffrax
@@ -168,6 +169,32 @@ def test_traced_draws_are_clipped():
 def test_unknown_arguments_raise_the_error_of_the_library():
     with pytest.raises(TypeError, match="stepsize"):
         _call(stepsize=1)
+
+
+_ARGUMENTS: dict[str, Any] = {
+    "terms": diffrax.ODETerm(_scaled),
+    "solver": diffrax.Tsit5(),
+    "t0": 0.0,
+    "t1": 1.0,
+    "dt0": 0.1,
+    "y0": jnp.ones(2),
+    "args": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"event": lambda t, y, args, **kwargs: t > 0.5}, {"made_jump": "x"}, {"saveat": 3}, {"solver": None}]
+)
+def test_arguments_that_cannot_be_read_are_left_to_the_library(wrong):
+    with pytest.raises(Exception) as bare:
+        diffrax.diffeqsolve(**{**_ARGUMENTS, **wrong})
+    with pytest.raises(type(bare.value), match=re.escape(str(bare.value))):
+        lrnde.regularize(diffrax.diffeqsolve)(**{**_ARGUMENTS, **wrong}, draw=DRAW)
+
+
+def test_what_is_no_key_is_refused():
+    with pytest.raises(lrnde.InputTypeError, match=r"must be a key such as `jax.random.key\(0\)`, not 3"):
+        _call(draw=None, key=3)
 
 
 def test_tolerances_below_the_dtype_warn_once():

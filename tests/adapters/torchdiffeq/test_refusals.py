@@ -101,6 +101,34 @@ def test_state_of_another_type_is_refused() -> None:
         lrnde.regularize(odeint)(_field(), [_Y0], _TIMES)
 
 
+@pytest.mark.parametrize(
+    ("args", "settings"),
+    [
+        ((_field(), _Y0), {}),
+        ((_field(), _Y0, _TIMES, 1e-3), {}),
+        ((_field(), _Y0, _TIMES), {"tolerance": 1e-3}),
+        ((_field(), _Y0, _TIMES), {"method": "rk45"}),
+        ((_field(), _Y0, _TIMES), {"method": ["dopri5"]}),
+        ((_field(), _Y0, _TIMES.to(torch.complex64)), {}),
+        ((_field(), _Y0, _TIMES), {"options": 3}),
+    ],
+)
+@pytest.mark.parametrize("heuristic", [None, "stiffness_estimate"])
+def test_arguments_that_cannot_be_read_are_left_to_the_library(args: Any, settings: Any, heuristic: Any) -> None:
+    with pytest.raises(Exception) as bare:
+        odeint(*args, **settings)
+    with pytest.raises(type(bare.value), match=f"^{re.escape(str(bare.value))}$"):
+        lrnde.regularize(odeint, heuristic=heuristic)(*args, **settings)
+
+
+def test_derivatives_are_taken_as_the_methods_take_them() -> None:
+    heuristic = lrnde.KineticEnergy()
+    _, report = lrnde.regularize(odeint, heuristic=heuristic)(lambda t, y: 0.5, _Y0, _TIMES, method="euler")
+    assert report.penalty == 0.5 * 0.5**2
+    with pytest.raises(lrnde.InputError, match=r"dy/dt of shape \(1, 1, 3\) for a state of shape \(1, 3\)"):
+        lrnde.regularize(odeint, heuristic=heuristic)(lambda t, y: y[None], _Y0, _TIMES)
+
+
 @pytest.mark.parametrize("name", ["taylor_derivative", "jacobian_norm"])
 def test_operation_without_a_second_derivative_is_named_with_what_works(name: str) -> None:
     class Once(torch.autograd.Function):

@@ -93,6 +93,12 @@ def test_refusal_says_what_is_wrong_and_what_works(name: str) -> None:
     assert equation.num_evaluations == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_states_that_are_not_real_floating_point_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(lrnde.CapabilityError, match=f"{dtype}; it must be real floating point"):
+        lrnde.regularize(sdeint)(_diagonal(), Y0.to(dtype), _TS)
+
+
 def test_times_that_differ_by_the_rounding_of_a_dtype_are_covered() -> None:
     equation = Equation("ito", "diagonal", dtype=torch.float32)
     motions: list[Any] = [
@@ -176,10 +182,13 @@ _FAILING: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
     "times in disorder": (_diagonal(), Y0, torch.tensor([0.0, 0.5, 0.4]), {}),
     "times reversed": (_diagonal(), Y0, [0.5, 0.0], {"bm": brownian("srk", "diagonal")}),
     "times of numpy": (_diagonal(), Y0, np.array([0.0, 0.5]), {}),
+    "complex times": (_diagonal(), Y0, torch.tensor([0.0, 0.5 + 0j]), {}),
     "times of text": (_diagonal(), Y0, ["0", "1"], {}),
     "tolerance with gradient": (_diagonal(), Y0, _TS, {"rtol": torch.tensor(1e-3, requires_grad=True)}),
     "motion of another size": (_diagonal(), Y0, _TS, {"bm": brownian("srk", "general")}),
     "logqp without a prior": (_Raising(), Y0, _TS, {"logqp": True}),
+    "smallest step of text": (_diagonal(), Y0, _TS, {"adaptive": True, "dt_min": "x", "dt": None}),
+    "names of text": (_diagonal(), Y0, _TS, {"names": 3}),
     "names of nothing": (_diagonal(), Y0, _TS, {"names": {"drift": "mu"}}),
     "error in the drift": (_Raising(), Y0, _TS, {}),
 }
@@ -190,12 +199,12 @@ _FAILING: dict[str, tuple[Any, Any, Any, dict[str, Any]]] = {
 def test_errors_of_the_library_come_through_and_leave_nothing_behind(name: str, solve: Any) -> None:
     equation, y0, ts, settings = _FAILING[name]
     with pytest.raises(Exception) as bare:
-        solve(equation, y0, ts, dt=0.1, **settings)
+        solve(equation, y0, ts, **{"dt": 0.1, **settings})
     if isinstance(equation, _Raising):
         equation.num_calls = 0
     state = torch.get_rng_state()
     with pytest.raises(type(bare.value), match=re.escape(str(bare.value))):
-        lrnde.regularize(solve)(equation, y0, ts, dt=0.1, draw=[0.5], **settings)
+        lrnde.regularize(solve)(equation, y0, ts, draw=[0.5], **{"dt": 0.1, **settings})
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -205,7 +214,7 @@ def test_missing_arguments_are_the_libraries_error() -> None:
 
 
 def test_times_that_only_the_library_can_read_are_refused() -> None:
-    with pytest.raises(lrnde.InputTypeError, match=r"of `torchsde.sdeint` cannot be read: `ts` must be a tensor"):
+    with pytest.raises(lrnde.InputTypeError, match=r"cannot read them: TypeError\('`ts` must be a real tensor"):
         lrnde.regularize(sdeint)(_diagonal(), Y0, torch.tensor([[0.0], [0.5]]), dt=0.5)
 
 
