@@ -83,9 +83,9 @@ def _unit(bits: Bits, beside: Real) -> Real:
     """bits / 2^32, to combine with a floating-point number."""
     if isinstance(bits, int):
         return bits * 2.0**-32
-    assert not isinstance(beside, int | float)  # where draws are arrays, so are the steps
     xp = array_namespace(bits)
-    return xp.astype(xp.astype(bits, at_least_single(beside.dtype, xp)) * 2.0**-32, beside.dtype)
+    dtype = xp.asarray(beside).dtype
+    return xp.astype(xp.astype(bits, at_least_single(dtype, xp)) * 2.0**-32, dtype)
 
 
 def random_probe(kind: Probe, seed: Bits, leaves: Leaves) -> Leaves:

@@ -49,9 +49,10 @@ def penalty_errors() -> Generator[None]:
     """Within the block, which only a penalty needs, any error but an `LrndeError` becomes a `PenaltyError`."""
     try:
         yield
-    except LrndeError:
-        raise
     except Exception as exc:
+        # An error of a private class is how a library steers itself, as where torch ends a recomputation early.
+        if isinstance(exc, LrndeError) or type(exc).__name__.startswith("_"):
+            raise
         raise PenaltyError(
             f"The solve succeeded, but its penalty could not be evaluated: {exc!r}. The penalty evaluates the field "
             "again, with gradients. Use another heuristic, or `penalize=False` for this call."

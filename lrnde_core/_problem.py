@@ -49,10 +49,12 @@ class AbstractLocalProblem(abc.ABC):
     """An adapter's view of the equation after a solve, enough to take one differentiable step of it.
 
     Time runs in the user's direction: `h` is negative where the solve runs backward.
+
+    - `rtol`, `atol`: the tolerances of the solve; `None` where its steps are fixed.
     """
 
-    rtol: Tolerance
-    atol: Tolerance
+    rtol: Tolerance | None
+    atol: Tolerance | None
 
     @abc.abstractmethod
     def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:

@@ -61,7 +61,7 @@ def warn_once_if_all_unresolved(
     owner: object,
     num_unresolved: Count,
     num_samples: Callable[[], Count],
-    tolerances: tuple[Tolerance, Tolerance],
+    tolerances: tuple[Tolerance | None, Tolerance | None],
     penalty: Scalar,
     *,
     is_systematic: bool,

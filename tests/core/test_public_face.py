@@ -11,7 +11,14 @@ import lrnde_core
 from lrnde_core import _hookspecs
 from lrnde_core._errors import LrndeError
 
-_CLASSES = [value for name in lrnde_core.__all__ if inspect.isclass(value := getattr(lrnde_core, name))]
+
+def _is_ours(value: Any) -> bool:
+    """Whether it is a class, function or module of ours, rather than a constant or an alias of types."""
+    return getattr(value, "__module__", getattr(value, "__name__", "")).startswith("lrnde_core")
+
+
+_OURS = [name for name in lrnde_core.__all__ if _is_ours(getattr(lrnde_core, name))]
+_CLASSES = [value for name in _OURS if inspect.isclass(value := getattr(lrnde_core, name))]
 
 
 def test_the_promised_names_are_there() -> None:
@@ -70,7 +77,7 @@ def test_errors_are_ours_and_built_in(cls: type[Exception]) -> None:
         assert next(base for base in cls.__mro__ if base.__module__ == "builtins") is not Exception
 
 
-@pytest.mark.parametrize("name", [name for name in lrnde_core.__all__ if not name.isupper()])
+@pytest.mark.parametrize("name", _OURS)
 def test_everything_public_is_described(name: str) -> None:
     value = getattr(lrnde_core, name)
     assert (value.__doc__ or "").strip()

@@ -358,10 +358,10 @@ class JaxTrainer:
         return jax.block_until_ready(state)
 
     def _num_evaluations(self, report: lrnde.Report) -> int:
-        assert report.nfe is not None  # diffrax shows both
-        assert report.num_steps is not None
         if self._expansion is None:
+            assert report.nfe is not None  # diffrax shows it
             return int(report.nfe)
+        assert report.num_steps is not None  # as above
         # The adapter does not know what a step of another library's solver costs.
         return int(report.num_steps) * self._expansion.evaluations_per_step
 
