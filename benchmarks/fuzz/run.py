@@ -52,7 +52,7 @@ def main() -> int:
     found = {
         "seed": options.seed,
         "versions": versions(),
-        "libraries": {k: dataclasses.asdict(v) for k, v in seen.items()},
+        "libraries": {k: _as_json(dataclasses.asdict(v)) for k, v in seen.items()},
     }
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -179,6 +179,13 @@ def versions() -> dict[str, str]:
         name: importlib.metadata.version(name)
         for name in ("lrnde", "torch", "torchdiffeq", "torchsde", "jax", "diffrax")
     }
+
+
+def _as_json(value: Any) -> Any:
+    """The same with names for keys that are tuples."""
+    if isinstance(value, dict):
+        return {", ".join(map(str, k)) if isinstance(k, tuple) else k: _as_json(v) for k, v in value.items()}
+    return value
 
 
 if __name__ == "__main__":
