@@ -1,4 +1,4 @@
-"""Hold a neural ODE at a wished number of evaluations with diffrax: the weight finds itself.
+"""Hold a neural ODE at a target number of evaluations with diffrax: the weight adapts itself.
 
 python examples/diffrax_digits.py [--iterations N] [--target EVALUATIONS]
 """

@@ -33,7 +33,7 @@ class Field(torch.nn.Module):
         return self.net(y**3)
 
 
-# The one line that changes: everything else of the call stays as it was.
+# The one line that changes; the rest of the call stays the same.
 solve = lrnde.regularize(odeint)
 
 for weight in (0.0, 1e-5):

@@ -1,4 +1,4 @@
-"""Arrays: their types, and arithmetic on Python numbers and arrays alike that never mixes dtypes silently.
+"""Arrays: their types, and arithmetic for both Python numbers and arrays that never mixes dtypes silently.
 
 Times may have another dtype than the state, and the leaves of a state may differ in dtype. JAX can be set to refuse
 their promotion ("strict"), so formulas say which dtype they mean.
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from array_api_compat import array_namespace, is_jax_array, is_jax_namespace, is_torch_array
 
 if not TYPE_CHECKING and "jaxtyping" in sys.modules:
-    # Whoever has loaded it can check shapes and dtypes, as our tests do. The core does not, for it imports numpy.
+    # A process that has loaded it can check shapes and dtypes, as our tests do. The core does not load it, because it
+    # imports numpy.
     from jaxtyping import Bool, Float, Inexact, Integer, Shaped
 else:
-    # What jaxtyping is to a type checker, too.
+    # jaxtyping is the same to a type checker.
     from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Inexact
@@ -25,15 +26,15 @@ else:
 Array: TypeAlias = Any
 """An array of the user's library: a tensor of torch, an array or tracer of JAX, an array or scalar of numpy.
 
-They have no type in common, and an adapter narrows this to that of its library, in arguments and results alike, which
-`Any` alone allows. Dtypes and shapes are what the types below add.
+These have no common type. An adapter narrows this to its library's type in both arguments and results, which only `Any`
+allows. The types below add dtypes and shapes.
 """
 
 DType: TypeAlias = Any
-"""A dtype; each library has a class of its own."""
+"""A dtype; each library has its own class."""
 
 State: TypeAlias = Any
-"""The user's state or the like of it: an array, or any tree of arrays that the solver library takes."""
+"""The user's state: an array, or any tree of arrays that the solver library takes."""
 
 Leaf: TypeAlias = Inexact[Array, "..."]
 """One array of a state, real or complex."""
@@ -45,40 +46,40 @@ Scalar: TypeAlias = Float[Array, ""]
 """A real scalar: a cost, a norm."""
 
 Time: TypeAlias = Float[Array, "*#steps"] | float
-"""A time, or a signed length of time; of shape `(batch,)` where each member of a batch takes its own steps."""
+"""A time, or a signed length of time; of shape `(batch,)` if each member of a batch takes its own steps."""
 
 Tolerance: TypeAlias = Float[Array, "..."] | float
 """A tolerance: a number, or an array that broadcasts against the state."""
 
 Real: TypeAlias = Float[Array, "*#draws"] | float
-"""A real number, or an array of one for each draw."""
+"""A real number, or an array with one per draw."""
 
 Count: TypeAlias = Integer[Array, "*#draws"] | int
-"""A whole number, or an array of one for each draw."""
+"""An integer, or an array with one per draw."""
 
 Number: TypeAlias = Real | Count
-"""A number of either kind."""
+"""A real number or an integer."""
 
 Bits: TypeAlias = Integer[Array, "*#draws"] | int
-"""Random bits as an unsigned integer of at most 32, or an array of one for each draw."""
+"""Up to 32 random bits as an unsigned integer, or an array with one per draw."""
 
 Truth: TypeAlias = Bool[Array, "*#draws"] | bool
-"""A truth value, or an array of one for each draw."""
+"""A truth value, or an array with one per draw."""
 
 OfSamples: TypeAlias = Float[Array, "samples ..."]
-"""A real number of each sample of a penalty."""
+"""A real number for each sample of a penalty."""
 
 Members: TypeAlias = Bool[Array, "batch"]
-"""Which members of a batch are meant."""
+"""A mask that selects members of a batch."""
 
 Signal: TypeAlias = Float[Array, "*batch"]
-"""A real number of each member of a batch, or a scalar where the state is a single one."""
+"""A real number for each member of a batch, or a scalar if the state is a single sample."""
 
 Flags: TypeAlias = Bool[Array, "*batch"]
-"""Which members of a batch are flagged, or whether a single one is."""
+"""Whether each member of a batch is flagged, or a single sample."""
 
 OfMembers: TypeAlias = Shaped[Array, "batch ..."]
-"""Something of each member of a batch."""
+"""A value for each member of a batch."""
 
 _Value = TypeVar("_Value")
 

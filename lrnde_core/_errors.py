@@ -46,7 +46,7 @@ class PenaltyError(LrndeError, RuntimeError):
 
 @contextlib.contextmanager
 def penalty_errors() -> Generator[None]:
-    """Within the block, which only a penalty needs, any error but an `LrndeError` becomes a `PenaltyError`."""
+    """Within a block that only the penalty needs, turn any error except an `LrndeError` into a `PenaltyError`."""
     try:
         yield
     except Exception as exc:

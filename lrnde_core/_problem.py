@@ -13,7 +13,7 @@ from lrnde_core._draws import Probe, random_probe
 from lrnde_core._errors import PluginError
 
 Carry: TypeAlias = Any
-"""What a recorder keeps of a step for the local problem, beside time and state; of the adapter's own kind."""
+"""The data of a step for the local problem besides time and state, of the adapter's own type."""
 
 
 class StepEstimate(NamedTuple):

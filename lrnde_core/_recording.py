@@ -9,7 +9,7 @@ from lrnde_core._problem import AbstractLocalProblem, Carry, StepEstimate
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep
 
 StepData: TypeAlias = Any
-"""What a recorder keeps of a step, of the adapter's own kind."""
+"""The data of a step that a recorder keeps, of the adapter's own type."""
 
 _Other = TypeVar("_Other")
 

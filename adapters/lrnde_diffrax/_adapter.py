@@ -51,7 +51,7 @@ class DiffraxAdapter(AbstractAdapter):
         if recording.cost is not None:
             is_defined = jnp.asarray(recording.is_valid, bool) & jnp.isfinite(recording.cost)
             return jnp.where(is_defined, recording.cost, 0.0), None
-        # Tracing a field once more draws what it draws in numpy once more.
+        # Tracing a field again repeats its draws in numpy.
         with random_states_kept():
             return evaluate_samples(plan, recording)
 

@@ -20,7 +20,7 @@ from lrnde_jax import real_dtype
 class Arguments:
     """One call of `diffeqsolve` or of a function with its signature, not yet made.
 
-    - `native`: the function. `given`: what the user gave it. `defaults`: what it assumes of the rest.
+    - `native`: the function. `given`: the arguments that the user gave. `defaults`: its defaults for the rest.
     """
 
     native: Callable[..., Any]
@@ -56,14 +56,14 @@ class Arguments:
         times = [self["t0"], self["t1"], self["dt0"]]
         is_sub = functools.partial(_is_instance, diffrax.SubSaveAt)
         times += [sub.ts for sub in jax.tree.leaves(self["saveat"].subs, is_leaf=is_sub)]
-        # As diffrax does, whatever the user asks for elsewhere: here and below.
+        # As diffrax does, whatever the user's settings elsewhere: here and below.
         with jax.numpy_dtype_promotion("standard"):
             dtype = jnp.result_type(*(time for time in times if time is not None))
         return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
     @functools.cached_property
     def y0(self) -> Any:
-        """The initial state as `diffeqsolve` promotes it, shapes and dtypes only."""
+        """The shapes and dtypes of the initial state as `diffeqsolve` promotes it."""
 
         def promote(leaf: Any) -> jax.ShapeDtypeStruct:
             with jax.numpy_dtype_promotion("standard"):
@@ -80,7 +80,7 @@ class Arguments:
 
     @property
     def state_dtype(self) -> Any:
-        """The real dtype of the state, in which the penalty is."""
+        """The real dtype of the state, which is the dtype of the penalty."""
         return real_dtype(jax.tree.leaves(self.y0) or [jax.ShapeDtypeStruct((), self.time_dtype)])
 
 

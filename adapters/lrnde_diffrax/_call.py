@@ -1,4 +1,4 @@
-"""One call of `diffeqsolve`: running it with the recorder in place, and reading the recorder afterwards."""
+"""One call of `diffeqsolve`: its run with the recorder in place, and the recorder's contents afterwards."""
 
 import dataclasses
 from typing import Any, final
@@ -37,7 +37,7 @@ from lrnde_jax import check_probes
 class DiffraxCall(AbstractCall):
     """One `diffeqsolve` with its arguments read.
 
-    - `cost`: of the solve; `None` where diffrax hides it. `start`: how it starts. `ends_inside_step`: whether it may.
+    - `cost`: the solve's cost; `None` if diffrax hides it. `start`: its start. `ends_inside_step`: whether it may.
     """
 
     arguments: Arguments
@@ -98,7 +98,7 @@ class DiffraxCall(AbstractCall):
         )
 
     def _summed(self, running: RunningCost, state: RecorderState, result: Any, counts: Counts) -> Recording:
-        """All steps, whose costs were added up."""
+        """The recording of all steps, whose costs were added up."""
         is_valid = (state.num_accepted > 0) & diffrax.is_okay(result)
         num_steps = counts.num_steps
         assert state.total is not None  # as `running` is not

@@ -12,7 +12,7 @@ import optimistix as optx
 
 from lrnde_conformance import AbstractDriver, JaxBackend, Method, Task
 
-# A root that is found to the loose tolerances of the checks is not the one that is differentiated.
+# A root found to the loose tolerances of the checks differs from the one that is differentiated.
 _ROOT = {"float32": 1e-5, "float64": 1e-10}
 _KVAERNO = {dtype: diffrax.Kvaerno3(root_finder=optx.Newton(rtol=tol, atol=tol)) for dtype, tol in _ROOT.items()}
 _MILSTEIN = diffrax.HalfSolver(diffrax.ItoMilstein())
@@ -157,5 +157,5 @@ class _Path(diffrax.AbstractBrownianPath[Any]):
         step = jnp.asarray(0.0 if t1 is None else t1 - t0)
         if self.levy_area is diffrax.BrownianIncrement:
             return diffrax.BrownianIncrement(dt=step, W=increment)
-        # diffrax divides the area by the step, and takes that of a straight line away.
+        # diffrax divides the area by the step, and subtracts that of a straight line.
         return diffrax.SpaceTimeLevyArea(dt=step, W=increment, H=self.values.area(t0, t1) / step - 0.5 * increment)

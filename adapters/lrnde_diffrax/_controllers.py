@@ -1,7 +1,7 @@
-"""Step size controllers around the user's own that record beside it.
+"""Step size controllers that wrap the user's own and record beside it.
 
-A controller sees every attempted step and whether it is accepted, and its state survives rejection, so that nothing
-else of the solve needs to change. There are two, since diffrax tells adaptive controllers by their class.
+A controller sees every attempted step and whether it is accepted, and its state survives rejection, so nothing else in
+the solve needs to change. There are two, because diffrax recognises adaptive controllers by their class.
 """
 
 import dataclasses
@@ -95,12 +95,12 @@ def recording_controller(controller: Any, recorder: StepRecorder) -> AdaptiveCon
 
 
 def is_adaptive(controller: Any) -> bool:
-    """Whether the controller chooses the steps by their errors, and so has tolerances."""
+    """Whether the controller chooses steps by their errors, and so has tolerances."""
     return isinstance(controller, diffrax.AbstractAdaptiveStepSizeController)
 
 
 def controller_error_order(controller: Any) -> float | None:
-    """The error order that the user gave a controller, which goes before the solver's; `None` if none, or traced."""
+    """The error order that the user gave a controller, which overrides the solver's; `None` if none, or traced."""
     if isinstance(controller, diffrax.ClipStepSizeController):
         return controller_error_order(controller.controller)
     order = controller.error_order if isinstance(controller, diffrax.PIDController) else None

@@ -31,10 +31,10 @@ from lrnde_diffrax._terms import drift_terms, is_ode
 
 
 def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] = ()) -> Any:
-    """1, of which a program can have nothing where one of its times is not the planned one.
+    """A factor of 1 that fails if a time is not the planned one.
 
-    Raises `InputError` for times whose values are known. For traced ones the 1 is an array, and the program that uses
-    it fails when it runs (`equinox.error_if`), or where it is differentiated with respect to them.
+    Raises `InputError` for times whose values are known. For traced times the 1 is an array, and the program that uses
+    it fails when it runs (`equinox.error_if`), or if it is differentiated with respect to them.
     """
     planned.check(_known(t0), _known(t1), [_known(time) for time in outputs])
     pairs = zip((t0, t1, *outputs), (planned.t0, planned.t1, *planned.outputs), strict=True)
@@ -47,14 +47,14 @@ def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] 
 
 
 def scalar_time(time: Any) -> Any:
-    """`time` as given. Raises `InputTypeError` for an array of several."""
+    """Return `time`. Raises `InputTypeError` for an array of several."""
     if np.shape(time) != ():
         raise InputTypeError(f"A time of this call must be one number, not {described(time)}.")
     return time
 
 
 def _known(time: Any) -> float | None:
-    """The value of a time; `None` where it is traced."""
+    """The value of a time; `None` if it is traced."""
     return None if isinstance(scalar_time(time), jax.core.Tracer) else float(time)
 
 
@@ -75,19 +75,19 @@ def _refuse(primals: Any, tangents: Any) -> Any:
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenDiffeqsolve:
-    """`diffeqsolve` by the fixed steps of a plan; takes what `diffeqsolve` takes, and returns its `Solution`.
+    """`diffeqsolve` by the fixed steps of a plan; takes its arguments, and returns its `Solution`.
 
-    Solver, first step, controller and adjoint are not used. Runs under `jit`, `vmap`, `grad` and `jax.export`; its
-    steps are unrolled, so compiling takes time in proportion to them.
+    Solver, first step, controller and adjoint are ignored. Runs under `jit`, `vmap`, `grad` and `jax.export`. Its steps
+    are unrolled, so compile time is proportional to their number.
 
-    With a guard it returns `(solution, flagged)`, `flagged` boolean of shape `(batch,)` (a scalar where the state is
-    one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
-    those of the fallback, which solves the whole call where any is flagged (`jax.lax.cond`; under `vmap`, always);
-    `solution.result` then says how that went.
+    With a guard it returns `(solution, flagged)`, where `flagged` is boolean of shape `(batch,)` (a scalar if the state
+    is one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
+    those of the fallback, which solves the whole call if any is flagged (`jax.lax.cond`; under `vmap`, always);
+    `solution.result` is then that of the fallback.
 
-    Raises `InputError` for another interval, other output times or another shape than the plan's. Where times are
-    traced, the program fails when it runs at others (`equinox.error_if`, which compiles a callback: `jax.export` needs
-    times that are known).
+    Raises `InputError` for another interval, other output times or another shape than the plan's. If times are traced,
+    the program fails when it runs at other times (`equinox.error_if`, which compiles a callback: `jax.export` needs
+    known times).
     """
 
     solve: functools.partial[Any]
@@ -102,7 +102,7 @@ class FrozenDiffeqsolve:
         one = check_times(plan.times, arguments["t0"], arguments["t1"], output_times(arguments))
         solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)
         if isinstance(one, jax.Array):
-            # A product, so that derivatives hang on it too, also of a solution that is linear.
+            # A product, so that derivatives depend on it too, even those of a linear solution.
             held = jax.tree.map(lambda leaf: leaf * one.astype(leaf.dtype), (solution.ys, signals))
             solution, signals = dataclasses.replace(solution, ys=held[0]), held[1]
         if signals is None:
@@ -129,7 +129,7 @@ class _Stages(AbstractStages):
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         arguments = self.arguments
-        # As diffrax's solvers give them: its terms do not promote them under strict promotion.
+        # As diffrax's solvers pass them: its terms do not promote them under strict promotion.
         time, size = (jnp.asarray(value, arguments.time_dtype) for value in (t + abscissa * h, h))
         state = jax.tree.unflatten(self.structure, y)
         terms: list[Any] = drift_terms(arguments["terms"])
@@ -142,7 +142,7 @@ class _Stages(AbstractStages):
 
 
 def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tuple[Any, GuardSignals | None]:
-    """The solution as `diffeqsolve` returns it, and the signals for a guard or `None`."""
+    """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
     y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
     leaves, structure = jax.tree.flatten(y0)
     found = follow_plan(_Stages(arguments, structure), plan, tuple(leaves), is_watched=is_watched)
@@ -167,7 +167,7 @@ def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tupl
 
 
 def check_form(arguments: Arguments) -> None:
-    """Raise `CapabilityError` for what no plan can stand for."""
+    """Raise `CapabilityError` for what no plan can replace."""
     saveat, sub = arguments["saveat"], arguments["saveat"].subs
     if not is_ode(arguments["terms"]):
         reason = "the vector field of its terms is not dy/dt; pass `term.to_ode()` where the control is differentiable"
@@ -187,7 +187,7 @@ def check_form(arguments: Arguments) -> None:
 
 
 def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
-    """The span of a call whose values are known."""
+    """The span of a call with known values."""
     t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
     times = [float(time) for time in output_times(arguments)]
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
@@ -200,7 +200,7 @@ def output_times(arguments: Arguments) -> list[Any]:
     if sub.ts is None:
         inner = []
     else:
-        # Reading known times at once is faster than one by one.
+        # Reading known times together is faster than one by one.
         inner = list(sub.ts) if isinstance(sub.ts, jax.core.Tracer) else np.asarray(sub.ts).tolist()
     return [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
 

@@ -1,4 +1,4 @@
-"""One differentiable step of a diffrax solver, outside of any solve."""
+"""One differentiable step of a diffrax solver, outside any solve."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,12 +27,12 @@ from lrnde_jax import solution_derivative
 
 
 class StepCarry(NamedTuple):
-    """What a step needs beside time, size and state.
+    """The data of a step besides time, size and state.
 
-    - `end`: its end. Stages must not lie past it, where a jump of the field may wait, and a Brownian path answers
-      otherwise a rounding away.
-    - `hidden`: of reversible Heun, the leaves of its second state; else `None`.
-    - `seed`: of the fresh noise; `None` where the step takes the path of the solve.
+    - `end`: its end. Stages must not lie past it, because the field may jump there, and a Brownian path gives another
+      answer one rounding away.
+    - `hidden`: the leaves of reversible Heun's second state; else `None`.
+    - `seed`: the seed of the fresh noise; `None` if the step takes the path of the solve.
     """
 
     end: Any
@@ -45,16 +45,17 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     """The local problem of a `diffeqsolve`. A pytree; time runs as the user gave it.
 
     - `terms`, `args`: as given to `diffeqsolve`; the local gradient reaches what they hold.
-    - `solver`: with the tolerances of its root finder filled in.
-    - `rtol`, `atol`, `error_norm`: of the user's controller, the tolerances without gradient; `None` for fixed steps.
-    - `structure`: of the state (static).
-    - `tableau`: of an explicit method, which is then taken stage by stage (static); `None` for others, whose own `step`
-      is taken.
-    - `is_doubled`: whether the error is estimated by step doubling (static). `advances_by_halves`: whether the solver
-      then goes on from the two half steps (static).
-    - `noise_labels`: which Brownian paths of `terms` are one and the same (static).
+    - `solver`: the solver with the tolerances of its root finder filled in.
+    - `rtol`, `atol`, `error_norm`: those of the user's controller, the tolerances without gradient; `None` for fixed
+      steps.
+    - `structure`: the tree structure of the state (static).
+    - `tableau`: the tableau of an explicit method, which is then evaluated stage by stage (static); `None` for others,
+      which use the solver's `step`.
+    - `is_doubled`: whether step doubling estimates the error (static). `advances_by_halves`: whether the solver then
+      continues from the two half steps (static).
+    - `noise_labels`: equal labels mark the same Brownian path in `terms` (static).
 
-    `carry` is a `StepCarry`, or `None` for a step of its own making.
+    `carry` is a `StepCarry`, or `None` for a step that no solve recorded.
     """
 
     terms: Any
@@ -99,17 +100,17 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
         return jnp.where(h >= 0, jnp.minimum(time, carry.end), jnp.maximum(time, carry.end))
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
-        # The sum of the products with one unit of time: also right for a `MultiTerm`, whose field is a tuple.
+        # The sum of the products with one unit of time, which also works for a `MultiTerm`, whose field is a tuple.
         unit, state = jnp.ones_like(t), self._tree(y)
         parts = [jax.tree.leaves(term.vf_prod(t, state, self.args, unit)) for term in drift_terms(self.terms)]
         return tuple(sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True))
 
     def increment(self, t: Any, end: Any, time: Any, y: Leaves) -> Leaves:
-        """The field at `(time, y)` times what the control does from `t` to `end`: h f for an ODE. One evaluation."""
+        """The field at `(time, y)` times the control from `t` to `end`: h f for an ODE. One evaluation."""
         if is_ode(self.terms):
             control = self.terms.contr(t, end)
         else:
-            # diffrax asks for controls forward in time alone.
+            # diffrax queries controls only forward in time.
             direction = jnp.where(end >= t, 1, -1)
             control = self.terms.contr(jnp.minimum(t, end), jnp.maximum(t, end))
             control = jax.tree.map(lambda leaf: direction * leaf, control)
@@ -168,7 +169,7 @@ def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leave
 
 
 def _end(t: Any, h: Any, carry: StepCarry | None) -> Any:
-    """`t + h`, or the recorded end where that lies before it or a rounding away."""
+    """`t + h`, or the recorded end if that lies before it or one rounding away."""
     end = t + h
     if carry is None:
         return end

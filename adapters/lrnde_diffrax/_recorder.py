@@ -1,4 +1,4 @@
-"""Keeping the drawn steps while diffrax solves: what is carried from attempt to attempt."""
+"""The recorder of the drawn steps while diffrax solves, and the state it carries from attempt to attempt."""
 
 import dataclasses
 from typing import Any, NamedTuple, final
@@ -17,7 +17,7 @@ class KeptSteps(NamedTuple):
 
     - `times`: start and end, of shape `(num_samples, 2)`. `y`: the state at the start, each leaf of shape
       `(num_samples, *leaf)`; as unsigned integers of the same bits, unless the recorder keeps gradients.
-    - `hidden`: the second state of reversible Heun there; else `None`.
+    - `hidden`: reversible Heun's second state at the start; else `None`.
     """
 
     times: Any
@@ -26,14 +26,14 @@ class KeptSteps(NamedTuple):
 
 
 class RecorderState(NamedTuple):
-    """What the recorder carries from attempt to attempt, in few arrays: a differentiated loop saves and restores each.
+    """The recorder's state between attempts, in few arrays: a differentiated loop saves and restores each.
 
-    - `controller_state`: of the user's controller.
+    - `controller_state`: the state of the user's controller.
     - `counters`: int32, of shape `(3,)`: `num_accepted`, `num_fresh`, `is_fresh`.
-    - `last_end`: where the last accepted step ended; `None` where nobody asks.
-    - `sizes`: of the last accepted step, and the smallest of those before it; `None` without noise.
+    - `last_end`: the end of the last accepted step; `None` if not needed.
+    - `sizes`: the size of the last accepted step, and the smallest of those before it; `None` without noise.
     - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
-    - `kept`: `None` where nothing is recorded. `total`: of all accepted steps so far; `None` where none is asked for.
+    - `kept`: `None` if nothing is recorded. `total`: over all accepted steps so far; `None` if not requested.
     """
 
     controller_state: Any
@@ -46,36 +46,36 @@ class RecorderState(NamedTuple):
 
     @property
     def num_accepted(self) -> Any:
-        """Accepted steps so far."""
+        """The number of accepted steps so far."""
         return self.counters[0]
 
     @property
     def num_fresh(self) -> Any:
-        """Attempts so far that had to evaluate their first stage."""
+        """The number of attempts so far that had to evaluate their first stage."""
         return self.counters[1]
 
     @property
     def is_fresh(self) -> Any:
-        """Whether the next attempt must."""
+        """Whether the next attempt must evaluate its first stage."""
         return self.counters[2] != 0
 
     @property
     def smallest_size(self) -> Any:
-        """Of the accepted steps but the last."""
+        """The smallest size of the accepted steps except the last."""
         return None if self.sizes is None else self.sizes[1]
 
 
 @final
 class StepRecorder(eqx.Module):
-    """Keeps the steps that a sampler wants, one for each draw.
+    """Keeps the steps that a sampler wants, one per draw.
 
-    - `sampler`, `draws`: what to keep; `None` to count only. `running`: what to add up over all steps instead.
-    - `t0`: start of the solve, in the user's time until `wrap` turns it. `duration`: its length, `None` where an event
+    - `sampler`, `draws`: the steps to keep; `None` to count only. `running`: the cost to add up over all steps instead.
+    - `t0`: start of the solve, in the user's time until `wrap` turns it. `duration`: its length, `None` if an event
       decides it.
-    - `is_start_fresh`: whether the first attempt evaluates its first stage (not, where a solver state is passed in).
-    - `hidden_start`: the second state of reversible Heun where a solve is resumed; `None` for the initial state.
+    - `is_start_fresh`: whether the first attempt evaluates its first stage (false if a solver state is passed in).
+    - `hidden_start`: the second state of reversible Heun if a solve is resumed; `None` for the initial state.
     - `keeps_gradient`: whether the kept state keeps its gradient. `has_hidden_state`: whether the solver is reversible
-      Heun. `has_noise`: whether sizes are of interest.
+      Heun. `has_noise`: whether to keep step sizes.
     """
 
     sampler: AbstractSampler | None = eqx.field(static=True)
@@ -143,7 +143,7 @@ class StepRecorder(eqx.Module):
         index = (state.num_accepted + 1).astype(jnp.uint32)
         step = AcceptedStep(index, elapsed=t0 - self.t0, size=t1 - t0, duration=self.duration)
         is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
-        # Only after a jump does reversible Heun evaluate its first stage anew.
+        # Reversible Heun evaluates its first stage again only after a jump.
         hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
         new = KeptSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
         return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
@@ -151,8 +151,8 @@ class StepRecorder(eqx.Module):
     def _next_hidden(self, hidden: Any, attempt: Attempt) -> Any:
         """The second state at the end of the step.
 
-        Reversible Heun makes it 2 y0 - hidden + k0, and y1 and its error estimate of the increments k0 and k1 such that
-        y1 - error = y0 + k0.
+        In reversible Heun it is 2 y0 - hidden + k0. The solver forms y1 and its error estimate from the increments k0
+        and k1 such that y1 - error = y0 + k0.
         """
 
         def follow(old: Any, y0: Any, y1: Any, error: Any) -> Any:
@@ -163,7 +163,7 @@ class StepRecorder(eqx.Module):
         return self._stored(values)
 
     def _stored(self, y: Any) -> Any:
-        # As integers they have no cotangents, which a loop would otherwise carry through the backward pass.
+        # As integers they have no cotangents, which a loop would otherwise carry through its backward pass.
         return y if self.keeps_gradient else jax.tree.map(_to_bits, y)
 
 
@@ -185,5 +185,5 @@ def _to_bits(array: Any) -> Any:
 
 
 def _align(mask: Any, array: Any) -> Any:
-    """`mask` of shape `(num_samples,)`, to broadcast against `array` of shape `(num_samples, ...)`."""
+    """`mask` of shape `(num_samples,)`, reshaped to broadcast against `array` of shape `(num_samples, ...)`."""
     return mask.reshape(mask.shape + (1,) * (array.ndim - 1))

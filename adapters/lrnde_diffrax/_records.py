@@ -1,4 +1,4 @@
-"""Counts and kept steps, read once a solve is over."""
+"""The counts and kept steps of a finished solve."""
 
 from typing import Any, NamedTuple
 
@@ -15,15 +15,15 @@ from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
 from lrnde_diffrax._solvers import StepCost
 from lrnde_diffrax._step import HiddenState
 
-# A step that stands in for one that was not taken, unless the solve itself is shorter.
+# The size of a placeholder for a step that was not taken, unless the solve itself is shorter.
 _SPARE_SIZE = 1e-3
 
-# A step in which an event falls on the very start keeps this share of its length: a step of size 0 has no derivative.
+# If an event falls on the very start of a step, the step keeps this share of its length: size 0 has no derivative.
 _SMALLEST_SHARE = 1e-6
 
 
 class Start(NamedTuple):
-    """How a solve starts: whether its first attempt evaluates the first stage, and whether `solver.init` runs."""
+    """The start of a solve: whether its first attempt evaluates the first stage, and whether `solver.init` runs."""
 
     is_fresh: Any
     is_initialised: bool
@@ -46,9 +46,9 @@ def read_start(arguments: Arguments, cost: SolveCost | None) -> Start:
 
 @eqx.filter_jit
 def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num_fresh: Any) -> Counts:
-    """The counts of a solve as int32 arrays; `nfe` is `None` where `cost` is.
+    """The counts of a solve as int32 arrays; `nfe` is `None` if `cost` is.
 
-    - `num_fresh`: attempts that evaluated their first stage anew; `None` for fixed steps: then at most the first did.
+    - `num_fresh`: attempts that evaluated their first stage; `None` for fixed steps, where at most the first did.
     """
     num_steps, num_accepted, num_rejected = (
         jnp.asarray(stats[name], jnp.int32) for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
@@ -72,11 +72,11 @@ def read_records(
 ) -> tuple[Record, Any]:
     """The kept steps in the user's time as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
-    - `recorder`: as it was before the solve. `y0`: the initial state, shapes and dtypes only.
+    - `recorder`: as it was before the solve. `y0`: shapes and dtypes of the initial state.
     - `t1`: end of the solve in the user's time, if no event ends it.
-    - `final_time`: where an event ended the solve inside a step, in the user's time; `None` if nothing could.
+    - `final_time`: the time at which an event ended the solve inside a step, in the user's time; `None` if none could.
 
-    Where they are not valid, a harmless step stands in for each: the local step is evaluated all the same.
+    If the steps are not valid, a harmless step replaces each one, because the local step is evaluated all the same.
     """
     kept = state.kept
     assert kept is not None
@@ -97,7 +97,7 @@ def read_records(
         end = last
         duration = recorder.duration
     is_valid = (state.num_accepted > 0) & diffrax.is_okay(result) & jnp.all(taken > 0)
-    # Inside the solve, beyond which a Brownian path cannot be asked.
+    # Inside the solve, because a Brownian path cannot be queried beyond it.
     spare_end = jnp.minimum(t0 + _SPARE_SIZE, last)
     spare = spare_end - t0
 
@@ -129,5 +129,5 @@ def read_records(
             is_end_known=recorder.duration is not None,
         ),
     )
-    # int32 rather than bool, so that `nfe_extra`, a product with it, is int32 whatever the default integer is.
+    # int32, not bool, so that `nfe_extra`, a product with it, is int32 whatever the default integer is.
     return record, is_valid.astype(jnp.int32)

@@ -22,7 +22,7 @@ from lrnde_jax import real_dtype
 
 
 class Attempt(NamedTuple):
-    """One attempted step from `(t0, y0)` to `(t1, y1)`, and what the user's controller said of it.
+    """One attempted step from `(t0, y0)` to `(t1, y1)`, and the verdict of the user's controller.
 
     - `y_error`: the solver's error estimate; `None` if it has none.
     - `is_accepted`: whether the step is kept. `made_jump`: whether the field jumps at its end.
@@ -37,15 +37,15 @@ class Attempt(NamedTuple):
     made_jump: Any
 
 
-# A rejected step may not be finite, and its derivatives would reach the gradient through any mask behind it. So a step
-# of this share of its size takes its place before it is evaluated.
+# A rejected step may not be finite, and its derivatives would reach the gradient through any later mask. So a step with
+# this share of its size replaces it before it is evaluated.
 _HARMLESS_SHARE = 1e-3
 
 
 class RunningTotal(NamedTuple):
-    """What is carried from step to step: the reduced costs so far, and how many of them were of rounding alone.
+    """The total carried from step to step: the reduced costs so far, and the number of those that are only rounding.
 
-    - `num_unresolved`: `None` where the heuristic estimates nothing.
+    - `num_unresolved`: `None` if the heuristic estimates nothing.
     """
 
     cost: Any
@@ -54,10 +54,10 @@ class RunningTotal(NamedTuple):
 
 @final
 class RunningCost(eqx.Module):
-    """What the cost of a step is asked for, and how the steps' costs become one.
+    """The cost of a step, and the reduction of the steps' costs to one.
 
     - `penalty`: static. `problem`: the local problem. `draw`, `probes`: the same for all steps.
-    - `end`: of the solve, in the user's time. `solver`: of the solve.
+    - `end`: the end of the solve, in the user's time. `solver`: its solver.
     """
 
     penalty: LocalPenalty = eqx.field(static=True)
@@ -68,18 +68,18 @@ class RunningCost(eqx.Module):
     solver: Any
 
     def initial(self, y0: Any) -> RunningTotal:
-        """Of no step."""
+        """The total before any step."""
         estimates = {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE} & self.penalty.heuristic.needs
         num_unresolved = jnp.zeros((), jnp.int32) if estimates else None
         return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
 
     def add(self, total: RunningTotal, attempt: Any, direction: Any) -> RunningTotal:
-        """With the cost of an attempt, where it is accepted."""
+        """`total` plus the cost of `attempt` if it was accepted."""
         is_accepted = attempt.is_accepted
         size = attempt.t1 - attempt.t0
         size = jnp.where(is_accepted, size, _HARMLESS_SHARE * size)
         start, end = direction * attempt.t0, direction * (attempt.t0 + size)
-        # No sampler that keeps every step asks where among them it is.
+        # No sampler that keeps every step uses the position among them.
         drawn = DrawnStep(0.0, size, size, size, 1, is_end_known=True)
         record = Record(
             t=start,
@@ -101,7 +101,7 @@ class RunningCost(eqx.Module):
 
     @property
     def reuses_steps(self) -> bool:
-        """Whether the solver's own estimate of the error is all that is needed of a step."""
+        """Whether a step needs only the solver's own error estimate."""
         heuristic = self.penalty.heuristic
         needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
         return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
@@ -118,6 +118,6 @@ class RunningCost(eqx.Module):
 
         y0 = tuple(jax.tree.leaves(attempt.y0))
         y1, error = safe(attempt.y1, y0), safe(attempt.y_error, jax.tree.map(jnp.zeros_like, y0))
-        # The stages were not seen: the change over the step stands for them.
+        # The stages were not seen, so the change over the step replaces them.
         magnitude = tuple(abs(b - a) + abs(e) for a, b, e in zip(y0, y1, error, strict=True))
         return StepEstimate(y1, error, magnitude, None, rounding_factor(self.solver))

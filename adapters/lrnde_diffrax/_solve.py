@@ -1,4 +1,4 @@
-"""A `diffeqsolve` call with the recorder in place, every trace of which is taken out of the solution."""
+"""A `diffeqsolve` call with the recorder in place; the solution shows no trace of it."""
 
 import dataclasses
 from typing import Any, final
@@ -13,7 +13,7 @@ from lrnde_diffrax._recorder import RecorderState, StepRecorder
 
 
 def delegate(adjoint: diffrax.AbstractAdjoint) -> diffrax.AbstractAdjoint:
-    """An adjoint that does with the recorded solve what `adjoint` does with the bare one."""
+    """An adjoint that treats the recorded solve as `adjoint` treats the bare one."""
     if isinstance(adjoint, diffrax.ImplicitAdjoint | diffrax.BacksolveAdjoint):
         return _DelegatingAdjoint(adjoint)
     return adjoint
@@ -32,10 +32,10 @@ class _DelegatingAdjoint(diffrax.AbstractAdjoint):
     def loop(self, *, saveat: Any, stepsize_controller: Any, **kwargs: Any) -> Any:
         adjoint = self.adjoint
         if isinstance(adjoint, diffrax.ImplicitAdjoint):
-            # It insists on `SaveAt(t1=True)` alone. The flag is read again outside of the loop.
+            # It accepts only `SaveAt(t1=True)`. The flag is read again outside the loop.
             saveat = copy_saveat(saveat, subs=saveat.subs, controller_state=False)
         if isinstance(adjoint, diffrax.BacksolveAdjoint):
-            # Its backward solve would hand the recorder an augmented state.
+            # Its backward solve would pass the recorder an augmented state.
             adjoint = diffrax.BacksolveAdjoint(
                 **{
                     "stepsize_controller": stepsize_controller.controller,
@@ -59,9 +59,9 @@ def copy_saveat(saveat: diffrax.SaveAt, *, subs: Any, controller_state: bool) ->
 def solve_recorded(
     arguments: Arguments, recorder: StepRecorder, *, needs_final_time: bool
 ) -> tuple[Any, RecorderState, Any]:
-    """The solution as the bare call returns it, the recorder's state, and the final time where steps are kept.
+    """The solution as the bare call returns it, the recorder's state, and the final time if steps are kept.
 
-    - `needs_final_time`: whether the solve may end inside a step; else the final time is `None`.
+    - `needs_final_time`: whether the solve may end inside a step; if not, the final time is `None`.
     """
     saveat = arguments["saveat"]
     needs_final_time = needs_final_time and recorder.draws is not None
@@ -98,5 +98,5 @@ _FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=_save_nothing)
 
 
 def _saves_final_time_alone(subs: Any) -> bool:
-    """Whether the last of the user's own times is where the solve ended: others leave unused places behind it."""
+    """Whether the last saved time is the end of the solve; otherwise unused places follow it."""
     return isinstance(subs, diffrax.SubSaveAt) and subs.t1 and subs.ts is None and subs.steps == 0

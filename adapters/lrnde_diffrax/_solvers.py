@@ -1,4 +1,4 @@
-"""The solvers of diffrax: what a local step needs to know of them, and what a step of each evaluates."""
+"""The solvers of diffrax: their properties for a local step, and the evaluations in a step of each."""
 
 import dataclasses
 import functools
@@ -33,12 +33,12 @@ def solver_code(solver: Any) -> str:
 
 
 def estimates_error(solver: Any) -> bool:
-    """Whether a step of the solver comes with an estimate of its error."""
+    """Whether a step of the solver has an error estimate."""
     if isinstance(solver, diffrax.AbstractAdaptiveSolver):  # sees through diffrax's wrappers
         return True
     if isinstance(solver, diffrax.AbstractWrappedSolver):
         return estimates_error(solver.solver)
-    # Some stochastic Runge--Kutta solvers have an estimate without being marked as adaptive.
+    # Some stochastic Runge--Kutta solvers have an estimate but are not marked as adaptive.
     return isinstance(solver, diffrax.AbstractSRK) and solver.tableau.b_error is not None
 
 
@@ -55,21 +55,21 @@ def has_unknown_memory(solver: Any) -> bool:
 
 
 def is_doubling(solver: Any) -> bool:
-    """Whether the error is estimated by doing a step whole and in two halves."""
+    """Whether the error is estimated by a whole step and two half steps."""
     return type(solver) is diffrax.HalfSolver
 
 
 def asks_for_whole_steps(solver: Any) -> bool:
-    """Whether a step is known to ask controls for its own start and end alone, or for those of its halves."""
+    """Whether a step is known to query controls only at its own start and end, or those of its halves."""
     if is_doubling(solver):
         return not is_doubling(solver.solver) and asks_for_whole_steps(solver.solver)
-    # A class of the user's may ask for other times.
+    # A user's class may query other times.
     is_own = type(solver).__module__.partition(".")[0] == diffrax.__name__
     return is_own and isinstance(solver, (diffrax.AbstractRungeKutta, *_WHOLE_STEP_SOLVERS))
 
 
 def rounding_factor(solver: Any) -> float:
-    """How roundings of the increments add up in the error estimate; see `lrnde_core.StepEstimate`."""
+    """The `rounding_factor` of the error estimate; see `lrnde_core.StepEstimate`."""
     if is_doubling(solver):
         return 2.0
     if isinstance(solver, diffrax.AbstractWrappedSolver):
@@ -82,7 +82,7 @@ def rounding_factor(solver: Any) -> float:
 
 
 def adds_terms_apart(solver: Any) -> bool:
-    """Whether the error estimate sums the increments of drift and noise apart, or those of several steps.
+    """Whether the error estimate sums the increments of drift and noise separately, or those of several steps.
 
     They may cancel in the new state while their roundings in the estimate do not.
     """
@@ -93,7 +93,7 @@ def adds_terms_apart(solver: Any) -> bool:
 
 
 def explicit_tableau(solver: Any) -> ExplicitTableau | None:
-    """The tableau of an explicit Runge--Kutta solver that steps as its tableau says, else `None`."""
+    """The tableau of an explicit Runge--Kutta solver that follows its tableau, else `None`."""
     if type(solver) is diffrax.Euler:
         return EULER
     if isinstance(solver, diffrax.AbstractWrappedSolver) or not isinstance(solver, diffrax.AbstractERK):
@@ -128,10 +128,11 @@ def _convert(tableau: _ByIdentity) -> ExplicitTableau:
 @final
 @dataclasses.dataclass(frozen=True)
 class StepCost:
-    """Vector-field evaluations of a solve: `per_attempt` for each attempted step, and more where stages are not reused.
+    """Vector-field evaluations of a solve: `per_attempt` for each attempted step, and more if stages are not reused.
 
-    - `per_fresh`: more for each attempt whose carried first stage is missing (the first steps) or stale (after a jump).
-    - `at_start`: more at the start of a solve that is given no solver state.
+    - `per_fresh`: added for each attempt whose carried first stage is missing (the first steps) or stale (after a
+      jump).
+    - `at_start`: added at the start of a solve without a solver state.
     - `is_start_fresh`: whether the attempts before the first acceptance count as fresh.
     """
 
@@ -147,10 +148,10 @@ class StepCost:
 
 
 def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: bool) -> StepCost | None:
-    """The evaluations of a solve with `solver`; `None` where they cannot be told.
+    """The evaluations of a solve with `solver`; `None` if they are unknown.
 
-    - `count`: what is counted of one evaluation of the terms.
-    - `is_field_expensive`: what diffrax's terms say of themselves; solvers then do not reuse their last stage.
+    - `count`: the evaluations counted for one evaluation of the terms.
+    - `is_field_expensive`: the flag of diffrax's terms, under which solvers do not reuse their last stage.
     """
     if type(solver) is diffrax.HalfSolver:
         # Two half steps and a whole one; the second half step reuses the last stage of the first.
@@ -161,7 +162,7 @@ def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: 
     if type(solver) is diffrax.EulerHeun:
         return StepCost(count.first + 2 * count.second)
     if type(solver) is diffrax.StratonovichMilstein:
-        # The diffusion, and its derivative along itself.
+        # The diffusion and its derivative along itself.
         return StepCost(count.first + 2 * count.second)
     if type(solver) is diffrax.ItoMilstein:
         # Here one derivative for each array of the noise, along all of its elements at once.
@@ -179,7 +180,7 @@ def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: 
 def _stochastic_cost(tableau: diffrax.StochasticButcherTableau[Any], count: TermCount) -> StepCost:
     num_drifts = _num_evaluated(tableau, tableau.ignore_stage_f)
     if tableau.is_additive_noise():
-        # At both ends of the step; and once at the start, to see that the diffusion does not depend on the state.
+        # At both ends of the step, and once at the start to check that the diffusion does not depend on the state.
         return StepCost(num_drifts * count.first + 2 * count.second, at_start=count.second)
     # Once for the increment, and once for each of its Levy areas.
     num_products = 1 + (tableau.coeffs_hh is not None) + (tableau.coeffs_kk is not None)

@@ -1,4 +1,4 @@
-"""One step of any diffrax solver through its own `init` and `step`, its Brownian trees asked once."""
+"""One step of any diffrax solver through its own `init` and `step`, with one query of its Brownian trees."""
 
 import functools
 from typing import Any, NamedTuple, cast, final
@@ -18,10 +18,10 @@ from lrnde_diffrax._terms import is_ode, summands, wrap_terms
 class KnownNoise(diffrax.AbstractBrownianPath[Any]):
     """A Brownian tree whose values at a few times are known.
 
-    - `tree`: the tree itself, which is still asked for Levy areas. `times`: of shape `(n,)`. `values`: the path there,
-      with a leading axis.
+    - `tree`: the tree itself, still queried for Levy areas. `times`: of shape `(n,)`. `values`: the path at these
+      times, with a leading axis.
 
-    Other times are taken for the nearest of these.
+    Any other time counts as the nearest of these.
     """
 
     tree: diffrax.VirtualBrownianTree
@@ -54,7 +54,7 @@ class KnownNoise(diffrax.AbstractBrownianPath[Any]):
 def with_known_noise(terms: Any, t: Any, end: Any, *, is_halved: bool) -> Any:
     """`terms` whose Brownian trees know their values at both ends of a step, and in its middle if `is_halved`.
 
-    A tree is dear to compile, and this is one request of it. For solvers that ask for nothing between these times.
+    A tree is expensive to compile, and this queries it once. Only for solvers that query nothing between these times.
     """
     times = jnp.stack([t, t + 0.5 * (end - t), end] if is_halved else [t, end])
 
@@ -70,20 +70,20 @@ def _is_tree(value: Any) -> bool:
     return isinstance(value, diffrax.VirtualBrownianTree)
 
 
-# What diffrax puts in place of a root finder's tolerances until it knows the controller.
+# diffrax's placeholder for a root finder's tolerances until it knows the controller.
 _FROM_CONTROLLER = cast("Any", diffrax.ImplicitEuler().root_finder).rtol
 _TOLERANCES = ("rtol", "atol", "norm")
 
 _CONTROLLED = (diffrax.ControlTerm, diffrax.UnderdampedLangevinDiffusionTerm)
 
-# Operators that hold a function: what it closes over has no absolute value.
+# Operators that hold a function; the values it closes over have no absolute value.
 _OPAQUE = lx.FunctionLinearOperator | lx.JacobianLinearOperator
 
 
 class HiddenState(NamedTuple):
     """The second state of reversible Heun at the start of a step: `y`, and whether a jump of the field lies before it.
 
-    The field there, which the solver carries too, is evaluated anew, so that its gradient is not lost.
+    The field there, which the solver also carries, is evaluated again, so that its gradient is not lost.
     """
 
     y: Any
@@ -91,9 +91,9 @@ class HiddenState(NamedTuple):
 
 
 def prepare_solver(solver: Any, controller: Any) -> Any:
-    """`solver` as `diffeqsolve` would use it, such that a step of it can be differentiated forward and backward.
+    """`solver` as `diffeqsolve` would use it, but differentiable in forward and reverse mode.
 
-    - `controller`: gives the tolerances of the root finder of an implicit solver, where the solver names none.
+    - `controller`: supplies the tolerances of an implicit solver's root finder, if the solver names none.
     """
     if isinstance(solver, diffrax.AbstractWrappedSolver):
         inner = prepare_solver(solver.solver, controller)
@@ -111,7 +111,7 @@ def prepare_solver(solver: Any, controller: Any) -> Any:
 
 
 def evaluates_magnitude(solver: Any, terms: Any) -> bool:
-    """Whether `take_step` evaluates all terms once more, for the rounding floor."""
+    """Whether `take_step` evaluates all terms another time, for the rounding floor."""
     return adds_terms_apart(solver) and not is_ode(terms)
 
 
@@ -120,10 +120,10 @@ def take_step(
 ) -> StepEstimate:
     """One step from `(t, y)` to `end` in the user's time, as the solver takes it in a solve.
 
-    - `hidden`: of reversible Heun, which goes on from it; other solvers start afresh.
+    - `hidden`: the second state of reversible Heun, which continues from it; other solvers start fresh.
 
-    The magnitude is that of the stages, where the error estimate is a sum of these. Where it sums drift and noise or
-    several steps apart, it is that of these parts. Where neither can be told, the change over the step stands for it.
+    The magnitude is that of the stages, if the error estimate is a sum of these. If it sums drift and noise or several
+    steps separately, it is that of these parts. If neither is known, the change over the step replaces it.
     """
     magnitude = None
     if asks_for_whole_steps(solver):
@@ -161,13 +161,13 @@ def _sum_of_parts(terms: Any, args: Any, t: Any, end: Any, y: Any, *, is_halved:
     """The sum over terms of abs(vector field) abs(control) at the start of the step: one evaluation of each term.
 
     The controls of the two halves are added up without sign, since those of noise may cancel. Those of a Brownian tree
-    are differences of its values, which the compiler may round otherwise from place to place; so these count too.
+    are differences of its values, which the compiler may round differently in different places, so these count too.
     """
     lower, upper = jnp.minimum(t, end), jnp.maximum(t, end)
     times = jnp.stack([lower, t + 0.5 * (end - t), upper] if is_halved else [lower, upper])
     total = tuple(jnp.zeros_like(leaf) for leaf in _leaves(y))
     for term in summands(terms):
-        # One request in the compiled program: a Brownian tree is dear to compile.
+        # One query in the compiled program: a Brownian tree is expensive to compile.
         controls = jax.vmap(term.contr)(times[:-1], times[1:])
         path = term.control if isinstance(term, _CONTROLLED) else None
         if is_halved and isinstance(path, diffrax.VirtualBrownianTree | KnownNoise):

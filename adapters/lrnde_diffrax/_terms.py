@@ -1,4 +1,4 @@
-"""The terms of a call: which of them noise drives, which are dy/dt itself, and their Brownian paths."""
+"""The terms of a call: the ones driven by noise, the ones that are dy/dt itself, and their Brownian paths."""
 
 from typing import Any, NamedTuple
 
@@ -13,12 +13,12 @@ from diffrax._term import WrapTerm
 from lrnde_core import InputError, ResolutionWarning, warn_at_call
 from lrnde_diffrax._arguments import Arguments
 
-# Their vector field is dy/dt, or a summand of it.
+# Their vector field is dy/dt, or a term of it.
 _DRIFTS = (diffrax.ODETerm, diffrax.UnderdampedLangevinDriftTerm)
 
 
 class TermCount(NamedTuple):
-    """How many evaluations are counted for one of all terms together, of the first of a pair, and of the second."""
+    """The evaluations counted for one of all terms together, of the first of a pair, and of the second."""
 
     whole: int
     first: int
@@ -31,7 +31,7 @@ def brownian_paths(terms: Any) -> list[Any]:
 
 
 def is_brownian(value: Any) -> bool:
-    """Whether this is a Brownian path, as diffrax tells it."""
+    """Whether this is a Brownian path by diffrax's own test."""
     return isinstance(value, diffrax.AbstractBrownianPath)
 
 
@@ -52,16 +52,16 @@ def summands(terms: Any) -> list[Any]:
 
 
 def drift_terms(terms: Any) -> list[Any]:
-    """The terms that add up to dy/dt, or to the drift of a stochastic equation; empty where they are not all known."""
+    """The terms that add up to dy/dt, or to the drift of a stochastic equation; empty if they are not all known."""
     drifts = [term for term in summands(terms) if isinstance(term, _DRIFTS)]
     others = [term for term in summands(terms) if not isinstance(term, _DRIFTS)]
     return drifts if all(is_sde(term) for term in others) else []
 
 
 def count_terms(terms: Any, *, of_noise: bool) -> TermCount:
-    """The evaluations of drift and diffusion together, or with `of_noise` of the diffusion alone.
+    """The evaluations of drift and diffusion together, or, with `of_noise`, of the diffusion alone.
 
-    Without noise the whole field counts as one, whatever it is made of.
+    Without noise the whole field counts as one, whatever its parts.
     """
     if not is_sde(terms):
         return TermCount(1, 1, 1)
@@ -91,8 +91,8 @@ def _innermost_terms(tree: Any) -> list[Any]:
     return found or ([tree] if isinstance(tree, diffrax.AbstractTerm) else [])
 
 
-# Solvers look at a step, at its halves, and at most at halves of these: a tree that is exact at the eighths has the law
-# of Brownian motion at all of them.
+# Solvers query a step, its halves, and at most the halves of these: a tree that is exact at the eighths has the law of
+# Brownian motion at all of them.
 _FRESH_RESOLUTION = 1 / 8
 
 
@@ -105,7 +105,8 @@ def label_paths(terms: Any) -> tuple[int, ...]:
 def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any, end: Any) -> Any:
     """`terms` driven by new Brownian motion between `start` and `end`, a function of `seed` alone.
 
-    - `labels`: as of `label_paths`. `seed`: unsigned 32-bit scalar. `start`, `end`: in the user's time, in any order.
+    - `labels`: as `label_paths` returns them. `seed`: unsigned 32-bit scalar. `start`, `end`: in the user's time, in
+      any order.
 
     The new paths have the shapes, dtypes and Levy areas of those that they replace.
     """
@@ -118,7 +119,7 @@ def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any,
         shape = eqx.filter_eval_shape(leaf.evaluate, start, end)
         own_key = jax.random.fold_in(key, next(remaining))
         path = diffrax.VirtualBrownianTree(0.0, 1.0, _FRESH_RESOLUTION, shape, own_key, levy_area=leaf.levy_area)
-        # Not by the constructor, which would check on the host that traced times increase.
+        # Not through the constructor, which would check on the host that traced times increase.
         interval = (jnp.minimum(start, end), jnp.maximum(start, end))
         return eqx.tree_at(lambda tree: (tree.t0, tree.t1), path, interval)
 
@@ -126,9 +127,9 @@ def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any,
 
 
 def check_range(arguments: Arguments) -> None:
-    """Raise `InputError` where a Brownian path does not cover the solve, as far as values are concrete.
+    """Raise `InputError` if a Brownian path does not cover the solve, as far as values are concrete.
 
-    diffrax stops with a runtime error then, unless an event ends the solve before.
+    diffrax then stops with a runtime error, unless an event ends the solve before.
     """
     times = [arguments["t0"], arguments["t1"]]
     if arguments.has_event or any(_is_traced(time) for time in times):
@@ -152,8 +153,8 @@ def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
     - `smallest_step`: the smallest accepted step but the last, which the end of the solve decides.
     - `is_doubled`: whether the solver also looks at half steps.
 
-    Below its `tol` the increments of neighbouring steps are not independent. Under a transformation of JAX no value is
-    known and nothing is said.
+    Below its `tol` the increments of neighbouring steps are not independent. Under a JAX transformation no value is
+    known, so there is no warning.
     """
     for path in brownian_paths(terms):
         if not isinstance(path, diffrax.VirtualBrownianTree) or any(map(_is_traced, (path, smallest_step))):

@@ -1,4 +1,4 @@
-"""What the JAX adapters share: random draws, derivatives along a solution, the guarded evaluation of the penalty."""
+"""The shared parts of JAX adapters: random draws, derivatives along a solution, the guarded penalty evaluation."""
 
 from lrnde_jax._evaluate import evaluate_samples, real_dtype
 from lrnde_jax._probes import check_probes

@@ -1,4 +1,4 @@
-"""Evaluating the penalty on the kept steps of a JAX solve."""
+"""The evaluation of the penalty on the kept steps of a JAX solve."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[jax.Arr
     - `plan.draws`: one `Draw` of arrays of shape `(num_samples,)`.
     - `recording.records`: one `Record` of arrays of shape `(num_samples, ...)`, all of them finite.
 
-    The penalty has the real dtype of the state. It is 0 with gradient 0 where the recording is not valid or a local
-    step is not finite; `h`, `weight` and what was estimated are then 0 as well.
+    The penalty has the real dtype of the state. It is 0 with gradient 0 if the recording is not valid or a local step
+    is not finite; `h`, `weight` and the estimates are then also 0.
     """
     assert isinstance(plan.draws, Draw)
     return _evaluate(plan.penalty, recording, plan.draws, plan.probes)
@@ -40,7 +40,7 @@ def _evaluate(
     def mean() -> tuple[Any, Sample]:
         pair = (draws, recording.records)
         if jnp.shape(draws.bits) == (1,):
-            # Without `vmap` a field sees no batching, and compiles faster.
+            # Without `vmap` a field sees no batch axis, and compiles faster.
             cost, sample = one(*jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, pair))
             return cost, jax.tree.map(lambda leaf: leaf[None], sample)
         costs, sample = eqx.filter_vmap(one, in_axes=eqx.if_array(0))(*pair)
@@ -51,7 +51,7 @@ def _evaluate(
 
 
 def real_dtype(leaves: Any) -> Any:
-    """The real dtype that the leaves of a state share: the widest, also where promotion is strict."""
+    """The real dtype that the leaves of a state share: the widest, even under strict promotion."""
     return max((jnp.finfo(leaf.dtype) for leaf in leaves), key=lambda info: info.bits).dtype
 
 

@@ -1,4 +1,4 @@
-"""A gradient that is exactly 0, rather than not a number, where the value is not finite."""
+"""A gradient that is exactly 0, instead of NaN, if the value is not finite."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,14 @@ Terms = tuple[Any, Any]
 
 
 def finite_or_zero(function: Callable[[], Terms], is_valid: Any) -> Terms:
-    """`function()`, a scalar and further values; the scalar is 0 where not finite or not valid.
+    """`function()`, a scalar and further values; the scalar is 0 if it is not finite or not valid.
 
-    Its gradient is then exactly 0 too, with respect to all that `function` closes over. Masking the
-    result is not enough: a zero cotangent times a derivative that is not finite is not a number. So the tangents are
-    masked where they enter.
+    Its gradient is then exactly 0 too, with respect to everything that `function` closes over. Masking the result is
+    not enough: a zero cotangent times a derivative that is not finite is NaN. So the tangents are masked on entry.
 
-    The further values carry no gradient. Differentiable forward and backward, any number of times. Under `jax.vmap` the
-    value is masked for each element, but the tangents are masked for the whole batch at once: masking those of shared
-    parameters for each element would cost a copy of them for each.
+    The further values carry no gradient. Differentiable in forward and reverse mode, any number of times. Under
+    `jax.vmap` the value is masked for each element, but the tangents are masked for the whole batch at once: masking
+    those of shared parameters per element would need a copy of them for each.
     """
     converted = eqx.filter_closure_convert(function)
     arrays, static = eqx.partition(converted, eqx.is_array)

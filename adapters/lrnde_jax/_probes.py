@@ -11,7 +11,7 @@ from lrnde_core import InputError, Leaves
 def check_probes(probes: Any, y0: Any) -> Leaves:
     """The leaves of the user's probes, without gradient.
 
-    - `y0`: the initial state, or the shapes and dtypes of one.
+    - `y0`: the initial state, or its shapes and dtypes.
 
     Raises `InputError` unless structure, shapes and dtypes are those of `y0`.
     """

@@ -15,9 +15,9 @@ _NUM_BITS = 24
 def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
     """`num_samples` uniforms in [0, 1), one `jax.random.uniform(key, (num_samples,), jnp.float32)`.
 
-    In single precision always: 24 bits are what a draw has, and a key gives the same ones with and without x64.
+    Always in single precision: a draw has 24 bits, and a key gives the same draws with and without x64.
 
-    Raises `InputTypeError` without a key, since JAX has no global random state, and for what is no key.
+    Raises `InputTypeError` without a key, since JAX has no global random state, and for anything but a key.
     """
     if key is None:
         raise InputTypeError(
@@ -32,7 +32,7 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
 def check_uniforms(draw: Any, num_samples: int) -> Draw:
     """The user's uniforms as one `Draw` of arrays of shape `(num_samples,)`, without gradient.
 
-    Concrete values outside [0, 1) raise `InputError`; traced ones cannot be looked at and are clipped into it.
+    Concrete values outside [0, 1) raise `InputError`; traced ones cannot be checked and are clipped to it.
     """
     shape = np.shape(draw)
     if shape != (num_samples,):

@@ -1,4 +1,4 @@
-"""Coefficients of Taylor series through the operations of JAX, one after the other.
+"""The coefficients of Taylor series through the operations of JAX, one after the other.
 
 Source: Griewank and Walther, "Evaluating Derivatives", section 13.2.
 """
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 Coefficients = list[Any]
-"""Of a series, the first at 0; `None` where one is known to be 0."""
+"""The coefficients of a series, starting at 0; `None` stands for one known to be 0."""
 
 Bind = Callable[[list[Any]], list[Any]]
 """Applies an operation to its operands."""
@@ -19,7 +19,7 @@ Bind = Callable[[list[Any]], list[Any]]
 
 @final
 class Series:
-    """A quantity along a solution: the `coefficients` that are known so far; a constant has but the first."""
+    """A quantity along a solution: the `coefficients` known so far; a constant has only the first."""
 
     def __init__(self, value: Any, *, is_constant: bool) -> None:
         self.coefficients: Coefficients = [value]
@@ -71,7 +71,7 @@ def _polynomial(series: Series, degree: int, s: Any) -> Any:
 
 
 def _linear(operands: list[Series], results: list[Series], bind: Bind) -> Callable[[int], Coefficients]:
-    """Linear in all operands together, indices and masks aside."""
+    """The rule for operations linear in all operands together, except indices and masks."""
 
     def at(k: int, operand: Series) -> Any:
         if not jnp.issubdtype(operand.dtype, jnp.inexact):
@@ -100,7 +100,7 @@ def _total(operands: list[Series], results: list[Series], bind: Bind) -> Callabl
 
 def _bilinear(operands: list[Series], results: list[Series], bind: Bind) -> Callable[[int], Coefficients]:
     del results
-    left, right = operands[0], operands[-1]  # the same one of a square
+    left, right = operands[0], operands[-1]  # the same operand for a square
 
     def coefficients_at(k: int) -> Coefficients:
         pairs = [(left.at(j), right.at(k - j)) for j in range(k + 1)]
@@ -248,4 +248,4 @@ RULES: dict[str, Rule] = {
     "tanh": _sigmoid(is_odd=True),
     "logistic": _sigmoid(is_odd=False),
 }
-"""By the name of the operation; for all others `by_nested_derivatives`."""
+"""The rules by the name of the operation; all others use `by_nested_derivatives`."""

@@ -1,13 +1,13 @@
 r"""Derivatives along a solution by Taylor series.
 
-With $y = \sum_k y_k s^k$ for the time s since some t, the equation says $(k + 1) y_{k+1} = f_k$, and $f_k$ needs no
-more than $y_0, \dots, y_k$. So the field is traced once, and its operations are gone through once for each coefficient:
-what was computed for the lower ones stays. The cost is that of about one evaluation for each order, where nested
-derivatives cost nearly twice as much with each order, and `jax.experimental.jet`, which takes whole series, begins anew
-for each (benchmarks/heuristic_cost.py). `jet` also leaves out custom derivatives, and is wrong for some powers.
+With $y = \sum_k y_k s^k$ for the time s since some t, the equation says $(k + 1) y_{k+1} = f_k$, and $f_k$ needs only
+$y_0, \dots, y_k$. So the field is traced once, and each coefficient takes one pass over its operations, reusing the
+lower coefficients. The cost is about one evaluation per order. Nested derivatives cost nearly twice as much with each
+order, and `jax.experimental.jet`, which takes whole series, starts over for each (benchmarks/heuristic_cost.py). `jet`
+also ignores custom derivatives, and is wrong for some powers.
 
-The operations that neural networks are made of have a rule here. For any other (custom derivatives, loops, branches)
-its own coefficients are found by nested forward-mode derivatives, so that its own rule of differentiation is kept.
+The operations common in neural networks have a rule here. For any other (custom derivatives, loops, branches), nested
+forward-mode derivatives find its coefficients, which keeps its own differentiation rule.
 
 Source: Griewank and Walther, "Evaluating Derivatives", chapter 13; for the derivatives of solutions also Kelly et al.,
 NeurIPS 2020, who take them by `jet`.
@@ -33,11 +33,11 @@ def solution_derivative(field: Callable[[Any, Leaves], Leaves], order: int, t: A
 def solution_derivatives(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> list[Leaves]:
     r"""$\mathrm{d}^k y / \mathrm{d}t^k$ for k = 1 to K, along the solution of dy/dt = `field(t, y)` through `(t, y)`.
 
-    One call of `field`, whatever the order.
+    Calls `field` once, whatever the order.
 
     - `order`: K, at least 1. `y`: leaves of real floating-point dtypes; `field` returns leaves of the same shapes.
 
-    Differentiable forward and backward, like `field` itself.
+    Differentiable in forward and reverse mode, like `field` itself.
     """
     program = jax.make_jaxpr(lambda t, y: tuple(field(t, y)))(t, y)
     time = Series(t, is_constant=False)
@@ -61,7 +61,7 @@ def _derivative(state: Series, k: int) -> Any:
 
 
 def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
-    """The series that a program makes of `inputs`, with their first coefficients; `sweeps` find the further ones."""
+    """The series that a program computes from `inputs`, with their first coefficients; `sweeps` find the others."""
     known = {variable: Series(value, is_constant=True) for variable, value in zip(jaxpr.constvars, consts, strict=True)}
     known |= dict(zip(jaxpr.invars, inputs, strict=True))
 
@@ -82,7 +82,7 @@ def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Ca
 def _apply(equation: Any, operands: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
     def bind(values: list[Any]) -> list[Any]:
         bound = equation.primitive.get_bind_params(equation.params)
-        # A pair before JAX 0.9.2; to be simplified when that is required.
+        # A pair before JAX 0.9.2; simplify this once that version is required.
         functions, params = bound if isinstance(bound, tuple) else ((), bound)
         result = equation.primitive.bind(*functions, *values, **params)
         return list(result) if equation.primitive.multiple_results else [result]

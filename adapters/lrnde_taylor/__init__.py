@@ -1,4 +1,4 @@
-"""Solving by Taylor expansion with a learned remainder (TL-NODE).
+"""Solvers by Taylor expansion with a learned remainder (TL-NODE).
 
 `lrnde_taylor.odeint` has `odeint_taylor` for torch, `lrnde_taylor.solver` has `Taylor` for `diffrax.diffeqsolve`, and
 each of them a `Midpoint` network. Importing this package imports no backend.

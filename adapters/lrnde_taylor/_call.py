@@ -90,7 +90,7 @@ def _record(problem: TaylorProblem, step: Step, drawn: DrawnStep, *, end: float,
 
 
 def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
-    """Read the arguments of a native call. Raises what the native call would."""
+    """Read the arguments of a native call. Raises the errors that the native call would."""
     bound = inspect.signature(native).bind(*args, **kwargs)
     bound.apply_defaults()
     given = dict(bound.arguments)

@@ -1,4 +1,4 @@
-"""Checks of what users give, alike on every backend."""
+"""Checks of the user's arguments, shared by the backends."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _LARGEST_ORDER = 4
 
 
 def check_order(order: Any) -> None:
-    """Refuse orders of the expansion that are not offered."""
+    """Refuse unsupported orders of the expansion."""
     check_count("order", order)
     if order > _LARGEST_ORDER:
         raise InputError(
@@ -18,7 +18,7 @@ def check_order(order: Any) -> None:
 
 
 def check_count(name: str, value: Any) -> None:
-    """Refuse what is no integer of at least 1."""
+    """Refuse anything but an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputTypeError(f"`{name}={value!r}`: must be an integer of at least 1, not {type(value).__name__}.")
     if value < 1:

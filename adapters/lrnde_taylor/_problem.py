@@ -1,4 +1,4 @@
-"""One differentiable step of `odeint_taylor`, outside of any solve."""
+"""One differentiable step of `odeint_taylor`, outside any solve."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class TaylorProblem(AbstractTensorProblem):
 
     - `field`: dy/dt. `user_field`, `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
 
-    The remainder is the estimate of the error. Steps are fixed, so that there are no tolerances.
+    The remainder is the error estimate. Steps are fixed, so there are no tolerances.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -39,7 +39,7 @@ class TaylorProblem(AbstractTensorProblem):
         return self.estimate(expansion)
 
     def estimate(self, expansion: Expansion) -> StepEstimate:
-        """What a step says about itself."""
+        """A step with its error estimate."""
         magnitude = largest_magnitude([self.detach(summand) for summand in expansion.summands])
         return StepEstimate(expansion.y1, expansion.remainder, magnitude, None)
 

@@ -1,4 +1,4 @@
-"""What is seen of one forward solve by `odeint_taylor`: evaluations, steps, and those that the sampler keeps."""
+"""The recorder of one forward solve by `odeint_taylor`: evaluations, steps, and the steps that the sampler keeps."""
 
 import dataclasses
 from typing import Any, final
@@ -15,7 +15,7 @@ from lrnde_taylor._expansion import Expansion
 class Step:
     """A step: start and signed size, and the state at its start.
 
-    - `expansion`: the step itself, where its gradient is wanted; else `None`.
+    - `expansion`: the step itself, if its gradient is wanted; else `None`.
     """
 
     t: float
@@ -26,10 +26,10 @@ class Step:
 
 @final
 class Recorder:
-    """Stands in for the field and for the user's `on_step`; nothing of the solve changes.
+    """Replaces the field and the user's `on_step` without changing the solve.
 
-    - `num_evaluations`, `num_steps`: so far. `start`, `end`: of the solve.
-    - `kept`: the steps that the sampler keeps; `None` where nothing is recorded.
+    - `num_evaluations`, `num_steps`: counts so far. `start`, `end`: those of the solve.
+    - `kept`: the steps that the sampler keeps; `None` if nothing is recorded.
     """
 
     def __init__(self, field: Any, on_step: Any, plan: RecordingPlan | None, t: Any) -> None:
@@ -43,13 +43,13 @@ class Recorder:
         self.kept = None if plan is None else plan.keep_steps(abs(self.end - self.start))
 
     def field(self, t: Tensor, y: Tensor) -> Tensor:
-        """The user's field, counted."""
+        """Evaluate the user's field, and count it."""
         self.num_evaluations += 1
         derivative: Tensor = self._field(t, y)
         return derivative
 
     def on_step(self, t: Tensor, h: Tensor, y: Tensor, expansion: Expansion) -> None:
-        """Note a step, and offer it to the sampler."""
+        """Count a step, and offer it to the sampler."""
         if self._on_step is not None:
             self._on_step(t, h, y, expansion)
         self.num_steps += 1

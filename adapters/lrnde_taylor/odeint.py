@@ -31,18 +31,19 @@ def odeint_taylor(
     - `func`: takes a scalar time and a state, as `torchdiffeq.odeint` calls it; `order` + 1 times differentiable for
       training, else `order` times.
     - `y0`: the state at `t[0]`, of any shape and a real floating-point dtype. `t`: output times, shape `(times,)`,
-      strictly increasing or decreasing; or all equal, where no step is taken.
-    - `order`: p of the expansion, 1 to 4; a step is of order p + 2. It evaluates `func` twice and differentiates it. In
-      inference mode derivatives are taken forward, by 2 p + 1 evaluations: from order 2 on `torch.no_grad` is faster.
-    - `num_steps`: equal steps between two output times.
-    - `midpoint`: `midpoint(t, y, h)` stretches the Euler step to where the remainder is evaluated by 1 plus what it
-      returns, of the shape of `y`, such as a `Midpoint`. `None` for 1.
-    - `on_step`: is told `(t, h, y, expansion)` after every step; `expansion.remainder[0]` is of the shape of `y`.
+      strictly increasing or decreasing; or all equal, for no step at all.
+    - `order`: p of the expansion, 1 to 4; a step has order p + 2. It evaluates `func` twice and differentiates it. In
+      inference mode it takes forward-mode derivatives, with 2 p + 1 evaluations: from order 2 on, `torch.no_grad` is
+      faster.
+    - `num_steps`: the number of equal steps between two output times.
+    - `midpoint`: `midpoint(t, y, h)`, such as a `Midpoint`, returns a correction with the shape of `y`. The Euler step
+      to the point where the remainder is evaluated is scaled by 1 plus this. `None` for 1.
+    - `on_step`: called with `(t, h, y, expansion)` after every step; `expansion.remainder[0]` has the shape of `y`.
 
     Returns the states at `t`, shape `(times, *y0.shape)`. Differentiable by plain backpropagation.
 
-    Raises `InputError` and `InputTypeError` for what cannot be meant, and `CapabilityError` where PyTorch lacks a
-    derivative of an operation in `func`.
+    Raises `InputError` and `InputTypeError` for invalid arguments, and `CapabilityError` if PyTorch lacks a derivative
+    of an operation in `func`.
 
     Source: Djeumou et al., IJCAI 2022. Theirs has the midpoint at `y + midpoint(y) * func(y)`, not multiplied by h.
     """
@@ -78,7 +79,7 @@ class Midpoint(nn.Module):
 
     - `size`: of the last axis of the state. `hidden`: units of its one layer.
 
-    It begins with outputs of about 1e-4, so that an untrained one hardly changes the expansion.
+    Its outputs start at about 1e-4, so an untrained one hardly changes the expansion.
 
     Source: Djeumou et al., IJCAI 2022, whose network for MNIST has these layers.
     """
@@ -100,7 +101,7 @@ class Midpoint(nn.Module):
 
 
 def check_arguments(y0: Any, t: Any, order: Any, num_steps: Any) -> None:
-    """Refuse what cannot be meant."""
+    """Refuse invalid arguments."""
     check_order(order)
     check_count("num_steps", num_steps)
     if not isinstance(y0, Tensor) or not y0.is_floating_point():

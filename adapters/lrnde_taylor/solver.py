@@ -19,7 +19,7 @@ from lrnde_taylor._expansion import expand
 class TaylorInterpolation(diffrax.AbstractLocalInterpolation):
     """The expansion itself, at any time of the step.
 
-    - `y0`: state at `t0`. `summands`: what the powers 1 to p + 1 of the share of the step are multiplied by.
+    - `y0`: state at `t0`. `summands`: the factors of the powers 1 to p + 1 of the share of the step.
     """
 
     t0: Any
@@ -43,17 +43,17 @@ class TaylorInterpolation(diffrax.AbstractLocalInterpolation):
 class Taylor(diffrax.AbstractAdaptiveSolver[None]):
     """Taylor expansion with Lagrange's remainder, for `diffrax.diffeqsolve` of an `ODETerm`.
 
-    - `order`: p of the expansion, 1 to 4; a step is of order p + 2. It calls the field twice, and costs about as much
-      as 2 p + 1 evaluations of it (Taylor series).
-    - `midpoint`: `midpoint(t, y, h)` stretches the Euler step to where the remainder is evaluated by 1 plus what it
-      returns, of the structure of `y`, such as a `Midpoint`. `None` for 1. Differentiated like any field of a solver;
-      `h` is the length of the step, and `t` runs as diffrax solves, forward.
+    - `order`: p of the expansion, 1 to 4; a step has order p + 2. It calls the field twice, and costs about as much as
+      2 p + 1 evaluations of it (Taylor series).
+    - `midpoint`: `midpoint(t, y, h)`, such as a `Midpoint`, returns a correction with the structure of `y`. The Euler
+      step to the point where the remainder is evaluated is scaled by 1 plus this. `None` for 1. Differentiated like any
+      field of a solver; `h` is the length of the step, and `t` runs forward, as diffrax solves.
 
-    The remainder is the error estimate: that of the expansion without it, which goes with the power p + 1 of the step.
-    So the solver takes fixed steps (`ConstantStepSize`, as published) and adaptive ones. Dense output is the expansion.
+    The remainder is the error estimate: that of the expansion without it, which scales with the power p + 1 of the
+    step. So the solver takes fixed steps (`ConstantStepSize`, as published) and adaptive ones. Dense output is the
+    expansion.
 
-    Raises `InputError` and `InputTypeError` for orders that are not offered, and, when solving, for a term that is no
-    `ODETerm`.
+    Raises `InputError` and `InputTypeError` for unsupported orders, and, when solving, for any term but an `ODETerm`.
 
     Source: Djeumou et al., IJCAI 2022. Theirs has the midpoint at `y + midpoint(y) * f(y)`, not multiplied by h.
     """
@@ -61,7 +61,7 @@ class Taylor(diffrax.AbstractAdaptiveSolver[None]):
     expansion_order: int = eqx.field(static=True)
     midpoint: Callable[[Any, Any, Any], Any] | None
 
-    # Any single term, so that it is refused here, with advice.
+    # Any single term, so that others than `ODETerm` are refused here, with advice.
     term_structure: ClassVar[Any] = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Any] = TaylorInterpolation
 
@@ -90,7 +90,7 @@ class Taylor(diffrax.AbstractAdaptiveSolver[None]):
     ) -> tuple[Any, Any, dict[str, Any], None, Any]:
         del solver_state, made_jump
         leaves, structure = jax.tree.flatten(y0)
-        # -1 where diffrax has turned the direction of time.
+        # -1 if diffrax has reversed the direction of time.
         unit = terms.contr(jnp.zeros_like(t0), jnp.ones_like(t0))
 
         def tree(values: Leaves) -> Any:
@@ -116,9 +116,9 @@ class Taylor(diffrax.AbstractAdaptiveSolver[None]):
 class Midpoint(eqx.Module):
     """A small network for `Taylor(midpoint=...)`: state and time -> hidden relu -> a factor for each element.
 
-    - `size`: of the last axis of the state, one array. `hidden`: units of its one layer. `key`: of its weights.
+    - `size`: the last axis of the state, one array. `hidden`: the units of its one layer. `key`: for its weights.
 
-    It begins with outputs of about 1e-4, so that an untrained one hardly changes the expansion.
+    Its outputs start at about 1e-4, so an untrained one hardly changes the expansion.
 
     Source: Djeumou et al., IJCAI 2022, whose network for MNIST has these layers.
     """

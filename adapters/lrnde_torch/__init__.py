@@ -1,4 +1,4 @@
-"""What torch adapters share, and for users `collect`, `collected` and `WeightHolder`."""
+"""The shared parts of torch adapters, and, for users, `collect`, `collected` and `WeightHolder`."""
 
 from lrnde_core import collect, collected
 from lrnde_torch._adapter import AbstractTorchAdapter, warn_if_torch_unresolved

@@ -1,4 +1,4 @@
-"""The base of the adapters of torch solvers: how they draw, and how they evaluate what was kept."""
+"""The base class of torch adapters: their draws, and their evaluation of kept steps."""
 
 import contextlib
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from lrnde_torch._random import check_uniforms, draw_uniforms
 
 
 def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype) -> None:
-    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; says nothing where a tolerance is a tensor or missing."""
+    """`lrnde_core.warn_if_unresolved` for a state of `dtype`; silent if a tolerance is a tensor or missing."""
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
         name = str(dtype).removeprefix("torch.")
         warn_if_unresolved(rtol, atol, torch.finfo(dtype).eps, name)
@@ -25,8 +25,8 @@ def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype) -> None:
 class AbstractTorchAdapter(AbstractAdapter):
     """An adapter whose recordings hold an `AbstractTorchProblem` and a list of records.
 
-    `capabilities`, `bind` and `zero_penalty` are left to write. The random argument is `generator`; without it, draws
-    are from the global generator of the CPU.
+    Subclasses write `capabilities`, `bind` and `zero_penalty`. The random argument is `generator`; without it, draws
+    come from the global generator of the CPU.
     """
 
     random_argument: ClassVar[str] = "generator"
@@ -49,7 +49,7 @@ class AbstractTorchAdapter(AbstractAdapter):
         if (None, None) in plan.penalty.heuristic.tolerances:
             warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
-        # Samples are batched by `torch.func`, which goes together with no hooks.
+        # `torch.func` batches the samples, and it works with no hooks.
         apart = saved_apart() if is_collecting() and not plan.is_batched else contextlib.nullcontext()
         with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
             if isinstance(problem, OwnStepsProblem):

@@ -1,4 +1,4 @@
-"""What torch's compiler is told: to leave wrapped calls alone, and when to leave its code aside."""
+"""Directions to torch's compiler: to leave wrapped calls alone, and when to run code uncompiled."""
 
 import contextlib
 import inspect
@@ -23,13 +23,13 @@ def _hide(function: Any) -> Any:
     return torch.compiler.disable(function, **options)
 
 
-# This loads the compiler (a second or two), as making an optimizer does anyway. It cannot wait: the compiler itself may
-# be the first to meet a wrapped call.
+# This loads the compiler (a second or two), as making an optimizer does anyway. It cannot wait, because the compiler
+# may be the first to reach a wrapped call.
 hide_calls(_hide)
 
 
 class _Uncompiled:
-    """A stance of the whole process, taken while anyone asks for it."""
+    """A compiler stance of the whole process, kept as long as anyone needs it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,10 +55,10 @@ _UNCOMPILED = _Uncompiled()
 
 @contextlib.contextmanager
 def uncompiled() -> Generator[None]:
-    """Within the block, what `torch.compile` made runs as it was written, so that it has every derivative.
+    """Within the block, functions compiled by `torch.compile` run eagerly, so that they have every derivative.
 
-    PyTorch knows this for the whole process only, so the compiled code of other threads is left aside meanwhile, too.
-    Before torch 2.6 it does not know it at all, and a compiled field has no second derivative.
+    PyTorch offers this only for the whole process, so other threads also run their compiled code eagerly meanwhile.
+    Before torch 2.6 it does not offer it at all, and a compiled field has no second derivative.
     """
     if not hasattr(torch.compiler, "set_stance"):
         yield

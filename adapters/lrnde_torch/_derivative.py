@@ -1,6 +1,6 @@
 """Derivatives of a function of time and state: in a direction, along a solution, of a product with a cotangent.
 
-Where PyTorch has none, it says so in words that help.
+If PyTorch has no such derivative, the error says what works instead.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import torch
 
 from lrnde_core import CapabilityError
 
-# All that PyTorch says about it is in the message.
+# PyTorch says so only in the message.
 _NOT_AGAIN = (
     "not implemented",
     "not been implemented",
@@ -25,7 +25,7 @@ _NOT_AGAIN = (
 )
 _OUTSIDE_OF_TORCH = ("numpy()", "data pointer")
 
-# With tolerances, for solves in fixed steps have none; at the step, for that is where stochastic equations have points.
+# With tolerances, since fixed-step solves have none; at the step, where stochastic equations have their points.
 FOR_A_PENALTY = (
     "a penalty on derivatives (`TaylorDerivative`, the default for ordinary equations, and `JacobianNorm`) needs. Use "
     'a heuristic that only evaluates the field, such as `KineticEnergy(at="step")` or '
@@ -36,9 +36,9 @@ FOR_AN_EXPANSION = "a Taylor expansion needs. Solve by another method, such as t
 
 @contextlib.contextmanager
 def explain_missing_derivative(need: str = FOR_A_PENALTY) -> Generator[None]:
-    """Within the block, what PyTorch says of a missing derivative becomes a `CapabilityError` that names what works.
+    """Within the block, PyTorch's error for a missing derivative becomes a `CapabilityError` that says what works.
 
-    - `need`: what needs it, and what to do.
+    - `need`: the feature that needs the derivative, and what to do.
     """
     try:
         yield
@@ -61,28 +61,28 @@ def explain_missing_derivative(need: str = FOR_A_PENALTY) -> Generator[None]:
 Tensor = torch.Tensor
 Function = Callable[[Tensor, Tensor], Tensor]
 
-# Names of the backward operations that have been differentiated again, so that it is tried once for each.
+# Names of the backward operations that have been differentiated again, so that each is tried only once.
 _DIFFERENTIATED_AGAIN: set[str] = set()
 
 
 def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: by two backward passes wherever there are any.
+    r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: by two backward passes if possible.
 
-    In inference mode and within the transforms of `torch.func` it is by forward-mode autodiff.
+    In inference mode and within the transforms of `torch.func` it uses forward-mode autodiff.
 
-    Raises `CapabilityError` where PyTorch has no second derivative of an operation in `function`.
+    Raises `CapabilityError` if PyTorch has no second derivative of an operation in `function`.
     """
     differentiate = _derivative_by_two_backwards if _has_backward() else _derivative_forward
     return differentiate(function, t, y, dt, dy)
 
 
 def _has_backward() -> bool:
-    """Whether a tensor may ask for its gradient here."""
+    """Whether a tensor may require a gradient here."""
     return not (torch.is_inference_mode_enabled() or is_within_transform())
 
 
 def is_within_transform() -> bool:
-    """Whether a transform of `torch.func` runs. PyTorch has no public word for it; what they refuse tells."""
+    """Whether a transform of `torch.func` runs, judged by what transforms refuse; there is no public API."""
     try:
         torch.empty(0, device="cpu").requires_grad_()
     except RuntimeError:
@@ -93,7 +93,7 @@ def is_within_transform() -> bool:
 def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
     r"""$\partial_t f \, dt + \partial_y f \, dy$ as the derivative, with respect to $v$, of $v^T J (dt, dy)$.
 
-    One evaluation of `function`; differentiable again. Unlike `torch.func.jvp` it takes fields that call autograd
+    One evaluation of `function`; differentiable again. Unlike `torch.func.jvp` it works for fields that call autograd
     themselves (a divergence, the gradient of an energy), custom autograd functions and BatchNorm in training mode; for
     small networks it is also faster.
 
@@ -111,7 +111,7 @@ def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: 
     if not value.requires_grad:
         return torch.zeros_like(value)
     cotangent = torch.zeros_like(value).requires_grad_()
-    # `None` where the value does not depend on the input.
+    # `None` if the value does not depend on the input.
     derivatives: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
     parts = [
         (derivative * direction).sum()
@@ -132,7 +132,7 @@ def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy:
 
 
 def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Any:
-    """What `function` returns, tensors, and their derivatives in the direction `(dt, dy)`."""
+    """The tensors that `function` returns, and their derivatives in the direction `(dt, dy)`."""
 
     def of_copies(t: Tensor, y: Tensor) -> Any:
         return function(t.clone(), y.clone())
@@ -145,10 +145,10 @@ def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> l
 
     - `order`: K, at least 1. `t`: scalar. `y`: of any shape, which `field` returns too.
 
-    Differentiable again. `count_evaluations(order)` evaluations of `field`: one, since each derivative is taken of the
-    graph of the one before it; K in inference mode, where there is no graph. The cost about doubles with each order.
+    Differentiable again. Takes `count_evaluations(order)` evaluations of `field`: one, since each derivative comes from
+    the graph of the previous one; K in inference mode, which has no graph. The cost about doubles with each order.
 
-    Raises `CapabilityError` where PyTorch has no further derivative of an operation in `field`.
+    Raises `CapabilityError` if PyTorch has no further derivative of an operation in `field`.
     """
     if not _has_backward():
         with explain_missing_derivative(FOR_AN_EXPANSION):
@@ -165,7 +165,7 @@ def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> l
 
 
 def count_evaluations(order: int) -> int:
-    """How often `solution_derivatives` evaluates the field, here and now."""
+    """The number of evaluations of the field by `solution_derivatives` in the current autograd mode."""
     return 1 if _has_backward() else order
 
 
@@ -180,7 +180,7 @@ def _derivatives_forward(field: Function, order: int, t: Tensor, y: Tensor) -> l
 def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:
     r"""$v^T \partial_y f$ for the `cotangent` v, differentiable again: one evaluation of `function`, one backward pass.
 
-    Raises `CapabilityError` where the derivative of an operation in `function` cannot be differentiated again.
+    Raises `CapabilityError` if the derivative of an operation in `function` cannot be differentiated again.
     """
     if not _has_backward():
         with explain_missing_derivative():
@@ -192,7 +192,7 @@ def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tens
         value = function(t, y.clone())
         if not value.requires_grad:
             return torch.zeros_like(y)
-        # Only of a cotangent that asks for its gradient do operations that are `once_differentiable` leave a mark.
+        # `once_differentiable` operations leave a mark only if the cotangent requires a gradient.
         cotangent = cotangent.detach().requires_grad_()
         (product,) = torch.autograd.grad(
             value, y, cotangent, create_graph=is_differentiated, materialize_grads=True, allow_unused=True
@@ -204,10 +204,10 @@ def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tens
 
 
 def _try_once_more(product: Tensor, y: Tensor, cotangent: Tensor) -> None:
-    """Differentiate `product`, of a function of `y`, again where its graph has an operation that never was so far.
+    """Differentiate `product`, of a function of `y`, again if its graph has an operation that never was so far.
 
-    The error that this may bring would else come in the user's backward pass, where it is PyTorch's alone. `product` is
-    linear in the `cotangent`, so that every one of its operations leads there.
+    A resulting error would otherwise come in the user's backward pass, in PyTorch's words. `product` is linear in the
+    `cotangent`, so every one of its operations leads there.
     """
     names = {node.name() for node in _graph(product, without=(y,))}
     if names <= _DIFFERENTIATED_AGAIN:
@@ -217,8 +217,8 @@ def _try_once_more(product: Tensor, y: Tensor, cotangent: Tensor) -> None:
 
 
 def _as_input(tensor: Tensor) -> Tensor:
-    # An alias, so that what else depends on the tensor stays out of the partial derivative. Functions are given copies
-    # of it, into which they may write.
+    # An alias, so that other uses of the tensor stay out of the partial derivative. Functions get copies of it, into
+    # which they may write.
     if tensor.requires_grad:
         return tensor.view_as(tensor)
     return tensor.detach().requires_grad_()
@@ -234,7 +234,7 @@ def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
 
 
 def _graph(value: Tensor, *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
-    """The nodes of the graph of `value`, each once, but those of the tensors `without` and what only they lead to."""
+    """The nodes of the graph of `value`, each once, except those that only the tensors `without` lead to."""
     seen = {tensor.grad_fn for tensor in without}
     waiting = [value.grad_fn]
     while waiting:
@@ -247,10 +247,10 @@ def _graph(value: Tensor, *, without: tuple[Tensor, ...] = ()) -> Generator[Any]
 
 
 def _check_graph(result: Tensor, inputs: tuple[Tensor, ...]) -> None:
-    """Refuse a graph with an operation that is `once_differentiable`: its part would be left out without a word.
+    """Refuse a graph with a `once_differentiable` operation, whose part of the derivative would silently be left out.
 
-    PyTorch marks it by a node that raises when it is reached, but no path to what is differentiated leads through it.
+    PyTorch marks it by a node that raises when reached, but no path to the differentiated tensors leads through it.
     """
     if any(node.name() == "torch::autograd::Error" for node in _graph(result, without=inputs)):
-        # As PyTorch says it, where it is reached; explained with the rest.
+        # PyTorch's own words, explained with the rest.
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

@@ -1,4 +1,4 @@
-"""Evaluation of the penalty on the kept steps of a torch solve, shared or each member's own."""
+"""The evaluation of the penalty on the kept steps of a torch solve, shared by the batch or each member's own."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,11 @@ _REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
 def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tensor) -> tuple[torch.Tensor, Sample]:
     """The weighted costs reduced as the sampler says, and the samples stacked, each of shape `(num_samples,)`.
 
-    Where every step is kept there is a record a step, and one draw stands for all of them.
+    If every step is kept, there is one record per step, and one draw for all of them.
 
-    `zero` is 0 in the dtype and on the device of the penalty. Where the solve took no step, it is the result. It also
-    takes the place of a cost that is not finite (batched: of the mean), without any graph: a zero cotangent times a
-    derivative that is not finite would still poison training.
+    `zero` is 0 in the dtype and on the device of the penalty. It is the result if the solve took no step. It also
+    replaces a cost that is not finite (batched: the mean), without any graph: a zero cotangent times a derivative that
+    is not finite would still poison training.
     """
     records: Sequence[Record] = recording.records
     penalty = plan.penalty
@@ -67,7 +67,7 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording) -> PenaltyTerm:
     def stacked(values: Sequence[Any]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)
 
-    # vmap returns tensors only, so weights become one and entries that were not computed are left out.
+    # vmap returns only tensors, so weights become one and entries that were not computed are left out.
     computed: list[str] = []
 
     def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
         return _on_host(values)
 
     samples = zip(*(term.sample for term in terms), strict=True)
-    # One look at all costs: each waits for an accelerator.
+    # All costs are read together: each read waits for an accelerator.
     is_finite = torch.isfinite(torch.stack([term.cost.detach() for term in terms])).tolist()
     costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
     weights = [term.sample.weight if finite else 0.0 for term, finite in zip(terms, is_finite, strict=True)]
@@ -107,7 +107,7 @@ def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
 
 
 def _on_host(numbers: Sequence[float]) -> torch.Tensor:
-    """Python's numbers as they are: not every device has their dtype, and none need wait for them."""
+    """Python numbers unchanged: not every device has their dtype, and none needs to wait for them."""
     return torch.tensor(numbers, dtype=torch.float64, device="cpu")
 
 
@@ -129,12 +129,13 @@ Tensor = torch.Tensor
 def evaluate_own_steps(plan: RecordingPlan, recording: Recording, zero: Tensor) -> tuple[Tensor, Sample]:
     """The mean of the weighted costs over draws and batch, and the samples, each of shape `(num_samples, batch)`.
 
-    - `recording`: of an `OwnStepsProblem`. What its records hold (`carry`, `estimate` and `is_end_known` aside) has the
-      shape `(batch,)`, states `(batch, *state)`. A member without a step, `num_accepted` 0, has cost and weight 0.
-      The probe that a draw decides is the same for every member. Samples have the dtype of the recorded sizes.
-    - `zero`: 0 in the dtype and on the device of the penalty. Where no member took a step, it is the result. It also
-      takes the place of the mean where that or any evaluation is not finite, without any graph: a zero cotangent times
-      a derivative that is not finite would still poison training.
+    - `recording`: one with an `OwnStepsProblem`. The values of its records (except `carry`, `estimate` and
+      `is_end_known`) have the shape `(batch,)`, states `(batch, *state)`. A member without a step, `num_accepted` 0,
+      has cost and weight 0. The probe that a draw determines is the same for every member. Samples have the dtype of
+      the recorded sizes.
+    - `zero`: 0 in the dtype and on the device of the penalty. It is the result if no member took a step. It also
+      replaces the mean if that or any evaluation is not finite, without any graph: a zero cotangent times a derivative
+      that is not finite would still poison training.
     """
     problem, records = recording.problem, recording.records
     penalty, draws = plan.penalty, plan.draws
@@ -152,7 +153,7 @@ def evaluate_own_steps(plan: RecordingPlan, recording: Recording, zero: Tensor) 
 def _evaluate_members(
     penalty: LocalPenalty, problem: OwnStepsProblem, draw: Draw, record: Record, probes: Leaves | None
 ) -> PenaltyTerm:
-    """The weighted cost of each member, and where it was taken."""
+    """The weighted cost of each member, and its sample."""
     is_end_known = record.drawn.is_end_known
     t, h, remaining, *drawn = map(torch.as_tensor, (record.t, record.h, record.remaining, *record.drawn[:-1]))
     has_step = torch.as_tensor(record.drawn.num_accepted > 0)
@@ -162,17 +163,17 @@ def _evaluate_members(
     ) -> tuple[Tensor, dict[str, Tensor]]:
         kept = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
         cost, sample = penalty(problem, draw, kept, probes)
-        # `vmap` takes tensors alone: a weight may be a Python number, and what was not computed is left out.
+        # `vmap` takes only tensors: a weight may be a Python number, and entries that were not computed are left out.
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         return cost, {name: torch.as_tensor(entry, dtype=h.dtype, device=h.device) for name, entry in entries.items()}
 
     def or_tiny(size: Tensor) -> Tensor:
-        # Formulas divide by sizes; what becomes of a member without a step is masked below.
+        # Formulas divide by sizes; the result of a member without a step is masked below.
         return torch.where(has_step, size, torch.finfo(size.dtype).eps)
 
     drawn = [or_tiny(entry) if entry.is_floating_point() else entry for entry in drawn]
     if probes is not None:
-        # Of the state as the user has it, which the solve may have joined into one.
+        # Shaped like the user's state, which the solve may have joined into one.
         probes = tuple(probe.reshape(leaf.shape) for probe, leaf in zip(probes, record.y, strict=True))
     kept = (t, or_tiny(h), remaining, *record.y, *drawn)
     costs, entries = torch.func.vmap(one, in_dims=(None if probes is None else 0, *(0 for _ in kept)))(probes, *kept)

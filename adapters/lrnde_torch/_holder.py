@@ -1,4 +1,4 @@
-"""The weight of the penalty over training, as an object that is saved with a model."""
+"""The weight of the penalty over training, as an object to save with a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -8,7 +8,7 @@ from lrnde_core import AbstractWeight, InputError, InputTypeError, Report
 
 @final
 class WeightHolder:
-    """Holds the state of a weight between iterations, in the manner of a torch scheduler.
+    """Holds the state of a weight between iterations, in the style of a torch scheduler.
 
         weight = WeightHolder(NFETarget(target=26))
         loss = task_loss + weight.value() * report.penalty
@@ -16,8 +16,7 @@ class WeightHolder:
 
     - `weight`: any `AbstractWeight`, such as `Constant`, `ExponentialDecay` or `NFETarget`.
 
-    With several processes each has counts of its own: update from one report, the same for all of them, so that the
-    weights stay equal.
+    With several processes, each has its own counts. Update all from the same report, so that the weights stay equal.
     """
 
     def __init__(self, weight: AbstractWeight) -> None:
@@ -34,7 +33,7 @@ class WeightHolder:
         return self._weight.value(self._state)
 
     def update(self, report: Report | Sequence[Report]) -> None:
-        """End an iteration whose solve ended in `report`; of several solves, a list of their reports."""
+        """End an iteration whose solve returned `report`; for several solves, a list of their reports."""
         self._state = self._weight.update(self._state, report)
 
     def state_dict(self) -> dict[str, Any]:
@@ -42,7 +41,7 @@ class WeightHolder:
         return self._state._asdict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take up a state from `state_dict`. Raises `InputError` if it is not one."""
+        """Restore a state from `state_dict`. Raises `InputError` if it is not one."""
         kind = type(self._state)
         if set(state_dict) != set(kind._fields):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Evaluation of a user's field once more, without a trace: what it may change, and how that is put back."""
+"""Further evaluations of a user's field without a trace: the state that they may change, and its restoration."""
 
 import collections
 import contextlib
@@ -16,7 +16,7 @@ import torch
 
 from lrnde_core import random_states_kept
 
-# Values that hold nothing that an evaluation could change and put back.
+# Values without contents that an evaluation could change.
 _OF_PYTHON = (int, float, complex, bool, str, bytes, slice, type, type(None))
 _OF_THE_INTERPRETER = (types.ModuleType, types.BuiltinFunctionType)
 _OF_TORCH = (torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device)
@@ -27,16 +27,16 @@ _OF_EVERY_MODULE = frozenset(vars(torch.nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 EMPTY = object()
-"""What an empty slot is said to hold."""
+"""Stands for the value of an empty slot."""
 
 
 class Reach(NamedTuple):
-    """What a field reaches.
+    """Everything that a field reaches.
 
-    - `modules`: with buffers and submodules of their own. `owners`: what has attributes: these modules, functions and
-      objects. `slots`: pairs of an object and the descriptor of one of its slots. `containers`: lists, dictionaries,
-      sets and deques that are attributes of these, or in such ones. `cells`: the variables of closures. `generators`:
-      of random numbers.
+    - `modules`: modules with their buffers and submodules. `owners`: everything with attributes: these modules,
+      functions and objects. `slots`: pairs of an object and the descriptor of one of its slots. `containers`: lists,
+      dictionaries, sets and deques that are attributes of these, or inside such containers. `cells`: the variables of
+      closures. `generators`: random number generators.
     """
 
     modules: list[torch.nn.Module]
@@ -48,27 +48,27 @@ class Reach(NamedTuple):
 
 
 def reach_of(field: Any) -> Reach:
-    """What `field` reaches: itself, and what its submodules, attributes, arguments, hooks, closures and globals hold.
+    """The reach of `field`: itself, and what its submodules, attributes, arguments, hooks, closures and globals hold.
 
-    Followed are modules, functions, methods and what they belong to, `functools.partial`s, callable objects, random
-    generators, and containers; of other objects those that one of these holds, but none that they hold in turn; of
-    torch's own objects modules alone. Of what a function finds among its globals, modules, generators, containers, and
-    functions and objects of the same file. Containers of arguments, closures and globals are followed, but they are the
-    caller's: not in `containers`.
+    The walk follows modules, functions, methods and their objects, `functools.partial`s, callable objects, random
+    generators, and containers. It includes other objects that one of these holds, but not the objects they hold in
+    turn; of torch's own objects, only modules. Of a function's globals it follows modules, generators, containers, and
+    functions and objects of the same file. It follows containers in arguments, closures and globals, but these belong
+    to the caller and are not in `containers`.
     """
     return _Walk(field).reach
 
 
 class _Walk:
-    """The walk from a field, which ends with everything in `reach`."""
+    """The walk from a field, which collects everything in `reach`."""
 
     def __init__(self, field: Any) -> None:
         self.reach = Reach([], [], [], [], [], [])
         self._generators = _generator_types()
         self._seen: set[int] = set()
         self._held: list[Any] = [field]
-        # Looked at last, with whether a container is the field's, and whether any object is followed. So what is
-        # reached in two ways counts as held.
+        # Visited last, with whether a container is the field's, and whether any object is followed. So an object that
+        # is reached in two ways counts as held.
         self._lent: list[tuple[Any, bool, bool]] = []
         while self._held or self._lent:
             value, is_own, is_followed = (self._held.pop(), True, True) if self._held else self._lent.pop()
@@ -77,7 +77,7 @@ class _Walk:
                 self._visit(value, is_own, is_followed)
 
     def _hold(self, values: Iterable[Any]) -> None:
-        # Copied in one go: other threads may fill what is iterated here.
+        # Copied at once: other threads may fill the container during iteration.
         self._held += [value for value in list(values) if type(value) not in _PLAIN]
 
     def _hold_own(self, attributes: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ class _Walk:
         self.reach.modules.append(module)
         self.reach.owners.append(module)
         self._held += attributes["_modules"].values()
-        # Those of compiled `torch.jit` modules are no dictionaries, and fixed.
+        # Those of compiled `torch.jit` modules are fixed, and not dictionaries.
         if attributes["_buffers"] and type(attributes["_buffers"]) in _MAPPINGS:
             self.reach.containers.append(attributes["_buffers"])
         if len(attributes) > len(_OF_EVERY_MODULE):
@@ -123,7 +123,7 @@ class _Walk:
     def _visit_function(self, function: types.FunctionType) -> None:
         self.reach.owners.append(function)
         if vars(function):
-            # `functools.wraps` gives a function the attributes of a module, too.
+            # `functools.wraps` can give a function the attributes of a module.
             self._hold_own(vars(function))
         for cell in function.__closure__ or ():
             # A cell is empty until its name is assigned.
@@ -148,7 +148,7 @@ class _Walk:
         return not isinstance(value, type) and kind.__module__ == known.get("__name__")
 
     def _visit_object(self, value: Any, is_followed: bool) -> None:
-        # An equation of drift and diffusion need not be callable itself, nor what a method belongs to.
+        # An equation with drift and diffusion may not be callable itself, nor may the object of a method.
         is_callable = callable(value)
         if not (is_callable or (is_followed and _is_of_a_user(type(value)))):
             return
@@ -162,12 +162,12 @@ class _Walk:
 
 
 def _is_module(value: Any) -> bool:
-    # One that never called `torch.nn.Module.__init__` is an object like any other.
+    # A module that never called `torch.nn.Module.__init__` is an object like any other.
     return isinstance(value, torch.nn.Module) and "_buffers" in vars(value)
 
 
 def read_slot(owner: Any, slot: types.MemberDescriptorType) -> Any:
-    """What a slot holds; `EMPTY` until it is assigned."""
+    """The value of a slot; `EMPTY` until it is assigned."""
     try:
         return slot.__get__(owner)
     except AttributeError:
@@ -194,22 +194,22 @@ def _generator_types() -> tuple[type, ...]:
     return (torch.Generator, random.Random, *of_numpy)
 
 
-# Buffers are exchanged in the module itself, which other threads may share.
+# Buffers are swapped in the module itself, which other threads may share.
 _BUFFER_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
 def no_side_effects(field: Any, device: torch.device) -> Generator[None]:
-    """Within the block, whatever `field` changes of the user's is put back at its end.
+    """Restore at the end of the block whatever `field` changes of the user's state.
 
-    - Random states: the global ones of torch, numpy and Python, and those of generators that the field reaches. So the
-      numbers that dropout draws are afterwards what the bare call leaves.
-    - Buffers of the modules that the field reaches, such as BatchNorm's running statistics: they are copies within.
-    - Attributes and slots of these modules, of functions and of objects, and variables of closures: set or replaced.
-      Lists, dictionaries, sets and deques among the attributes: filled. Not whole numbers: a user's counter counts
-      these evaluations too, as `Report.nfe_extra` says.
+    - Random states: the global ones of torch, numpy and Python, and those of generators that the field reaches. So
+      dropout later draws the same numbers as after the bare call.
+    - Buffers of the modules that the field reaches, such as BatchNorm's running statistics: copies within the block.
+    - Attributes and slots of these modules, of functions and of objects, and variables of closures, if set or replaced.
+      The contents of lists, dictionaries, sets and deques among the attributes. Not integers: a user's counter also
+      counts these evaluations, as `Report.nfe_extra` says.
 
-    What a field reaches is what `reach_of` finds.
+    `reach_of` finds everything that a field reaches.
     """
     reach = reach_of(field)
     is_cpu = device.type == "cpu"
@@ -244,7 +244,7 @@ def _values_kept(reach: Reach) -> Generator[None]:
 
 
 def _is_same(values: Any, known: Any) -> bool:
-    # Compared by identity: what the elements are equal to, they may not say in one word.
+    # Compared by identity, because comparing elements may not give a single truth value.
     if len(values) != len(known):
         return False
     if isinstance(known, dict):
@@ -253,7 +253,7 @@ def _is_same(values: Any, known: Any) -> bool:
 
 
 def _is_counted(value: Any, known: Any) -> bool:
-    """Whether a number stays as it is, which may count evaluations."""
+    """Whether a value is an integer, which is not restored because it may count evaluations."""
     return type(known) is int and type(value) is int
 
 
@@ -269,7 +269,7 @@ def _refill(container: Any, content: Any) -> None:
     if isinstance(content, dict):
         counted = {key: container[key] for key, value in content.items() if _is_counted(container.get(key), value)}
         container.clear()
-        # One by one: a `Counter` adds what it is updated with.
+        # One by one: `Counter.update` adds counts.
         for key, value in content.items():
             container[key] = counted.get(key, value)
         return
@@ -291,8 +291,9 @@ def _copied_buffers(modules: list[torch.nn.Module]) -> Generator[None]:
     if not buffers:
         yield
         return
-    # The copies take the buffers' place, rather than the values being written back afterwards: writing back in place
-    # would invalidate what autograd has saved for the backward pass. A buffer that several modules share stays shared.
+    # The copies replace the buffers, instead of the values being written back afterwards: writing in place would
+    # invalidate tensors that autograd has saved for the backward pass. A buffer that several modules share stays
+    # shared.
     with _BUFFER_LOCK:
         copies = {buffer: buffer.clone() for _, _, buffer in buffers}
         try:

@@ -1,4 +1,4 @@
-"""The local problems of torch solves: where a batch shares its steps, and where each member takes its own."""
+"""The local problems of torch solves: for a batch that shares its steps, and for members with their own steps."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ def add_increments(y: Tensor, weights: Sequence[float], increments: Sequence[Ten
 class AbstractTorchProblem(AbstractLocalProblem):
     """The local problem of a torch solve.
 
-    - `user_field`: what the user gave, which may be a module with buffers. `dtype`, `device`: of the state.
+    - `user_field`: the user's own field, which may be a module with buffers. `dtype`, `device`: those of the state.
     """
 
     user_field: Any
@@ -83,13 +83,13 @@ class AbstractTensorProblem(AbstractTorchProblem):
 class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method.
 
-    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: what the user gave, which
-      may be a module with buffers.
-    - `tableau`: of the method; without an embedded error estimate, steps are doubled.
+    - `field`: takes a scalar time tensor and a state tensor, both of `dtype`. `user_field`: the user's own
+      field, which may be a module with buffers.
+    - `tableau`: the method's; without an embedded error estimate, steps are doubled.
     - `rtol`, `atol`: scalars or tensors that broadcast against the state; `None` for fixed steps.
     - `error_norm`: the user's norm of a state-shaped tensor.
     - `starts_after_t0`, `ends_before_t1`: whether the stages at the start and at the end of a step are evaluated one
-      rounding inside of it, so that a jump of the field there belongs to the step before or after.
+      rounding inside it, so that a jump of the field there belongs to the step before or after.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -134,9 +134,9 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
         return min(abs(time - t), abs(time - (t + h))) > rounding
 
     def _moved_inside(self, time: Tensor, t: Any, h: Any) -> Tensor:
-        """`time`, or the nearest one inside of the step from `t` over `h` where it is an end that is not evaluated."""
+        """`time`, or the nearest one inside the step from `t` over `h` if `time` is an end that is not evaluated."""
         start, end = self._time(t), self._time(t + h)
-        # Of a step of length 0, to a sample at the very start of a step, the sign is left.
+        # A step of length 0, to a sample at the very start of a step, keeps its sign.
         ahead = torch.copysign(torch.full_like(time, math.inf), self._time(h))
         moved = time
         if self.ends_before_t1:
@@ -157,10 +157,10 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
 
 
 class _OverTheBatch(torch.autograd.Function):
-    """Under `torch.func.vmap` over the members of a batch, calls a function once, with the tensors of all of them.
+    """Under `torch.func.vmap` over the members of a batch, calls a function once, with the tensors of all members.
 
-    The core's formulas are of one member, with scalar time and step size. A field is of the batch: it may normalise
-    over it, or hold a context of its shape. So the formulas run under `vmap`, and here they leave it.
+    The core's formulas are for one member, with scalar time and step size. A field is for the whole batch: it may
+    normalise over it, or hold a context of its shape. So the formulas run under `vmap`, and here they step out of it.
     """
 
     @staticmethod
@@ -170,7 +170,7 @@ class _OverTheBatch(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Needed by a function with a rule for `vmap`."""
+        """Required for a function with a `vmap` rule."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, function: Any, *tensors: Tensor) -> tuple[Tensor, int]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -183,18 +183,18 @@ class _OverTheBatch(torch.autograd.Function):
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
-    """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method and steps of each member's own.
+    """The local problem dy/dt = `field(t, y)` of a torch solve with an explicit method and each member's own steps.
 
-    For `evaluate_own_steps`, which takes it through `torch.func.vmap` over the batch. The field is evaluated for the
-    whole batch at once all the same, as in the solve.
+    For `evaluate_own_steps`, which maps it over the batch with `torch.func.vmap`. The field is still evaluated for the
+    whole batch at once, as in the solve.
 
     - `field`: takes times of shape `(batch,)` and `time_dtype`, and states of shape `(batch, *state)`. `user_field`:
-      what the user gave, which may be a module with buffers.
-    - `tableau`: of the method; without an embedded error estimate, steps are doubled.
+      the user's own field, which may be a module with buffers.
+    - `tableau`: the method's; without an embedded error estimate, steps are doubled.
     - `rtol`, `atol`: scalars, or tensors that broadcast against the state of one member; `None` for fixed steps.
-    - `error_norm`: the user's norm of each member: of a tensor of shape `(batch, *state)`, with shape `(batch,)`.
-    - `dtype`, `device`: of the state.
-    - `are_finite`: of each evaluation, whether it was finite for every member.
+    - `error_norm`: the user's norm of each member: takes a tensor of shape `(batch, *state)`, returns shape `(batch,)`.
+    - `dtype`, `device`: those of the state.
+    - `are_finite`: for each evaluation, whether it was finite for every member.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -249,7 +249,7 @@ class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
 
     def _on_batch(self, function: Callable[..., Tensor], t: Tensor, y: Tensor, *more: Tensor) -> Tensor:
         t = t.to(self.time_dtype)
-        # Within a derivative we are with the batch already, and times have its shape.
+        # Within a derivative we already have the whole batch, and times have its shape.
         return function(t, y, *more) if t.ndim == 1 else _OverTheBatch.apply(function, t, y, *more)
 
     def _evaluate(self, t: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The random draws of the torch adapters, and the user's own random numbers in their place."""
+"""The random draws of the torch adapters, and checks of the user's own random numbers."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from lrnde_torch._collecting import block_generator
 def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
     """`num_samples` uniforms in [0, 1): one `torch.rand` from `generator`.
 
-    If that is `None`, from the generator of the `collect` block, or outside of any from the global one of the CPU.
+    If that is `None`, from the generator of the `collect` block, or outside any block from the CPU's global one.
 
     Nothing else in lrnde advances a global generator, so a recomputation under `torch.utils.checkpoint`, which rewinds
     it, draws the same numbers.

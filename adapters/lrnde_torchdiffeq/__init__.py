@@ -1,4 +1,4 @@
 """The adapter for torchdiffeq: `odeint`, `odeint_adjoint` and `odeint_event`.
 
-Importing this package imports neither torch nor torchdiffeq; the adapter is loaded when it is first asked for.
+Importing this package imports neither torch nor torchdiffeq; the adapter is loaded on first use.
 """

@@ -20,13 +20,13 @@ _SOLVES: dict[str, Callable[..., Any]] = {
 
 
 class Arguments(NamedTuple):
-    """What a call of `odeint`, `odeint_adjoint` or `odeint_event` was asked for, defaults filled in.
+    """The arguments of a call of `odeint`, `odeint_adjoint` or `odeint_event`, with defaults filled in.
 
     - `field`, `y0`, `rtol`, `atol`, `method`, `options`, `adjoint_params`: as torchdiffeq documents them.
-    - `layout`: of `y0`.
+    - `layout`: the layout of `y0`.
     - `is_adjoint`: whether the gradient comes from the continuous adjoint.
     - `has_event`: whether an event ends the solve.
-    - `start`, `end`: of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an
+    - `start`, `end`: those of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an
       event.
     - `direction`: 1.0 or -1.0.
     """
@@ -91,7 +91,7 @@ def read_arguments(
 def with_field(
     field: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Callable[[], Any]:
-    """The call of `native` with another field, and otherwise as the user wrote it."""
+    """The call of `native` as the user wrote it, but with another field."""
     if "func" in kwargs:
         return functools.partial(native, *args, **{**kwargs, "func": field})
     return functools.partial(native, field, *args[1:], **kwargs)
@@ -100,7 +100,7 @@ def with_field(
 def _signature(solve: str, native: Callable[..., Any]) -> inspect.Signature:
     if native is _SOLVES[solve]:
         return _library_signature(solve)
-    # Asserted by the user to have this signature. It may have defaults of its own, or take everything as it comes.
+    # The user asserts that it has this signature. It may have its own defaults, or take arbitrary arguments.
     own = inspect.signature(native)
     return own if {"func", "y0"} <= own.parameters.keys() else _library_signature(solve)
 
@@ -111,14 +111,14 @@ def _library_signature(solve: str) -> inspect.Signature:
 
 
 def _time_dtype(method: str, options: Mapping[str, Any], state_dtype: torch.dtype) -> torch.dtype | None:
-    """The dtype in which an adaptive solver keeps its times; `None` where it keeps the user's, or a wider one."""
+    """The dtype in which an adaptive solver keeps its times; `None` if it keeps the user's, or a wider one."""
     if not isinstance(options.get("dtype"), torch.dtype) or not _methods.is_adaptive(method):
         return None
     return torch.promote_types(options["dtype"], state_dtype)
 
 
 def _interval(given: Mapping[str, Any], time_dtype: torch.dtype | None) -> tuple[float, float]:
-    """Start and end of the solve in the user's time; with `t0` alone, the end only tells the direction."""
+    """Start and end of the solve in the user's time; with `t0` alone, the end only gives the direction."""
     t = given["t0"].reshape(-1) if isinstance(given.get("t0"), torch.Tensor) else given.get("t")
     if not isinstance(t, torch.Tensor) or t.ndim != 1 or len(t) == 0:
         return 0.0, 0.0

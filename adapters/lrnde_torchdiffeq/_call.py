@@ -103,7 +103,7 @@ class TorchdiffeqCall(AbstractCall):
         kwargs = self.kwargs
         field = self.asked.field
         if self.asked.is_adjoint and self.asked.adjoint_params is None and isinstance(field, torch.nn.Module):
-            # The stand-in is no module; the parameters stay those that the library would have found.
+            # The stand-in is not a module; the parameters stay those that the library would have found.
             kwargs = {**kwargs, "adjoint_params": tuple(find_parameters(field))}
         return with_field(recorder, self.native, self.args, kwargs)()
 
@@ -136,7 +136,7 @@ class TorchdiffeqCall(AbstractCall):
         size = min(kept.size, remaining)
         y = asked.layout.flatten(step.y)
         estimate = None
-        # Elsewhere torchdiffeq takes the slope at its predictor for the first stage: not the method's own step.
+        # Otherwise torchdiffeq uses the slope at its predictor as the first stage, which is not the method's own step.
         is_own_step = problem.tableau.is_last_stage_solution
         if step.stages is not None and size == kept.size and is_own_step:
             estimate = self._estimate_from(problem, size, step.y, step.stages)
@@ -170,7 +170,7 @@ def _counts(recorder: AdaptiveRecorder | FixedStepRecorder | SilentRecorder) -> 
 def read_call(
     solve: str, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TorchdiffeqCall:
-    """Read the arguments of a native call; what torchdiffeq itself refuses is left to it."""
+    """Read the arguments of a native call; torchdiffeq itself refuses invalid values."""
     kwargs = with_native_interface(kwargs)
     asked = read_arguments(solve, native, args, kwargs)
     if asked.has_event:

@@ -1,4 +1,4 @@
-"""Freezing torchdiffeq: the freezer, and the frozen forms of `odeint` and of a model around it."""
+"""The freezer of torchdiffeq, and the frozen forms of `odeint` and of a model around it."""
 
 import contextlib
 import functools
@@ -112,14 +112,15 @@ Tensor = torch.Tensor
 
 @final
 class FrozenOdeint(torch.nn.Module):
-    """`odeint(func, y0, t)` by the fixed steps of a plan; takes what `odeint` and `odeint_adjoint` take.
+    """`odeint(func, y0, t)` by the fixed steps of a plan; takes the arguments of `odeint` and `odeint_adjoint`.
 
-    Without parameters and buffers. Differentiable through its steps. Tolerances, method and options of the native call
-    are accepted and not used, so that it can take the place of one. Where `t` is left out it is the plan's.
+    Has no parameters and buffers. Differentiable through its steps. It accepts and ignores tolerances, method and
+    options, so that it can replace a native call. Without `t` it uses the plan's times.
 
-    With a guard the result is `(ys, flagged)`, `flagged` boolean of shape `(batch,)`; a sample that is not finite is
-    flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which then solves the
-    whole call, so that a field which knows its batch keeps working. Whether it runs depends on data: eager mode only.
+    With a guard the result is `(ys, flagged)`, where `flagged` is boolean of shape `(batch,)`; a sample that is not
+    finite is flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which solves
+    the whole call, so that a field that knows its batch keeps working. Whether it runs depends on the data, so it works
+    only in eager mode.
 
     `t` is compared with the plan, once for each tensor, or by compiled and exported code when it runs (`TimesCheck`).
 

@@ -1,4 +1,4 @@
-"""Solves that are given to `odeint_event`, as its `odeint_interface`."""
+"""Solves that are passed to `odeint_event` as its `odeint_interface`."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _EVENT_CODE = torchdiffeq.odeint_event.__code__
 
 
 def with_native_interface(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments of a call, with the native solve behind an `odeint_interface` that is wrapped itself."""
+    """The arguments of a call, with the native solve behind a wrapped `odeint_interface`."""
     if "odeint_interface" not in kwargs:
         return kwargs
     interface, bound = unwrap_interface(kwargs["odeint_interface"])
@@ -33,7 +33,7 @@ def unwrap_interface(interface: Any) -> tuple[Callable[..., Any], dict[str, Any]
 
 
 def check_caller() -> None:
-    """Refuse a regularized solve that a bare `odeint_event` calls: it takes the native result, and nothing beside."""
+    """Refuse a regularized solve that a bare `odeint_event` calls, because that takes only the native result."""
     if calling_frame().f_code is _EVENT_CODE and not is_collecting():
         raise InputError(
             "`odeint_event` was given a regularized `odeint_interface`, and takes the native result alone. Wrap it in "

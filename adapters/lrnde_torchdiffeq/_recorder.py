@@ -1,8 +1,8 @@
 """The stand-in for the user's field during one forward solve: it counts, and keeps the drawn steps.
 
-torchdiffeq looks up `callback_step`, `callback_accept_step` and `callback_reject_step` on the field it is given, and
-warns about those that a method does not call. So there is one class per kind of method, and everything else, the user's
-own callbacks included, is passed through. Nothing of the solve changes.
+torchdiffeq looks up `callback_step`, `callback_accept_step` and `callback_reject_step` on the field, and warns about
+those that a method does not call. So there is one class per kind of method, and everything else, including the user's
+own callbacks, passes through. The solve does not change.
 """
 
 from typing import Any, NamedTuple, final
@@ -29,12 +29,12 @@ class Step(NamedTuple):
 
 
 class _AbstractRecorder:
-    """What all stand-ins do.
+    """The base of all stand-ins.
 
-    - `duration`: length of the solve, `None` where an event decides it.
-    - `num_evaluations`, `num_steps`, `num_accepted`: of the forward solve. `backward`: evaluations after it, by which
-      an adjoint solves backward.
-    - `kept`: the steps that the sampler keeps; `None` where nothing is recorded.
+    - `duration`: length of the solve, `None` if an event decides it.
+    - `num_evaluations`, `num_steps`, `num_accepted`: counts of the forward solve. `backward`: later evaluations, by
+      which an adjoint solves backward.
+    - `kept`: the steps that the sampler keeps; `None` if nothing is recorded.
     """
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
@@ -63,7 +63,7 @@ class _AbstractRecorder:
         return derivative
 
     def close(self) -> None:
-        """End of the forward solve: the backward pass of an adjoint calls the field through here too."""
+        """End the forward solve; the backward pass of an adjoint also calls the field through here."""
         self._is_open = False
         self._evaluations = []
 
@@ -85,7 +85,7 @@ class _AbstractRecorder:
 
 @final
 class SilentRecorder(_AbstractRecorder):
-    """Stands in for the field of a solve whose steps are not reported; counts evaluations alone."""
+    """Replaces the field of a solve whose steps are not reported; only counts evaluations."""
 
     def __init__(self, field: Any) -> None:
         super().__init__(field, None, None)
@@ -93,7 +93,7 @@ class SilentRecorder(_AbstractRecorder):
 
 @final
 class AdaptiveRecorder(_AbstractRecorder):
-    """Stands in for the field of an adaptive solve."""
+    """Replaces the field of an adaptive solve."""
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         super().__init__(field, plan, duration)
@@ -106,7 +106,7 @@ class AdaptiveRecorder(_AbstractRecorder):
             return
         self.num_steps += 1
         if self._keeps_stages:
-            # The first evaluation of a solve is f(t0, y0); what follows it chooses the first step. From then on the
+            # The first evaluation of a solve is f(t0, y0); the following ones choose the first step. From then on the
             # last evaluation of an accepted step, or the one after a jump, is the first stage of the next.
             if self._first_stage is None:
                 self._first_stage = self._evaluations[0]
@@ -133,7 +133,7 @@ class AdaptiveRecorder(_AbstractRecorder):
 
 @final
 class FixedStepRecorder(_AbstractRecorder):
-    """Stands in for the field of a fixed-step solve, where every step is accepted."""
+    """Replaces the field of a fixed-step solve, where every step is accepted."""
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
         self._forward("callback_step", t0, y0, dt)

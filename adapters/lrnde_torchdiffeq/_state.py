@@ -34,23 +34,23 @@ class StateLayout:
         return cls(shapes, dtype, tensors[0].device, not isinstance(y0, Tensor))
 
     def flatten(self, y: Any) -> Tensor:
-        """One tensor from a state of the user's."""
+        """A user's state as one tensor."""
         return torch.cat([tensor.reshape(-1) for tensor in y]) if self.is_tuple else y
 
     def unflatten(self, y: Tensor) -> Any:
-        """A state as the user's functions expect it, from one tensor."""
+        """One tensor as a state that the user's functions expect."""
         if not self.is_tuple:
             return y
-        # One view each, as in torchdiffeq: the field may write into those, unlike the views of `torch.split`.
+        # One view each, as in torchdiffeq: the field may write into these, unlike the views of `torch.split`.
         starts = itertools.accumulate((shape.numel() for shape in self.shapes), initial=0)
         return tuple(
             y[start : start + shape.numel()].view(shape) for start, shape in zip(starts, self.shapes, strict=False)
         )
 
     def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
-        """The user's field on the flat state: in the state's dtype and shape whatever it returns, as methods take it.
+        """The user's field on the flat state, in the state's dtype and shape, as methods take it.
 
-        Raises `InputError` for what does not broadcast to the state.
+        Raises `InputError` if its value does not broadcast to the state.
         """
         derivative = self.flatten(field(t, self.unflatten(y)))
         if not isinstance(derivative, Tensor):

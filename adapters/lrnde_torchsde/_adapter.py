@@ -17,8 +17,8 @@ _ODE = "torchsde solves stochastic differential equations. Use torchdiffeq or di
 class TorchsdeAdapter(AbstractTorchAdapter):
     """Stochastic differential equations by `torchsde.sdeint` and `sdeint_adjoint`.
 
-    The error of a step is that of step doubling, as in torchsde's adaptive solves. Fixed steps are halved along a
-    Brownian bridge between the known ends. Counted are drift and diffusion, not the prior drift of `logqp=True`.
+    Step doubling estimates the error of a step, as in torchsde's adaptive solves. Fixed steps are halved along a
+    Brownian bridge between the known ends. Counts include drift and diffusion, not the prior drift of `logqp=True`.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(

@@ -1,4 +1,4 @@
-"""Brownian motions: recording what a solver asks of one, and giving it again."""
+"""Brownian motions that record a solver's queries, and that answer them again."""
 
 import math
 from typing import Any, NamedTuple, final
@@ -9,18 +9,18 @@ from torchsde import BaseBrownian, BrownianInterval
 
 Tensor = torch.Tensor
 
-# torchsde's own motions turn times into Python numbers before anything else, so they may be given numbers. Reading a
-# time from an accelerator twice would wait for it twice.
+# torchsde's own motions first convert times to Python numbers, so they can take numbers. Reading a time from an
+# accelerator twice would wait for it twice.
 _OWN = (torchsde.BrownianInterval, torchsde.BrownianPath, torchsde.BrownianTree)
 
 
 @final
 class Increment(NamedTuple):
-    """What a motion does over one interval.
+    """The increment of a motion over one interval.
 
     - `start`, `end`: the interval. `w`: increment, shape `(batch, channels)`.
-    - `u`: space-time Levy area, the integral of the motion since `start`; `a`: Levy area, shape
-      `(batch, channels, channels)`; `None` where the solver did not ask for them.
+    - `u`: space-time Levy area, the integral of the motion since `start`; `a`: Levy area, shape `(batch, channels,
+      channels)`; `None` if the solver did not ask for them.
     """
 
     start: float
@@ -30,16 +30,16 @@ class Increment(NamedTuple):
     a: Tensor | None
 
     def answer(self, *, return_u: bool, return_a: bool) -> Any:
-        """What torchsde expects from a motion that is asked for these."""
+        """The return value that torchsde expects from a motion for such a query."""
         if not (return_u or return_a):
             return self.w
         return (self.w, *((self.u,) if return_u else ()), *((self.a,) if return_a else ()))
 
 
 def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) -> Increment:
-    """What `motion` does between two times. A motion of the user's is asked exactly this.
+    """The increment of `motion` between two times. A user's motion gets exactly this query.
 
-    torchsde's own are asked for both areas where the Levy area is needed, so that it can be bridged: it goes with the
+    If the Levy area is needed, torchsde's own motions return both areas, so that it can be bridged: it depends on the
     space-time area, which they have computed anyway.
     """
     times = float(start), float(end)
@@ -53,13 +53,13 @@ def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) ->
     return Increment(*times, w, areas[0] if return_u else None, areas[-1] if return_a else None)
 
 
-# The fields of an `Increment`. A solver asks at every step, and making a named tuple takes longer than passing it on.
+# The fields of an `Increment`. A solver queries every step, and making a named tuple takes longer than passing it on.
 Answer = tuple[float, float, Tensor, Tensor | None, Tensor | None]
 
 
 @final
 class ObservedMotion:
-    """Stands in for the user's motion in a solver and keeps the latest answer. The motion sees no more."""
+    """Replaces the user's motion in a solver and keeps the latest answer. The motion gets no further queries."""
 
     latest: Answer
 
@@ -82,7 +82,7 @@ class ObservedMotion:
 
 @final
 class KnownMotion:
-    """A motion in a local step, where each step of the solver asks for one increment that is known beforehand."""
+    """A motion in a local step, where each step of the solver queries one increment that is already known."""
 
     def __init__(self) -> None:
         self.increment: Increment | None = None
@@ -95,7 +95,7 @@ class KnownMotion:
 
 @final
 class Halved(NamedTuple):
-    """What a motion does over a step and over its halves."""
+    """The increments of a motion over a step and over its halves."""
 
     whole: Increment
     first: Increment
@@ -112,7 +112,7 @@ class Halved(NamedTuple):
             first, middle = torch.add(0.5 * whole.w, noise, alpha=0.5 * h**0.5), 0.5 * (whole.start + whole.end)
             halves = (whole.start, middle, first), (middle, whole.end, whole.w - first)
             return cls(whole, *(Increment(*half, u=None, a=None) for half in halves))
-        # Space-time Levy area as torchsde keeps it: the mean of the motion less that of a straight line.
+        # Space-time Levy area as torchsde defines it: the mean of the motion minus that of a straight line.
         area = None if whole.u is None else whole.u / h - 0.5 * whole.w
         bridge = _interval(motion, whole, seed, W=whole.w, H=area)
         return cls(whole, *_halves(bridge, whole))
@@ -125,13 +125,13 @@ class Halved(NamedTuple):
 
 
 def coverage(motion: BaseBrownian | None) -> tuple[float, float] | None:
-    """Start and end of what the motion knows of, where it says so: torchsde's own do."""
+    """The start and end that a motion covers, if it states them, as torchsde's own do."""
     interval = _own_interval(motion)
     return None if interval is None else (interval._start, interval._end)  # pyright: ignore[reportPrivateUsage]
 
 
 def resolution(motion: BaseBrownian | None) -> float:
-    """The multiple to which a motion rounds the times it is asked for; 0 where it does not."""
+    """The multiple to which a motion rounds query times; 0 if it does not round."""
     interval = _own_interval(motion)
     # The next power of ten above `tol`, by the same expression as in torchsde.
     return 0.0 if interval is None or interval.tol == 0 else 10.0 ** int(math.log10(interval.tol))

@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 # Drift, diffusion, or the product of the diffusion with a vector.
 Part = Literal["drift", "diffusion", "product"]
 
-# Names under which torchsde takes drift, diffusion and combinations of them, and what each returns.
+# The names under which torchsde takes drift, diffusion and combinations of them, and the parts that each returns.
 FUNCTIONS: Mapping[str, tuple[Part, ...]] = {
     "f": ("drift",),
     "g": ("diffusion",),
@@ -22,7 +22,7 @@ FUNCTIONS: Mapping[str, tuple[Part, ...]] = {
     "f_and_g_prod": ("drift", "product"),
 }
 
-# The keys of torchsde's argument `names`, and which function each renames.
+# The keys of torchsde's argument `names`, and the function that each renames.
 _KEYS: Mapping[str, str] = {
     "drift": "f",
     "diffusion": "g",
@@ -39,12 +39,12 @@ def spelling(names: Mapping[str, str] | None) -> dict[str, str]:
 
 @final
 class EvaluationCount:
-    """Evaluations of drift and diffusion by the forward solve, and once that is over by the backward pass.
+    """Evaluations of drift and diffusion by the forward solve, and after that by the backward pass.
 
-    - `num_drift`, `num_diffusion`: of the forward solve, which runs while `is_open`. `backward`: both together.
+    - `num_drift`, `num_diffusion`: those of the forward solve, which runs while `is_open`. `backward`: both together.
 
-    It refers to nothing of the solve: torchsde's equations refer to themselves, and with the graph of an adjoint solve
-    they live on, so whatever they reach lives as long.
+    It holds no reference to the solve: torchsde's equations refer to themselves and stay alive with the graph of an
+    adjoint solve, and so does everything they reach.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class EvaluationCount:
 
     @contextlib.contextmanager
     def paused(self) -> Generator[None]:
-        """Within the block nothing is counted: the local step evaluates the same functions."""
+        """Count nothing within the block, because the local step evaluates the same functions."""
         self._is_paused = True
         try:
             yield
@@ -64,7 +64,7 @@ class EvaluationCount:
             self._is_paused = False
 
     def counted(self, function: Callable[..., Any], parts: tuple[Part, ...]) -> Callable[..., Any]:
-        """`function`, which returns `parts`, such that its calls count."""
+        """`function`, which returns `parts`, with its calls counted."""
         num_drift = int("drift" in parts)
         num_diffusion = len(parts) - num_drift
 
@@ -82,9 +82,9 @@ class EvaluationCount:
 
 @final
 class CountedEquation:
-    """Stands in for an equation and counts its evaluations. All else is passed through.
+    """Replaces an equation and counts its evaluations. Everything else passes through.
 
-    - `names`: as torchsde takes it; only functions under their renamed names are counted.
+    - `names`: torchsde's argument; only functions under their renamed names are counted.
     """
 
     def __init__(self, equation: Any, names: Mapping[str, str] | None, count: EvaluationCount) -> None:

@@ -1,4 +1,4 @@
-"""What `lrnde_core.freeze_sde` asks of torchsde."""
+"""The freezer of torchsde for `lrnde_core.freeze_sde`."""
 
 import contextlib
 import dataclasses
@@ -51,7 +51,7 @@ class TorchsdeFreezer(AbstractSDEFreezer):
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenSdeint:
-    """`sdeint` or `sdeint_adjoint` in the fixed steps of a plan; takes what it takes, and returns its result.
+    """`sdeint` or `sdeint_adjoint` with the fixed steps of a plan; takes its arguments, and returns its result.
 
     `adaptive` and `dt` are the plan's. Raises `InputError` for another interval than the plan's.
     """
@@ -71,8 +71,8 @@ class FrozenSdeint:
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     ts, y0 = arguments["ts"], arguments["y0"]
     dtype = ts.dtype if isinstance(ts, torch.Tensor) and ts.is_floating_point() else y0.dtype
-    # torchsde adds up its steps in this dtype and goes as far as it must at the end. Steps longer by some roundings do
-    # not leave a sliver for one more.
+    # torchsde adds up its steps in this dtype, and goes on until it reaches the end. Steps a few roundings longer leave
+    # no sliver for another step.
     stretch = 1 + 4 * plan.num_steps * torch.finfo(dtype).eps
     return arguments.but(adaptive=False, dt=stretch * (plan.t1 - plan.t0) / plan.num_steps)
 

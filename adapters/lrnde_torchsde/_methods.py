@@ -1,4 +1,4 @@
-"""What torchsde's methods are: their orders, and what one step of them evaluates."""
+"""The methods of torchsde: their orders, and the evaluations in one step."""
 
 import functools
 from collections.abc import Sequence
@@ -14,30 +14,30 @@ Noise = Literal["additive", "diagonal", "scalar", "general"]
 _NO_FULL_GRADIENT = 'an adjoint solve does not differentiate through its steps. Use `sdeint`, or `gradient="local"`.'
 
 
-# Where a step starts: the whole step and the first half start alike. Other points differ from step to step.
+# The start of a step, which the whole step and the first half share. Other points differ from step to step.
 _START = "start"
 
 
 @final
 class Call(NamedTuple):
-    """What a method asks of torchsde's view of an equation: one of its functions, at a named point of the step."""
+    """One call by a method of a function of torchsde's view of an equation, at a named point of the step."""
 
     function: str
     point: str
 
 
 def default_method(calculus: Calculus, noise: Noise) -> str:
-    """The method that torchsde takes where none is given."""
+    """The method that torchsde uses by default."""
     if calculus == "stratonovich":
         return "midpoint"
     return "euler" if noise == "general" else "srk"
 
 
 def strong_order(method: str, noise: Noise) -> float:
-    """The strong order that torchsde states for the method; the error of a local step goes with half an order more.
+    """The strong order that torchsde states for the method; the error of a local step has half an order more.
 
-    Where the authors of reversible Heun know none, for diagonal and scalar noise, torchsde states 1/2. The error of its
-    steps goes with an order more there, as that of all methods whose noise commutes.
+    For reversible Heun with diagonal and scalar noise, whose authors state no order, torchsde states 1/2. There the
+    error of its steps has one order more, as for all methods whose noise commutes.
     """
     match method:
         case "srk":
@@ -51,7 +51,7 @@ def strong_order(method: str, noise: Noise) -> float:
 
 
 def calls_of_a_step(method: str, noise: Noise, *, is_gradient_free: bool) -> list[Call] | None:
-    """What one step asks for; `None` for a method that torchsde does not know.
+    """The calls in one step; `None` for a method that torchsde does not know.
 
     - `is_gradient_free`: the option `grad_free` of Milstein's method.
     """
@@ -79,7 +79,7 @@ def calls_of_a_step(method: str, noise: Noise, *, is_gradient_free: bool) -> lis
             diffusions = [Call("g_prod", "end"), Call("g_prod", "end"), Call("g_prod", _START)]
             return [Call("f", _START), Call("f", "second"), *diffusions]
         case "srk":
-            # Each stage takes the earlier ones anew.
+            # Each stage evaluates the earlier ones again.
             drifts, diffusions = ([_START, *(f"{kind} {stage}" for stage in (2, 3, 4))] for kind in ("drift", "noise"))
             again = [Call("g", point) for point in diffusions[:3]]
             return [*(Call("f", point) for point in drifts), *again, *(Call("g_prod", point) for point in diffusions)]
@@ -99,10 +99,10 @@ def differentiates_diffusion(method: str, noise: Noise, *, is_gradient_free: boo
 
 
 def evaluations_per_step(calls: Sequence[Call], functions: frozenset[str], *, is_drift_joint: bool) -> int:
-    """Drift plus diffusion evaluations of a step whole and in halves, with `shared_evaluations`.
+    """Drift plus diffusion evaluations of a step, whole and in halves, with `shared_evaluations`.
 
-    - `calls`: of one step. `functions`: what the equation offers of f, g, g_prod, f_and_g and f_and_g_prod.
-    - `is_drift_joint`: whether the drift is only to be had with the diffusion.
+    - `calls`: those of one step. `functions`: those of f, g, g_prod, f_and_g and f_and_g_prod that the equation has.
+    - `is_drift_joint`: whether the drift can only be computed together with the diffusion.
     """
     costs = {"f": 1 + is_drift_joint, "g": 1, "g_prod": 1, "f_and_g": 2, "f_and_g_prod": 2}
     known: set[Call] = set()
@@ -121,7 +121,7 @@ def evaluations_per_step(calls: Sequence[Call], functions: frozenset[str], *, is
 
 
 def _asked(function: str, functions: frozenset[str]) -> tuple[str, ...]:
-    """Which of an equation's own functions torchsde takes for `function`."""
+    """The functions of an equation that torchsde uses for `function`."""
     if function in functions or function in ("f", "g"):
         return (function,)
     match function:
@@ -150,7 +150,7 @@ def method_facts(
     """The facts of a method. A local step is one whole step and two halves, whether the solve is adaptive or not."""
     calls = calls_of_a_step(method, noise, is_gradient_free=is_gradient_free)
     count = None if calls is None else evaluations_per_step(calls, functions, is_drift_joint=is_drift_joint)
-    # Reversible Heun carries drift and diffusion into a step; a local step evaluates them anew.
+    # Reversible Heun carries drift and diffusion into a step; a local step evaluates them again.
     at_start = 2 if method == "reversible_heun" else 0
     order = strong_order(method, noise)
     return MethodFacts(

@@ -1,4 +1,4 @@
-"""One differentiable step of a torchsde solver along known Brownian increments, outside of any solve."""
+"""One differentiable step of a torchsde solver along known Brownian increments, outside any solve."""
 
 import dataclasses
 import functools
@@ -19,12 +19,12 @@ Tensor = torch.Tensor
 
 @final
 class SDECarry(NamedTuple):
-    """What a step needs beside time, size and state.
+    """The data of a step besides time, size and state.
 
-    - `t0`, `middle`, `t1`: its times, scalar tensors on the CPU, of the dtype of the solver's.
-    - `hidden`: the second state that reversible Heun carries beside `y`; for other methods of no meaning. Drift and
-      diffusion there, which it carries too, are evaluated anew, so that their gradient is not lost.
-    - `increments`: of the Brownian motion.
+    - `t0`, `middle`, `t1`: its times, scalar tensors on the CPU with the dtype of the solver's.
+    - `hidden`: the second state that reversible Heun carries beside `y`; meaningless for other methods. Drift and
+      diffusion there, which it also carries, are evaluated again, so that their gradient is not lost.
+    - `increments`: those of the Brownian motion.
     """
 
     t0: Tensor
@@ -39,14 +39,14 @@ class SDECarry(NamedTuple):
 class SDEProblem(AbstractTorchProblem):
     """The local problem of a torchsde solve; the state is one tensor of shape `(batch, channels)`.
 
-    - `user_field`: the user's equation. `prepared`: as torchsde solves it, under its own names, the log ratio of
-      `logqp=True` as one more channel.
-    - `solver`: of the solve, which is over: its equation and motion are replaced. `noise_shape`: of its motion.
-    - `evaluations`: of the solve, whose equation is evaluated here too.
-    - `differentiates_diffusion`: whether a step of it takes a derivative of the diffusion by the state.
-    - `rtol`, `atol`: of an adaptive solve; `None` for fixed steps.
-    - `dtype`, `device`: of the state. `time`: any time of the solver's own, of the dtype and on the device that it
-      gives the equation.
+    - `user_field`: the user's equation. `prepared`: the equation as torchsde solves it, under its own names, with the
+      log ratio of `logqp=True` as one more channel.
+    - `solver`: the solver of the finished solve; its equation and motion are replaced. `noise_shape`: its motion's.
+    - `evaluations`: the count of the solve, whose equation is also evaluated here.
+    - `differentiates_diffusion`: whether a step differentiates the diffusion by the state.
+    - `rtol`, `atol`: those of an adaptive solve; `None` for fixed steps.
+    - `dtype`, `device`: those of the state. `time`: any of the solver's own times, with the dtype and device of the
+      times that it passes to the equation.
     """
 
     user_field: Any
@@ -62,7 +62,7 @@ class SDEProblem(AbstractTorchProblem):
     time: Tensor
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
-        """The step whole and in two halves, as torchsde's adaptive solves take it, with shared evaluations."""
+        """The step as a whole and in two halves, as in torchsde's adaptive solves, with shared evaluations."""
         del t
         assert first_stage is None  # restarted steps are refused
         assert isinstance(carry, SDECarry)
@@ -70,7 +70,7 @@ class SDEProblem(AbstractTorchProblem):
         solver.bm = motion
         (y0,), is_grad_enabled = y, torch.is_grad_enabled()
         if self.differentiates_diffusion and not y0.requires_grad:
-            # torchsde would take a copy that requires gradient, another one for each evaluation. No leaf, so that the
+            # torchsde would make a copy that requires gradient for each evaluation. This one is not a leaf, so that the
             # drift may write into it.
             with torch.enable_grad():
                 y0 = y0.detach().requires_grad_().clone()
@@ -134,7 +134,7 @@ def _largest_increment(evaluations: Evaluations, h: float, increments: Halved) -
         if diffusions[0].ndim == w.ndim:
             parts.append(_largest(diffusions) * w)
         else:
-            # A matrix for each state, rather than its diagonal.
+            # A matrix for each state instead of its diagonal.
             parts.extend((diffusion.abs() @ w[..., None])[..., 0] for diffusion in diffusions)
     return functools.reduce(torch.maximum, parts)
 

@@ -1,8 +1,8 @@
-"""Watching one forward solve: it counts, and keeps the drawn steps.
+"""The recorder of one forward solve: it counts, and keeps the drawn steps.
 
-A solver of torchsde integrates by calls of its own `step`: one an accepted step with fixed steps, three an attempt
-(whole, first half, second half) with adaptive ones. The recorder takes the place of that function, of the Brownian
-motion and of the equation, and changes nothing of the solve.
+A solver of torchsde integrates by calls of its own `step`: one per accepted step with fixed steps, three per attempt
+(whole, first half, second half) with adaptive ones. The recorder replaces that function, the Brownian motion and the
+equation without changing the solve.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from lrnde_torchsde._equation import EvaluationCount
 
 Tensor = torch.Tensor
 
-# torchsde's controller shrinks a step to a fifth at most, and forces it where that is not above the smallest size. So
-# an accepted step of more than five smallest sizes was not forced; the rest is room for the rounding of times.
+# torchsde's controller shrinks a step to a fifth at most, and forces it if that is not above the minimum size. So an
+# accepted step longer than five minimum sizes was not forced; the rest leaves room for the rounding of times.
 _LARGEST_FORCED = 6.0
 
 
@@ -25,8 +25,8 @@ _LARGEST_FORCED = 6.0
 class Substep(NamedTuple):
     """One call of a solver's `step`, from `t0` to `t1` (scalar tensors), with its Brownian increment.
 
-    - `y0`, `y1`: states of shape `(batch, channels)`. `memory`: what the solver carries into the step, for reversible
-      Heun drift, diffusion and a second state; `()` for other methods.
+    - `y0`, `y1`: states of shape `(batch, channels)`. `memory`: the values that the solver carries into the step:
+      drift, diffusion and a second state for reversible Heun, `()` for other methods.
     """
 
     increment: Increment
@@ -54,21 +54,21 @@ class Step(NamedTuple):
             return None
         y0, whole, halved = self.substeps[0].y0, self.substeps[0].y1, self.substeps[-1].y1
         error = halved - whole
-        # The stages were not seen: the change over the step stands for them.
+        # The stages were not seen, so the change over the step replaces them.
         magnitude = (halved - y0).abs() + error.abs()
         return StepEstimate((halved,), (error,), (magnitude,), None, rounding_factor=2.0)
 
 
 @final
 class Recorder:
-    """What is seen of one forward solve.
+    """The recorder of one forward solve.
 
-    - `evaluations`: so far. `num_steps`, `num_accepted`: attempted and accepted steps. `num_forced`: accepted with an
-      error ratio above 1.
-    - `smallest`: the shortest interval over which an accepted step asked the Brownian motion, but for the last step,
+    - `evaluations`: the count so far. `num_steps`, `num_accepted`: attempted and accepted steps. `num_forced`: steps
+      accepted with an error ratio above 1.
+    - `smallest`: the shortest interval over which an accepted step queried the Brownian motion, except the last step,
       which may be cut to any size.
-    - `kept`: the steps that the sampler keeps, each an attempt for `step_of`; `None` where nothing is recorded.
-    - `solver`, `motion`: of the solve, once its solver exists.
+    - `kept`: the steps that the sampler keeps, each an attempt for `step_of`; `None` if nothing is recorded.
+    - `solver`, `motion`: those of the solve, once its solver exists.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Recorder:
         self._start = start
         self._end = end
         self._num_substeps = 3 if is_adaptive else 1
-        # Of the latest attempt, which has yet to be accepted or rejected once they are complete.
+        # The substeps of the latest attempt. Once complete, it is still to be accepted or rejected.
         self._substeps: list[_Raw] = []
         self._step: Any = None
         self._own_step: Any = None
@@ -96,25 +96,25 @@ class Recorder:
     def attach(self, solver: Any) -> None:
         """Watch a solver that is about to integrate."""
         self.solver = solver
-        # The user's, or the one that torchsde made.
+        # The user's motion, or the one that torchsde made.
         self.motion = solver.bm
         self._tolerances = solver.rtol, solver.atol
-        # Stochastic Runge--Kutta methods choose their step as an attribute of the solver.
+        # Stochastic Runge--Kutta methods set their step as an attribute of the solver.
         self._own_step = vars(solver).get("step")
         self._step = solver.step
         self._observed = solver.bm = ObservedMotion(solver.bm)
         solver.step = self._observed_step
 
     def finish(self) -> None:
-        """End of a forward solve that succeeded: its last attempt was accepted."""
+        """End a forward solve that succeeded: its last attempt was accepted."""
         if self._substeps:
             self._settle(is_accepted=True)
 
     def detach(self) -> None:
-        """End of any forward solve; what an adjoint evaluates in its backward pass is counted apart.
+        """End any forward solve; the evaluations of an adjoint's backward pass are counted separately.
 
-        The solver lets go of the recorder: as a circle they would keep the states, and with them the graph of the whole
-        solve, until the garbage collector comes.
+        The solver drops the recorder: a reference cycle would keep the states, and with them the graph of the whole
+        solve, until the garbage collector runs.
         """
         self.evaluations.is_open = False
         self._substeps = []
@@ -130,14 +130,14 @@ class Recorder:
     def _observed_step(self, t0: Tensor, t1: Tensor, y0: Tensor, memory: tuple[Tensor, ...]) -> Any:
         if len(self._substeps) == self._num_substeps:
             _, _, end, _, _, _ = self._substeps[0]
-            # The time of an accepted step is handed on as the very same tensor.
+            # The time of an accepted step is passed on as the very same tensor.
             self._settle(is_accepted=t0 is end)
         y1, next_memory = self._step(t0, t1, y0, memory)
         self._substeps.append((self._observed.latest, t0, t1, y0, memory, y1))
         return y1, next_memory
 
     def _settle(self, *, is_accepted: bool) -> None:
-        """The attempt that is complete has been accepted or rejected."""
+        """Count a complete attempt, now accepted or rejected."""
         attempt, self._substeps = self._substeps, []
         self.num_steps += 1
         if not is_accepted:
@@ -149,7 +149,7 @@ class Recorder:
         if size <= self._largest_forced and len(attempt) > 1:
             self.num_forced += bool(own_error_ratio(whole, halved, *self._tolerances) > 1)
         if end < self._end:
-            # Of the last substep: the second half of an adaptive step.
+            # The last substep: the second half of an adaptive step.
             self.smallest = min(self.smallest, end - middle)
         if self.kept is not None:
             self.kept.offer(start - self._start, size, attempt)
@@ -161,9 +161,9 @@ def step_of(attempt: Sequence[_Raw]) -> Step:
 
 
 def own_error_ratio(whole: Tensor, halved: Tensor, rtol: Any, atol: Any) -> Tensor:
-    """What torchsde compares with 1, to the last bit, of the states after a whole step and two halves.
+    """The number that torchsde compares with 1, to the last bit, from the states after a whole step and two halves.
 
-    Its scale is by the larger of whole and halved step, and neither scale nor ratio is below 1e-7. No gradient.
+    Its scale uses the larger of whole and halved step, and neither scale nor ratio is below 1e-7. No gradient.
     """
     with torch.no_grad():
         scale = (rtol * torch.maximum(whole.abs(), halved.abs()) + atol).clamp_min(1e-7)

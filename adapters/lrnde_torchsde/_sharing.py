@@ -1,4 +1,4 @@
-"""Evaluating drift and diffusion once where a local step asks for them several times."""
+"""Shared evaluations of drift and diffusion in a local step that needs them several times."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
@@ -14,28 +14,29 @@ Tensor = torch.Tensor
 
 @final
 class Evaluations:
-    """Evaluations of an equation in one local step; asked for the same again, the same are handed out.
+    """The evaluations of an equation in one local step, each made only once.
 
-    The same are those at an equal time and the very same tensor of a state. Products with a vector are not shared.
+    Two evaluations are the same if their times are equal and their states are the very same tensor. Products with a
+    vector are not shared.
 
-    - `device`: of the times that the equation is given. Those of the step are on the CPU, where they are compared
-      without waiting for an accelerator.
+    - `device`: the device of the times passed to the equation. Those of the step are on the CPU, where they are
+      compared without waiting for an accelerator.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        # By identity of the state, which is kept lest another tensor takes it.
+        # By identity of the state, which is kept so that no other tensor gets its identity.
         self._known: dict[int, tuple[Tensor, list[tuple[Tensor, dict[str, Any]]]]] = {}
         self._all: list[tuple[str, Any]] = []
 
     def of(self, part: Part) -> Iterator[Tensor]:
-        """What has been evaluated of drift, diffusion, or products so far."""
+        """The evaluations of drift, diffusion, or products so far."""
         for name, result in self._all:
             if part in FUNCTIONS[name]:
                 yield result if len(FUNCTIONS[name]) == 1 else result[FUNCTIONS[name].index(part)]
 
     def shared(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, the equation's own of that name, evaluated where it is not known."""
+        """The equation's own `function` of that name, evaluated if the result is not known."""
 
         def evaluate(t: Tensor, y: Tensor, *vector: Tensor) -> Any:
             known = {} if vector else self._known_at(t, y)
@@ -64,12 +65,12 @@ class Evaluations:
 def shared_evaluations(equation: ForwardSDE, device: torch.device) -> Generator[Evaluations]:
     """Within the block, torchsde's view of an equation shares the evaluations of one local step.
 
-    The whole step and the first half start alike, and stochastic Runge--Kutta methods ask for each stage several times.
-    Values are those of separate evaluations, and so are gradients, up to the order of their sum; a random field
-    (dropout) draws once for all that is shared.
+    The whole step and the first half start at the same point, and stochastic Runge--Kutta methods use each stage
+    several times. Values are those of separate evaluations, and so are gradients, up to the order of their sum; a
+    random field (dropout) draws once for all shared evaluations.
 
-    - `equation`: that of a solve which is over, with the equation's own functions among its attributes.
-    - `device`: of the times that the equation is given.
+    - `equation`: that of a finished solve, with the equation's own functions among its attributes.
+    - `device`: the device of the times passed to the equation.
     """
     attributes, evaluations = vars(equation), Evaluations(device)
     base = equation._base_sde  # pyright: ignore[reportPrivateUsage]

@@ -1,8 +1,8 @@
-"""Running torchsde's own solve with a recorder inside.
+"""torchsde's own solve with a recorder inside.
 
-torchsde 0.2.6 shows neither its steps nor its solver. So its own function runs over a namespace in which the table of
-methods makes solvers that a recorder watches. The library itself is not changed, and what an adjoint does in its
-backward pass uses the library's own table.
+torchsde 0.2.6 shows neither its steps nor its solver. So its own function runs in a namespace whose table of methods
+makes solvers that a recorder watches. The library itself does not change, and the backward pass of an adjoint uses the
+library's own table.
 """
 
 import functools
@@ -17,7 +17,7 @@ from lrnde_core import PluginError
 
 @final
 class _WatchedMethods:
-    """Takes the place of torchsde's module of methods in one call."""
+    """Replaces torchsde's module of methods in one call."""
 
     def __init__(self, attach: Callable[[Any], None]) -> None:
         self._attach = attach
@@ -32,13 +32,13 @@ class _WatchedMethods:
 
 
 def watched(native: Any, attach: Callable[[Any], None]) -> Callable[..., Any]:
-    """torchsde's `sdeint` or `sdeint_adjoint`, such that `attach` is given its solver before it integrates."""
+    """torchsde's `sdeint` or `sdeint_adjoint`, which calls `attach` with its solver before it integrates."""
     if native.__globals__.get("methods") is not methods or "methods" not in native.__code__.co_names:
         raise PluginError(
             "This version of torchsde does not select its methods as version 0.2.6 does, so its steps cannot be "
             "recorded. Install torchsde==0.2.6."
         )
-    # Python notes here which warnings of the module it has shown. In one call's namespace it would forget.
+    # Python notes here which warnings of the module it has shown. In the namespace of one call it would forget them.
     native.__globals__.setdefault("__warningregistry__", {})
     namespace = {**native.__globals__, "methods": _WatchedMethods(attach)}
     function = types.FunctionType(native.__code__, namespace, native.__name__, native.__defaults__, native.__closure__)

@@ -1,1 +1,1 @@
-"""An lrnde adapter for torchode, whose samples have step sizes of their own."""
+"""An lrnde adapter for torchode, whose samples have their own step sizes."""

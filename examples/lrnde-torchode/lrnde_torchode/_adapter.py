@@ -21,12 +21,12 @@ class TorchodeAdapter(AbstractTorchAdapter):
             Capability.CONTROLLED_ODE: "torchode has no controlled equations. Write the control into the field.",
             Capability.EVENTS: "torchode has no events. Use torchdiffeq or diffrax.",
             **dict.fromkeys(SDE_CAPABILITIES, "torchode has no stochastic equations. Use torchsde or diffrax."),
-            **dict.fromkeys((Capability.ALL_STEPS, Capability.RUNNING_COST), "the recorder keeps one step a draw."),
-            Capability.BATCHED_SAMPLES: "a local step is evaluated for the whole batch at once already, and a field "
-            "may expect just that batch. Leave `batched` out.",
+            **dict.fromkeys((Capability.ALL_STEPS, Capability.RUNNING_COST), "the recorder keeps one step per draw."),
+            Capability.BATCHED_SAMPLES: "a local step is already evaluated for the whole batch at once, and a field "
+            "may expect exactly that batch. Leave `batched` out.",
             Capability.JIT: "the recorder is Python, which TorchScript does not compile. Regularize the eager solver.",
-            Capability.VMAP: "torchode's loop asks for values. Its batch already has steps of its own: put the samples "
-            "there.",
+            Capability.VMAP: "torchode's loop reads values. Each member of its batch already takes its own steps: "
+            "put the samples there.",
             Capability.TREE_STATE: NO_TREE_STATE,
         }
     )

@@ -23,7 +23,7 @@ _FORWARD_LOOPS = ((torchode.BacksolveAdjoint, "forward_adjoint"), (torchode.Join
 def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
     """Read the arguments of `solve_ivp`, or of the method `solve` of an adjoint.
 
-    What torchode itself refuses is left to it.
+    torchode itself refuses invalid values.
     """
     adjoint = getattr(native, "__self__", None)
     if isinstance(adjoint, torchode.AutoDiffAdjoint | torchode.BacksolveAdjoint | torchode.JointBacksolveAdjoint):
@@ -72,7 +72,7 @@ def _read_adjoint(
 
 
 def _with_part(module: Any, name: str, part: Any) -> Any:
-    """The same module with another submodule of this name; the user's stays as it is."""
+    """The same module with another submodule of this name; the user's does not change."""
     twin = copy.copy(module)
     # A copied module shares the dictionary of its submodules.
     twin.__dict__["_modules"] = {**module.__dict__["_modules"], name: part}

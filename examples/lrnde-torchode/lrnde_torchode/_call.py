@@ -31,8 +31,8 @@ class TorchodeCall(AbstractCall):
     """A call of `solve_ivp`, or of `solve` of an adjoint.
 
     - `solve()`: the call as the user wrote it. `solve_with(controller)`: the same with another controller.
-    - `y0`, `step_method`, `controller`: as the call names them, defaults filled in.
-    - `asked`: `f`, `y0` and `t_eval` of a call of `solve_ivp` that has nothing else for an equation; else `None`.
+    - `y0`, `step_method`, `controller`: as in the call, with defaults filled in.
+    - `asked`: `f`, `y0` and `t_eval` of a call of `solve_ivp` with no other argument of the equation; else `None`.
       `solve_from(y0)`: that call from another initial state.
     """
 
@@ -65,7 +65,7 @@ class TorchodeCall(AbstractCall):
             recorder.close()
         steps = recorder.kept
         assert steps is not None  # torchode has called `init`
-        # One failed sample ends the solve of all.
+        # One failed sample ends the solve of all samples.
         is_valid = bool((solution.status == 0).all() & (steps.num_offered > 0).any())
         records = [_record(recorder, steps, kept) for kept in steps.kept]
         return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
@@ -81,7 +81,7 @@ class TorchodeCall(AbstractCall):
         term = self.step_method.term if recorder.term is None else recorder.term
 
         def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            stats: dict[str, Any] = {}  # of our own: the solution's count the solve
+            stats: dict[str, Any] = {}  # separate: the solution's statistics count the solve
             term.init(recorder.problem, stats)
             return term.vf(t, y, stats, recorder.args)
 
@@ -99,14 +99,14 @@ class TorchodeCall(AbstractCall):
 
 
 def _record(recorder: Recorder, steps: KeptSteps, kept: KeptStep | None) -> Record:
-    assert kept is not None  # where there was no step, the start stands for it
+    assert kept is not None  # without a step, the start stands for it
     t, h, y = kept.step
     # torchode clips its last step to the end of the solve, so that sizes are as taken.
     return Record(t, h, (y,), None, recorder.problem.t_end.detach() - t, steps.drawn(kept, kept.size))
 
 
 def _counts(solution: Any) -> Counts:
-    """Evaluations are of the whole batch, hence one number; steps are of each sample, of shape `(batch,)`."""
+    """One number of evaluations, for the whole batch; steps of each sample, of shape `(batch,)`."""
     steps, accepted = solution.stats["n_steps"], solution.stats["n_accepted"]
     evaluations = solution.stats.get("n_f_evals")  # missing if the user's term keeps no statistics
     return Counts(None if evaluations is None else int(evaluations[0]), steps, accepted, steps - accepted)

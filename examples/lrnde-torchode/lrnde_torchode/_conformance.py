@@ -1,4 +1,4 @@
-"""The driver of torchode for the conformance suite. Imported by the suite alone, which is an extra of lrnde."""
+"""The driver of torchode for the conformance suite. Only the suite imports it, which is an extra of lrnde."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, final
@@ -41,7 +41,7 @@ class TorchodeDriver(AbstractDriver):
         times = task.ts.expand(len(task.y0), -1)
         first_step = torch.sign(times[:, -1] - times[:, 0]) * task.first_step
         if not task.method.is_adaptive:
-            # Where equal steps end a rounding before the end, torchode takes another one of that size.
+            # If equal steps end one rounding before the end, torchode takes another one of that size.
             first_step = first_step * (1 + 8 * torch.finfo(times.dtype).eps)
         if task.adjoint not in (None, "solve_ivp"):
             return solve(torchode.InitialValueProblem(task.y0, t_eval=times), dt0=first_step, **extra)
@@ -57,7 +57,7 @@ class TorchodeDriver(AbstractDriver):
         )
 
     def states(self, result: Any) -> torch.Tensor:
-        """As in the base class: not a number where a failed solve left `torch.empty`, which holds anything."""
+        """As in the base class, but NaN where a failed solve left `torch.empty`, which holds anything."""
         index = torch.arange(result.ys.shape[1], device=result.ys.device)
         written = (index < result.stats["n_initialized"][:, None])[..., None]
         return torch.where(written, result.ys, torch.nan).transpose(0, 1)
@@ -79,7 +79,7 @@ class _Field(torch.nn.Module):
 def _controller(task: Task, term: Any = None) -> Any:
     if not task.method.is_adaptive:
         return torchode.FixedStepController()
-    # The coefficients that `solve_ivp` has by default.
+    # The default coefficients of `solve_ivp`.
     controller = torchode.PIDController(task.atol, task.rtol, pcoeff=0.2, icoeff=0.5, dcoeff=0.0, term=term)
     # torchode rounds tolerances to float32, and the suite compares error ratios to eight digits.
     controller.atol = torch.tensor(task.atol, dtype=torch.float64)

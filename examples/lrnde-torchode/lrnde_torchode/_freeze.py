@@ -1,4 +1,4 @@
-"""What `lrnde_core.freeze` asks of torchode, and the frozen form of `solve_ivp`."""
+"""The freezer of torchode for `lrnde_core.freeze`, and the frozen form of `solve_ivp`."""
 
 import contextlib
 import functools
@@ -36,8 +36,8 @@ from lrnde_torchode._call import TorchodeCall
 class FrozenSolveIvp(torch.nn.Module):
     """`solve_ivp(f, y0, t_eval)` by the fixed steps of a plan: one interval for all samples.
 
-    Tolerances and the like are accepted and not used. With a guard it returns `(solution, flagged)`; with a `fallback`,
-    a native call, the flagged samples of `solution.ys` are those of its solution.
+    It accepts and ignores tolerances and the like. With a guard it returns `(solution, flagged)`; with a `fallback`, a
+    native call, the flagged samples of `solution.ys` are those of its solution.
     """
 
     def __init__(self, plan: Plan, fallback: Callable[..., Any] | None = None) -> None:
@@ -58,7 +58,7 @@ class FrozenSolveIvp(torch.nn.Module):
 
 @final
 class TorchodeFreezer(AbstractFreezer):
-    """Freezes `solve_ivp` where all samples have the same times."""
+    """Freezes `solve_ivp` if all samples have the same times."""
 
     def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
         asked = _torchode(call).asked
@@ -88,7 +88,7 @@ class TorchodeFreezer(AbstractFreezer):
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         del call
-        return ()  # each sample has steps of its own
+        return ()  # each sample has its own steps
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         f, y0, t_eval = _asked(call)

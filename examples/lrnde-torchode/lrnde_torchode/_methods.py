@@ -1,4 +1,4 @@
-"""What is known about a method of torchode before it runs."""
+"""The facts of a torchode method, known before it runs."""
 
 import functools
 from typing import Any
@@ -37,10 +37,10 @@ def has_tolerances(controller: Any) -> bool:
 
 
 def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_backsolve: bool) -> MethodFacts:
-    """The facts of one call, and what it cannot serve."""
+    """The facts of one call, and its refusals."""
     name, tableau = type(step_method).__name__, tableau_of(step_method)
     if isinstance(step_method, str):
-        return MethodFacts.without_steps(step_method, None)  # not the name of a method: torchode says so itself
+        return MethodFacts.without_steps(step_method, None)  # not the name of a method: torchode itself says so
     if not dtype.is_floating_point:
         reason = f"the state has dtype {dtype}; it must be real floating point. Split or convert it."
         return MethodFacts.without_steps(name, reason)

@@ -1,4 +1,4 @@
-"""The stand-in for the user's step size controller during one solve: it keeps the drawn steps of each sample."""
+"""The stand-in for the user's step size controller during one solve, which keeps the drawn steps of each sample."""
 
 from typing import Any, NamedTuple, final
 
@@ -18,13 +18,13 @@ class Step(NamedTuple):
 
 @final
 class Recorder(torch.nn.Module):
-    """Passes everything on to `controller`, and asks the sampler at each accepted step of each sample.
+    """Passes everything on to `controller`, and offers the sampler each accepted step of each sample.
 
-    torchode's loop tells its controller all there is to know: the equation in `init`, each attempted step and whether
-    it was accepted in `adapt_step_size`, and which samples go on in `merge_states`. All of it stays on the device.
+    torchode's loop passes its controller everything: the equation to `init`, each attempted step to `adapt_step_size`,
+    which decides on it, and the samples that go on to `merge_states`. All of it stays on the device.
 
-    - `term`, `problem`, `args`: the equation, as the loop gave it; `term` is `None` where the step method has its own.
-    - `kept`: the steps of each sample that the sampler keeps, once `init` was called. Of a length above 0.
+    - `term`, `problem`, `args`: the equation from the loop; `term` is `None` if the step method has its own.
+    - `kept`: the steps of each sample that the sampler keeps, once `init` was called. Their lengths are above 0.
     """
 
     def __init__(self, controller: Any, plan: RecordingPlan) -> None:
@@ -63,7 +63,7 @@ class Recorder(torch.nn.Module):
         return self.controller.merge_states(running, current, previous)
 
     def close(self) -> None:
-        """End of the forward solve: a backsolve adjoint comes through here again."""
+        """End the forward solve; a backsolve adjoint passes through here again."""
         self._is_open = False
 
     def _offer(self, t: Tensor, h: Tensor, y: Tensor, accept: Tensor) -> None:

@@ -3,12 +3,12 @@
 import functools
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
 import pytest
 import torch
 import torchode as typed_torchode
 
-torchode: Any = typed_torchode  # its annotations are of tensor types of its own
+torchode: Any = typed_torchode  # its annotations use its own tensor types
 _TIMES = torch.tensor([0.0, 0.5, 1.0])
 _SOLVE = functools.partial(torchode.solve_ivp, method="dopri5")
 

@@ -1,16 +1,16 @@
-"""What the suite does not ask, because other solvers have nothing like it: each sample has steps of its own."""
+"""What the suite does not ask, because other solvers have nothing like it: each sample has its own steps."""
 
 import math
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
 import numpy as np
 import pytest
 import torch
 import torchode as typed_torchode
-from lrnde_core import Capability
+from lrnde_core import Capability, get_adapter
 
-torchode: Any = typed_torchode  # its annotations are of tensor types of its own
+torchode: Any = typed_torchode  # its annotations use its own tensor types
 _A = torch.tensor([[-0.3, 2.0], [-2.0, -0.3]], dtype=torch.float64)
 _Y0 = torch.tensor([[0.1, 0.2], [1.0, -1.0], [3.0, 2.0]], dtype=torch.float64)
 _TIMES = torch.tensor([[0.0, 2.0], [0.3, 1.0], [1.0, -1.0]], dtype=torch.float64)
@@ -209,5 +209,5 @@ def test_what_torchode_can_not_do_is_refused_with_a_reason() -> None:
         lrnde.regularize(torchode.solve_ivp)(_Field(), _Y0.numpy(), _TIMES)
     with pytest.raises(lrnde.CapabilityError, match="Leave `batched` out"):
         lrnde.regularize(torchode.solve_ivp, batched=True)
-    capabilities = lrnde.get_adapter("torchode").capabilities
+    capabilities = get_adapter("torchode").capabilities
     assert capabilities.reason_against(Capability.TREE_STATE)
