@@ -207,7 +207,7 @@ class LocalState:
 
     def total_derivative(self, order: int, t: Time, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$."""
-        return self._problem.total_derivative(order, t, self._problem.copy(y))
+        return self._problem.total_derivative(order, t, y)
 
     def jacobian_product(self, t: Time, y: Leaves, probe: Leaves) -> Leaves:
         r"""$\partial_y f \, e$ at `(t, y)`, for a `probe` e with the shapes of the state."""

@@ -51,11 +51,12 @@ class MethodFacts:
         tableau: ExplicitTableau,
         *,
         is_adaptive: bool | None = None,
+        has_taylor_mode: bool = False,
         unsupported: Mapping[Capability, str] = types.MappingProxyType({}),
     ) -> "MethodFacts":
         """The facts of an explicit Runge--Kutta method. Without error weights, step doubling estimates its error.
 
-        - `is_adaptive`: by default, whether the tableau has error weights.
+        - `is_adaptive`: by default, whether the tableau has error weights. `has_taylor_mode`: as the field.
         - `unsupported`: further refusals, besides a missing tolerance or pair of stages, and better reasons for these.
         """
         is_doubled = tableau.error is None
@@ -78,6 +79,7 @@ class MethodFacts:
             evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
             is_adaptive=is_adaptive,
             unsupported=tuple({**reasons, **unsupported}.items()),
+            has_taylor_mode=has_taylor_mode,
             tableau=tableau,
         )
 

@@ -108,7 +108,7 @@ class AbstractLocalProblem(abc.ABC):
         Takes K evaluations, since each further derivative is one more directional derivative along (1, f). An adapter
         may override it to take one; its `MethodFacts` then say so.
         """
-        velocity = self.vector_field(t, y)
+        velocity = self.vector_field(t, self.copy(y))
         if order == 1:
             return velocity
         return self.jvp(functools.partial(self.total_derivative, order - 1), t, y, 1.0, velocity)
@@ -132,6 +132,6 @@ class AbstractLocalProblem(abc.ABC):
         """The same values, with their gradient, in separate memory if arrays can be written to.
 
         The user's field gets copies: it may write into its state (boundary values, masks), and the recorded state
-        belongs to the solver or the user. `jvp` and `vjp` copy the state themselves.
+        belongs to the solver or the user. `jvp`, `vjp` and `total_derivative` copy the state themselves.
         """
         return leaves

@@ -22,7 +22,7 @@ from lrnde_core import (
 from lrnde_taylor._problem import TaylorProblem
 from lrnde_taylor._recorder import Recorder, Step
 from lrnde_taylor.odeint import check_arguments
-from lrnde_torch import check_probes, count_evaluations
+from lrnde_torch import check_probes
 
 _UNSUPPORTED = (
     (
@@ -96,15 +96,16 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     given = dict(bound.arguments)
     order = given["order"]
     check_arguments(given["y0"], given["t"], order, given["num_steps"])
-    num_evaluations = count_evaluations(order) + count_evaluations(order + 1)
     facts = MethodFacts(
         name=f"taylor{order}",
         order=order + 2,
         error_order=float(order + 1),
         stability_interval=None,
-        evaluations_per_step=num_evaluations,
-        evaluations_per_advance=num_evaluations,
+        # Two expansions, one at the start and one at the midpoint.
+        evaluations_per_step=2,
+        evaluations_per_advance=2,
         is_adaptive=False,
         unsupported=_UNSUPPORTED,
+        has_taylor_mode=True,
     )
     return TaylorCall(native, given, facts)

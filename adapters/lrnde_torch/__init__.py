@@ -3,7 +3,7 @@
 from lrnde_core import collect, collected
 from lrnde_torch._adapter import AbstractTorchAdapter, warn_if_torch_unresolved
 from lrnde_torch._compiling import uncompiled
-from lrnde_torch._derivative import count_evaluations, directional_derivative, solution_derivatives, transposed_product
+from lrnde_torch._derivative import directional_derivative, solution_derivatives, transposed_product
 from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
 from lrnde_torch._freeze import (
     TimesCheck,
@@ -33,7 +33,6 @@ __all__ = [
     "check_uniforms",
     "collect",
     "collected",
-    "count_evaluations",
     "directional_derivative",
     "draw_uniforms",
     "evaluate_own_steps",

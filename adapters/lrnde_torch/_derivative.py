@@ -4,8 +4,7 @@ If PyTorch has no such derivative, the error says what works instead.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import torch
@@ -60,20 +59,34 @@ def explain_missing_derivative(need: str = FOR_A_PENALTY) -> Generator[None]:
 
 Tensor = torch.Tensor
 Function = Callable[[Tensor, Tensor], Tensor]
+PullBack = Callable[..., tuple[Tensor, ...]]
 
 # Names of the backward operations that have been differentiated again, so that each is tried only once.
 _DIFFERENTIATED_AGAIN: set[str] = set()
 
 
 def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: by two backward passes if possible.
+    r"""$\partial_t f \, dt + \partial_y f \, dy$, differentiable again: one evaluation, then two backward passes.
 
-    In inference mode and within the transforms of `torch.func` it uses forward-mode autodiff.
+    It is the derivative of $v^T J (dt, dy)$ with respect to $v$. Unlike `torch.func.jvp` it works for fields that call
+    autograd themselves (a divergence, the gradient of an energy), custom autograd functions and BatchNorm in training
+    mode; for small networks it is also faster. In inference mode and within the transforms of `torch.func`, these
+    transforms take the place of the backward passes.
 
     Raises `CapabilityError` if PyTorch has no second derivative of an operation in `function`.
+
+    Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
-    differentiate = _derivative_by_two_backwards if _has_backward() else _derivative_forward
-    return differentiate(function, t, y, dt, dy)
+    with explain_missing_derivative():
+        if not _has_backward():
+            value, pull_back = torch.func.vjp(lambda t, y: function(t.clone(), y.clone()), t, y)
+            return _push_forward(value, pull_back, (torch.full_like(t, dt), dy))
+        with torch.enable_grad():
+            # A time without a direction stays out of the graph: the field may take it out of torch.
+            t, y = t if dt == 0 else _as_input(t), _as_input(y)
+            inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (torch.full_like(t, dt), dy))
+            derivative = _derivative_of_value(function(t.clone(), y.clone()), inputs, directions)
+    return derivative if torch.is_grad_enabled() else derivative.detach()
 
 
 def _has_backward() -> bool:
@@ -90,91 +103,67 @@ def is_within_transform() -> bool:
     return False
 
 
-def _derivative_by_two_backwards(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    r"""$\partial_t f \, dt + \partial_y f \, dy$ as the derivative, with respect to $v$, of $v^T J (dt, dy)$.
-
-    One evaluation of `function`; differentiable again. Unlike `torch.func.jvp` it works for fields that call autograd
-    themselves (a divergence, the gradient of an energy), custom autograd functions and BatchNorm in training mode; for
-    small networks it is also faster.
-
-    Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
-    """
-    with torch.enable_grad(), explain_missing_derivative():
-        t, y = t if dt == 0 else _as_input(t), _as_input(y)
-        inputs, directions = ((y,), (dy,)) if dt == 0 else ((t, y), (dt, dy))
-        result = _derivative_of_value(function(t.clone(), y.clone()), inputs, directions)
-    return result if torch.is_grad_enabled() else result.detach()
-
-
-def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: tuple[Any, ...]) -> Tensor:
+def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: tuple[Tensor, ...]) -> Tensor:
     """The derivative of a `value` with a graph of `inputs` in these directions, which may depend on the inputs too."""
     if not value.requires_grad:
         return torch.zeros_like(value)
     cotangent = torch.zeros_like(value).requires_grad_()
     # `None` if the value does not depend on the input.
-    derivatives: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
-    parts = [
-        (derivative * direction).sum()
-        for derivative, direction in zip(derivatives, directions, strict=True)
-        if derivative is not None and derivative.requires_grad
-    ]
-    if not parts:
+    pulled: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
+    pairs = [pair for pair in zip(pulled, directions, strict=True) if pair[0] is not None and pair[0].requires_grad]
+    if not pairs:
         return torch.zeros_like(value)
-    total = torch.stack(parts).sum()
-    _check_graph(total, inputs)
-    return torch.autograd.grad(total, cotangent, create_graph=True, materialize_grads=True)[0]
+    products, along = zip(*pairs, strict=True)
+    _check_graph(products, inputs)
+    return torch.autograd.grad(products, cotangent, along, create_graph=True, materialize_grads=True)[0]
 
 
-def _derivative_forward(function: Function, t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Tensor:
-    """The same by forward-mode autodiff, which works under `torch.func.vmap` and in inference mode."""
-    with explain_missing_derivative():
-        return _product_forward(function, t, y, dt, dy)[1]
+def _push_forward(value: Tensor, pull_back: PullBack, direction: tuple[Tensor, Tensor]) -> Tensor:
+    """The derivative of a `value` in a direction `(dt, dy)`, from its `pull_back` by `torch.func.vjp`."""
+    _, push_forward = torch.func.vjp(pull_back, torch.zeros_like(value))
+    return push_forward(direction)[0]
 
 
-def _product_forward(function: Callable[[Tensor, Tensor], Any], t: Tensor, y: Tensor, dt: float, dy: Tensor) -> Any:
-    """The tensors that `function` returns, and their derivatives in the direction `(dt, dy)`."""
-
-    def of_copies(t: Tensor, y: Tensor) -> Any:
-        return function(t.clone(), y.clone())
-
-    return torch.func.jvp(of_copies, (t, y), (torch.full_like(t, dt), dy))
-
-
-def solution_derivatives(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
+def solution_derivatives(
+    field: Function, order: int, t: Tensor, y: Tensor, *, need: str = FOR_AN_EXPANSION
+) -> list[Tensor]:
     r"""$\mathrm{d}^k y / \mathrm{d}t^k$ for k = 1 to K, along the solution of dy/dt = `field(t, y)` through `(t, y)`.
 
-    - `order`: K, at least 1. `t`: scalar. `y`: of any shape, which `field` returns too.
+    - `order`: K, at least 1. `t`: scalar, or one for each member of `y`. `y`: of any shape, which `field` returns too.
+      `field` gets copies of both.
+    - `need`: as in `explain_missing_derivative`.
 
-    Differentiable again. Takes `count_evaluations(order)` evaluations of `field`: one, since each derivative comes from
-    the graph of the previous one; K in inference mode, which has no graph. The cost about doubles with each order.
+    Differentiable again. Takes one evaluation of `field`: each derivative comes from the graph of the previous one, or,
+    where there is no graph, from its transformation. The cost about doubles with each order.
 
     Raises `CapabilityError` if PyTorch has no further derivative of an operation in `field`.
     """
-    if not _has_backward():
-        with explain_missing_derivative(FOR_AN_EXPANSION):
-            return _derivatives_forward(field, order, t, y)
-    with torch.enable_grad(), explain_missing_derivative(FOR_AN_EXPANSION):
-        inputs = (_as_input(t), _as_input(y))
-        derivatives = [field(*(each.clone() for each in inputs))]
-        for _ in range(order - 1):
-            derivatives.append(_derivative_of_value(derivatives[-1], inputs, (1.0, derivatives[0])))
+    with explain_missing_derivative(need):
+        if not _has_backward():
+            return _derivatives_by_transforms(field, order, t, y)
+        with torch.enable_grad():
+            inputs = (_as_input(t), _as_input(y))
+            derivatives = [field(*(each.clone() for each in inputs))]
+            for _ in range(order - 1):
+                directions = (torch.ones_like(t), derivatives[0])
+                derivatives.append(_derivative_of_value(derivatives[-1], inputs, directions))
     has_gradient = t.requires_grad or y.requires_grad or _has_other_leaves(derivatives[0], inputs)
     if torch.is_grad_enabled() and has_gradient:
         return derivatives
     return [derivative.detach() for derivative in derivatives]
 
 
-def count_evaluations(order: int) -> int:
-    """The number of evaluations of the field by `solution_derivatives` in the current autograd mode."""
-    return 1 if _has_backward() else order
-
-
-def _derivatives_forward(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
-    velocity = field(t.clone(), y.clone())
+def _derivatives_by_transforms(field: Function, order: int, t: Tensor, y: Tensor) -> list[Tensor]:
     if order == 1:
-        return [velocity]
-    lower, raised = _product_forward(functools.partial(_derivatives_forward, field, order - 1), t, y, 1.0, velocity)
-    return [*lower, raised[-1]]
+        return [field(t.clone(), y.clone())]
+
+    def last_and_lower(t: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        *lower, last = _derivatives_by_transforms(field, order - 1, t, y)
+        return last, lower
+
+    last, pull_back, lower = torch.func.vjp(last_and_lower, t, y, has_aux=True)
+    derivatives = [*lower, last]
+    return [*derivatives, _push_forward(last, pull_back, (torch.ones_like(t), derivatives[0]))]
 
 
 def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:
@@ -197,7 +186,7 @@ def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tens
         (product,) = torch.autograd.grad(
             value, y, cotangent, create_graph=is_differentiated, materialize_grads=True, allow_unused=True
         )
-        _check_graph(product, (y,))
+        _check_graph([product], (y,))
         if is_differentiated:
             _try_once_more(product, y, cotangent)
     return product
@@ -209,7 +198,7 @@ def _try_once_more(product: Tensor, y: Tensor, cotangent: Tensor) -> None:
     A resulting error would otherwise come in the user's backward pass, in PyTorch's words. `product` is linear in the
     `cotangent`, so every one of its operations leads there.
     """
-    names = {node.name() for node in _graph(product, without=(y,))}
+    names = {node.name() for node in _graph([product], without=(y,))}
     if names <= _DIFFERENTIATED_AGAIN:
         return
     torch.autograd.grad(product, cotangent, torch.ones_like(product), retain_graph=True, allow_unused=True)
@@ -226,31 +215,31 @@ def _as_input(tensor: Tensor) -> Tensor:
 
 def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
     """Whether the graph of `value` leads to anything but `inputs`."""
-    for node in _graph(value):
+    for node in _graph([value]):
         variable = getattr(node, "variable", None)
         if variable is not None and all(variable is not each for each in inputs):
             return True
     return False
 
 
-def _graph(value: Tensor, *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
-    """The nodes of the graph of `value`, each once, except those that only the tensors `without` lead to."""
-    seen = {tensor.grad_fn for tensor in without}
-    waiting = [value.grad_fn]
+def _graph(values: Sequence[Tensor], *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
+    """The nodes of the graph of `values`, each once, except those that only the tensors `without` lead to."""
+    seen = {None, *(tensor.grad_fn for tensor in without)}
+    waiting = [value.grad_fn for value in values]
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        yield node
-        seen.add(node)
-        waiting.extend(following for following, _ in node.next_functions)
+        if node not in seen:
+            seen.add(node)
+            yield node
+            waiting += [following for following, _ in node.next_functions]
 
 
-def _check_graph(result: Tensor, inputs: tuple[Tensor, ...]) -> None:
+def _check_graph(results: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> None:
     """Refuse a graph with a `once_differentiable` operation, whose part of the derivative would silently be left out.
 
     PyTorch marks it by a node that raises when reached, but no path to the differentiated tensors leads through it.
     """
-    if any(node.name() == "torch::autograd::Error" for node in _graph(result, without=inputs)):
-        # PyTorch's own words, explained with the rest.
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+    for node in _graph(results, without=inputs):
+        if node.name() == "torch::autograd::Error":
+            # PyTorch's own words, explained with the rest.
+            raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

@@ -19,7 +19,12 @@ from lrnde_core import (
     explicit_nodes,
     explicit_step,
 )
-from lrnde_torch._derivative import directional_derivative, transposed_product
+from lrnde_torch._derivative import (
+    FOR_A_PENALTY,
+    directional_derivative,
+    solution_derivatives,
+    transposed_product,
+)
 
 Tensor = torch.Tensor
 
@@ -71,6 +76,9 @@ class AbstractTensorProblem(AbstractTorchProblem):
             return function(time, (state,))[0]
 
         return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0]),)
+
+    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+        return (solution_derivatives(self.field, order, self._time(t), y[0], need=FOR_A_PENALTY)[-1],)
 
     def _time(self, t: Any) -> Tensor:
         if isinstance(t, Tensor):
@@ -243,6 +251,12 @@ class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
             return transposed_product(lambda time, state: function(time, (state,))[0], t, y, cotangent)
 
         return (self._on_batch(multiply, t, y[0], cotangent[0]),)
+
+    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+        def differentiate(t: Tensor, y: Tensor) -> Tensor:
+            return solution_derivatives(self._evaluate, order, t, y, need=FOR_A_PENALTY)[-1]
+
+        return (self._on_batch(differentiate, t, y[0]),)
 
     def norm(self, leaves: Leaves) -> Any:
         return self.error_norm(leaves[0][None])[0]

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple, final
 
 import torch
 from torchsde._core.base_sde import ForwardSDE
 
 from lrnde_core import Leaves, StepEstimate
-from lrnde_torch import AbstractTorchProblem, directional_derivative, transposed_product
+from lrnde_torch import AbstractTensorProblem
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._equation import EvaluationCount
 from lrnde_torchsde._sharing import Evaluations, shared_evaluations
@@ -36,7 +36,7 @@ class SDECarry(NamedTuple):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class SDEProblem(AbstractTorchProblem):
+class SDEProblem(AbstractTensorProblem):
     """The local problem of a torchsde solve; the state is one tensor of shape `(batch, channels)`.
 
     - `user_field`: the user's equation. `prepared`: the equation as torchsde solves it, under its own names, with the
@@ -94,25 +94,13 @@ class SDEProblem(AbstractTorchProblem):
         msg = "points inside a step of a stochastic equation are refused before the solve"
         raise AssertionError(msg)
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def field(self, t: Tensor, y: Tensor) -> Tensor:
         """The drift."""
         with self.evaluations.paused():
             if hasattr(self.prepared, "f"):
-                return (self.prepared.f(self._time(t), y[0]),)
+                return self.prepared.f(t, y)
             nothing = torch.zeros(self.noise_shape, dtype=self.dtype, device=self.device)
-            return (ForwardSDE(self.prepared).f_and_g_prod(self._time(t), y[0], nothing)[0],)
-
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
-        def flat(time: Tensor, state: Tensor) -> Tensor:
-            return function(time, (state,))[0]
-
-        return (directional_derivative(flat, self._time(t), y[0], dt, dy[0]),)
-
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
-        def flat(time: Tensor, state: Tensor) -> Tensor:
-            return function(time, (state,))[0]
-
-        return (transposed_product(flat, self._time(t), y[0], cotangent[0]),)
+            return ForwardSDE(self.prepared).f_and_g_prod(t, y, nothing)[0]
 
     def norm(self, leaves: Leaves) -> Any:
         return leaves[0].square().mean().sqrt()

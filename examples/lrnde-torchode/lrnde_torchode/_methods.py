@@ -61,4 +61,6 @@ def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_ba
         )
     is_adaptive = tableau.error is not None and has_tolerances(controller)
     order = step_method.convergence_order()
-    return MethodFacts.explicit(name, order, tableau, is_adaptive=is_adaptive, unsupported=unsupported)
+    return MethodFacts.explicit(
+        name, order, tableau, is_adaptive=is_adaptive, has_taylor_mode=True, unsupported=unsupported
+    )
