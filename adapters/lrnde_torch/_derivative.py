@@ -79,7 +79,7 @@ def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, 
     """
     with explain_missing_derivative():
         if not _has_backward():
-            value, pull_back = torch.func.vjp(lambda t, y: function(t.clone(), y.clone()), t, y)
+            value, pull_back, *_ = torch.func.vjp(lambda t, y: function(t.clone(), y.clone()), t, y)
             return _push_forward(value, pull_back, (torch.full_like(t, dt), dy))
         with torch.enable_grad():
             # A time without a direction stays out of the graph: the field may take it out of torch.
@@ -120,7 +120,7 @@ def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: 
 
 def _push_forward(value: Tensor, pull_back: PullBack, direction: tuple[Tensor, Tensor]) -> Tensor:
     """The derivative of a `value` in a direction `(dt, dy)`, from its `pull_back` by `torch.func.vjp`."""
-    _, push_forward = torch.func.vjp(pull_back, torch.zeros_like(value))
+    _, push_forward, *_ = torch.func.vjp(pull_back, torch.zeros_like(value))
     return push_forward(direction)[0]
 
 
@@ -161,8 +161,8 @@ def _derivatives_by_transforms(field: Function, order: int, t: Tensor, y: Tensor
         *lower, last = _derivatives_by_transforms(field, order - 1, t, y)
         return last, lower
 
-    last, pull_back, lower = torch.func.vjp(last_and_lower, t, y, has_aux=True)
-    derivatives = [*lower, last]
+    last, pull_back, *lower = torch.func.vjp(last_and_lower, t, y, has_aux=True)
+    derivatives = [*lower[0], last]
     return [*derivatives, _push_forward(last, pull_back, (torch.ones_like(t), derivatives[0]))]
 
 
@@ -224,8 +224,8 @@ def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
 
 def _graph(values: Sequence[Tensor], *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
     """The nodes of the graph of `values`, each once, except those that only the tensors `without` lead to."""
-    seen = {None, *(tensor.grad_fn for tensor in without)}
-    waiting = [value.grad_fn for value in values]
+    seen: set[Any] = {None, *(tensor.grad_fn for tensor in without)}
+    waiting: list[Any] = [value.grad_fn for value in values]
     while waiting:
         node = waiting.pop()
         if node not in seen:

@@ -1,6 +1,7 @@
 """The evaluation of the penalty on the kept steps of a torch solve, shared by the batch or each member's own."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,24 +42,39 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
     if not recording.is_valid:
         return zero, _empty_sample(penalty, records, zero)
     if plan.is_batched and len(records) > 1 and not recording.num_reused:
-        terms = _evaluate_batched(plan, recording)
-        value = terms.cost.mean().to(zero.dtype)
-        if not torch.isfinite(value):
-            value = zero
-            weight = torch.where(torch.isfinite(terms.cost), terms.sample.weight, 0.0)
-            terms = terms._replace(sample=terms.sample._replace(weight=weight))
-    else:
-        draws = plan.draws
-        assert not isinstance(draws, Draw)  # one for each sample
-        repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
-        pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
-        terms = _stack([penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs], zero)
-        value = _REDUCTIONS[penalty.sampler.reduction](terms.cost).to(zero.dtype)
-    entries = [None if entry is None else entry.detach() for entry in terms.sample]
-    return value, Sample(*(None if entry is None else torch.nan_to_num(entry, 0.0, 0.0, 0.0) for entry in entries))
+        return _evaluate_batched(plan, recording, zero)
+    draws = plan.draws
+    assert not isinstance(draws, Draw)  # one for each sample
+    repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
+    pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
+    terms = [penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs]
+    # All costs are read together: each read waits for an accelerator.
+    is_finite = list(map(math.isfinite, torch.stack([term.cost.detach() for term in terms]).tolist()))
+    costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
+    samples = [
+        term.sample if finite else term.sample._replace(weight=0.0)
+        for term, finite in zip(terms, is_finite, strict=True)
+    ]
+    # Of one cost, each reduction is the cost itself.
+    value = costs[0] if len(costs) == 1 else _REDUCTIONS[penalty.sampler.reduction](torch.stack(costs))
+    return value.to(zero.dtype), Sample(*map(_column, zip(*samples, strict=True)))
 
 
-def _evaluate_batched(plan: RecordingPlan, recording: Recording) -> PenaltyTerm:
+def _column(values: Sequence[Any]) -> torch.Tensor | None:
+    """One field of the samples."""
+    if values[0] is None:
+        return None
+    if isinstance(values[0], torch.Tensor):
+        return _presentable(torch.stack(tuple(values)))
+    return _on_host([value if math.isfinite(value) else 0.0 for value in values])
+
+
+def _presentable(entry: torch.Tensor) -> torch.Tensor:
+    """An entry of a sample without gradient, 0 where it is not finite."""
+    return torch.nan_to_num(entry.detach(), 0.0, 0.0, 0.0)
+
+
+def _evaluate_batched(plan: RecordingPlan, recording: Recording, zero: torch.Tensor) -> tuple[torch.Tensor, Sample]:
     records: Sequence[Record] = recording.records
     (state, *_), is_end_known = records[0].y, records[0].drawn.is_end_known
     draws = plan.draws
@@ -86,24 +102,12 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording) -> PenaltyTerm:
         torch.stack([record.y[0] for record in records]),
         *(stacked(values) for values in zip(*(record.drawn[:-1] for record in records), strict=True)),
     )
+    value, found = cost.mean().to(zero.dtype), dict(zip(computed, entries, strict=True))
+    if not torch.isfinite(value):
+        value = zero
+        found["weight"] = torch.where(torch.isfinite(cost), found["weight"], 0.0)
     missing = dict.fromkeys(Sample._fields)
-    return PenaltyTerm(cost, Sample(**{**missing, **dict(zip(computed, entries, strict=True))}))
-
-
-def _stack(terms: Sequence[PenaltyTerm], zero: torch.Tensor) -> PenaltyTerm:
-    def stacked(values: Sequence[Any]) -> torch.Tensor | None:
-        if values[0] is None:
-            return None
-        if isinstance(values[0], torch.Tensor):
-            return torch.stack(tuple(values))
-        return _on_host(values)
-
-    samples = zip(*(term.sample for term in terms), strict=True)
-    # All costs are read together: each read waits for an accelerator.
-    is_finite = torch.isfinite(torch.stack([term.cost.detach() for term in terms])).tolist()
-    costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
-    weights = [term.sample.weight if finite else 0.0 for term, finite in zip(terms, is_finite, strict=True)]
-    return PenaltyTerm(torch.stack(costs), Sample(*map(stacked, samples))._replace(weight=stacked(weights)))
+    return value, Sample(**{**missing, **{name: _presentable(entry) for name, entry in found.items()}})
 
 
 def _on_host(numbers: Sequence[float]) -> torch.Tensor:

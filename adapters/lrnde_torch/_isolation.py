@@ -213,9 +213,9 @@ def no_side_effects(field: Any, device: torch.device) -> Generator[None]:
     """
     reach = reach_of(field)
     is_cpu = device.type == "cpu"
-    devices = [] if is_cpu else [device]
-    fork = torch.random.fork_rng(devices) if is_cpu else torch.random.fork_rng(devices, device_type=device.type)
-    with fork, random_states_kept(reach.generators), _values_kept(reach), _copied_buffers(reach.modules):
+    fork = contextlib.nullcontext() if is_cpu else torch.random.fork_rng([device], device_type=device.type)
+    generators = (torch.default_generator, *reach.generators)
+    with fork, random_states_kept(generators), _values_kept(reach), _copied_buffers(reach.modules):
         yield
 
 

@@ -16,6 +16,10 @@ State = Any
 """A tensor, or a tuple of tensors: the state as the user's field sees it."""
 
 
+def _do_nothing(t0: Tensor, y0: State, dt: Tensor) -> None:
+    """A callback that the user's field does not have."""
+
+
 class Step(NamedTuple):
     """An accepted step as the solver took it: start, state there, and its stages.
 
@@ -77,11 +81,6 @@ class _AbstractRecorder:
         if size > 0:
             self.kept.offer(abs(t - self._start), size, Step(t, y0, stages))
 
-    def _forward(self, name: str, *args: Any) -> None:
-        callback: Any = getattr(self._field, name, None)
-        if callback is not None:
-            callback(*args)
-
 
 @final
 class SilentRecorder(_AbstractRecorder):
@@ -97,11 +96,15 @@ class AdaptiveRecorder(_AbstractRecorder):
 
     def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
         super().__init__(field, plan, duration)
+        # torchdiffeq too looks them up once, before the solve.
+        self._at_step = getattr(field, "callback_step", _do_nothing)
+        self._at_acceptance = getattr(field, "callback_accept_step", _do_nothing)
+        self.callback_reject_step = getattr(field, "callback_reject_step", _do_nothing)
         self._first_stage: tuple[State, State] | None = None
         self._was_accepted = False
 
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._forward("callback_step", t0, y0, dt)
+        self._at_step(t0, y0, dt)
         if not self._is_open:
             return
         self.num_steps += 1
@@ -116,7 +119,7 @@ class AdaptiveRecorder(_AbstractRecorder):
         self._was_accepted = False
 
     def callback_accept_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._forward("callback_accept_step", t0, y0, dt)
+        self._at_acceptance(t0, y0, dt)
         if not self._is_open:
             return
         self._was_accepted = True
@@ -127,16 +130,17 @@ class AdaptiveRecorder(_AbstractRecorder):
             stages = [self._first_stage, *self._evaluations]
         self._offer(t0, y0, dt, stages)
 
-    def callback_reject_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._forward("callback_reject_step", t0, y0, dt)
-
 
 @final
 class FixedStepRecorder(_AbstractRecorder):
     """Replaces the field of a fixed-step solve, where every step is accepted."""
 
+    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+        super().__init__(field, plan, duration)
+        self._at_step = getattr(field, "callback_step", _do_nothing)
+
     def callback_step(self, t0: Tensor, y0: State, dt: Tensor) -> None:
-        self._forward("callback_step", t0, y0, dt)
+        self._at_step(t0, y0, dt)
         if self._is_open:
             self.num_steps += 1
             self.num_accepted += 1

@@ -330,7 +330,7 @@ def test_the_evaluations_are_those_that_are_counted(heuristic: Any) -> None:
         settings: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
         _, report = solve(field, torch.ones(3), torch.tensor([0.0, 1.0]), draw=[0.5], **settings)
         assert len(calls) == report.nfe + report.nfe_extra
-        assert report.nfe_extra == (1 if total is heuristic else 5)
+        assert report.nfe_extra == (1 if total is heuristic else 2)
         calls.clear()
 
         def counted(t: Any, y: Any, _: Any, calls: list[None] = calls) -> Any:

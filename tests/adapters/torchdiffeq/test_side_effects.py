@@ -79,7 +79,7 @@ def test_buffers_are_those_of_the_bare_call(heuristic: Any, form: str, training:
 def test_buffers_are_restored_after_an_error_in_the_local_step() -> None:
     class Failing(_Stateful):
         def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            if self.count > num_native:
+            if self.count >= num_native:
                 raise KeyboardInterrupt
             return super().forward(t, y)
 
