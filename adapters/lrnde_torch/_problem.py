@@ -130,16 +130,15 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
 
     def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
         del carry
-        if not (self.starts_after_t0 or self.ends_before_t1) or self._is_amid(time, t, h):
-            return time
-        return self._moved_inside(self._time(time), t, h)
+        return self._moved_inside(self._time(time), t, h) if self._may_be_excluded(time, t, h) else time
 
-    def _is_amid(self, time: Any, t: Any, h: Any) -> bool:
-        """Whether a time is known to be neither end of a step, without waiting for a device."""
-        if isinstance(time, Tensor):
-            return False
+    def _may_be_excluded(self, time: Any, t: Any, h: Any) -> bool:
+        """Whether a time may be an end of the step that is not evaluated, without waiting for a device."""
+        excluded = (*((t,) if self.starts_after_t0 else ()), *((t + h,) if self.ends_before_t1 else ()))
+        if not excluded or isinstance(time, Tensor):
+            return bool(excluded)
         rounding = 2 * torch.finfo(self.dtype).eps * max(abs(t), abs(t + h))
-        return min(abs(time - t), abs(time - (t + h))) > rounding
+        return any(abs(time - end) <= rounding for end in excluded)
 
     def _moved_inside(self, time: Tensor, t: Any, h: Any) -> Tensor:
         """`time`, or the nearest one inside the step from `t` over `h` if `time` is an end that is not evaluated."""
