@@ -10,7 +10,7 @@ so that both sides take the same ones.
 Sizes (`--sizes`): the default penalty at 4 accepted steps by the size of the state. Small states show the fixed cost of
 a call. In torch the same derivative, written by hand into the training loop, runs beside it.
 
-Memory: torch, peak resident memory of a process of its own above what it held before the iteration (Linux); JAX, the
+Memory: torch, peak resident memory of a fresh process above what it held before the iteration (Linux); JAX, the
 temporary memory that XLA plans for the compiled iteration.
 """
 
@@ -288,11 +288,11 @@ def _status(name: str) -> int:
 
 
 def resident_row(script: str, backend: str, entry: str, num_steps: int, batch: int) -> dict[str, Any]:
-    """Resident memory of wrapped over bare, each measured by `script --peak` in a process of its own."""
+    """Resident memory of wrapped over bare, each measured by `script --peak` in a fresh process."""
     sizes: list[int] = []
     for is_wrapped in (False, True):
         command = [sys.executable, script, "--peak", entry, str(num_steps), str(int(is_wrapped)), str(batch)]
-        # Each array in pages of its own, so that what is freed is given back and fragments do not count.
+        # Each array in separate pages, so that what is freed is given back and fragments do not count.
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
         result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         sizes.append(int(result.stdout))

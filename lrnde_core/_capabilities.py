@@ -47,7 +47,7 @@ class Capability(enum.Enum):
     CPU = "CPU"
     CUDA = "CUDA"
     JIT = "just-in-time compilation"
-    VMAP = "vectorised solves with steps of their own"
+    VMAP = "vectorised solves, each with its own steps"
     REVERSE_TIME = "solves backward in time"
     TREE_STATE = "states of several arrays"
     COLLECT = "collecting reports of solves deep inside a model"

@@ -234,7 +234,7 @@ def _refuse_without_estimate(arguments: Arguments) -> str:
     elif type(solver) is diffrax.Euler:
         alternatives = "`diffrax.HalfSolver(diffrax.ItoMilstein())`, which converges to the same (Ito) solution"
     else:
-        alternatives = f"{doubled}, or a solver with an estimate of its own such as `diffrax.SPaRK()`"
+        alternatives = f"{doubled}, or a solver with an error estimate such as `diffrax.SPaRK()`"
     return (
         f"`{solver_name(solver)}` does not estimate its error; use {alternatives}, with "
         "`stepsize_controller=diffrax.PIDController(rtol=..., atol=...)`."

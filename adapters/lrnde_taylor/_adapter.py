@@ -9,9 +9,7 @@ from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
 from lrnde_taylor._call import TaylorCall, read_call
 from lrnde_torch import AbstractTorchAdapter
 
-_FIXED = (
-    "`odeint_taylor` takes the steps that it is told. Use `lrnde_taylor.solver.Taylor` with a step size controller."
-)
+_FIXED = "`odeint_taylor` takes a given number of steps. Use `lrnde_taylor.solver.Taylor` with a step size controller."
 
 
 @final

@@ -79,7 +79,7 @@ def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mappi
     """Bind the arguments to torchsde's signature. Raises `TypeError` for those that do not fit."""
     if native is not _SOLVES[solve]:
         raise CapabilityError(
-            "Steps of torchsde are recorded inside of its own `sdeint` and `sdeint_adjoint`, so only these can be "
+            "Steps of torchsde are recorded inside its `sdeint` and `sdeint_adjoint`, so only these can be "
             "regularized: regularize the inner call of your function."
         )
     given = _bound(solve, args, kwargs)

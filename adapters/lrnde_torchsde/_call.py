@@ -95,7 +95,7 @@ class TorchsdeCall(AbstractCall):
         if self.arguments["logqp"]:
             raise CapabilityError(
                 "`probes=` are not supported with `logqp=True`, under which the state has one more channel than `y0`. "
-                "Leave them out: each sample then has a probe of its own, decided by its draw."
+                "Leave them out: each sample then has its own probe, determined by its draw."
             )
         return (check_probes(probes, self.arguments["y0"]),)
 

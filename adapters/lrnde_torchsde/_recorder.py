@@ -1,6 +1,6 @@
 """The recorder of one forward solve: it counts, and keeps the drawn steps.
 
-A solver of torchsde integrates by calls of its own `step`: one per accepted step with fixed steps, three per attempt
+A solver of torchsde integrates by calls of its `step`: one per accepted step with fixed steps, three per attempt
 (whole, first half, second half) with adaptive ones. The recorder replaces that function, the Brownian motion and the
 equation without changing the solve.
 """

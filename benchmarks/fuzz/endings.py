@@ -135,10 +135,7 @@ def _is_raised_beyond(bare: Ending, wrapped: Ending, raises_at: int | None) -> b
     """Whether the field raised in the backward pass because the penalty had evaluated it as well."""
     error = wrapped.error_of_gradient
     return (
-        raises_at is not None
-        and error is not None
-        and error[0] == FieldError.__name__
-        and raises_at > bare.evaluations
+        raises_at is not None and error is not None and error[0] == FieldError.__name__ and raises_at > bare.evaluations
     )
 
 

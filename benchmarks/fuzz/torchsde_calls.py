@@ -311,7 +311,7 @@ def choose_equation(choices: Choices, y0: Any) -> Equation:
 
 
 def choose_motion(choices: Choices, y0: Any, noise: Any, method: Any) -> dict[str, Any]:
-    """The argument `bm`, or nothing; a motion needs entropy of its own to answer alike twice."""
+    """The argument `bm`, or nothing; a motion answers alike twice only with given entropy."""
     if not isinstance(y0, Tensor) or y0.ndim != 2 or choices.random.random() > 0.35 or not y0.dtype.is_floating_point:
         return {}
     channels = {"diagonal": y0.shape[1], "scalar": 1}.get(noise, 2)

@@ -73,7 +73,7 @@ class Setting:
     - `tolerance`: rtol and atol in training, and at prediction too; `None` for those that all rows share.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
     - `frozen_error`: predicts by fixed steps, within this relative error of the adaptive solution (`lrnde.freeze`).
-    - `trained_as`: name of the setting whose trained model this row uses; `None` trains one of its own.
+    - `trained_as`: name of the setting whose trained model this row uses; `None` trains a model for this row.
     """
 
     name: str

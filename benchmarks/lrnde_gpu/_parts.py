@@ -12,7 +12,7 @@ _GRAPH_TEST = "tests/adapters/torchdiffeq/test_freeze.py"
 
 @final
 class Part(NamedTuple):
-    """One question, answered by a process of its own.
+    """One question, answered by a separate process.
 
     - `arguments`: of Python. `limit`: seconds; the last part has what the others left over. `expected`: what its output
       must hold, beside an exit code of 0.

@@ -1,4 +1,4 @@
-"""Running a part in a process of its own that cannot outlast its time."""
+"""Running a part in a separate process that cannot outlast its time."""
 
 import os
 import signal

@@ -59,7 +59,7 @@ class AbstractDriver(abc.ABC):
     - `methods`: those to try, the most important one first. `adjoints`: names that `native` or `call` understands, the
       default first; empty if there is but one way to differentiate a solve.
     - `shares_steps`: whether all states of a batch take the same steps.
-    - `bridges_fixed_steps`: whether the adapter halves fixed steps of a stochastic equation along a bridge of its own,
+    - `bridges_fixed_steps`: whether the adapter halves fixed steps of a stochastic equation along a separate bridge,
       rather than along the task's path (protocol.md, "Halves of a fixed step").
     - `has_smallest_step`: whether the first adaptive method takes `task.smallest_step`, and `report.num_forced` counts
       the steps that it forces.

@@ -76,7 +76,7 @@ class SmoothPath:
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class Crossing:
-    """t - `time`: an event at a time that no solver is told."""
+    """t - `time`: an event at a time that no solver knows."""
 
     time: Any
 

@@ -111,7 +111,7 @@ class AbstractFreezer(AbstractCalibrator):
 
 
 class AbstractSDEFreezer(AbstractCalibrator):
-    """Solves the stochastic calls of one library with fixed steps of their own method.
+    """Solves the stochastic calls of one library with fixed steps of the method they use.
 
     `solve` and `runner` are called like those of `AbstractFreezer`.
     """

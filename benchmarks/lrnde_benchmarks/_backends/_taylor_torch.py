@@ -15,7 +15,7 @@ from lrnde_taylor.odeint import Midpoint, odeint_taylor
 
 
 def taylor_solver(expansion: Expansion, adaptive: TorchSolver, seed: int, like: Tensor) -> TorchSolver:
-    """A solver of its own for one training.
+    """The solver of one training.
 
     - `adaptive`: what the midpoints are learned from. `seed`: of the midpoint network. `like`: states.
     """

@@ -61,7 +61,7 @@ def sweep(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64; the task's own by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps; the task's own by default.")] = None,
     folds: Annotated[int, typer.Option(help="Folds of the stratified cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Repetitions of it, each with a seed and folds of its own.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Repetitions of it, each with its own seed and folds.")] = 2,
     candidates: Annotated[
         list[str] | None,
         typer.Option(help="HEURISTIC/SAMPLER/WEIGHT|..., such as taylor_derivative/uniform_time/0.1|0.3; repeatable."),

@@ -155,7 +155,7 @@ def detach(x: Any) -> Dual:
 
 
 def copied(x: Any) -> Any:
-    """The same value and derivatives in memory of their own."""
+    """The same value and derivatives in separate memory."""
     if not isinstance(x, Dual):
         return np.array(x)
     return Dual(copied(x.value), None if x.tangent is None else copied(x.tangent), x.level)

@@ -1,4 +1,4 @@
-"""Laws 3 and 13 for batches: of samples that are evaluated together, and of states that take steps of their own."""
+"""Laws 3 and 13 for batches: samples that are evaluated together, and states that each take their own steps."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def penalty_batched(subject: Subject, case: str) -> None:
     hint="choose for each state of the batch with `where`; report samples of shape (num_samples, batch)",
 )
 def shape_own_steps(subject: Subject, case: str) -> None:
-    """Where states of a batch take steps of their own, each has the penalty, sample and counts that it has alone."""
+    """Where each state of a batch takes its own steps, each has the penalty, sample and counts that it has alone."""
     problem = subject.remember("batch", lambda: _uneven(network(batch=len(_SCALES), seed=subject.seed)))
     experiment = trajectory(subject, subject.main_method, case).but(problem=problem, draws=_DRAWS[:2])
     rows = [problem.moved(y0=problem.y0[place : place + 1]) for place in range(len(_SCALES))]
@@ -70,7 +70,7 @@ def shape_own_steps(subject: Subject, case: str) -> None:
     hint = "compare the sample of each state with that of a solve of it alone"
 
     def compare(what: str, got: Any, expected: Any, bound: float) -> None:
-        what = f"{what[0].upper()}{what[1:]} of a batch whose states take steps of their own"
+        what = f"{what[0].upper()}{what[1:]} of a batch whose states each take their own steps"
         assert_rounded(what, got, expected, bound, cause=cause, hint=hint)
 
     bounds = [

@@ -21,7 +21,7 @@ def unless_lean(cases: Callable[[Subject], Sequence[str]] = lambda _: ("",)) -> 
 
 
 def unless_compiled(cases: Callable[[Subject], Sequence[str]]) -> Callable[[Subject], Sequence[str]]:
-    """The cases; none where each needs a program of its own, and the tests of the adapter must do."""
+    """The cases; none where each needs a separate program; the adapter's tests cover those."""
     return lambda subject: () if subject.backend.is_compiled else cases(subject)
 
 

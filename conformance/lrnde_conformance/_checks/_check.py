@@ -15,7 +15,7 @@ class Check:
     """One check.
 
     - `id`: stable; retired, never renamed. `law`: number of the law in docs/protocol.md. `tier`: of the suite.
-    - `needs`: capabilities without which it does not apply; the refusal of a missing one is a check of its own.
+    - `needs`: capabilities without which it does not apply; the refusal of a missing one is a separate check.
     - `is_slow`: whether `--fast` leaves it out.
     - `cases`: the cases of a subject it runs on, as names; `("",)` for one.
     - `run`: `run(subject, case)`; raises `ConformanceFailure` where the law does not hold.

@@ -128,7 +128,7 @@ def _implicit_cases(subject: Subject) -> list[str]:
     hint="`evaluations_per_step=None` in `MethodFacts`, and `Counts(nfe=None, ...)`, where nobody can tell",
 )
 def counts_hidden(subject: Subject, case: str) -> None:
-    """What a library hides of an implicit method is None with and without the penalty; all else is told, and right."""
+    """What a library hides of an implicit method is None with and without the penalty; all else is right."""
     experiment = bumpy(subject, case)
     penalised = subject.count(experiment)
     silent = subject.count(experiment, penalize=False).measured
@@ -153,7 +153,7 @@ def counts_hidden(subject: Subject, case: str) -> None:
     added = penalised.counter.num_drift - bare.num_drift
     if told.nfe_extra != added:
         raise ConformanceFailure(
-            f"`report.nfe_extra` of `{case}` is told, and is not what the penalty added.",
+            f"`report.nfe_extra` of `{case}` is reported, and is not what the penalty added.",
             got=told.nfe_extra,
             expected=f"{added}, or None",
             tolerance="none",

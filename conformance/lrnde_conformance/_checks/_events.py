@@ -97,7 +97,7 @@ def event_sample(subject: Subject, _: str) -> None:
                 got=f"the step from t={t:.9g}",
                 expected=f"step {index + 1}, from t={ended.starts[index]:.9g}",
                 seed=_SEED,
-                cause="the sampler is told a duration, though the event decides it; or sizes are not as taken",
+                cause="the sampler gets a duration, though the event decides it; or sizes are not as taken",
                 hint="ask `plan.sampler.keep` with `duration=None`, once for each accepted step",
             )
         is_last = index + 1 == len(ended.sizes)

@@ -33,7 +33,7 @@ _INTEGRAL = (*_NEEDS, Capability.RUNNING_COST, Capability.POINT_HEURISTICS)
 
 
 def _reduction_cases(subject: Subject) -> list[str]:
-    """Costs with a reduction; all reductions for the main method, unless each needs a program of its own."""
+    """Costs with a reduction; all reductions for the main method, unless each needs a separate program."""
     cases = cost_cases(subject)
     if subject.is_lean or not subject.supports(Capability.ALL_STEPS):
         cases = cases[:1]

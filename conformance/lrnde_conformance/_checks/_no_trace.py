@@ -115,7 +115,7 @@ def no_trace_source(subject: Subject, _: str) -> None:
     hint="evaluate the local step in `lrnde_torch.no_side_effects(field, device)`",
 )
 def no_trace_field_state(subject: Subject, _: str) -> None:
-    """A field with buffers, attributes and random numbers of its own leaves all as the bare call does."""
+    """A field with buffers, attributes and a random generator leaves them all as the bare call does."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     if subject.main_method.is_adaptive:
         # A field with randomness is never accurate enough for a small tolerance.

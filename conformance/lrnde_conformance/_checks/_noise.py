@@ -155,7 +155,7 @@ def _simulated(reference: Oracle, source: str) -> np.ndarray:
         else:
             first = 0.5 * whole + 0.5 * np.sqrt(STEP) * rng.normal(size=shape)
             second = whole - first
-        # Space-time area given the increment: its mean, and noise of its own.
+        # Space-time area given the increment: its mean, and independent noise.
         areas = [0.5 * half * w + np.sqrt(half**3 / 12) * rng.normal(size=shape) for w in (first, second)]
         halves = (PathIncrement(first, areas[0]), PathIncrement(second, areas[1]))
         ratios[number] = reference.error_ratio(point, halves=halves)

@@ -51,7 +51,7 @@ def penalty_oracle(subject: Subject, case: str) -> None:
     hint="average in `evaluate` over the samples, after weighting each",
 )
 def penalty_mean(subject: Subject, _: str) -> None:
-    """With several samples the penalty is the mean of the penalties with one sample each, and every sample is told."""
+    """With several samples the penalty is the mean of those with one sample each, and the report has every sample."""
     experiment = trajectory(subject, subject.main_method)
     draws = (0.83, 0.05, 0.41)
     together = subject.measure(experiment.but(draws=draws))

@@ -147,7 +147,7 @@ def _assert_as_bare(subject: Subject, experiment: Experiment, what: str) -> None
             f"How it ends: {what[0].lower()}{what[1:]}",
             got if isinstance(got, str) else "returns a result",
             bare if isinstance(bare, str) else "returns a result",
-            cause="an error of the library is wrapped or swallowed, or the adapter raises one of its own",
+            cause="an error of the library is wrapped or swallowed, or the adapter raises a different one",
             hint="let what the solver raises, and what it returns, through as it is",
         )
         return

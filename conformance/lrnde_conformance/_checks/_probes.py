@@ -56,7 +56,7 @@ def penalty_probes(subject: Subject, _: str) -> None:
 
 
 def solve_with_probes(subject: Subject, probes: np.ndarray, **given: Any) -> Any:
-    """The native result and the report of a call with probes; `given`: as of `Subject.task`."""
+    """The native result and the report of a call with probes; `given`: as in `Subject.task`."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     task = subject.task(experiment, **given)
     sampler = lrnde.UniformTime()

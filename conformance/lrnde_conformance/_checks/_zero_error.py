@@ -71,11 +71,11 @@ def zero_error_constant(subject: Subject, case: str) -> None:
 
 
 def _assert_counted(measured: Measurement, case: str) -> None:
-    # One sample, or as many as a batch has states with steps of their own.
+    # One sample, or as many as a batch has states that take their own steps.
     if measured.num_unresolved:
         return
     raise ConformanceFailure(
-        f"The report does not count a sample whose estimate is mere rounding ({case}).",
+        f"The report does not count a sample whose estimate is only rounding ({case}).",
         got=f"num_unresolved={measured.num_unresolved}",
         expected="at least 1",
         cause="the sample does not hold the estimates of the local step, or has weight 0",

@@ -129,7 +129,7 @@ def _check_files(options: ConformanceOptions, names: tuple[str, ...], selection:
     for name, path in options.files.items():
         other = seen.setdefault(path.absolute(), name)
         if other != name:
-            raise InputError(f"`--{other}` and `--{name}` both name {path}. Give each a file of its own.")
+            raise InputError(f"`--{other}` and `--{name}` both name {path}. Give each a separate file.")
         if path.is_dir():
             raise InputError(f"`--{name} {path}` is a folder. Name a file.")
         folder = path.absolute().parent

@@ -137,7 +137,7 @@ def frozen_states(subject: Subject, solve: Callable[..., Any], task: Task) -> An
 def by_hand(problem: Problem, method: str, step_ends: Sequence[float], times: Sequence[float] = TIMES) -> np.ndarray:
     """The states at `times` by steps of the published scheme, with the cubic through both ends inside of a step.
 
-    - `step_ends`: as of a plan, as fractions of the interval.
+    - `step_ends`: those of a plan, as fractions of the interval.
     """
     scheme, t0, t1 = SCHEMES[SCHEME_OF[method]], times[0], times[-1]
     y, states = problem.y0, {0: problem.y0}

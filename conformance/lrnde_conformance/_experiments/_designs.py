@@ -83,7 +83,7 @@ def _unit_error(subject: Subject, method: Method, h: float, start: float) -> flo
             "The error ratio of a single step of the network cannot be had.",
             got=found,
             expected="a positive number in `report.sample.error_ratio`",
-            cause="the step failed, or its error estimate was masked as mere rounding",
+            cause="the step failed, or its error estimate was masked as rounding",
             hint=f"solve one step of size {h} with `{method.name}` by hand and print `report`",
         )
     return float(found[0])

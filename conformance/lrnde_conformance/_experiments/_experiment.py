@@ -26,10 +26,10 @@ COSTS: dict[str, lrnde.AbstractHeuristic] = {
 class Experiment:
     """One penalised solve. Hashable; the problem is compared by identity.
 
-    - `ts`: output times. `rtol`, `atol`, `first_step`: as of `Task`. `cost`: name of the heuristic, one of `COSTS`.
-    - `sampler`, `gradient`: as of `lrnde_core.regularize`. `draws`: one uniform for each sample.
+    - `ts`: output times. `rtol`, `atol`, `first_step`: as in `Task`. `cost`: name of the heuristic, one of `COSTS`.
+    - `sampler`, `gradient`: as for `lrnde_core.regularize`. `draws`: one uniform for each sample.
     - `is_split`: whether the state is a tuple of one array per column.
-    - `is_batched`: as of `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as of
+    - `is_batched`: as for `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as of
       `Task`.
     """
 
@@ -52,7 +52,7 @@ class Experiment:
 
     @property
     def heuristic(self) -> lrnde.AbstractHeuristic:
-        """The heuristic; with tolerances of its own where the steps are fixed."""
+        """The heuristic, with its own tolerances where the steps are fixed."""
         if not self.method.is_adaptive and self.cost in ("error", "predicted"):
             make = lrnde.ErrorEstimate if self.cost == "error" else lrnde.PredictedSteps
             return make(rtol=self.rtol, atol=self.atol)

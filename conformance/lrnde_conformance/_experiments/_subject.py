@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def batch(self) -> int:
-        """How many states a problem has: 1 where each takes steps of its own, so that there is one step to look at."""
+        """How many states a problem has: 1 where each takes its own steps, so that there is one step to look at."""
         return 3 if self.driver.shares_steps else 1
 
     @property
@@ -259,7 +259,7 @@ class Subject:
 
 
 def _one_a_sample(values: np.ndarray) -> np.ndarray:
-    """The first of a batch whose states take steps of their own; shape `(num_samples,)`."""
+    """The first of a batch whose states each take their own steps; shape `(num_samples,)`."""
     values = np.atleast_1d(values)
     return values.reshape(len(values), -1)[:, 0]
 

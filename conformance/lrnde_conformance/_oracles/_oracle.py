@@ -39,7 +39,7 @@ class StepPoint:
 @final
 @dataclasses.dataclass(frozen=True)
 class Oracle:
-    """A problem, a published scheme and tolerances; `noise` and `control` as of the method."""
+    """A problem, a published scheme and tolerances; `noise` and `control` as the method has them."""
 
     problem: Problem
     scheme: Scheme | SDEScheme
