@@ -1,12 +1,24 @@
 """The base class of torch adapters: their draws, and their evaluation of kept steps."""
 
 import contextlib
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
 
-from lrnde_core import AbstractAdapter, Draw, Recording, RecordingPlan, Sample, is_collecting, warn_if_unresolved
+from lrnde_core import (
+    AbstractAdapter,
+    Array,
+    Draw,
+    NativeArgument,
+    RandomSource,
+    Recording,
+    RecordingPlan,
+    Sample,
+    Tolerance,
+    is_collecting,
+    warn_if_unresolved,
+)
 from lrnde_torch._collecting import is_collected, is_training, saved_apart
 from lrnde_torch._compiling import uncompiled
 from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
@@ -15,7 +27,7 @@ from lrnde_torch._problem import AbstractTorchProblem, OwnStepsProblem
 from lrnde_torch._random import check_uniforms, draw_uniforms
 
 
-def warn_if_torch_unresolved(rtol: Any, atol: Any, dtype: torch.dtype) -> None:
+def warn_if_torch_unresolved(rtol: Tolerance | None, atol: Tolerance | None, dtype: torch.dtype) -> None:
     """`lrnde_core.warn_if_unresolved` for a state of `dtype`; silent if a tolerance is a tensor or missing."""
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
         name = str(dtype).removeprefix("torch.")
@@ -31,16 +43,16 @@ class AbstractTorchAdapter(AbstractAdapter):
 
     random_argument: ClassVar[str] = "generator"
 
-    def draw(self, source: Any, num_samples: int) -> list[float]:
+    def draw(self, source: RandomSource, num_samples: int) -> list[float]:
         return draw_uniforms(source, num_samples)
 
-    def check_draw(self, draw: Any, num_samples: int) -> list[Draw]:
+    def check_draw(self, draw: Array | Sequence[float], num_samples: int) -> list[Draw]:
         return check_uniforms(draw, num_samples)
 
     def is_collected(self) -> bool:
         return is_collected()
 
-    def is_training(self, values: Iterable[Any]) -> bool:
+    def is_training(self, values: Iterable[NativeArgument]) -> bool:
         return is_training(values)
 
     def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[torch.Tensor, Sample]:

@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
 
@@ -85,7 +85,7 @@ def is_collected() -> bool:
     return True
 
 
-def is_training(values: Iterable[Any]) -> bool:
+def is_training(values: Iterable[object]) -> bool:
     """Whether gradients are recorded for a module in training mode, or a method of one, among `values`."""
     if not torch.is_grad_enabled() or _is_in_backward():
         return False

@@ -4,11 +4,10 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Generator
-from typing import Any
 
 import torch
 
-from lrnde_core import hide_calls
+from lrnde_core import NativeFunction, hide_calls
 
 _REASON = (
     "lrnde chooses and counts steps in Python, which torch.compile cannot take into a graph: leave `fullgraph=True` "
@@ -16,11 +15,10 @@ _REASON = (
 )
 
 
-def _hide(function: Any) -> Any:
+def _hide(function: NativeFunction) -> NativeFunction:
     # `reason` came after torch 2.4.
     has_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
-    options: dict[str, Any] = {"reason": _REASON} if has_reason else {}
-    return torch.compiler.disable(function, **options)
+    return torch.compiler.disable(function, reason=_REASON) if has_reason else torch.compiler.disable(function)
 
 
 # This loads the compiler (a second or two), as making an optimizer does anyway. It cannot wait, because the compiler
@@ -34,7 +32,7 @@ class _Uncompiled:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._num_users = 0
-        self._stance: Any = None
+        self._stance: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
     def enter(self) -> None:
         with self._lock:

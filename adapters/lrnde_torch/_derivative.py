@@ -5,7 +5,6 @@ If PyTorch has no such derivative, the error says what works instead.
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
 
 import torch
 
@@ -59,6 +58,7 @@ def explain_missing_derivative(need: str = FOR_A_PENALTY) -> Generator[None]:
 
 Tensor = torch.Tensor
 Function = Callable[[Tensor, Tensor], Tensor]
+Node = torch.autograd.graph.Node
 PullBack = Callable[..., tuple[Tensor, ...]]
 
 # Names of the backward operations that have been differentiated again, so that each is tried only once.
@@ -108,14 +108,18 @@ def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: 
     if not value.requires_grad:
         return torch.zeros_like(value)
     cotangent = torch.zeros_like(value).requires_grad_()
-    # `None` if the value does not depend on the input.
-    pulled: Any = torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
-    pairs = [pair for pair in zip(pulled, directions, strict=True) if pair[0] is not None and pair[0].requires_grad]
+    pulled = zip(_backward(value, inputs, cotangent), directions, strict=True)
+    pairs = [(product, way) for product, way in pulled if product is not None and product.requires_grad]
     if not pairs:
         return torch.zeros_like(value)
     products, along = zip(*pairs, strict=True)
     _check_graph(products, inputs)
     return torch.autograd.grad(products, cotangent, along, create_graph=True, materialize_grads=True)[0]
+
+
+def _backward(value: Tensor, inputs: tuple[Tensor, ...], cotangent: Tensor) -> tuple[Tensor | None, ...]:
+    """The derivative of `value` by each input, times `cotangent`; `None` if `value` does not depend on it."""
+    return torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
 
 
 def _push_forward(value: Tensor, pull_back: PullBack, direction: tuple[Tensor, Tensor]) -> Tensor:
@@ -222,13 +226,13 @@ def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
     return False
 
 
-def _graph(values: Sequence[Tensor], *, without: tuple[Tensor, ...] = ()) -> Generator[Any]:
+def _graph(values: Sequence[Tensor], *, without: tuple[Tensor, ...] = ()) -> Generator[Node]:
     """The nodes of the graph of `values`, each once, except those that only the tensors `without` lead to."""
-    seen: set[Any] = {None, *(tensor.grad_fn for tensor in without)}
-    waiting: list[Any] = [value.grad_fn for value in values]
+    seen = {tensor.grad_fn for tensor in without}
+    waiting = [value.grad_fn for value in values]
     while waiting:
         node = waiting.pop()
-        if node not in seen:
+        if node is not None and node not in seen:
             seen.add(node)
             yield node
             waiting += [following for following, _ in node.next_functions]

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
@@ -18,10 +18,13 @@ from lrnde_core import (
     InputError,
     InputTypeError,
     Leaves,
+    NativeResult,
     NativeSolve,
     Plan,
     PlannedTimes,
     Span,
+    State,
+    Time,
     described,
     follow_plan,
     is_flagged,
@@ -32,7 +35,7 @@ from lrnde_torch._problem import add_increments
 Tensor = torch.Tensor
 
 
-def read_span(leaves: Leaves, times: Any, *, is_batched: bool) -> Span:
+def read_span(leaves: Leaves, times: object, *, is_batched: bool) -> Span:
     """The span of a call with this initial state, whose interval is from the first to the last output time.
 
     Raises `CapabilityError` for states that are not real, `InputError` for those that are not finite and for what has
@@ -53,7 +56,7 @@ def read_span(leaves: Leaves, times: Any, *, is_batched: bool) -> Span:
 
 
 @contextlib.contextmanager
-def isolated(fields: Iterable[tuple[Any, torch.device]]) -> Generator[None]:
+def isolated(fields: Iterable[tuple[object, torch.device]]) -> Generator[None]:
     """Within the block fields are evaluated without gradient, and what `no_side_effects` sees to is put back after it.
 
     - `fields`: each with the device that it is evaluated on. One that occurs often is seen to once.
@@ -77,7 +80,7 @@ def solve_natively(call: AbstractCall, device: torch.device) -> NativeSolve:
     return NativeSolve(result, counts.nfe)
 
 
-def timed_runner(solve: Callable[[], Any], device: torch.device) -> Callable[[], None]:
+def timed_runner(solve: Callable[[], object], device: torch.device) -> Callable[[], None]:
     """`solve`, until the device is done with it."""
 
     def run() -> None:
@@ -100,10 +103,10 @@ class FrozenStages(AbstractStages):
     - `field`: takes a scalar time tensor and a state as the user has it. `is_tuple`: whether that is a tuple.
     """
 
-    field: Callable[[Tensor, Any], Any]
+    field: Callable[[Tensor, State], State]
     is_tuple: bool
 
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
         time = torch.full((), t + abscissa * h, dtype=y[0].dtype, device=y[0].device)
         derivative = self.field(time, y if self.is_tuple else y[0])
         leaves: Leaves = derivative if self.is_tuple else (derivative,)
@@ -114,9 +117,9 @@ class FrozenStages(AbstractStages):
         return tuple(add_increments(leaf, weights, parts) for leaf, parts in zip(y, by_leaf, strict=True))
 
 
-def check_state(plan: Plan, y0: Any) -> None:
+def check_state(plan: Plan, y0: State) -> None:
     """Raise `InputTypeError` or `InputError` unless `y0` is a tensor, or a tuple of tensors, as the plan has it."""
-    leaves: tuple[Any, ...] = y0 if isinstance(y0, tuple) else (y0,)
+    leaves: Leaves = y0 if isinstance(y0, tuple) else (y0,)
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             raise InputTypeError(
@@ -128,13 +131,13 @@ def check_state(plan: Plan, y0: Any) -> None:
 
 def solve_by_plan(
     plan: Plan,
-    field: Callable[[Tensor, Any], Any],
-    y0: Any,
+    field: Callable[[Tensor, State], State],
+    y0: State,
     *,
     is_watched: bool,
     dim: int = 0,
     factor: Tensor | None = None,
-) -> tuple[Any, GuardSignals | None]:
+) -> tuple[State, GuardSignals | None]:
     """The states at the plan's outputs, stacked along `dim`, and the signals for a guard or `None`.
 
     - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are of the same form. It is not written to,
@@ -158,11 +161,11 @@ def solve_by_plan(
 
 def with_guard(
     plan: Plan,
-    result: Any,
+    result: NativeResult,
     signals: GuardSignals | None,
-    fallback: Callable[[], Any] | None,
-    merge: Callable[[Any, Any, Tensor], Any],
-) -> Any:
+    fallback: Callable[[], NativeResult] | None,
+    merge: Callable[[NativeResult, NativeResult, Tensor], NativeResult],
+) -> NativeResult | tuple[NativeResult, Tensor]:
     """What a frozen solve returns: `result`, or with a guard `(result, flagged)`.
 
     - `fallback`: the native solve of the same call, which is made where a sample is flagged.
@@ -206,7 +209,7 @@ class TimesCheck:
         self._ndims = ndims
         self._known: tuple[Tensor, int] | None = None
 
-    def __call__(self, times: Any) -> Tensor | None:
+    def __call__(self, times: object) -> Tensor | None:
         """What to multiply results by, a 1 that is NaN at other times than the plan's; `None` where that is settled.
 
         - `times`: of shape `(times,)` or `(batch, times)`, ends included.

@@ -1,9 +1,9 @@
 """The weight of the penalty over training, as an object to save with a model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
-from lrnde_core import AbstractWeight, InputError, InputTypeError, Report
+from lrnde_core import AbstractWeight, InputError, InputTypeError, Number, Real, Report
 
 
 @final
@@ -28,7 +28,7 @@ class WeightHolder:
     def __repr__(self) -> str:
         return f"WeightHolder({self._weight!r}, {self._state!r})"
 
-    def value(self) -> Any:
+    def value(self) -> Real:
         """The weight to use in this iteration."""
         return self._weight.value(self._state)
 
@@ -36,11 +36,11 @@ class WeightHolder:
         """End an iteration whose solve returned `report`; for several solves, a list of their reports."""
         self._state = self._weight.update(self._state, report)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Number]:
         """The state by name, without the weight itself: plain numbers, which `torch.load` takes back safely."""
         return self._state._asdict()
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Number]) -> None:
         """Restore a state from `state_dict`. Raises `InputError` if it is not one."""
         kind = type(self._state)
         if set(state_dict) != set(kind._fields):

@@ -3,17 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import torch
 
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
+    Array,
+    Carry,
     ExplicitTableau,
     Leaves,
     QuadratureNode,
     StepEstimate,
+    Time,
+    Tolerance,
     doubled_step,
     explicit_advance,
     explicit_nodes,
@@ -26,7 +30,13 @@ from lrnde_torch._derivative import (
     transposed_product,
 )
 
+if TYPE_CHECKING:
+    from torch._functorch.autograd_function import VmapInfo
+
 Tensor = torch.Tensor
+
+MemberTime: TypeAlias = Array
+"""A time or a step size of one member, a scalar tensor under `torch.func.vmap`; of shape `(batch,)` in a derivative."""
 
 
 def add_increments(y: Tensor, weights: Sequence[float], increments: Sequence[Tensor]) -> Tensor:
@@ -43,7 +53,7 @@ class AbstractTorchProblem(AbstractLocalProblem):
     - `user_field`: the user's own field, which may be a module with buffers. `dtype`, `device`: those of the state.
     """
 
-    user_field: Any
+    user_field: object
     dtype: torch.dtype
     device: torch.device
 
@@ -62,25 +72,25 @@ class AbstractTensorProblem(AbstractTorchProblem):
 
     field: Callable[[Tensor, Tensor], Tensor]
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def vector_field(self, t: Time, y: Leaves) -> Leaves:
         return (self.field(self._time(t), y[0]),)
 
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+    def jvp(self, function: Callable[[Time, Leaves], Leaves], t: Time, y: Leaves, dt: Time, dy: Leaves) -> Leaves:
         def on_tensors(time: Tensor, state: Tensor) -> Tensor:
             return function(time, (state,))[0]
 
         return (directional_derivative(on_tensors, self._time(t), y[0], dt, dy[0]),)
 
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+    def vjp(self, function: Callable[[Time, Leaves], Leaves], t: Time, y: Leaves, cotangent: Leaves) -> Leaves:
         def on_tensors(time: Tensor, state: Tensor) -> Tensor:
             return function(time, (state,))[0]
 
         return (transposed_product(on_tensors, self._time(t), y[0], cotangent[0]),)
 
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+    def total_derivative(self, order: int, t: Time, y: Leaves) -> Leaves:
         return (solution_derivatives(self.field, order, self._time(t), y[0], need=FOR_A_PENALTY)[-1],)
 
-    def _time(self, t: Any) -> Tensor:
+    def _time(self, t: Time) -> Tensor:
         if isinstance(t, Tensor):
             return t.to(self.dtype)
         return torch.full((), t, dtype=self.dtype, device=self.device)
@@ -101,38 +111,38 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    user_field: Any
+    user_field: object
     tableau: ExplicitTableau
-    rtol: Any
-    atol: Any
-    error_norm: Callable[[Tensor], Any]
+    rtol: Tolerance | None
+    atol: Tolerance | None
+    error_norm: Callable[[Tensor], Tensor]
     dtype: torch.dtype
     device: torch.device
     starts_after_t0: bool
     ends_before_t1: bool
 
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         del carry
         first_increment = None if first_stage is None else (first_stage[0] * h,)
         take = doubled_step if self.tableau.error is None else explicit_step
         return take(self, self.tableau, t, h, y, first_increment)
 
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> Leaves:
         del carry
         return explicit_advance(self, self.tableau, t, h, y)
 
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
         time = self._time(t + abscissa * h)
         # Any stage of a step may be rounded to its start; only the last to its end.
         if self.starts_after_t0 or (self.ends_before_t1 and abscissa == 1):
             time = self._moved_inside(time, t, h)
         return (self.field(time, y[0]) * h,)
 
-    def time_inside(self, time: Any, t: Any, h: Any, *, carry: Any) -> Any:
+    def time_inside(self, time: Time, t: Time, h: Time, *, carry: Carry) -> Time:
         del carry
         return self._moved_inside(self._time(time), t, h) if self._may_be_excluded(time, t, h) else time
 
-    def _may_be_excluded(self, time: Any, t: Any, h: Any) -> bool:
+    def _may_be_excluded(self, time: Time, t: Time, h: Time) -> bool:
         """Whether a time may be an end of the step that is not evaluated, without waiting for a device."""
         excluded = (*((t,) if self.starts_after_t0 else ()), *((t + h,) if self.ends_before_t1 else ()))
         if not excluded or isinstance(time, Tensor):
@@ -140,7 +150,7 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
         rounding = 2 * torch.finfo(self.dtype).eps * max(abs(t), abs(t + h))
         return any(abs(time - end) <= rounding for end in excluded)
 
-    def _moved_inside(self, time: Tensor, t: Any, h: Any) -> Tensor:
+    def _moved_inside(self, time: Tensor, t: Time, h: Time) -> Tensor:
         """`time`, or the nearest one inside the step from `t` over `h` if `time` is an end that is not evaluated."""
         start, end = self._time(t), self._time(t + h)
         # A step of length 0, to a sample at the very start of a step, keeps its sign.
@@ -155,11 +165,11 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return (add_increments(y[0], weights, [increment for (increment,) in increments]),)
 
-    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+    def nodes(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> tuple[QuadratureNode, ...]:
         del carry
         return explicit_nodes(self, self.tableau, t, h, y)
 
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Tensor:
         return self.error_norm(leaves[0])
 
 
@@ -171,16 +181,18 @@ class _OverTheBatch(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(function: Any, *tensors: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Only `vmap` is ever called."""
         raise NotImplementedError
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: object, inputs: object, output: object) -> None:
         """Required for a function with a `vmap` rule."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, function: Any, *tensors: Tensor) -> tuple[Tensor, int]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: "VmapInfo", in_dims: tuple[int | None, ...], function: Callable[..., Tensor], *tensors: Tensor
+    ) -> tuple[Tensor, int]:
         """Call the function on plain tensors with the batch in front."""
         pairs = zip(tensors, in_dims[1:], strict=True)
         rows = [x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0) for x, dim in pairs]
@@ -205,27 +217,29 @@ class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    user_field: Any
+    user_field: object
     tableau: ExplicitTableau
-    rtol: Any
-    atol: Any
+    rtol: Tolerance | None
+    atol: Tolerance | None
     error_norm: Callable[[Tensor], Tensor]
     time_dtype: torch.dtype
     dtype: torch.dtype
     device: torch.device
     are_finite: list[Tensor] = dataclasses.field(default_factory=list[Tensor], init=False)
 
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(
+        self, t: MemberTime, h: MemberTime, y: Leaves, *, first_stage: Leaves | None, carry: Carry
+    ) -> StepEstimate:
         del carry
         first_increment = None if first_stage is None else (first_stage[0] * h.to(y[0].dtype),)
         take = doubled_step if self.tableau.error is None else explicit_step
         return take(self, self.tableau, t, h, y, first_increment)
 
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: MemberTime, h: MemberTime, y: Leaves, *, carry: Carry) -> Leaves:
         del carry
         return explicit_advance(self, self.tableau, t, h, y)
 
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: MemberTime, h: MemberTime, abscissa: float, y: Leaves) -> Leaves:
         (derivative,) = self.vector_field(t + abscissa * h, y)
         return (derivative * h.to(derivative.dtype),)
 
@@ -236,28 +250,28 @@ class OwnStepsProblem(AbstractTorchProblem, AbstractStages):
                 total = torch.add(total, increment, alpha=weight)
         return (total,)
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def vector_field(self, t: MemberTime, y: Leaves) -> Leaves:
         return (self._on_batch(self._evaluate, t, y[0]),)
 
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+    def jvp(self, function: Callable[[Time, Leaves], Leaves], t: MemberTime, y: Leaves, dt: Time, dy: Leaves) -> Leaves:
         def differentiate(t: Tensor, y: Tensor, dy: Tensor) -> Tensor:
             return directional_derivative(lambda time, state: function(time, (state,))[0], t, y, dt, dy)
 
         return (self._on_batch(differentiate, t, y[0], dy[0]),)
 
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+    def vjp(self, function: Callable[[Time, Leaves], Leaves], t: MemberTime, y: Leaves, cotangent: Leaves) -> Leaves:
         def multiply(t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:
             return transposed_product(lambda time, state: function(time, (state,))[0], t, y, cotangent)
 
         return (self._on_batch(multiply, t, y[0], cotangent[0]),)
 
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+    def total_derivative(self, order: int, t: MemberTime, y: Leaves) -> Leaves:
         def differentiate(t: Tensor, y: Tensor) -> Tensor:
             return solution_derivatives(self._evaluate, order, t, y, need=FOR_A_PENALTY)[-1]
 
         return (self._on_batch(differentiate, t, y[0]),)
 
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Tensor:
         return self.error_norm(leaves[0][None])[0]
 
     def _on_batch(self, function: Callable[..., Tensor], t: Tensor, y: Tensor, *more: Tensor) -> Tensor:

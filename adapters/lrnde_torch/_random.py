@@ -1,15 +1,15 @@
 """The random draws of the torch adapters, and checks of the user's own random numbers."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from lrnde_core import CapabilityError, Draw, InputError, InputTypeError
+from lrnde_core import Array, CapabilityError, Draw, InputError, InputTypeError, RandomSource, State
 from lrnde_torch._collecting import block_generator
 
 
-def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
+def draw_uniforms(generator: RandomSource, num_samples: int) -> list[float]:
     """`num_samples` uniforms in [0, 1): one `torch.rand` from `generator`.
 
     If that is `None`, from the generator of the `collect` block, or outside any block from the CPU's global one.
@@ -32,7 +32,7 @@ def draw_uniforms(generator: Any, num_samples: int) -> list[float]:
         ) from error
 
 
-def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:
+def check_uniforms(draw: Array | Sequence[float], num_samples: int) -> list[Draw]:
     """The user's draws as `Draw`s of Python numbers; a tensor, array or sequence of shape `(num_samples,)`."""
     try:
         # To the host first: not every device has the dtype.
@@ -51,7 +51,7 @@ def check_uniforms(draw: Any, num_samples: int) -> list[Draw]:
     return [Draw(value, math.floor(value * 2**24)) for value in values]
 
 
-def check_probes(probes: Any, y0: Any) -> Any:
+def check_probes(probes: State, y0: State) -> State:
     """The user's probes without gradient, a tensor or a tuple of tensors as the initial state `y0` is.
 
     Raises `InputError` unless structure, shapes, dtypes and devices are those of `y0`.
