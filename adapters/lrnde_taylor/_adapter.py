@@ -1,11 +1,18 @@
 """The adapter of `odeint_taylor`."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
-from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
+from lrnde_core import (
+    SDE_CAPABILITIES,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+)
 from lrnde_taylor._call import TaylorCall, read_call
 from lrnde_torch import AbstractTorchAdapter
 
@@ -35,7 +42,7 @@ class TaylorAdapter(AbstractTorchAdapter):
         }
     )
 
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
+    def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TaylorCall:
         del solve  # there is one
         return read_call(native, args, kwargs)
 

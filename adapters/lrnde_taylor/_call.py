@@ -2,8 +2,8 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from collections.abc import Callable
+from typing import final
 
 from torch import Tensor
 
@@ -14,10 +14,14 @@ from lrnde_core import (
     DrawnStep,
     Leaves,
     MethodFacts,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
     Record,
     Recording,
     RecordingPlan,
     Run,
+    State,
 )
 from lrnde_taylor._problem import TaylorProblem
 from lrnde_taylor._recorder import Recorder, Step
@@ -40,7 +44,7 @@ class TaylorCall(AbstractCall):
     """A call of `odeint_taylor`; `given`: its arguments by name, defaults filled in."""
 
     native: Callable[..., Tensor]
-    given: Mapping[str, Any]
+    given: NativeKeywords
     facts: MethodFacts
 
     @property
@@ -73,7 +77,7 @@ class TaylorCall(AbstractCall):
         is_valid, num_reused = recorder.num_steps > 0, sum(record.estimate is not None for record in records)
         return Run(result, counts, Recording(problem, records, is_valid, num_reused, num_evaluated=len(records)))
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         return (check_probes(probes, self.y0),)
 
 
@@ -89,7 +93,7 @@ def _record(problem: TaylorProblem, step: Step, drawn: DrawnStep, *, end: float,
     )
 
 
-def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TaylorCall:
+def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TaylorCall:
     """Read the arguments of a native call. Raises the errors that the native call would."""
     bound = inspect.signature(native).bind(*args, **kwargs)
     bound.apply_defaults()

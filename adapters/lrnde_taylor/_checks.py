@@ -1,13 +1,11 @@
 """Checks of the user's arguments, shared by the backends."""
 
-from typing import Any
-
 from lrnde_core import InputError, InputTypeError
 
 _LARGEST_ORDER = 4
 
 
-def check_order(order: Any) -> None:
+def check_order(order: int) -> None:
     """Refuse unsupported orders of the expansion."""
     check_count("order", order)
     if order > _LARGEST_ORDER:
@@ -17,7 +15,7 @@ def check_order(order: Any) -> None:
         )
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: object) -> None:
     """Refuse anything but an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputTypeError(f"`{name}={value!r}`: must be an integer of at least 1, not {type(value).__name__}.")

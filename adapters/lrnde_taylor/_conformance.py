@@ -1,11 +1,11 @@
 """The driver of `odeint_taylor` for the conformance suite."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
 from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
+from lrnde_core import NativeArgument, NativeFunction, NativeResult
 from lrnde_taylor.odeint import odeint_taylor
 
 # The suite knows no published tableau of these: their penalty is checked by tests of the package itself.
@@ -23,14 +23,14 @@ class TaylorDriver(AbstractDriver):
     def backend(self) -> TorchBackend:
         return TorchBackend(self.device)
 
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         del task
         return odeint_taylor
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         span = float(abs(task.ts[1] - task.ts[0]))
         num_steps = max(1, round(span / float(task.first_step)))
         return solve(task.field, task.y0, task.ts, order=_METHODS[task.method.name], num_steps=num_steps, **extra)
 
-    def states(self, result: Any) -> torch.Tensor:
+    def states(self, result: NativeResult) -> torch.Tensor:
         return result

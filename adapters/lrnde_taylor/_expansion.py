@@ -12,14 +12,14 @@ midpoint. Here the time stays at $t + h / (p + 2)$, so for a field of time alone
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from lrnde_core import Leaves
+from lrnde_core import Leaves, Scalar
 
-Derivatives = Callable[[int, Any, Leaves], Sequence[Leaves]]
+Derivatives = Callable[[int, Scalar, Leaves], Sequence[Leaves]]
 """`derivatives(order, t, y)`: the first `order` derivatives of the solution through `(t, y)`."""
 
-Correction = Callable[[Any, Leaves, Any], Leaves]
+Correction = Callable[[Scalar, Leaves, Scalar], Leaves]
 """`correction(t, y, h)`: added, element by element, to the 1 that scales Euler's step to the midpoint."""
 
 
@@ -39,7 +39,9 @@ class Expansion(NamedTuple):
         return self.summands[-1]
 
 
-def expand(derivatives: Derivatives, correction: Correction | None, order: int, t: Any, h: Any, y: Leaves) -> Expansion:
+def expand(
+    derivatives: Derivatives, correction: Correction | None, order: int, t: Scalar, h: Scalar, y: Leaves
+) -> Expansion:
     """Take one step of size `h` with an expansion of this order: 2 `order` + 1 derivatives."""
     slopes = list(derivatives(order, t, y))
     share = 1.0 / (order + 2)

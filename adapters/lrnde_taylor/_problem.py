@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from lrnde_core import Leaves, StepEstimate, largest_magnitude
+from lrnde_core import Carry, Leaves, Scalar, StepEstimate, Time, largest_magnitude
 from lrnde_taylor._expansion import Expansion
 from lrnde_taylor.odeint import Correction, taylor_step
 from lrnde_torch import AbstractTensorProblem
@@ -24,7 +24,7 @@ class TaylorProblem(AbstractTensorProblem):
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    user_field: Any
+    user_field: object
     midpoint: Correction | None
     order: int
     dtype: torch.dtype
@@ -32,7 +32,7 @@ class TaylorProblem(AbstractTensorProblem):
     rtol: None = None
     atol: None = None
 
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         del carry
         assert first_stage is None  # restarted steps are refused
         expansion = taylor_step(self.field, self.midpoint, self.order, self._time(t), self._time(h), y[0])
@@ -43,8 +43,8 @@ class TaylorProblem(AbstractTensorProblem):
         magnitude = largest_magnitude([self.detach(summand) for summand in expansion.summands])
         return StepEstimate(expansion.y1, expansion.remainder, magnitude, None)
 
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> Leaves:
         return self.step(t, h, y, first_stage=None, carry=carry).y1
 
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Scalar:
         return leaves[0].square().mean().sqrt()

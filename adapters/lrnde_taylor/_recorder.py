@@ -1,13 +1,14 @@
 """The recorder of one forward solve by `odeint_taylor`: evaluations, steps, and the steps that the sampler keeps."""
 
 import dataclasses
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from lrnde_core import RecordingPlan
+from lrnde_core import Array, RecordingPlan
 from lrnde_taylor._expansion import Expansion
+from lrnde_taylor.odeint import Field, OnStep
 
 
 @final
@@ -32,7 +33,7 @@ class Recorder:
     - `kept`: the steps that the sampler keeps; `None` if nothing is recorded.
     """
 
-    def __init__(self, field: Any, on_step: Any, plan: RecordingPlan | None, t: Any) -> None:
+    def __init__(self, field: Field, on_step: OnStep | None, plan: RecordingPlan | None, t: Array) -> None:
         self._field = field
         self._on_step = on_step
         self._keeps_gradient = plan is not None and plan.keeps_gradient
@@ -45,8 +46,7 @@ class Recorder:
     def field(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate the user's field, and count it."""
         self.num_evaluations += 1
-        derivative: Tensor = self._field(t, y)
-        return derivative
+        return self._field(t, y)
 
     def on_step(self, t: Tensor, h: Tensor, y: Tensor, expansion: Expansion) -> None:
         """Count a step, and offer it to the sampler."""

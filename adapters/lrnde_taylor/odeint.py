@@ -2,18 +2,19 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from lrnde_core import InputError, InputTypeError, Leaves
+from lrnde_core import Array, InputError, InputTypeError, Leaves
 from lrnde_taylor._checks import check_count, check_order
 from lrnde_taylor._expansion import Expansion, expand
 from lrnde_torch import solution_derivatives
 
 Field = Callable[[Tensor, Tensor], Tensor]
 Correction = Callable[[Tensor, Tensor, Tensor], Tensor]
+OnStep = Callable[[Tensor, Tensor, Tensor, Expansion], None]
 
 
 def odeint_taylor(
@@ -24,7 +25,7 @@ def odeint_taylor(
     order: int = 1,
     num_steps: int = 1,
     midpoint: Correction | None = None,
-    on_step: Callable[[Tensor, Tensor, Tensor, Expansion], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Solve dy/dt = `func(t, y)` by Taylor expansion with Lagrange's remainder and a fixed number of steps.
 
@@ -100,7 +101,7 @@ class Midpoint(nn.Module):
         return outputs
 
 
-def check_arguments(y0: Any, t: Any, order: Any, num_steps: Any) -> None:
+def check_arguments(y0: object, t: Array, order: int, num_steps: int) -> None:
     """Refuse invalid arguments."""
     check_order(order)
     check_count("num_steps", num_steps)
@@ -115,5 +116,5 @@ def check_arguments(y0: Any, t: Any, order: Any, num_steps: Any) -> None:
         raise InputError(f"`t={times.tolist()}`: output times must strictly increase or strictly decrease. Sort them.")
 
 
-def _times(y0: Tensor, t: Any) -> Tensor:
+def _times(y0: Tensor, t: Array) -> Tensor:
     return torch.as_tensor(t, dtype=y0.dtype, device=y0.device)

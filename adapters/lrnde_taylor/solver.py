@@ -1,7 +1,7 @@
 """The solver `Taylor`, and the network that corrects its midpoints, for `diffrax.diffeqsolve`."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import diffrax
 import equinox as eqx
@@ -9,10 +9,15 @@ import jax
 import jax.numpy as jnp
 from diffrax._term import AdjointTerm, WrapTerm
 
-from lrnde_core import InputTypeError, Leaves
+from lrnde_core import InputTypeError, Leaf, Leaves, NativeArgument, RandomSource, Scalar, State, Time, Truth
 from lrnde_jax import solution_derivatives
 from lrnde_taylor._checks import check_count, check_order
 from lrnde_taylor._expansion import expand
+
+_Term = diffrax.AbstractTerm[State, Scalar]
+
+Midpoints = Callable[[Scalar, State, Scalar], State]
+"""`midpoint(t, y, h)`: a correction with the structure of `y`."""
 
 
 @final
@@ -22,18 +27,18 @@ class TaylorInterpolation(diffrax.AbstractLocalInterpolation):
     - `y0`: state at `t0`. `summands`: the factors of the powers 1 to p + 1 of the share of the step.
     """
 
-    t0: Any
-    t1: Any
-    y0: Any
-    summands: list[Any]
+    t0: Scalar
+    t1: Scalar
+    y0: State
+    summands: list[State]
 
-    def evaluate(self, t0: Any, t1: Any | None = None, left: bool = True) -> Any:
+    def evaluate(self, t0: Scalar, t1: Scalar | None = None, left: bool = True) -> State:
         del left
         if t1 is not None:
             return jax.tree.map(jnp.subtract, self.evaluate(t1), self.evaluate(t0))
         share = (t0 - self.t0) / jnp.where(self.t1 == self.t0, 1.0, self.t1 - self.t0)
 
-        def polynomial(y0: Any, *summands: Any) -> Any:
+        def polynomial(y0: Leaf, *summands: Leaf) -> Leaf:
             return jnp.polyval(jnp.stack([*reversed(summands), y0]), share.astype(y0.dtype))
 
         return jax.tree.map(polynomial, self.y0, *self.summands)
@@ -59,50 +64,57 @@ class Taylor(diffrax.AbstractAdaptiveSolver[None]):
     """
 
     expansion_order: int = eqx.field(static=True)
-    midpoint: Callable[[Any, Any, Any], Any] | None
+    midpoint: Midpoints | None
 
     # Any single term, so that others than `ODETerm` are refused here, with advice.
-    term_structure: ClassVar[Any] = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Any] = TaylorInterpolation
+    term_structure: ClassVar[type[_Term]] = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., TaylorInterpolation]] = TaylorInterpolation
 
-    def __init__(self, order: int = 1, midpoint: Callable[[Any, Any, Any], Any] | None = None) -> None:
+    def __init__(self, order: int = 1, midpoint: Midpoints | None = None) -> None:
         check_order(order)
         self.expansion_order = order
         self.midpoint = midpoint
 
-    def order(self, terms: Any) -> int:
+    def order(self, terms: _Term) -> int:
         del terms
         return self.expansion_order + 2
 
-    def error_order(self, terms: Any) -> float:
+    def error_order(self, terms: _Term) -> float:
         del terms
         return float(self.expansion_order + 1)
 
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
+    def func(self, terms: _Term, t0: Scalar, y0: State, args: NativeArgument) -> State:
         return terms.vf(t0, y0, args)
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> None:
+    def init(self, terms: _Term, t0: Scalar, t1: Scalar, y0: State, args: NativeArgument) -> None:
         del t0, t1, y0, args
         _check_term(terms)
 
     def step(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: None, made_jump: Any
-    ) -> tuple[Any, Any, dict[str, Any], None, Any]:
+        self,
+        terms: _Term,
+        t0: Scalar,
+        t1: Scalar,
+        y0: State,
+        args: NativeArgument,
+        solver_state: None,
+        made_jump: Truth,
+    ) -> tuple[State, State, dict[str, State], None, diffrax.RESULTS]:
         del solver_state, made_jump
         leaves, structure = jax.tree.flatten(y0)
         # -1 if diffrax has reversed the direction of time.
         unit = terms.contr(jnp.zeros_like(t0), jnp.ones_like(t0))
 
-        def tree(values: Leaves) -> Any:
+        def tree(values: Leaves) -> State:
             return jax.tree.unflatten(structure, values)
 
-        def field(t: Any, y: Leaves) -> Leaves:
+        def field(t: Scalar, y: Leaves) -> Leaves:
             return tuple(jax.tree.leaves(terms.vf_prod(t, tree(y), args, unit)))
 
-        def derivatives(order: int, t: Any, y: Leaves) -> list[Leaves]:
+        def derivatives(order: int, t: Scalar, y: Leaves) -> list[Leaves]:
             return solution_derivatives(field, order, t, y)
 
-        def correction(t: Any, y: Leaves, h: Any) -> Leaves:
+        def correction(t: Scalar, y: Leaves, h: Scalar) -> Leaves:
             assert self.midpoint is not None
             return tuple(jax.tree.leaves(self.midpoint(t, tree(y), h)))
 
@@ -126,7 +138,7 @@ class Midpoint(eqx.Module):
     inner: eqx.nn.Linear
     outer: eqx.nn.Linear
 
-    def __init__(self, size: int, hidden: int = 32, *, key: Any) -> None:
+    def __init__(self, size: int, hidden: int = 32, *, key: RandomSource) -> None:
         check_count("size", size)
         check_count("hidden", hidden)
         first, second, third = jax.random.split(key, 3)
@@ -135,20 +147,20 @@ class Midpoint(eqx.Module):
         small = jax.random.uniform(third, (size, hidden + 1), outer.weight.dtype, -1e-4, 1e-4)
         self.outer = eqx.tree_at(lambda layer: (layer.weight, layer.bias), outer, (small[:, 1:], small[:, 0]))
 
-    def __call__(self, t: Any, y: Any, h: Any) -> Any:
+    def __call__(self, t: Time, y: Leaf, h: Time) -> Leaf:
         del h
         times = jnp.broadcast_to(jnp.asarray(t, y.dtype), (*y.shape[:-1], 1))
         hidden = jax.nn.relu(_apply(self.inner, jnp.concatenate([y, times], -1)))
         return _apply(self.outer, hidden)
 
 
-def _apply(layer: eqx.nn.Linear, y: Any) -> Any:
+def _apply(layer: eqx.nn.Linear, y: Leaf) -> Leaf:
     assert layer.bias is not None
     product = y @ layer.weight.T
     return product + jnp.broadcast_to(layer.bias, product.shape)
 
 
-def _check_term(term: Any) -> None:
+def _check_term(term: _Term) -> None:
     # As diffrax wraps it, for time that runs backward and for `BacksolveAdjoint`.
     while isinstance(term, WrapTerm | AdjointTerm):
         term = term.term
