@@ -1,11 +1,18 @@
 """The adapter of torchdiffeq."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
-from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
+from lrnde_core import (
+    SDE_CAPABILITIES,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+)
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
 
@@ -27,7 +34,9 @@ class TorchdiffeqAdapter(AbstractTorchAdapter):
         }
     )
 
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchdiffeqCall:
+    def bind(
+        self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords
+    ) -> TorchdiffeqCall:
         return read_call(solve, native, args, kwargs)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:

@@ -2,17 +2,18 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torchdiffeq
 
+from lrnde_core import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult, State
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._interface import unwrap_interface
-from lrnde_torchdiffeq._state import StateLayout
+from lrnde_torchdiffeq._state import Field, StateLayout, Tolerances
 
-_SOLVES: dict[str, Callable[..., Any]] = {
+_SOLVES: dict[str, NativeFunction] = {
     "torchdiffeq:odeint": torchdiffeq.odeint,
     "torchdiffeq:odeint_adjoint": torchdiffeq.odeint_adjoint,
     "torchdiffeq:odeint_event": torchdiffeq.odeint_event,
@@ -31,14 +32,14 @@ class Arguments(NamedTuple):
     - `direction`: 1.0 or -1.0.
     """
 
-    field: Any
-    y0: Any
+    field: Field
+    y0: State
     layout: StateLayout
-    rtol: Any
-    atol: Any
+    rtol: Tolerances
+    atol: Tolerances
     method: str
-    options: Mapping[str, Any]
-    adjoint_params: Any
+    options: NativeKeywords
+    adjoint_params: Sequence[torch.Tensor] | None
     is_adjoint: bool
     has_event: bool
     start: float
@@ -46,9 +47,7 @@ class Arguments(NamedTuple):
     direction: float
 
 
-def read_arguments(
-    solve: str, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Arguments:
+def read_arguments(solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> Arguments:
     """Read the arguments of a call of `native`, which has the signature of `solve`.
 
     Raises `TypeError` for arguments that do not fit the signature, and `ValueError` for an unknown method.
@@ -67,7 +66,7 @@ def read_arguments(
     method = given.get("method") or _methods.DEFAULT_METHOD
     if not _methods.is_known(method):
         raise ValueError(f"there is no method {method!r}")
-    options: Mapping[str, Any] = given.get("options") or {}
+    options: NativeKeywords = given.get("options") or {}
     has_event = given.get("event_fn") is not None
     layout = StateLayout.of(given["y0"])
     start, end = _interval(given, _time_dtype(method, options, layout.dtype))
@@ -89,15 +88,15 @@ def read_arguments(
 
 
 def with_field(
-    field: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[[], Any]:
+    field: Field, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords
+) -> Callable[[], NativeResult]:
     """The call of `native` as the user wrote it, but with another field."""
     if "func" in kwargs:
         return functools.partial(native, *args, **{**kwargs, "func": field})
     return functools.partial(native, field, *args[1:], **kwargs)
 
 
-def _signature(solve: str, native: Callable[..., Any]) -> inspect.Signature:
+def _signature(solve: str, native: NativeFunction) -> inspect.Signature:
     if native is _SOLVES[solve]:
         return _library_signature(solve)
     # The user asserts that it has this signature. It may have its own defaults, or take arbitrary arguments.
@@ -110,14 +109,14 @@ def _library_signature(solve: str) -> inspect.Signature:
     return inspect.signature(_SOLVES[solve])
 
 
-def _time_dtype(method: str, options: Mapping[str, Any], state_dtype: torch.dtype) -> torch.dtype | None:
+def _time_dtype(method: str, options: NativeKeywords, state_dtype: torch.dtype) -> torch.dtype | None:
     """The dtype in which an adaptive solver keeps its times; `None` if it keeps the user's, or a wider one."""
     if not isinstance(options.get("dtype"), torch.dtype) or not _methods.is_adaptive(method):
         return None
     return torch.promote_types(options["dtype"], state_dtype)
 
 
-def _interval(given: Mapping[str, Any], time_dtype: torch.dtype | None) -> tuple[float, float]:
+def _interval(given: Mapping[str, NativeArgument], time_dtype: torch.dtype | None) -> tuple[float, float]:
     """Start and end of the solve in the user's time; with `t0` alone, the end only gives the direction."""
     t = given["t0"].reshape(-1) if isinstance(given.get("t0"), torch.Tensor) else given.get("t")
     if not isinstance(t, torch.Tensor) or t.ndim != 1 or len(t) == 0:

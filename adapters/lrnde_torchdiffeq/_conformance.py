@@ -1,12 +1,12 @@
 """The driver of torchdiffeq for the conformance suite."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 import torchdiffeq
 
 from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
+from lrnde_core import NativeArgument, NativeFunction, NativeResult
 
 
 @final
@@ -35,14 +35,14 @@ class TorchdiffeqDriver(AbstractDriver):
     def backend(self) -> TorchBackend:
         return TorchBackend(self.device)
 
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         if task.event is not None:
             return torchdiffeq.odeint_event
         return torchdiffeq.odeint_adjoint if task.adjoint == "adjoint" else torchdiffeq.odeint
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         step = "first_step" if task.method.is_adaptive else "step_size"
-        times: Any = task.ts
+        times = task.ts
         if task.event is not None:
             times, extra = task.ts[0], {"event_fn": task.event, "reverse_time": bool(task.ts[-1] < task.ts[0]), **extra}
         return solve(
@@ -56,7 +56,7 @@ class TorchdiffeqDriver(AbstractDriver):
             **extra,
         )
 
-    def states(self, result: Any) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    def states(self, result: NativeResult) -> torch.Tensor | tuple[torch.Tensor, ...]:
         # With an event the time comes first.
         is_ended = isinstance(result, tuple) and isinstance(result[0], torch.Tensor) and result[0].ndim == 0
         return result[1] if is_ended else result

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 
@@ -18,10 +18,13 @@ from lrnde_core import (
     InputTypeError,
     Leaves,
     LocalPenalty,
+    NativeFunction,
+    NativeResult,
     NativeSolve,
     Plan,
     RecordingPlan,
     Span,
+    State,
 )
 from lrnde_torch import (
     TimesCheck,
@@ -35,6 +38,7 @@ from lrnde_torch import (
 )
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
+from lrnde_torchdiffeq._state import Field
 
 
 @final
@@ -78,7 +82,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
 
-    def states(self, call: AbstractCall, result: Any) -> Leaves:
+    def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         del call
         return tuple(leaf[1:] for leaf in (result if isinstance(result, tuple) else (result,)))
 
@@ -90,7 +94,9 @@ class TorchdiffeqFreezer(AbstractFreezer):
             timed_runner(lambda: frozen(asked.field, asked.y0), asked.layout.device),
         )
 
-    def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> "FrozenOdeint":
+    def frozen(
+        self, solve: functools.partial[NativeResult], plan: Plan, fallback: NativeFunction | None
+    ) -> "FrozenOdeint":
         bound = [*(["a positional argument"] if solve.args else []), *({"func", "y0", "t"} & solve.keywords.keys())]
         if bound:
             raise InputError(f"`solve` binds {', '.join(bound)}; give `func`, `y0` and `t` with each call.")
@@ -128,7 +134,7 @@ class FrozenOdeint(torch.nn.Module):
     unknown arguments.
     """
 
-    def __init__(self, plan: Plan, fallback: Callable[..., Any] | None = None) -> None:
+    def __init__(self, plan: Plan, fallback: NativeFunction | None = None) -> None:
         super().__init__()
         self.plan = plan
         self.fallback = fallback
@@ -137,11 +143,13 @@ class FrozenOdeint(torch.nn.Module):
     def extra_repr(self) -> str:
         return self.plan.describe()
 
-    def with_field(self, func: Callable[[Tensor, Any], Any]) -> "FrozenModel":
+    def with_field(self, func: Field) -> "FrozenModel":
         """A module of `y0` alone with the weights of `func`, for `torch.export`, ONNX and a state dict."""
         return FrozenModel(self, func)
 
-    def forward(self, func: Any, y0: Any, t: Tensor | None = None, **unused: Any) -> Any:
+    def forward(
+        self, func: Field, y0: State, t: Tensor | None = None, **unused: object
+    ) -> State | tuple[State, Tensor]:
         _check_unused(unused)
         check_state(self.plan, y0)
         factor = None if t is None else self._check_times(t)
@@ -150,7 +158,7 @@ class FrozenOdeint(torch.nn.Module):
         solve = None if fallback is None else lambda: fallback(func, y0, self._times(y0) if t is None else t)
         return with_guard(self.plan, ys, signals, solve, _replaced)
 
-    def _times(self, y0: Any) -> Tensor:
+    def _times(self, y0: State) -> Tensor:
         like = y0[0] if isinstance(y0, tuple) else y0
         return torch.tensor(self.plan.times.outputs, dtype=like.dtype, device=like.device)
 
@@ -159,23 +167,23 @@ class FrozenOdeint(torch.nn.Module):
 class FrozenModel(torch.nn.Module):
     """`odeint(func, y0, t)` as a function of `y0`, by the steps of `frozen`."""
 
-    def __init__(self, frozen: FrozenOdeint, func: Callable[[Tensor, Any], Any]) -> None:
+    def __init__(self, frozen: FrozenOdeint, func: Field) -> None:
         super().__init__()
         self.frozen = frozen
         self.func = func
 
-    def forward(self, y0: Any) -> Any:
+    def forward(self, y0: State) -> State | tuple[State, Tensor]:
         return self.frozen(self.func, y0)
 
 
-def _check_unused(unused: dict[str, Any]) -> None:
+def _check_unused(unused: dict[str, object]) -> None:
     solver_settings = {"rtol", "atol", "method", "options"}
     unknown = [name for name in unused if name not in solver_settings and not name.startswith("adjoint_")]
     if unknown:
         raise InputTypeError(f"A frozen `odeint` takes no {unknown}; it takes `func`, `y0` and `t`.")
 
 
-def _replaced(ys: Any, native: Any, flagged: Tensor) -> Any:
+def _replaced(ys: State, native: State, flagged: Tensor) -> State:
     if isinstance(ys, tuple):
         return tuple(_replaced(*pair, flagged) for pair in zip(ys, native, strict=True))
     mask = flagged.reshape((1, *flagged.shape) + (1,) * (ys.ndim - 1 - flagged.ndim))

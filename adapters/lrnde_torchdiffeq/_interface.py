@@ -1,17 +1,24 @@
 """Solves that are passed to `odeint_event` as its `odeint_interface`."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torchdiffeq
 
-from lrnde_core import CollectedSolve, InputError, RegularizedSolve, calling_frame, is_collecting
+from lrnde_core import (
+    CollectedSolve,
+    InputError,
+    NativeArgument,
+    NativeFunction,
+    NativeKeywords,
+    RegularizedSolve,
+    calling_frame,
+    is_collecting,
+)
 
 _EVENT_CODE = torchdiffeq.odeint_event.__code__
 
 
-def with_native_interface(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_native_interface(kwargs: NativeKeywords) -> NativeKeywords:
     """The arguments of a call, with the native solve behind a wrapped `odeint_interface`."""
     if "odeint_interface" not in kwargs:
         return kwargs
@@ -19,9 +26,9 @@ def with_native_interface(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**kwargs, "odeint_interface": functools.partial(interface, **bound) if bound else interface}
 
 
-def unwrap_interface(interface: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+def unwrap_interface(interface: NativeFunction) -> tuple[NativeFunction, dict[str, NativeArgument]]:
     """The native function behind partial and wrapped ones, and the keyword arguments that they bind."""
-    keywords: dict[str, Any] = {}
+    keywords: dict[str, NativeArgument] = {}
     while isinstance(interface, functools.partial | RegularizedSolve | CollectedSolve):
         if isinstance(interface, CollectedSolve):
             interface = interface.regularized

@@ -7,7 +7,6 @@ here, each tested against one step of the library.
 
 import dataclasses
 import functools
-from typing import Any
 
 import torch
 from torchdiffeq._impl.odeint import SOLVERS
@@ -70,7 +69,8 @@ def tableau(method: str) -> tuple[int, ExplicitTableau]:
     """Order and tableau of a method for which `is_adaptive` or `is_fixed_step` holds."""
     if is_fixed_step(method):
         return _FIXED[method]
-    solver: Any = SOLVERS[method]
+    solver = SOLVERS[method]
+    assert issubclass(solver, RKAdaptiveStepsizeODESolver)  # it is adaptive
     rows = tuple(_floats(row) for row in solver.tableau.beta)
     solution = _floats(solver.tableau.c_sol)
     abscissae = (0.0, *_floats(solver.tableau.alpha))
@@ -108,10 +108,10 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
     return MethodFacts.explicit(method, order, coefficients, has_taylor_mode=True, unsupported=unsupported)
 
 
-def _is_explicit(solver: Any) -> bool:
+def _is_explicit(solver: type[RKAdaptiveStepsizeODESolver]) -> bool:
     # Rows of an explicit tableau lengthen by one from stage to stage.
     return all(len(row) == stage + 1 for stage, row in enumerate(solver.tableau.beta))
 
 
-def _floats(tensor: Any) -> tuple[float, ...]:
+def _floats(tensor: torch.Tensor) -> tuple[float, ...]:
     return tuple(float(value) for value in tensor.tolist())

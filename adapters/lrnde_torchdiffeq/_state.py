@@ -4,13 +4,19 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, final
+from typing import TypeAlias, final
 
 import torch
 
-from lrnde_core import InputError, InputTypeError
+from lrnde_core import InputError, InputTypeError, Scalar, State, Tolerance
 
 Tensor = torch.Tensor
+
+Field: TypeAlias = Callable[[Tensor, State], State]
+"""The user's field: takes the time, a scalar tensor, and the state, a tensor or a tuple of tensors."""
+
+Tolerances: TypeAlias = Tolerance | tuple[Tolerance, ...]
+"""A tolerance as the user gives it: one, or one for each tensor of a tuple."""
 
 
 @final
@@ -24,20 +30,20 @@ class StateLayout:
     is_tuple: bool
 
     @classmethod
-    def of(cls, y0: Any) -> "StateLayout":
+    def of(cls, y0: State) -> "StateLayout":
         """The layout of `y0`. Raises `InputTypeError` if it is neither a tensor nor a non-empty tuple of tensors."""
-        tensors: Any = (y0,) if isinstance(y0, Tensor) else y0
+        tensors: State = (y0,) if isinstance(y0, Tensor) else y0
         if not isinstance(tensors, tuple) or not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
             raise InputTypeError(f"`y0` must be a tensor or a tuple of tensors, not `{type(y0).__name__}`.")
         shapes = tuple(tensor.shape for tensor in tensors)
         dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
         return cls(shapes, dtype, tensors[0].device, not isinstance(y0, Tensor))
 
-    def flatten(self, y: Any) -> Tensor:
+    def flatten(self, y: State) -> Tensor:
         """A user's state as one tensor."""
         return torch.cat([tensor.reshape(-1) for tensor in y]) if self.is_tuple else y
 
-    def unflatten(self, y: Tensor) -> Any:
+    def unflatten(self, y: Tensor) -> State:
         """One tensor as a state that the user's functions expect."""
         if not self.is_tuple:
             return y
@@ -47,7 +53,7 @@ class StateLayout:
             y[start : start + shape.numel()].view(shape) for start, shape in zip(starts, self.shapes, strict=False)
         )
 
-    def flat_field(self, field: Callable[[Tensor, Any], Any], t: Tensor, y: Tensor) -> Tensor:
+    def flat_field(self, field: Field, t: Tensor, y: Tensor) -> Tensor:
         """The user's field on the flat state, in the state's dtype and shape, as methods take it.
 
         Raises `InputError` if its value does not broadcast to the state.
@@ -59,11 +65,11 @@ class StateLayout:
             derivative = _broadcast(derivative, y.shape)
         return derivative.to(self.dtype)
 
-    def flat_norm(self, norm: Callable[[Any], Any], y: Tensor) -> Tensor:
+    def flat_norm(self, norm: Callable[[State], Scalar], y: Tensor) -> Tensor:
         """The user's norm on the flat state; a scalar."""
         return torch.as_tensor(norm(self.unflatten(y)), dtype=self.dtype, device=self.device).abs().reshape(())
 
-    def flat_tolerance(self, tolerance: Any) -> float | Tensor:
+    def flat_tolerance(self, tolerance: Tolerances) -> float | Tensor:
         """A tolerance that broadcasts against the flat state: a number, a tensor, or one for each tensor of a tuple."""
         if isinstance(tolerance, int | float):
             return tolerance
@@ -72,7 +78,7 @@ class StateLayout:
         parts = zip(tolerance, self.shapes, strict=True)
         return torch.cat([self._constant(part).expand(shape.numel()) for part, shape in parts])
 
-    def _constant(self, value: Any) -> Tensor:
+    def _constant(self, value: Tolerance) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device).detach()
 
 
@@ -96,5 +102,5 @@ def mixed_norm(tensors: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([rms_norm(tensor) for tensor in tensors]).max()
 
 
-def _is_scalar(tolerance: Any) -> bool:
+def _is_scalar(tolerance: Tolerances) -> bool:
     return torch.as_tensor(tolerance).ndim == 0 if not isinstance(tolerance, list | tuple) else False
