@@ -1,11 +1,10 @@
 """The adapter of torchsde."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
-from lrnde_core import AbstractCall, Capabilities, Capability
+from lrnde_core import AbstractCall, Capabilities, Capability, NativeArguments, NativeFunction, NativeKeywords
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchsde._arguments import read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
@@ -46,7 +45,7 @@ class TorchsdeAdapter(AbstractTorchAdapter):
         }
     )
 
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchsdeCall:
+    def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TorchsdeCall:
         return read_call(read_arguments(solve, native, args, kwargs))
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:

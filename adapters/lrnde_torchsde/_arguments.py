@@ -3,17 +3,17 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from collections.abc import Mapping
+from typing import final
 
 import torch
 import torchsde
 
-from lrnde_core import CapabilityError
+from lrnde_core import CapabilityError, NativeArgument, NativeArguments, NativeFunction, NativeKeywords
 from lrnde_torchsde._equation import spelling
 from lrnde_torchsde._methods import Calculus, Noise, default_method
 
-_SOLVES: Mapping[str, Callable[..., Any]] = {
+_SOLVES: Mapping[str, NativeFunction] = {
     "torchsde:sdeint": torchsde.sdeint,
     "torchsde:sdeint_adjoint": torchsde.sdeint_adjoint,
 }
@@ -31,8 +31,8 @@ class Arguments:
     - `start`, `end`: of the solve. `smallest`: the smallest step of an adaptive one, else 0.
     """
 
-    native: Callable[..., Any]
-    given: Mapping[str, Any]
+    native: NativeFunction
+    given: NativeKeywords
     calculus: Calculus
     noise: Noise
     method: str
@@ -40,10 +40,10 @@ class Arguments:
     end: float
     smallest: float
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> NativeArgument:
         return self.given[name]
 
-    def but(self, **replaced: Any) -> "Arguments":
+    def but(self, **replaced: NativeArgument) -> "Arguments":
         """The same call with some arguments replaced."""
         return dataclasses.replace(self, given={**self.given, **replaced})
 
@@ -75,7 +75,7 @@ class Arguments:
         return bool(self["logqp"]) or "f" not in self.functions
 
 
-def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+def read_arguments(solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> Arguments:
     """Bind the arguments to torchsde's signature. Raises `TypeError` for those that do not fit."""
     if native is not _SOLVES[solve]:
         raise CapabilityError(
@@ -104,13 +104,13 @@ def read_arguments(solve: str, native: Any, args: tuple[Any, ...], kwargs: Mappi
 
 
 @functools.cache
-def _parameters(solve: str) -> Mapping[str, Any]:
+def _parameters(solve: str) -> NativeKeywords:
     """The parameters of a solve in their order, with their defaults, `inspect.Parameter.empty` where there is none."""
     parameters = inspect.signature(_SOLVES[solve]).parameters.values()
     return {each.name: each.default for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
-def _bound(solve: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _bound(solve: str, args: NativeArguments, kwargs: NativeKeywords) -> dict[str, NativeArgument]:
     """The arguments by name, defaults included, and those that torchsde does not expect: it warns about them."""
     # `inspect.Signature.bind` takes a tenth of a millisecond in every solve.
     parameters = _parameters(solve)
@@ -122,7 +122,7 @@ def _bound(solve: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
     return given
 
 
-def _fault(given: Mapping[str, Any]) -> str | None:
+def _fault(given: NativeKeywords) -> str | None:
     """What keeps a call from being read; nearly all of it torchsde refuses itself, in its own words."""
     sde, y0, ts = given["sde"], given["y0"], given["ts"]
     if getattr(sde, "sde_type", None) not in _CALCULI or getattr(sde, "noise_type", None) not in _NOISES:

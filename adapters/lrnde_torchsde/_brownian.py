@@ -1,11 +1,14 @@
 """Brownian motions that record a solver's queries, and that answer them again."""
 
 import math
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 import torchsde
 from torchsde import BaseBrownian, BrownianInterval
+
+from lrnde_core import Time
+from lrnde_torchsde._types import Answer
 
 Tensor = torch.Tensor
 
@@ -29,14 +32,14 @@ class Increment(NamedTuple):
     u: Tensor | None
     a: Tensor | None
 
-    def answer(self, *, return_u: bool, return_a: bool) -> Any:
+    def answer(self, *, return_u: bool, return_a: bool) -> Answer:
         """The return value that torchsde expects from a motion for such a query."""
         if not (return_u or return_a):
             return self.w
         return (self.w, *((self.u,) if return_u else ()), *((self.a,) if return_a else ()))
 
 
-def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) -> Increment:
+def ask(motion: BaseBrownian, start: Time, end: Time, *, return_u: bool, return_a: bool) -> Increment:
     """The increment of `motion` between two times. A user's motion gets exactly this query.
 
     If the Levy area is needed, torchsde's own motions return both areas, so that it can be bridged: it depends on the
@@ -54,23 +57,23 @@ def ask(motion: Any, start: Any, end: Any, *, return_u: bool, return_a: bool) ->
 
 
 # The fields of an `Increment`. A solver queries every step, and making a named tuple takes longer than passing it on.
-Answer = tuple[float, float, Tensor, Tensor | None, Tensor | None]
+RawIncrement = tuple[float, float, Tensor, Tensor | None, Tensor | None]
 
 
 @final
 class ObservedMotion:
     """Replaces the user's motion in a solver and keeps the latest answer. The motion gets no further queries."""
 
-    latest: Answer
+    latest: RawIncrement
 
     def __init__(self, motion: BaseBrownian) -> None:
         self._motion = motion
         self._is_own = type(motion) in _OWN
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._motion, name)
 
-    def __call__(self, ta: Any, tb: Any, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
+    def __call__(self, ta: Time, tb: Time, return_U: bool = False, return_A: bool = False) -> Answer:  # noqa: N803
         if return_U or return_A or not self._is_own:
             increment = self.latest = ask(self._motion, ta, tb, return_u=return_U, return_a=return_A)
             return increment.answer(return_u=return_U, return_a=return_A)
@@ -87,7 +90,7 @@ class KnownMotion:
     def __init__(self) -> None:
         self.increment: Increment | None = None
 
-    def __call__(self, ta: Any, tb: Any, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
+    def __call__(self, ta: Time, tb: Time, return_U: bool = False, return_A: bool = False) -> Answer:  # noqa: N803
         del ta, tb
         assert self.increment is not None
         return self.increment.answer(return_u=return_U, return_a=return_A)
@@ -137,7 +140,7 @@ def resolution(motion: BaseBrownian | None) -> float:
     return 0.0 if interval is None or interval.tol == 0 else 10.0 ** int(math.log10(interval.tol))
 
 
-def _own_interval(motion: BaseBrownian | None) -> Any:
+def _own_interval(motion: BaseBrownian | None) -> BrownianInterval | None:
     if not isinstance(motion, _OWN):
         return None
     return motion if isinstance(motion, BrownianInterval) else motion._interval  # pyright: ignore[reportPrivateUsage]

@@ -1,7 +1,7 @@
 """One native call of torchsde: its solve, and its kept steps as the core takes them."""
 
 import dataclasses
-from typing import Any, final
+from typing import final
 
 import torch
 
@@ -14,11 +14,13 @@ from lrnde_core import (
     KeptStep,
     Leaves,
     MethodFacts,
+    NativeResult,
     Record,
     Recording,
     RecordingPlan,
     ResolutionWarning,
     Run,
+    State,
     noise_seed,
     penalty_errors,
     warn_at_call,
@@ -91,7 +93,7 @@ class TorchsdeCall(AbstractCall):
         """The same call from a copy of its initial state, into which the equation may write."""
         return dataclasses.replace(self, arguments=self.arguments.but(y0=self.arguments["y0"].clone()))
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         if self.arguments["logqp"]:
             raise CapabilityError(
                 "`probes=` are not supported with `logqp=True`, under which the state has one more channel than `y0`. "
@@ -105,7 +107,7 @@ class TorchsdeCall(AbstractCall):
         y0: torch.Tensor = self.arguments["y0"]
         return torch.zeros((), dtype=y0.dtype, device=y0.device).abs()
 
-    def _solve(self, recorder: Recorder) -> Any:
+    def _solve(self, recorder: Recorder) -> NativeResult:
         arguments = self.arguments
         given = dict(arguments.given)
         equation = given["sde"]
@@ -117,6 +119,7 @@ class TorchsdeCall(AbstractCall):
 
     def _problem(self, recorder: Recorder) -> SDEProblem:
         arguments, y0 = self.arguments, self.arguments["y0"]
+        assert recorder.motion is not None  # the solve is over
         last = next((kept for kept in recorder.kept.kept if kept is not None), None) if recorder.kept else None
         return SDEProblem(
             user_field=arguments["sde"],
@@ -137,6 +140,7 @@ class TorchsdeCall(AbstractCall):
 
     def _record(self, draw: Draw, kept: KeptStep | None, recorder: Recorder, plan: RecordingPlan) -> Record:
         assert recorder.kept is not None  # a plan was given
+        assert recorder.motion is not None  # the solve is over
         arguments, drawn = self.arguments, recorder.kept.drawn(kept, 0.0 if kept is None else kept.size)
         if kept is None:
             # Of a solve from a time to that same time, which took no step; it is not evaluated.

@@ -1,12 +1,13 @@
 """The driver of torchsde for the conformance suite."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 import torchsde
 
 from lrnde_conformance import AbstractDriver, Method, Task, TorchBackend
+from lrnde_core import NativeArgument, NativeFunction, NativeResult, Time
+from lrnde_torchsde._types import Answer
 
 
 @final
@@ -35,10 +36,10 @@ class TorchsdeDriver(AbstractDriver):
     def backend(self) -> TorchBackend:
         return TorchBackend(self.device)
 
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         return torchsde.sdeint_adjoint if task.adjoint == "adjoint" else torchsde.sdeint
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         if task.smallest_step is not None:
             extra = {"dt_min": task.smallest_step, **extra}
         return solve(
@@ -54,7 +55,7 @@ class TorchsdeDriver(AbstractDriver):
             **extra,
         )
 
-    def states(self, result: Any) -> torch.Tensor:
+    def states(self, result: NativeResult) -> torch.Tensor:
         return result
 
 
@@ -70,10 +71,10 @@ class _Equation(torch.nn.Module):
         self.drift = task.field
         self.diffusion = task.diffusion
 
-    def f(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+    def f(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self.drift(t, y)
 
-    def g(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+    def g(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         diffusion = self.diffusion(t, y)
         # Additive noise is a matrix for each state in torchsde.
         return torch.diag_embed(diffusion) if self.noise_type == "additive" else diffusion
@@ -82,18 +83,11 @@ class _Equation(torch.nn.Module):
 class _Path(torchsde.BaseBrownian):
     """The task's path as a Brownian motion."""
 
-    levy_area_approximation: Any = "foster"
-    shape: Any = ()
-    dtype: Any = torch.float64
-    device: Any = torch.device("cpu")
-
     def __init__(self, task: Task) -> None:
         self._path = task.path
-        self.shape = task.path.amplitude.shape
-        self.dtype = task.y0.dtype
-        self.device = task.y0.device
+        self._y0: torch.Tensor = task.y0
 
-    def __call__(self, ta: Any, tb: Any = None, return_U: bool = False, return_A: bool = False) -> Any:  # noqa: N803
+    def __call__(self, ta: Time, tb: Time | None = None, return_U: bool = False, return_A: bool = False) -> Answer:  # noqa: N803
         start, end = (torch.as_tensor(t, dtype=self.dtype, device=self.device) for t in (ta, tb))
         parts = [self._path(end) - self._path(start)]
         if return_U:
@@ -104,3 +98,19 @@ class _Path(torchsde.BaseBrownian):
 
     def __repr__(self) -> str:
         return "_Path()"
+
+    @property
+    def levy_area_approximation(self) -> str:
+        return "foster"
+
+    @property
+    def shape(self) -> torch.Size:
+        return self._path.amplitude.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._y0.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self._y0.device

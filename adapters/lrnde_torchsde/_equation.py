@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 
 from lrnde_core import BackwardCount
+from lrnde_torchsde._types import Equation, Value
 
 Tensor = torch.Tensor
 
@@ -63,12 +64,12 @@ class EvaluationCount:
         finally:
             self._is_paused = False
 
-    def counted(self, function: Callable[..., Any], parts: tuple[Part, ...]) -> Callable[..., Any]:
+    def counted(self, function: Callable[..., Value], parts: tuple[Part, ...]) -> Callable[..., Value]:
         """`function`, which returns `parts`, with its calls counted."""
         num_drift = int("drift" in parts)
         num_diffusion = len(parts) - num_drift
 
-        def counted(*args: Any) -> Any:
+        def counted(*args: Tensor) -> Value:
             result = function(*args)
             if self.is_open:
                 self.num_drift += num_drift
@@ -87,12 +88,12 @@ class CountedEquation:
     - `names`: torchsde's argument; only functions under their renamed names are counted.
     """
 
-    def __init__(self, equation: Any, names: Mapping[str, str] | None, count: EvaluationCount) -> None:
+    def __init__(self, equation: Equation, names: Mapping[str, str] | None, count: EvaluationCount) -> None:
         self._equation = equation
         self._count = count
         self._parts = {name: FUNCTIONS[function] for function, name in spelling(names).items()}
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         value = getattr(self._equation, name)
         parts = self._parts.get(name)
         return value if parts is None else self._count.counted(value, parts)

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 
-from lrnde_core import AbstractCall, AbstractSDEFreezer, NativeSolve, SDEPlan
+from lrnde_core import AbstractCall, AbstractSDEFreezer, NativeArgument, NativeResult, NativeSolve, SDEPlan
 from lrnde_torch import isolated, timed_runner
 from lrnde_torchsde._arguments import Arguments, read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
@@ -44,7 +44,7 @@ class TorchsdeFreezer(AbstractSDEFreezer):
         arguments = _torchsde(call).arguments
         return timed_runner(lambda: arguments.native(**arguments.given), arguments["y0"].device)
 
-    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSdeint":
+    def frozen(self, solve: functools.partial[NativeResult], plan: SDEPlan) -> "FrozenSdeint":
         return FrozenSdeint(solve, plan)
 
 
@@ -56,10 +56,10 @@ class FrozenSdeint:
     `adaptive` and `dt` are the plan's. Raises `InputError` for another interval than the plan's.
     """
 
-    solve: functools.partial[Any]
+    solve: functools.partial[NativeResult]
     plan: SDEPlan
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: NativeArgument, **kwargs: NativeArgument) -> NativeResult:
         plan = self.plan
         solve, native = self.solve, self.solve.func
         name = f"torchsde:{native.__name__}"

@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torchsde._core.base_sde import ForwardSDE
 
-from lrnde_core import Leaves, StepEstimate
+from lrnde_core import Carry, Leaves, Scalar, StepEstimate, Time, Tolerance
 from lrnde_torch import AbstractTensorProblem
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._equation import EvaluationCount
 from lrnde_torchsde._sharing import Evaluations, shared_evaluations
+from lrnde_torchsde._types import Equation, Solver
 
 Tensor = torch.Tensor
 
@@ -49,19 +50,19 @@ class SDEProblem(AbstractTensorProblem):
       times that it passes to the equation.
     """
 
-    user_field: Any
-    prepared: Any
-    solver: Any
+    user_field: object
+    prepared: Equation
+    solver: Solver
     evaluations: EvaluationCount
     noise_shape: tuple[int, ...]
     differentiates_diffusion: bool
-    rtol: Any
-    atol: Any
+    rtol: Tolerance | None
+    atol: Tolerance | None
     dtype: torch.dtype
     device: torch.device
     time: Tensor
 
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         """The step as a whole and in two halves, as in torchsde's adaptive solves, with shared evaluations."""
         del t
         assert first_stage is None  # restarted steps are refused
@@ -89,7 +90,7 @@ class SDEProblem(AbstractTensorProblem):
             y1, _ = solver.step(carry.middle, carry.t1, middle, memory)
         return StepEstimate((y1,), (y1 - whole,), (magnitude,), None, rounding_factor=2.0)
 
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: Time, h: Time, y: Leaves, *, carry: Carry) -> Leaves:
         del t, h, y, carry
         msg = "points inside a step of a stochastic equation are refused before the solve"
         raise AssertionError(msg)
@@ -102,10 +103,10 @@ class SDEProblem(AbstractTensorProblem):
             nothing = torch.zeros(self.noise_shape, dtype=self.dtype, device=self.device)
             return ForwardSDE(self.prepared).f_and_g_prod(t, y, nothing)[0]
 
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Scalar:
         return leaves[0].square().mean().sqrt()
 
-    def _time(self, t: Any) -> Tensor:
+    def _time(self, t: Time) -> Tensor:
         return t if isinstance(t, Tensor) else self.time.new_full((), t)
 
 

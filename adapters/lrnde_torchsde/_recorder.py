@@ -6,13 +6,17 @@ equation without changing the solve.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import torch
 
-from lrnde_core import RecordingPlan, StepEstimate
-from lrnde_torchsde._brownian import Answer, Increment, ObservedMotion
+from lrnde_core import RecordingPlan, StepEstimate, Tolerance
+from lrnde_torchsde._brownian import Increment, ObservedMotion, RawIncrement
 from lrnde_torchsde._equation import EvaluationCount
+from lrnde_torchsde._types import Memory, Solver, TakeStep
+
+if TYPE_CHECKING:
+    from torchsde import BaseBrownian
 
 Tensor = torch.Tensor
 
@@ -33,12 +37,12 @@ class Substep(NamedTuple):
     t0: Tensor
     t1: Tensor
     y0: Tensor
-    memory: tuple[Tensor, ...]
+    memory: Memory
     y1: Tensor
 
 
 # The fields of a `Substep` while the solver runs. Making named tuples would take most of the time that recording takes.
-_Raw = tuple[Answer, Tensor, Tensor, Tensor, tuple[Tensor, ...], Tensor]
+_Raw = tuple[RawIncrement, Tensor, Tensor, Tensor, Memory, Tensor]
 
 
 @final
@@ -79,13 +83,13 @@ class Recorder:
         self._num_substeps = 3 if is_adaptive else 1
         # The substeps of the latest attempt. Once complete, it is still to be accepted or rejected.
         self._substeps: list[_Raw] = []
-        self._step: Any = None
-        self._own_step: Any = None
-        self._observed: Any = None
-        self._tolerances: tuple[Any, Any] = (None, None)
+        self._step: TakeStep | None = None
+        self._own_step: TakeStep | None = None
+        self._observed: ObservedMotion | None = None
+        self._tolerances: tuple[Tolerance, Tolerance] = (0.0, 0.0)
         self._largest_forced = _LARGEST_FORCED * smallest
-        self.solver: Any = None
-        self.motion: Any = None
+        self.solver: Solver = None
+        self.motion: BaseBrownian | None = None
         self.evaluations = EvaluationCount()
         self.num_steps = 0
         self.num_accepted = 0
@@ -93,7 +97,7 @@ class Recorder:
         self.smallest = float("inf")
         self.kept = None if plan is None else plan.keep_steps(end - start)
 
-    def attach(self, solver: Any) -> None:
+    def attach(self, solver: Solver) -> None:
         """Watch a solver that is about to integrate."""
         self.solver = solver
         # The user's motion, or the one that torchsde made.
@@ -127,7 +131,9 @@ class Recorder:
         else:
             self.solver.step, self._own_step = self._own_step, None
 
-    def _observed_step(self, t0: Tensor, t1: Tensor, y0: Tensor, memory: tuple[Tensor, ...]) -> Any:
+    def _observed_step(self, t0: Tensor, t1: Tensor, y0: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        assert self._step is not None  # it is attached
+        assert self._observed is not None
         if len(self._substeps) == self._num_substeps:
             _, _, end, _, _, _ = self._substeps[0]
             # The time of an accepted step is passed on as the very same tensor.
@@ -160,7 +166,7 @@ def step_of(attempt: Sequence[_Raw]) -> Step:
     return Step([Substep(Increment(*answer), t0, t1, y0, memory, y1) for answer, t0, t1, y0, memory, y1 in attempt])
 
 
-def own_error_ratio(whole: Tensor, halved: Tensor, rtol: Any, atol: Any) -> Tensor:
+def own_error_ratio(whole: Tensor, halved: Tensor, rtol: Tolerance, atol: Tolerance) -> Tensor:
     """The number that torchsde compares with 1, to the last bit, from the states after a whole step and two halves.
 
     Its scale uses the larger of whole and halved step, and neither scale nor ratio is below 1e-7. No gradient.

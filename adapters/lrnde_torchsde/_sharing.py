@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, final
+from typing import final
 
 import torch
 from torchsde._core.base_sde import ForwardSDE
 
 from lrnde_torchsde._equation import FUNCTIONS, Part
+from lrnde_torchsde._types import Value
 
 Tensor = torch.Tensor
 
@@ -26,8 +27,8 @@ class Evaluations:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         # By identity of the state, which is kept so that no other tensor gets its identity.
-        self._known: dict[int, tuple[Tensor, list[tuple[Tensor, dict[str, Any]]]]] = {}
-        self._all: list[tuple[str, Any]] = []
+        self._known: dict[int, tuple[Tensor, list[tuple[Tensor, dict[str, Value]]]]] = {}
+        self._all: list[tuple[str, Value]] = []
 
     def of(self, part: Part) -> Iterator[Tensor]:
         """The evaluations of drift, diffusion, or products so far."""
@@ -35,10 +36,10 @@ class Evaluations:
             if part in FUNCTIONS[name]:
                 yield result if len(FUNCTIONS[name]) == 1 else result[FUNCTIONS[name].index(part)]
 
-    def shared(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def shared(self, name: str, function: Callable[..., Value]) -> Callable[..., Value]:
         """The equation's own `function` of that name, evaluated if the result is not known."""
 
-        def evaluate(t: Tensor, y: Tensor, *vector: Tensor) -> Any:
+        def evaluate(t: Tensor, y: Tensor, *vector: Tensor) -> Value:
             known = {} if vector else self._known_at(t, y)
             if name not in known:
                 result = known[name] = function(self._as_given(t), y, *vector)
@@ -49,7 +50,7 @@ class Evaluations:
 
         return evaluate
 
-    def _known_at(self, t: Tensor, y: Tensor) -> dict[str, Any]:
+    def _known_at(self, t: Tensor, y: Tensor) -> dict[str, Value]:
         _, places = self._known.setdefault(id(y), (y, []))
         for time, known in places:
             if time is t or torch.equal(time, t):
