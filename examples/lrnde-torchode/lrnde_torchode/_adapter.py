@@ -1,10 +1,17 @@
 """The adapter of torchode."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
-from lrnde_core import SDE_CAPABILITIES, AbstractCall, Capabilities, Capability
+from lrnde_core import (
+    SDE_CAPABILITIES,
+    AbstractCall,
+    Capabilities,
+    Capability,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+)
 from lrnde_torch import AbstractTorchAdapter
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
@@ -31,7 +38,7 @@ class TorchodeAdapter(AbstractTorchAdapter):
         }
     )
 
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
+    def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TorchodeCall:
         del solve  # `native` itself says whether it is the function or a method of an adjoint
         return read_call(native, args, kwargs)
 

@@ -3,16 +3,15 @@
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torchode
-from lrnde_core import CapabilityError, InputTypeError
+from lrnde_core import CapabilityError, InputTypeError, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from torchode.interface import METHODS
 
 from lrnde_torchode._call import TorchodeCall
 from lrnde_torchode._methods import method_facts
+from lrnde_torchode._types import Adjoint, Controller
 
 NO_TREE_STATE = "torchode takes a state of shape (batch, features). Concatenate along the features."
 
@@ -20,7 +19,7 @@ NO_TREE_STATE = "torchode takes a state of shape (batch, features). Concatenate 
 _FORWARD_LOOPS = ((torchode.BacksolveAdjoint, "forward_adjoint"), (torchode.JointBacksolveAdjoint, "forward_loop"))
 
 
-def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TorchodeCall:
+def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TorchodeCall:
     """Read the arguments of `solve_ivp`, or of the method `solve` of an adjoint.
 
     torchode itself refuses invalid values.
@@ -50,13 +49,13 @@ def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 
 
 def _read_adjoint(
-    adjoint: Any, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    adjoint: Adjoint, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords
 ) -> TorchodeCall:
     loop_name = next((name for kind, name in _FORWARD_LOOPS if isinstance(adjoint, kind)), None)
     loop = adjoint if loop_name is None else getattr(adjoint, loop_name)
     y0 = _checked(inspect.signature(native).bind(*args, **kwargs).arguments["problem"].y0)
 
-    def solve_with(recorder: Any) -> Any:
+    def solve_with(recorder: Controller) -> NativeResult:
         recorded = _with_part(loop, "step_size_controller", recorder)
         twin = recorded if loop_name is None else _with_part(adjoint, loop_name, recorded)
         return twin.solve(*args, **kwargs)
@@ -71,7 +70,7 @@ def _read_adjoint(
     )
 
 
-def _with_part(module: Any, name: str, part: Any) -> Any:
+def _with_part(module: Adjoint, name: str, part: torch.nn.Module) -> Adjoint:
     """The same module with another submodule of this name; the user's does not change."""
     twin = copy.copy(module)
     # A copied module shares the dictionary of its submodules.
@@ -79,7 +78,7 @@ def _with_part(module: Any, name: str, part: Any) -> Any:
     return twin
 
 
-def _checked(y0: Any) -> torch.Tensor:
+def _checked(y0: object) -> torch.Tensor:
     if isinstance(y0, torch.Tensor):
         return y0
     if isinstance(y0, tuple | list):

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import torch
 from lrnde_core import (
@@ -13,16 +13,20 @@ from lrnde_core import (
     KeptSteps,
     Leaves,
     MethodFacts,
+    NativeFunction,
+    NativeResult,
     Record,
     Recording,
     RecordingPlan,
     Run,
+    State,
 )
 from lrnde_torch import OwnStepsProblem, check_probes
 from torchode.step_size_controllers import rms_norm
 
 from lrnde_torchode import _methods
 from lrnde_torchode._recorder import Recorder
+from lrnde_torchode._types import Controller, Field, Stats, StepMethod
 
 
 @final
@@ -36,14 +40,14 @@ class TorchodeCall(AbstractCall):
       `solve_from(y0)`: that call from another initial state.
     """
 
-    solve: Callable[[], Any]
-    solve_with: Callable[[Any], Any]
+    solve: Callable[[], NativeResult]
+    solve_with: Callable[[Controller], NativeResult]
     y0: torch.Tensor
-    step_method: Any
-    controller: Any
+    step_method: StepMethod
+    controller: Controller
     facts: MethodFacts
-    asked: tuple[Any, torch.Tensor, torch.Tensor] | None = None
-    solve_from: Callable[[torch.Tensor], Any] | None = None
+    asked: tuple[Field, torch.Tensor, torch.Tensor] | None = None
+    solve_from: Callable[[torch.Tensor], NativeResult] | None = None
 
     def on_copy(self) -> "TorchodeCall":
         """The same call of `solve_ivp` from a copy of its initial state, into which the field may write."""
@@ -70,18 +74,18 @@ class TorchodeCall(AbstractCall):
         records = [_record(recorder, steps, kept) for kept in steps.kept]
         return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         return (check_probes(probes, self.y0),)
 
     def _problem(self, recorder: Recorder) -> OwnStepsProblem:
         tableau = _methods.tableau_of(self.step_method)
         assert tableau is not None  # refused before the solve
         has_tolerances = _methods.has_tolerances(self.controller)
-        norm: Any = self.controller.norm if has_tolerances else rms_norm
+        norm: NativeFunction = self.controller.norm if has_tolerances else rms_norm
         term = self.step_method.term if recorder.term is None else recorder.term
 
         def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            stats: dict[str, Any] = {}  # separate: the solution's statistics count the solve
+            stats: Stats = {}  # separate: the solution's statistics count the solve
             term.init(recorder.problem, stats)
             return term.vf(t, y, stats, recorder.args)
 
@@ -105,7 +109,7 @@ def _record(recorder: Recorder, steps: KeptSteps, kept: KeptStep | None) -> Reco
     return Record(t, h, (y,), None, recorder.problem.t_end.detach() - t, steps.drawn(kept, kept.size))
 
 
-def _counts(solution: Any) -> Counts:
+def _counts(solution: NativeResult) -> Counts:
     """One number of evaluations, for the whole batch; steps of each sample, of shape `(batch,)`."""
     steps, accepted = solution.stats["n_steps"], solution.stats["n_accepted"]
     evaluations = solution.stats.get("n_f_evals")  # missing if the user's term keeps no statistics

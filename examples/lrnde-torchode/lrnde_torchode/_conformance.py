@@ -1,13 +1,20 @@
 """The driver of torchode for the conformance suite. Only the suite imports it, which is an extra of lrnde."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 import torchode
 from lrnde_conformance import AbstractBackend, AbstractDriver, Method, Task, TorchBackend
+from lrnde_core import NativeArgument, NativeFunction, NativeResult
 
-_STEP_METHODS: dict[str, Any] = {"tsit5": torchode.Tsit5, "dopri5": torchode.Dopri5, "heun": torchode.Heun}
+from lrnde_torchode._types import Controller, Field, StepMethod, Term
+
+_STEP_METHODS: dict[str, Callable[..., StepMethod]] = {
+    "tsit5": torchode.Tsit5,
+    "dopri5": torchode.Dopri5,
+    "heun": torchode.Heun,
+}
 
 
 @final
@@ -28,7 +35,7 @@ class TorchodeDriver(AbstractDriver):
     def backend(self) -> AbstractBackend:
         return TorchBackend(self.device)
 
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         if task.adjoint in (None, "solve_ivp"):
             return torchode.solve_ivp
         term = torchode.ODETerm(_Field(task.field))
@@ -37,7 +44,7 @@ class TorchodeDriver(AbstractDriver):
             return torchode.AutoDiffAdjoint(step_method, _controller(task, term)).solve
         return getattr(torchode, task.adjoint)(term, step_method, _controller(task, term)).solve
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         times = task.ts.expand(len(task.y0), -1)
         first_step = torch.sign(times[:, -1] - times[:, 0]) * task.first_step
         if not task.method.is_adaptive:
@@ -56,7 +63,7 @@ class TorchodeDriver(AbstractDriver):
             **extra,
         )
 
-    def states(self, result: Any) -> torch.Tensor:
+    def states(self, result: NativeResult) -> torch.Tensor:
         """As in the base class, but NaN where a failed solve left `torch.empty`, which holds anything."""
         index = torch.arange(result.ys.shape[1], device=result.ys.device)
         written = (index < result.stats["n_initialized"][:, None])[..., None]
@@ -67,7 +74,7 @@ class TorchodeDriver(AbstractDriver):
 class _Field(torch.nn.Module):
     """A field of the suite, whose time must broadcast; torchode has a time for each sample, shape `(batch,)`."""
 
-    def __init__(self, field: Any) -> None:
+    def __init__(self, field: Field) -> None:
         super().__init__()
         self.field = field
 
@@ -76,7 +83,7 @@ class _Field(torch.nn.Module):
         return self.field(t[..., None], y)
 
 
-def _controller(task: Task, term: Any = None) -> Any:
+def _controller(task: Task, term: Term = None) -> Controller:
     if not task.method.is_adaptive:
         return torchode.FixedStepController()
     # The default coefficients of `solve_ivp`.

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 import torchode
@@ -12,8 +12,12 @@ from lrnde_core import (
     AbstractFreezer,
     CapabilityError,
     FrozenRun,
+    GuardSignals,
     InputError,
     Leaves,
+    NativeArgument,
+    NativeFunction,
+    NativeResult,
     NativeSolve,
     Plan,
     Span,
@@ -30,6 +34,7 @@ from lrnde_torch import (
 )
 
 from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._types import Field
 
 
 @final
@@ -40,13 +45,15 @@ class FrozenSolveIvp(torch.nn.Module):
     native call, the flagged samples of `solution.ys` are those of its solution.
     """
 
-    def __init__(self, plan: Plan, fallback: Callable[..., Any] | None = None) -> None:
+    def __init__(self, plan: Plan, fallback: NativeFunction | None = None) -> None:
         super().__init__()
         self.plan = plan
         self.fallback = fallback
         self._check_times = TimesCheck(plan.times, "t_eval", ndims=(1, 2))
 
-    def forward(self, f: Any, y0: torch.Tensor, t_eval: torch.Tensor, **settings: Any) -> Any:
+    def forward(
+        self, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, **settings: NativeArgument
+    ) -> NativeResult | tuple[NativeResult, torch.Tensor]:
         check_state(self.plan, y0)
         factor = self._check_times(t_eval)
         is_guarded = self.plan.is_guarded
@@ -92,9 +99,11 @@ class TorchodeFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         f, y0, t_eval = _asked(call)
-        return FrozenRun(*_solve_by_plan(plan, f, y0, t_eval, is_watched=True))
+        solution, signals = _solve_by_plan(plan, f, y0, t_eval, is_watched=True)
+        assert signals is not None  # asked for
+        return FrozenRun(solution, signals)
 
-    def states(self, call: AbstractCall, result: Any) -> Leaves:
+    def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         del call
         return (result.ys.transpose(0, 1)[1:],)
 
@@ -103,7 +112,9 @@ class TorchodeFreezer(AbstractFreezer):
         native = timed_runner(_torchode(call).solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
 
-    def frozen(self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None) -> FrozenSolveIvp:
+    def frozen(
+        self, solve: functools.partial[NativeResult], plan: Plan, fallback: NativeFunction | None
+    ) -> FrozenSolveIvp:
         if solve.args:
             raise InputError("`solve` binds a positional argument; give `f`, `y0` and `t_eval` with each call.")
         return FrozenSolveIvp(plan, fallback)
@@ -111,13 +122,13 @@ class TorchodeFreezer(AbstractFreezer):
 
 def _solve_by_plan(
     plan: Plan,
-    f: Any,
+    f: Field,
     y0: torch.Tensor,
     t_eval: torch.Tensor,
     *,
     is_watched: bool,
     factor: torch.Tensor | None = None,
-) -> tuple[Any, Any]:
+) -> tuple[NativeResult, GuardSignals | None]:
     field = f.f if isinstance(f, torchode.ODETerm) else f
 
     def at_each_time(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -141,13 +152,13 @@ def _failure(status: torch.Tensor) -> str | None:
     return f"{len(failed)} of its {len(status)} samples have status {names}" if len(failed) else None
 
 
-def _merged(solution: Any, native: Any, flagged: torch.Tensor) -> Any:
+def _merged(solution: NativeResult, native: NativeResult, flagged: torch.Tensor) -> NativeResult:
     ys = torch.where(flagged[:, None, None], native.ys, solution.ys)
     stats = {name: torch.where(flagged, native.stats.get(name, value), value) for name, value in solution.stats.items()}
     return torchode.Solution(solution.ts, ys, stats, torch.where(flagged, native.status, solution.status))
 
 
-def _asked(call: AbstractCall) -> tuple[Any, torch.Tensor, torch.Tensor]:
+def _asked(call: AbstractCall) -> tuple[Field, torch.Tensor, torch.Tensor]:
     asked = _torchode(call).asked
     assert asked is not None  # refused by `read`
     return asked

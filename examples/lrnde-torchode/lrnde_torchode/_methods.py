@@ -1,17 +1,18 @@
 """The facts of a torchode method, known before it runs."""
 
 import functools
-from typing import Any
 
 import torch
 import torchode
 from lrnde_core import Capability, ExplicitTableau, MethodFacts
 from torchode.single_step_methods.runge_kutta import ButcherTableau, ExplicitRungeKutta
 
+from lrnde_torchode._types import Controller, StepMethod
+
 _EULER = ExplicitTableau((), (1.0,), (0.0,), None)
 
 
-def tableau_of(step_method: Any) -> ExplicitTableau | None:
+def tableau_of(step_method: StepMethod) -> ExplicitTableau | None:
     """The coefficients of a step method; `None` if it is not an explicit Runge--Kutta method."""
     if isinstance(step_method, torchode.Euler):
         return _EULER
@@ -31,12 +32,14 @@ def _read(published: ButcherTableau) -> ExplicitTableau | None:
     )
 
 
-def has_tolerances(controller: Any) -> bool:
+def has_tolerances(controller: Controller) -> bool:
     """Whether the controller compares errors with tolerances that it names `rtol` and `atol`."""
     return isinstance(controller, torchode.IntegralController | torchode.PIDController)
 
 
-def method_facts(step_method: Any, controller: Any, dtype: torch.dtype, *, is_backsolve: bool) -> MethodFacts:
+def method_facts(
+    step_method: StepMethod, controller: Controller, dtype: torch.dtype, *, is_backsolve: bool
+) -> MethodFacts:
     """The facts of one call, and its refusals."""
     name, tableau = type(step_method).__name__, tableau_of(step_method)
     if isinstance(step_method, str):

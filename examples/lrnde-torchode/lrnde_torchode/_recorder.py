@@ -1,9 +1,11 @@
 """The stand-in for the user's step size controller during one solve, which keeps the drawn steps of each sample."""
 
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
-from lrnde_core import KeptStep, KeptSteps, RecordingPlan
+from lrnde_core import KeptStep, KeptSteps, NativeArgument, RecordingPlan
+
+from lrnde_torchode._types import Controller, Problem, Stats, Term
 
 Tensor = torch.Tensor
 
@@ -27,18 +29,27 @@ class Recorder(torch.nn.Module):
     - `kept`: the steps of each sample that the sampler keeps, once `init` was called. Their lengths are above 0.
     """
 
-    def __init__(self, controller: Any, plan: RecordingPlan) -> None:
+    def __init__(self, controller: Controller, plan: RecordingPlan) -> None:
         super().__init__()
         self.controller = controller
         self._plan = plan
         self._is_open = True
-        self.term: Any = None
-        self.problem: Any = None
-        self.args: Any = None
+        self.term: Term = None
+        self.problem: Problem = None
+        self.args: NativeArgument = None
         self._start = self._running = torch.empty(0)
         self.kept: KeptSteps | None = None
 
-    def init(self, term: Any, problem: Any, method_order: int, dt0: Any, *, stats: Any, args: Any) -> Any:
+    def init(
+        self,
+        term: Term,
+        problem: Problem,
+        method_order: int,
+        dt0: Tensor | None,
+        *,
+        stats: Stats,
+        args: NativeArgument,
+    ) -> tuple[Tensor, object, Tensor | None]:
         """Begin a solve."""
         if self._is_open:
             self.term, self.problem, self.args = term, problem, args
@@ -50,14 +61,16 @@ class Recorder(torch.nn.Module):
             self.kept = self._plan.keep_steps((problem.t_end - problem.t_start).detach().abs(), nothing)
         return self.controller.init(term, problem, method_order, dt0, stats=stats, args=args)
 
-    def adapt_step_size(self, t0: Any, dt: Any, y0: Any, step_result: Any, state: Any, stats: Any) -> Any:
+    def adapt_step_size(
+        self, t0: Tensor, dt: Tensor, y0: Tensor, step_result: object, state: object, stats: Stats
+    ) -> tuple[Tensor, Tensor, object, Tensor | None]:
         """Judge an attempted step of each sample."""
         verdict = self.controller.adapt_step_size(t0, dt, y0, step_result, state, stats)
         if self._is_open:
             self._offer(t0.detach(), dt.detach(), y0, verdict[0])
         return verdict
 
-    def merge_states(self, running: Any, current: Any, previous: Any) -> Any:
+    def merge_states(self, running: Tensor, current: object, previous: object) -> object:
         """End an attempt; `running` marks the samples that go on."""
         self._running = running
         return self.controller.merge_states(running, current, previous)
