@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import TypeAlias, final
 
 import torch
 from torchdiffeq._impl.adjoint import find_parameters
@@ -15,10 +15,15 @@ from lrnde_core import (
     KeptSteps,
     Leaves,
     MethodFacts,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+    NativeResult,
     Record,
     Recording,
     RecordingPlan,
     Run,
+    State,
     StepEstimate,
     penalty_errors,
     read_stages,
@@ -30,6 +35,8 @@ from lrnde_torchdiffeq._interface import check_caller, with_native_interface
 from lrnde_torchdiffeq._recorder import AdaptiveRecorder, FixedStepRecorder, SilentRecorder, Step
 from lrnde_torchdiffeq._state import mixed_norm, rms_norm
 
+Recorder: TypeAlias = AdaptiveRecorder | FixedStepRecorder | SilentRecorder
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,9 +46,9 @@ class TorchdiffeqCall(AbstractCall):
     - `native(*args, **kwargs)`: the call as the user wrote it. `asked`: its arguments, read.
     """
 
-    native: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    native: NativeFunction
+    args: NativeArguments
+    kwargs: NativeKeywords
     asked: Arguments
     facts: MethodFacts
 
@@ -59,8 +66,9 @@ class TorchdiffeqCall(AbstractCall):
         with penalty_errors():
             return Run(result, counts, self._recording(result, recorder, plan))
 
-    def _recording(self, result: Any, recorder: Any, plan: RecordingPlan) -> Recording:
+    def _recording(self, result: NativeResult, recorder: Recorder, plan: RecordingPlan) -> Recording:
         problem, kept = self._problem(), recorder.kept
+        assert kept is not None  # a plan was given
         end = result[0].item() if self.asked.end is None else self.asked.end
         records = [self._record(problem, kept, each, end, plan.keeps_gradient) for each in kept.kept]
         num_reused = sum(record.estimate is not None for record in records)
@@ -76,7 +84,7 @@ class TorchdiffeqCall(AbstractCall):
         func, _, *further = self.args
         return dataclasses.replace(self, args=(func, copied, *further), asked=asked)
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         layout = self.asked.layout
         return (layout.flatten(check_probes(probes, self.asked.y0)).to(layout.dtype),)
 
@@ -90,7 +98,7 @@ class TorchdiffeqCall(AbstractCall):
     def _is_adaptive(self) -> bool:
         return _methods.is_adaptive(self.asked.method)
 
-    def _recorder(self, plan: RecordingPlan | None) -> AdaptiveRecorder | FixedStepRecorder | SilentRecorder:
+    def _recorder(self, plan: RecordingPlan | None) -> Recorder:
         asked = self.asked
         duration = None if asked.end is None else abs(asked.end - asked.start)
         if self._is_adaptive:
@@ -99,7 +107,7 @@ class TorchdiffeqCall(AbstractCall):
             return FixedStepRecorder(asked.field, plan, duration)
         return SilentRecorder(asked.field)
 
-    def _solve(self, recorder: Any) -> Any:
+    def _solve(self, recorder: Recorder) -> NativeResult:
         kwargs = self.kwargs
         field = self.asked.field
         if self.asked.is_adjoint and self.asked.adjoint_params is None and isinstance(field, torch.nn.Module):
@@ -151,7 +159,7 @@ class TorchdiffeqCall(AbstractCall):
         )
 
     def _estimate_from(
-        self, problem: ExplicitProblem, size: float, y: Any, stages: Sequence[tuple[Any, Any]]
+        self, problem: ExplicitProblem, size: float, y: State, stages: Sequence[tuple[State, State]]
     ) -> StepEstimate:
         """The step read off the solver's own stages, which carry the gradient of everything before them."""
         h, layout = self.asked.direction * size, self.asked.layout
@@ -160,16 +168,14 @@ class TorchdiffeqCall(AbstractCall):
         return read_stages(problem, problem.tableau, (layout.flatten(y),), increments, states)
 
 
-def _counts(recorder: AdaptiveRecorder | FixedStepRecorder | SilentRecorder) -> Counts:
+def _counts(recorder: Recorder) -> Counts:
     if isinstance(recorder, SilentRecorder):
         return Counts(recorder.num_evaluations, None, None, None)
     num_rejected = recorder.num_steps - recorder.num_accepted
     return Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_accepted, num_rejected)
 
 
-def read_call(
-    solve: str, native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> TorchdiffeqCall:
+def read_call(solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> TorchdiffeqCall:
     """Read the arguments of a native call; torchdiffeq itself refuses invalid values."""
     kwargs = with_native_interface(kwargs)
     asked = read_arguments(solve, native, args, kwargs)

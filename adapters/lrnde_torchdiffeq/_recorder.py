@@ -5,15 +5,14 @@ those that a method does not call. So there is one class per kind of method, and
 own callbacks, passes through. The solve does not change.
 """
 
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 
-from lrnde_core import BackwardCount, RecordingPlan
+from lrnde_core import BackwardCount, RecordingPlan, State
+from lrnde_torchdiffeq._state import Field
 
 Tensor = torch.Tensor
-State = Any
-"""A tensor, or a tuple of tensors: the state as the user's field sees it."""
 
 
 def _do_nothing(t0: Tensor, y0: State, dt: Tensor) -> None:
@@ -41,7 +40,7 @@ class _AbstractRecorder:
     - `kept`: the steps that the sampler keeps; `None` if nothing is recorded.
     """
 
-    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+    def __init__(self, field: Field, plan: RecordingPlan | None, duration: float | None) -> None:
         self._field = field
         self._start: float | None = None
         self._is_open = True
@@ -53,7 +52,7 @@ class _AbstractRecorder:
         self.num_accepted: int = 0
         self.kept = None if plan is None else plan.keep_steps(duration)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._field, name)
 
     def __call__(self, t: Tensor, y: State) -> State:
@@ -86,7 +85,7 @@ class _AbstractRecorder:
 class SilentRecorder(_AbstractRecorder):
     """Replaces the field of a solve whose steps are not reported; only counts evaluations."""
 
-    def __init__(self, field: Any) -> None:
+    def __init__(self, field: Field) -> None:
         super().__init__(field, None, None)
 
 
@@ -94,7 +93,7 @@ class SilentRecorder(_AbstractRecorder):
 class AdaptiveRecorder(_AbstractRecorder):
     """Replaces the field of an adaptive solve."""
 
-    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+    def __init__(self, field: Field, plan: RecordingPlan | None, duration: float | None) -> None:
         super().__init__(field, plan, duration)
         # torchdiffeq too looks them up once, before the solve.
         self._at_step = getattr(field, "callback_step", _do_nothing)
@@ -135,7 +134,7 @@ class AdaptiveRecorder(_AbstractRecorder):
 class FixedStepRecorder(_AbstractRecorder):
     """Replaces the field of a fixed-step solve, where every step is accepted."""
 
-    def __init__(self, field: Any, plan: RecordingPlan | None, duration: float | None) -> None:
+    def __init__(self, field: Field, plan: RecordingPlan | None, duration: float | None) -> None:
         super().__init__(field, plan, duration)
         self._at_step = getattr(field, "callback_step", _do_nothing)
 
