@@ -3,23 +3,31 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import torch
 
 from lrnde_core import (
+    Array,
+    Bits,
     Capability,
     Draw,
     DrawnStep,
+    Leaf,
     Leaves,
     LocalPenalty,
     PenaltyTerm,
+    Real,
     Record,
     Recording,
     RecordingPlan,
     Sample,
+    Time,
 )
 from lrnde_torch._problem import OwnStepsProblem
+
+_Entry: TypeAlias = Array
+"""An entry of one sample: a scalar tensor or a Python number; or `None`, in all samples."""
 
 _REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": torch.mean,
@@ -60,7 +68,7 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
     return value.to(zero.dtype), Sample(*map(_column, zip(*samples, strict=True)))
 
 
-def _column(values: Sequence[Any]) -> torch.Tensor | None:
+def _column(values: Sequence[_Entry]) -> torch.Tensor | None:
     """One field of the samples."""
     if values[0] is None:
         return None
@@ -80,13 +88,13 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording, zero: torch.Ten
     draws = plan.draws
     assert not isinstance(draws, Draw)  # one for each sample
 
-    def stacked(values: Sequence[Any]) -> torch.Tensor:
+    def stacked(values: Sequence[Time | Real]) -> torch.Tensor:
         return torch.tensor(values, dtype=state.real.dtype, device=state.device)
 
     # vmap returns only tensors, so weights become one and entries that were not computed are left out.
     computed: list[str] = []
 
-    def one(uniform: Any, bits: Any, t: Any, h: Any, remaining: Any, y: Any, *drawn: Any) -> tuple[Any, ...]:
+    def one(uniform: Real, bits: Bits, t: Time, h: Time, remaining: Time, y: Leaf, *drawn: Real) -> tuple[Tensor, ...]:
         record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
         cost, sample = plan.penalty(recording.problem, Draw(uniform, bits), record, plan.probes)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
@@ -183,7 +191,7 @@ def _evaluate_members(
     costs, entries = torch.func.vmap(one, in_dims=(None if probes is None else 0, *(0 for _ in kept)))(probes, *kept)
     for name in ("h", "weight"):
         entries[name] = torch.where(has_step, entries[name], 0.0)
-    missing: dict[str, Any] = dict.fromkeys(Sample._fields)
+    missing: dict[str, Tensor | None] = dict.fromkeys(Sample._fields)
     return PenaltyTerm(torch.where(has_step, costs, 0.0), Sample(**{**missing, **entries}))
 
 
