@@ -10,11 +10,17 @@ import sys
 import threading
 import types
 from collections.abc import Generator, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from lrnde_core import random_states_kept
+from lrnde_core import RandomSource, random_states_kept
+
+Held: TypeAlias = Any
+"""Anything that a field reaches; its class decides what is done with it."""
+
+Container: TypeAlias = Any
+"""One of `_CONTAINERS`: a list, a set, a deque or a dictionary, of anything."""
 
 # Values without contents that an evaluation could change.
 _OF_PYTHON = (int, float, complex, bool, str, bytes, slice, type, type(None))
@@ -40,14 +46,14 @@ class Reach(NamedTuple):
     """
 
     modules: list[torch.nn.Module]
-    owners: list[Any]
-    slots: list[tuple[Any, types.MemberDescriptorType]]
-    containers: list[Any]
+    owners: list[object]
+    slots: list[tuple[object, types.MemberDescriptorType]]
+    containers: list[Container]
     cells: list[types.CellType]
-    generators: list[Any]
+    generators: list[RandomSource]
 
 
-def reach_of(field: Any) -> Reach:
+def reach_of(field: object) -> Reach:
     """The reach of `field`: itself, and what its submodules, attributes, arguments, hooks, closures and globals hold.
 
     The walk follows modules, functions, methods and their objects, `functools.partial`s, callable objects, random
@@ -62,31 +68,31 @@ def reach_of(field: Any) -> Reach:
 class _Walk:
     """The walk from a field, which collects everything in `reach`."""
 
-    def __init__(self, field: Any) -> None:
+    def __init__(self, field: object) -> None:
         self.reach = Reach([], [], [], [], [], [])
         self._generators = _generator_types()
         self._seen: set[int] = set()
-        self._held: list[Any] = [field]
+        self._held: list[object] = [field]
         # Visited last, with whether a container is the field's, and whether any object is followed. So an object that
         # is reached in two ways counts as held.
-        self._lent: list[tuple[Any, bool, bool]] = []
+        self._lent: list[tuple[object, bool, bool]] = []
         while self._held or self._lent:
             value, is_own, is_followed = (self._held.pop(), True, True) if self._held else self._lent.pop()
             if id(value) not in self._seen:
                 self._seen.add(id(value))
                 self._visit(value, is_own, is_followed)
 
-    def _hold(self, values: Iterable[Any]) -> None:
+    def _hold(self, values: Iterable[object]) -> None:
         # Copied at once: other threads may fill the container during iteration.
         self._held += [value for value in list(values) if type(value) not in _PLAIN]
 
-    def _hold_own(self, attributes: Mapping[str, Any]) -> None:
+    def _hold_own(self, attributes: Mapping[str, object]) -> None:
         self._hold([held for name, held in list(attributes.items()) if name not in _OF_EVERY_MODULE])
 
-    def _lend(self, values: Iterable[Any], is_own: bool, is_followed: bool) -> None:
+    def _lend(self, values: Iterable[object], is_own: bool, is_followed: bool) -> None:
         self._lent += [(value, is_own, is_followed) for value in list(values) if type(value) not in _PLAIN]
 
-    def _visit(self, value: Any, is_own: bool, is_followed: bool) -> None:
+    def _visit(self, value: Held, is_own: bool, is_followed: bool) -> None:
         kind = type(value)
         if _is_module(value):
             self._visit_module(value)
@@ -137,7 +143,7 @@ class _Walk:
         values = [known.get(name) for name in function.__code__.co_names]
         self._lend([value for value in values if self._is_followed_global(value, known)], False, True)
 
-    def _is_followed_global(self, value: Any, known: dict[str, Any]) -> bool:
+    def _is_followed_global(self, value: object, known: dict[str, object]) -> bool:
         kind = type(value)
         if kind in _PLAIN:
             return False
@@ -147,7 +153,7 @@ class _Walk:
             return True
         return not isinstance(value, type) and kind.__module__ == known.get("__name__")
 
-    def _visit_object(self, value: Any, is_followed: bool) -> None:
+    def _visit_object(self, value: object, is_followed: bool) -> None:
         # An equation with drift and diffusion may not be callable itself, nor may the object of a method.
         is_callable = callable(value)
         if not (is_callable or (is_followed and _is_of_a_user(type(value)))):
@@ -161,12 +167,12 @@ class _Walk:
         self._hold(attributes) if is_callable else self._lend(attributes, True, False)
 
 
-def _is_module(value: Any) -> bool:
+def _is_module(value: object) -> bool:
     # A module that never called `torch.nn.Module.__init__` is an object like any other.
     return isinstance(value, torch.nn.Module) and "_buffers" in vars(value)
 
 
-def read_slot(owner: Any, slot: types.MemberDescriptorType) -> Any:
+def read_slot(owner: object, slot: types.MemberDescriptorType) -> object:
     """The value of a slot; `EMPTY` until it is assigned."""
     try:
         return slot.__get__(owner)
@@ -199,7 +205,7 @@ _BUFFER_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def no_side_effects(field: Any, device: torch.device) -> Generator[None]:
+def no_side_effects(field: object, device: torch.device) -> Generator[None]:
     """Restore at the end of the block whatever `field` changes of the user's state.
 
     - Random states: the global ones of torch, numpy and Python, and those of generators that the field reaches. So
@@ -243,7 +249,7 @@ def _values_kept(reach: Reach) -> Generator[None]:
                 cell.cell_contents = value
 
 
-def _is_same(values: Any, known: Any) -> bool:
+def _is_same(values: Container, known: Container) -> bool:
     # Compared by identity, because comparing elements may not give a single truth value.
     if len(values) != len(known):
         return False
@@ -252,12 +258,12 @@ def _is_same(values: Any, known: Any) -> bool:
     return all(map(operator.is_, values, known))
 
 
-def _is_counted(value: Any, known: Any) -> bool:
+def _is_counted(value: object, known: object) -> bool:
     """Whether a value is an integer, which is not restored because it may count evaluations."""
     return type(known) is int and type(value) is int
 
 
-def _put_back(attributes: dict[str, Any], known: dict[str, Any]) -> None:
+def _put_back(attributes: dict[str, object], known: dict[str, object]) -> None:
     for name in attributes.keys() - known.keys():
         del attributes[name]
     for name, value in known.items():
@@ -265,7 +271,7 @@ def _put_back(attributes: dict[str, Any], known: dict[str, Any]) -> None:
             attributes[name] = value
 
 
-def _refill(container: Any, content: Any) -> None:
+def _refill(container: Container, content: Container) -> None:
     if isinstance(content, dict):
         counted = {key: container[key] for key, value in content.items() if _is_counted(container.get(key), value)}
         container.clear()
