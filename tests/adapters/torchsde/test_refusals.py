@@ -282,7 +282,7 @@ def test_functions_around_the_library_are_refused_with_what_to_do() -> None:
     with pytest.raises(lrnde.AdapterNotFoundError, match="regularize the inner call"):
         lrnde.regularize(solve)
     asserted = lrnde.regularize(solve, adapter="torchsde")
-    with pytest.raises(lrnde.CapabilityError, match=r"inside of its own.*regularize the inner call of your function"):
+    with pytest.raises(lrnde.CapabilityError, match=r"recorded inside its.*regularize the inner call of your function"):
         asserted(_diagonal(), Y0, _TS)
 
 
