@@ -133,7 +133,8 @@ class Recording(NamedTuple):
 
     - `problem`: the local problem.
     - `records`: the steps; `None` if `cost` is given.
-    - `is_valid`: whether the solve took a step and succeeded; if not, the penalty is exactly 0. May be traced.
+    - `is_valid`: whether the solve took a step and succeeded; if not, the penalty is exactly 0. May be traced, and an
+      integer, 1 or 0.
     - `num_reused`: the number of records that have their own `estimate`. May be traced.
     - `num_evaluated`: the number of local steps that the penalty evaluates, if it is not one per draw. May be traced.
     - `cost`: the reduced cost of every step, if it was added up while the solve ran. `num_unresolved`: the count for
@@ -142,7 +143,7 @@ class Recording(NamedTuple):
 
     problem: AbstractLocalProblem
     records: Records
-    is_valid: Truth
+    is_valid: Truth | Count
     num_reused: Count = 0
     num_evaluated: Count | None = None
     cost: Scalar | None = None

@@ -1,7 +1,7 @@
 """The adapter for `diffrax.diffeqsolve`."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from collections.abc import Sequence
+from typing import ClassVar, final
 
 import jax.core
 import jax.numpy as jnp
@@ -10,12 +10,18 @@ import numpy as np
 from lrnde_core import (
     AbstractAdapter,
     AbstractCall,
+    Array,
     Capabilities,
     Capability,
     Draw,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+    RandomSource,
     Recording,
     RecordingPlan,
     Sample,
+    Scalar,
     random_states_kept,
     warn_if_unresolved,
 )
@@ -35,17 +41,17 @@ class DiffraxAdapter(AbstractAdapter):
     )
     random_argument: ClassVar[str] = "key"
 
-    def bind(self, solve: str, native: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> AbstractCall:
+    def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         del solve
         return read_call(read_arguments(native, args, kwargs))
 
-    def draw(self, source: Any, num_samples: int) -> Any:
+    def draw(self, source: RandomSource, num_samples: int) -> Array:
         return draw_uniforms(source, num_samples)
 
-    def check_draw(self, draw: Any, num_samples: int) -> Draw:
+    def check_draw(self, draw: Array | Sequence[float], num_samples: int) -> Draw:
         return check_uniforms(draw, num_samples)
 
-    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Any, Sample | None]:
+    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Scalar, Sample | None]:
         if any(rtol is None for rtol, _ in plan.penalty.heuristic.tolerances):
             _warn_if_unresolved(recording)
         if recording.cost is not None:
@@ -55,7 +61,7 @@ class DiffraxAdapter(AbstractAdapter):
         with random_states_kept():
             return evaluate_samples(plan, recording)
 
-    def zero_penalty(self, call: AbstractCall) -> Any:
+    def zero_penalty(self, call: AbstractCall) -> Scalar:
         assert isinstance(call, DiffraxCall)
         return jnp.zeros((), call.arguments.state_dtype)
 

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import final
 
 import diffrax
 import equinox as eqx
@@ -12,6 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrnde_core import (
+    Array,
+    DType,
+    NativeArgument,
+    NativeArguments,
+    NativeFunction,
+    NativeKeywords,
+    NativeResult,
+    State,
+)
 from lrnde_jax import real_dtype
 
 
@@ -23,19 +32,19 @@ class Arguments:
     - `native`: the function. `given`: the arguments that the user gave. `defaults`: its defaults for the rest.
     """
 
-    native: Callable[..., Any]
+    native: NativeFunction
     given: inspect.BoundArguments
-    defaults: Mapping[str, Any]
+    defaults: NativeKeywords
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> NativeArgument:
         return self.given.arguments.get(name, self.defaults.get(name))
 
-    def but(self, **replaced: Any) -> "Arguments":
+    def but(self, **replaced: NativeArgument) -> "Arguments":
         """The same call with some arguments replaced."""
         given = inspect.BoundArguments(self.given.signature, {**self.given.arguments, **replaced})  # pyright: ignore[reportArgumentType]
         return Arguments(self.native, given, self.defaults)
 
-    def call(self, **replaced: Any) -> Any:
+    def call(self, **replaced: NativeArgument) -> NativeResult:
         """Make the call, with some arguments replaced."""
         # `BoundArguments` reads its values in the order of the signature.
         given = self.but(**replaced).given
@@ -51,7 +60,7 @@ class Arguments:
         return self["event"] is not None and self["event"].root_finder is not None
 
     @functools.cached_property
-    def time_dtype(self) -> Any:
+    def time_dtype(self) -> DType:
         """The dtype that `diffeqsolve` gives all times."""
         times = [self["t0"], self["t1"], self["dt0"]]
         is_sub = functools.partial(_is_instance, diffrax.SubSaveAt)
@@ -62,10 +71,10 @@ class Arguments:
         return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
 
     @functools.cached_property
-    def y0(self) -> Any:
+    def y0(self) -> State:
         """The shapes and dtypes of the initial state as `diffeqsolve` promotes it."""
 
-        def promote(leaf: Any) -> jax.ShapeDtypeStruct:
+        def promote(leaf: Array | float) -> jax.ShapeDtypeStruct:
             with jax.numpy_dtype_promotion("standard"):
                 return jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf, self.time_dtype))
 
@@ -79,12 +88,12 @@ class Arguments:
         )
 
     @property
-    def state_dtype(self) -> Any:
+    def state_dtype(self) -> DType:
         """The real dtype of the state, which is the dtype of the penalty."""
         return real_dtype(jax.tree.leaves(self.y0) or [jax.ShapeDtypeStruct((), self.time_dtype)])
 
 
-def read_arguments(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+def read_arguments(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> Arguments:
     """Bind the arguments to the signature of `native`. Raises `TypeError` for those that do not fit."""
     signature = _signature(native)
     given = signature.bind(*args, **kwargs)
@@ -95,9 +104,9 @@ def read_arguments(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Ma
 
 
 @functools.lru_cache(maxsize=16)
-def _signature(native: Callable[..., Any]) -> inspect.Signature:
+def _signature(native: NativeFunction) -> inspect.Signature:
     return inspect.signature(native)
 
 
-def _is_instance(cls: type, value: Any) -> bool:
+def _is_instance(cls: type, value: object) -> bool:
     return isinstance(value, cls)

@@ -1,7 +1,7 @@
 """One call of `diffeqsolve`: its run with the recorder in place, and the recorder's contents afterwards."""
 
 import dataclasses
-from typing import Any, final
+from typing import final
 
 import diffrax
 import jax
@@ -17,6 +17,8 @@ from lrnde_core import (
     Recording,
     RecordingPlan,
     Run,
+    State,
+    Truth,
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
@@ -66,10 +68,10 @@ class DiffraxCall(AbstractCall):
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self._problem(), records, is_valid))
 
-    def check_probes(self, probes: Any) -> Leaves:
+    def check_probes(self, probes: State) -> Leaves:
         return check_probes(probes, self.arguments.y0)
 
-    def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Any) -> StepRecorder:
+    def _recorder(self, plan: RecordingPlan | None, is_start_fresh: Truth) -> StepRecorder:
         arguments = self.arguments
         dtype = arguments.time_dtype
         t0 = jax.lax.stop_gradient(jnp.asarray(arguments["t0"], dtype))
@@ -97,7 +99,7 @@ class DiffraxCall(AbstractCall):
             running=running,
         )
 
-    def _summed(self, running: RunningCost, state: RecorderState, result: Any, counts: Counts) -> Recording:
+    def _summed(self, running: RunningCost, state: RecorderState, result: diffrax.RESULTS, counts: Counts) -> Recording:
         """The recording of all steps, whose costs were added up."""
         is_valid = (state.num_accepted > 0) & diffrax.is_okay(result)
         num_steps = counts.num_steps

@@ -1,7 +1,7 @@
 """The driver of diffrax for the conformance suite."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, Protocol, final
 
 import diffrax
 import equinox as eqx
@@ -11,6 +11,8 @@ import lineax
 import optimistix as optx
 
 from lrnde_conformance import AbstractDriver, JaxBackend, Method, Task
+from lrnde_core import Array, NativeArgument, NativeFunction, NativeResult, Scalar, State, Time
+from lrnde_diffrax._types import Args, Control, Controller, LevyArea, Term, Terms
 
 # A root found to the loose tolerances of the checks differs from the one that is differentiated.
 _ROOT = {"float32": 1e-5, "float64": 1e-10}
@@ -45,16 +47,16 @@ class DiffraxDriver(AbstractDriver):
     def backend(self) -> JaxBackend:
         return JaxBackend(self.device)
 
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         del task
         return diffrax.diffeqsolve
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         t0, t1 = task.ts[0], task.ts[-1]
-        terms: Any = diffrax.ODETerm(task.field)
+        terms: Terms = diffrax.ODETerm(task.field)
         if task.diffusion is not None:
             terms = diffrax.MultiTerm(terms, _control_term(task))
-        controller: Any = diffrax.ConstantStepSize()
+        controller: Controller = diffrax.ConstantStepSize()
         if task.method.is_adaptive:
             controller = diffrax.PIDController(rtol=task.rtol, atol=task.atol)
         saveat, event = diffrax.SaveAt(ts=task.ts), None
@@ -78,7 +80,7 @@ class DiffraxDriver(AbstractDriver):
             **extra,
         )
 
-    def states(self, result: Any) -> Any:
+    def states(self, result: NativeResult) -> State:
         return result.ys
 
 
@@ -89,17 +91,18 @@ _ADJOINTS: dict[str, diffrax.AbstractAdjoint] = {
 }
 
 
-def _control_term(task: Task) -> Any:
+def _control_term(task: Task) -> Term:
     """The noise, or the control, with its factor."""
-    times = jnp.minimum(task.ts[0], task.ts[-1]), jnp.maximum(task.ts[0], task.ts[-1])
+    t0, t1 = jnp.minimum(task.ts[0], task.ts[-1]), jnp.maximum(task.ts[0], task.ts[-1])
     if task.method.control is not None:
-        return diffrax.ControlTerm(_Factor(task.diffusion, False), _Control(task.path, *times))  # pyright: ignore[reportCallIssue]
-    areas = diffrax.SpaceTimeLevyArea if isinstance(task.method.argument, diffrax.AbstractSRK) else None
-    path = _Path(task.path, areas or diffrax.BrownianIncrement, *times)  # pyright: ignore[reportCallIssue]
-    return diffrax.ControlTerm(_Factor(task.diffusion, task.method.noise == "general"), path)  # pyright: ignore[reportCallIssue]
+        return diffrax.ControlTerm(_Factor(task.diffusion, False), _Control(values=task.path, t0=t0, t1=t1))
+    has_areas = isinstance(task.method.argument, diffrax.AbstractSRK)
+    areas = diffrax.SpaceTimeLevyArea if has_areas else diffrax.BrownianIncrement
+    path = _Path(values=task.path, levy_area=areas, t0=t0, t1=t1)
+    return diffrax.ControlTerm(_Factor(task.diffusion, task.method.noise == "general"), path)
 
 
-def _condition(event: Callable[[Any, Any], Any], t: Any, y: Any, args: Any, **kwargs: Any) -> Any:
+def _condition(event: Callable[[Time, State], Scalar], t: Time, y: State, args: Args, **kwargs: object) -> Scalar:
     del args, kwargs
     return event(t, y)
 
@@ -107,11 +110,11 @@ def _condition(event: Callable[[Any, Any], Any], t: Any, y: Any, args: Any, **kw
 class _Factor:
     """The factor of the noise or the control as an operator on it; equal where its function is the same."""
 
-    def __init__(self, function: Callable[..., Any], is_matrix: bool) -> None:
+    def __init__(self, function: Callable[[Time, State, Args], Array], is_matrix: bool) -> None:
         self._function = function
         self._is_matrix = is_matrix
 
-    def __call__(self, t: Any, y: Any, args: Any) -> Any:
+    def __call__(self, t: Time, y: State, args: Args) -> lineax.AbstractLinearOperator:
         factor = self._function(t, y, args)
         if not self._is_matrix:
             return lineax.DiagonalLinearOperator(factor)
@@ -125,31 +128,39 @@ class _Factor:
         return hash(self._key)
 
     @property
-    def _key(self) -> tuple[Any, ...]:
+    def _key(self) -> tuple[object, ...]:
         return self._function, self._is_matrix
 
 
-class _Control(diffrax.AbstractPath[Any]):
+class _TaskPath(Protocol):
+    """The path that drives a task."""
+
+    def __call__(self, time: Time, /) -> Array: ...
+
+    def area(self, start: Time, end: Time, /) -> Array: ...
+
+
+class _Control(diffrax.AbstractPath[Control]):
     """The task's path, as a smooth control."""
 
-    values: Any
-    t0: Any  # pyright: ignore[reportIncompatibleVariableOverride]
-    t1: Any  # pyright: ignore[reportIncompatibleVariableOverride]
+    values: _TaskPath
+    t0: Time  # pyright: ignore[reportIncompatibleVariableOverride]
+    t1: Time  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True) -> Any:
+    def evaluate(self, t0: Time, t1: Time | None = None, left: bool = True) -> Control:
         del left
         return self.values(t0) if t1 is None else self.values(t1) - self.values(t0)
 
 
-class _Path(diffrax.AbstractBrownianPath[Any]):
+class _Path(diffrax.AbstractBrownianPath[Control]):
     """The task's path, as a Brownian one."""
 
-    values: Any
-    levy_area: Any = eqx.field(static=True)
-    t0: Any  # pyright: ignore[reportIncompatibleVariableOverride]
-    t1: Any  # pyright: ignore[reportIncompatibleVariableOverride]
+    values: _TaskPath
+    levy_area: LevyArea = eqx.field(static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    t0: Time  # pyright: ignore[reportIncompatibleVariableOverride]
+    t1: Time  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+    def evaluate(self, t0: Time, t1: Time | None = None, left: bool = True, use_levy: bool = False) -> Control:
         del left
         increment = self.values(t0) if t1 is None else self.values(t1) - self.values(t0)
         if not use_levy:

@@ -5,101 +5,131 @@ the solve needs to change. There are two, because diffrax recognises adaptive co
 """
 
 import dataclasses
-from typing import Any, final
+from collections.abc import Callable
+from typing import TypeAlias, TypeGuard, TypeVar, final
 
 import diffrax
 
+from lrnde_core import Real, Scalar, State, Time, Tolerance, Truth
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
 from lrnde_diffrax._running_cost import Attempt
+from lrnde_diffrax._types import (
+    AnyAdaptiveController,
+    Args,
+    Controller,
+    Direction,
+    FirstStep,
+    Terms,
+    VectorField,
+)
 
-_Controller = diffrax.AbstractStepSizeController[Any, Any]
+_Field: TypeAlias = Callable[[Terms, Time, State, Args], VectorField]
+
+_Decision: TypeAlias = tuple[Truth, Time, Time, Truth, RecorderState, diffrax.RESULTS]
+"""Whether the step is accepted, start and end of the next one, whether the field jumps at its start, state, result."""
 
 
 @final
-class AdaptiveController(diffrax.AbstractAdaptiveStepSizeController[RecorderState, Any]):
+class AdaptiveController(diffrax.AbstractAdaptiveStepSizeController[RecorderState, FirstStep]):
     """The user's adaptive `controller`, unchanged, and beside it the steps that `recorder` keeps."""
 
-    controller: diffrax.AbstractAdaptiveStepSizeController[Any, Any]
+    controller: AnyAdaptiveController
     recorder: StepRecorder
 
     @property
-    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def rtol(self) -> Tolerance:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.controller.rtol
 
     @property
-    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def atol(self) -> Tolerance:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.controller.atol
 
     @property
-    def norm(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def norm(self) -> Callable[[State], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.controller.norm
 
-    def wrap(self, direction: Any) -> "AdaptiveController":
+    def wrap(self, direction: Direction) -> "AdaptiveController":
         return _wrap(self, direction)
 
     def init(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
-    ) -> tuple[Any, RecorderState]:
+        self,
+        terms: Terms,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        dt0: FirstStep,
+        args: Args,
+        func: _Field,
+        error_order: Real | None,
+    ) -> tuple[Time, RecorderState]:
         end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
         return end, self.recorder.initial_state(controller_state, y0)
 
     def adapt_step_size(
         self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1_candidate: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        y1_candidate: State,
+        args: Args,
+        y_error: State | None,
+        error_order: Real | None,
         controller_state: RecorderState,
-    ) -> Any:
+    ) -> _Decision:
         return _adapt(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state)
 
 
 @final
-class FixedController(diffrax.AbstractStepSizeController[RecorderState, Any]):
+class FixedController(diffrax.AbstractStepSizeController[RecorderState, FirstStep]):
     """The user's `controller`, which does not adapt, unchanged, and beside it the steps that `recorder` keeps."""
 
-    controller: _Controller
+    controller: Controller
     recorder: StepRecorder
 
-    def wrap(self, direction: Any) -> "FixedController":
+    def wrap(self, direction: Direction) -> "FixedController":
         return _wrap(self, direction)
 
     def init(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
-    ) -> tuple[Any, RecorderState]:
+        self,
+        terms: Terms,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        dt0: FirstStep,
+        args: Args,
+        func: _Field,
+        error_order: Real | None,
+    ) -> tuple[Time, RecorderState]:
         end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
         return end, self.recorder.initial_state(controller_state, y0)
 
     def adapt_step_size(
         self,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        y1_candidate: Any,
-        args: Any,
-        y_error: Any,
-        error_order: Any,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        y1_candidate: State,
+        args: Args,
+        y_error: State | None,
+        error_order: Real | None,
         controller_state: RecorderState,
-    ) -> Any:
+    ) -> _Decision:
         return _adapt(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state)
 
 
-def recording_controller(controller: Any, recorder: StepRecorder) -> AdaptiveController | FixedController:
+def recording_controller(controller: Controller, recorder: StepRecorder) -> AdaptiveController | FixedController:
     """`controller` with `recorder` beside it."""
     if is_adaptive(controller):
         return AdaptiveController(controller, recorder)  # pyright: ignore[reportCallIssue] (takes tolerances for fields)
     return FixedController(controller, recorder)
 
 
-def is_adaptive(controller: Any) -> bool:
+def is_adaptive(controller: Controller) -> TypeGuard[AnyAdaptiveController]:
     """Whether the controller chooses steps by their errors, and so has tolerances."""
     return isinstance(controller, diffrax.AbstractAdaptiveStepSizeController)
 
 
-def controller_error_order(controller: Any) -> float | None:
+def controller_error_order(controller: Controller) -> float | None:
     """The error order that the user gave a controller, which overrides the solver's; `None` if none, or traced."""
     if isinstance(controller, diffrax.ClipStepSizeController):
         return controller_error_order(controller.controller)
@@ -107,24 +137,34 @@ def controller_error_order(controller: Any) -> float | None:
     return float(order) if isinstance(order, int | float) else None
 
 
-def _wrap(recording: Any, direction: Any) -> Any:
+_Recording = TypeVar("_Recording", AdaptiveController, FixedController)
+
+
+def _wrap(recording: _Recording, direction: Direction) -> _Recording:
     controller, recorder = recording.controller.wrap(direction), recording.recorder.wrap(direction)
     return dataclasses.replace(recording, controller=controller, recorder=recorder)
 
 
 def _adapt(
     recording: AdaptiveController | FixedController,
-    t0: Any,
-    t1: Any,
-    y0: Any,
-    y1: Any,
-    args: Any,
-    y_error: Any,
-    error_order: Any,
+    t0: Time,
+    t1: Time,
+    y0: State,
+    y1: State,
+    args: Args,
+    y_error: State | None,
+    error_order: Real | None,
     state: RecorderState,
-) -> Any:
+) -> _Decision:
     keep_step, next_t0, next_t1, made_jump, controller_state, result = recording.controller.adapt_step_size(
-        t0, t1, y0, y1, args, y_error, error_order, state.controller_state
+        t0,
+        t1,
+        y0,
+        y1,
+        args,
+        y_error,
+        error_order,  # pyright: ignore[reportArgumentType]  # diffrax hands over `None` if the solver has no order
+        state.controller_state,
     )
     attempt = Attempt(t0, t1, y0, y1, y_error, is_accepted=keep_step, made_jump=made_jump)
     new_state = recording.recorder.record(state, attempt, controller_state)

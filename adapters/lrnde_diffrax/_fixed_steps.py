@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import NoReturn, final
 
 import diffrax
 import equinox as eqx
@@ -14,13 +14,22 @@ import numpy as np
 
 from lrnde_core import (
     AbstractStages,
+    Array,
     CapabilityError,
+    Flags,
     GuardSignals,
     InputTypeError,
+    Leaf,
     Leaves,
+    NativeArgument,
+    NativeFunction,
+    NativeResult,
     Plan,
     PlannedTimes,
+    Scalar,
     Span,
+    State,
+    Time,
     described,
     follow_plan,
     is_flagged,
@@ -28,9 +37,10 @@ from lrnde_core import (
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
+from lrnde_jax import TreeStructure
 
 
-def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] = ()) -> Any:
+def check_times(planned: PlannedTimes, t0: Time, t1: Time, outputs: Sequence[Time] = ()) -> Scalar | int:
     """A factor of 1 that fails if a time is not the planned one.
 
     Raises `InputError` for times whose values are known. For traced times the 1 is an array, and the program that uses
@@ -46,14 +56,14 @@ def check_times(planned: PlannedTimes, t0: Any, t1: Any, outputs: Sequence[Any] 
     return eqx.error_if(jnp.ones(()), ~(jnp.abs(times - known) <= planned.slack), planned.message)
 
 
-def scalar_time(time: Any) -> Any:
+def scalar_time(time: Time) -> Time:
     """Return `time`. Raises `InputTypeError` for an array of several."""
     if np.shape(time) != ():
         raise InputTypeError(f"A time of this call must be one number, not {described(time)}.")
     return time
 
 
-def _known(time: Any) -> float | None:
+def _known(time: Time) -> float | None:
     """The value of a time; `None` if it is traced."""
     return None if isinstance(scalar_time(time), jax.core.Tracer) else float(time)
 
@@ -64,7 +74,7 @@ def _constant(time: jax.Array) -> jax.Array:
 
 
 @_constant.defjvp
-def _refuse(primals: Any, tangents: Any) -> Any:
+def _refuse(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> NoReturn:
     del primals, tangents
     raise CapabilityError(
         "A frozen solve is differentiated with respect to its times, and its plan's do not move with them. Use "
@@ -90,11 +100,13 @@ class FrozenDiffeqsolve:
     known times).
     """
 
-    solve: functools.partial[Any]
+    solve: functools.partial[NativeResult]
     plan: Plan
-    fallback: Callable[..., Any] | None = None
+    fallback: NativeFunction | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, *args: NativeArgument, **kwargs: NativeArgument
+    ) -> diffrax.Solution | tuple[diffrax.Solution, Flags]:
         solve, plan = self.solve, self.plan
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         check_form(arguments)
@@ -112,7 +124,7 @@ class FrozenDiffeqsolve:
             return solution, flagged
         fallback = self.fallback
 
-        def replaced() -> Any:
+        def replaced() -> tuple[State, diffrax.RESULTS]:
             native = fallback(*args, **kwargs)
             ys = jax.tree.map(lambda new, old: jnp.where(_align(flagged, old), new, old), native.ys, solution.ys)
             return ys, native.result
@@ -125,23 +137,25 @@ class FrozenDiffeqsolve:
 @dataclasses.dataclass(frozen=True)
 class _Stages(AbstractStages):
     arguments: Arguments
-    structure: Any
+    structure: TreeStructure
 
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
         arguments = self.arguments
         # As diffrax's solvers pass them: its terms do not promote them under strict promotion.
         time, size = (jnp.asarray(value, arguments.time_dtype) for value in (t + abscissa * h, h))
         state = jax.tree.unflatten(self.structure, y)
-        terms: list[Any] = drift_terms(arguments["terms"])
+        terms = drift_terms(arguments["terms"])
         parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], size)) for term in terms]
-        sums: list[Any] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
+        sums: list[Leaf] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
         return tuple(leaf.astype(like.dtype) for leaf, like in zip(sums, y, strict=True))
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return add_increments(y, weights, increments)
 
 
-def solve_by_plan(plan: Plan, arguments: Arguments, *, is_watched: bool) -> tuple[Any, GuardSignals | None]:
+def solve_by_plan(
+    plan: Plan, arguments: Arguments, *, is_watched: bool
+) -> tuple[diffrax.Solution, GuardSignals | None]:
     """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
     y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
     leaves, structure = jax.tree.flatten(y0)
@@ -194,7 +208,7 @@ def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
     return Span.of(float(t0), float(t1), times, shapes, is_batched=is_batched)
 
 
-def output_times(arguments: Arguments) -> list[Any]:
+def output_times(arguments: Arguments) -> list[Time]:
     """The times of the outputs as `diffeqsolve` orders them."""
     sub = arguments["saveat"].subs
     if sub.ts is None:
@@ -205,6 +219,6 @@ def output_times(arguments: Arguments) -> list[Any]:
     return [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
 
 
-def _align(flagged: Any, array: Any) -> Any:
+def _align(flagged: Flags, array: Array) -> Flags:
     """`flagged` of shape `(batch,)` or `()`, to broadcast against `array` of shape `(times, *flagged.shape, ...)`."""
     return flagged.reshape((1, *flagged.shape) + (1,) * (array.ndim - 1 - flagged.ndim))

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import diffrax
 import jax
@@ -20,10 +20,14 @@ from lrnde_core import (
     FrozenRun,
     InputError,
     Leaves,
+    NativeArgument,
+    NativeFunction,
+    NativeResult,
     NativeSolve,
     Plan,
     SDEPlan,
     Span,
+    State,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
@@ -54,7 +58,7 @@ def solve_natively(call: AbstractCall) -> NativeSolve:
     return NativeSolve(solution, None if counts.nfe is None else int(counts.nfe), _failure(solution))
 
 
-def _failure(solution: Any) -> str | None:
+def _failure(solution: diffrax.Solution) -> str | None:
     are_okay = np.asarray(diffrax.is_okay(solution.result))
     if not are_okay.all():
         # Several where the user's solve is vectorised.
@@ -104,7 +108,7 @@ class DiffraxFreezer(AbstractFreezer):
         assert signals is not None  # asked for
         return FrozenRun(solution, signals)
 
-    def states(self, call: AbstractCall, result: Any) -> Leaves:
+    def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         arguments = _arguments(call)
         num_at_start = [float(time) for time in output_times(arguments)].count(float(arguments["t0"]))
         return tuple(leaf[num_at_start:] for leaf in jax.tree.leaves(result.ys))
@@ -115,13 +119,13 @@ class DiffraxFreezer(AbstractFreezer):
         native = jax.jit(lambda y0: arguments.call(y0=y0).ys)
         frozen = jax.jit(lambda y0: solve_by_plan(plan, arguments.but(y0=y0), is_watched=plan.is_guarded)[0].ys)
 
-        def run(solve: Callable[[Any], Any]) -> None:
+        def run(solve: Callable[[State], State]) -> None:
             jax.block_until_ready(solve(arguments["y0"]))
 
         return lambda: run(native), lambda: run(frozen)
 
     def frozen(
-        self, solve: functools.partial[Any], plan: Plan, fallback: Callable[..., Any] | None
+        self, solve: functools.partial[NativeResult], plan: Plan, fallback: NativeFunction | None
     ) -> FrozenDiffeqsolve:
         return FrozenDiffeqsolve(solve, plan, fallback)
 
@@ -156,7 +160,7 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
         solve = jax.jit(lambda y0: arguments.call(y0=y0).ys)
         return lambda: jax.block_until_ready(solve(arguments["y0"]))
 
-    def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> "FrozenSDE":
+    def frozen(self, solve: functools.partial[NativeResult], plan: SDEPlan) -> "FrozenSDE":
         return FrozenSDE(solve, plan)
 
 
@@ -169,10 +173,10 @@ class FrozenSDE:
     for another interval than the plan's; where it is traced, the program fails when it runs (`equinox.error_if`).
     """
 
-    solve: functools.partial[Any]
+    solve: functools.partial[NativeResult]
     plan: SDEPlan
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: NativeArgument, **kwargs: NativeArgument) -> diffrax.Solution:
         solve, plan = self.solve, self.plan
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         return _fixed(arguments, plan).call()

@@ -1,7 +1,7 @@
 """The method of a bound call: its local step, its facts, and what it cannot serve."""
 
 import dataclasses
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import diffrax
 import jax
@@ -22,6 +22,7 @@ from lrnde_diffrax._solvers import (
 )
 from lrnde_diffrax._step import evaluates_magnitude
 from lrnde_diffrax._terms import brownian_paths, count_terms, drift_terms, is_ode, is_sde
+from lrnde_diffrax._types import Solver
 
 
 class SolveCost(NamedTuple):
@@ -43,8 +44,8 @@ class Method:
     - `tableau`: of an explicit method that can be taken stage by stage, else `None`.
     """
 
-    solver: Any
-    local_solver: Any
+    solver: Solver
+    local_solver: Solver
     is_doubled: bool
     advances_by_halves: bool
     tableau: ExplicitTableau | None
@@ -84,7 +85,7 @@ def local_evaluations(arguments: Arguments, method: Method) -> tuple[int | None,
     return step, alone.total.of_fresh_step
 
 
-def _cost(arguments: Arguments, solver: Any) -> SolveCost | None:
+def _cost(arguments: Arguments, solver: Solver) -> SolveCost | None:
     terms = arguments["terms"]
     if not isinstance(terms, diffrax.AbstractTerm):
         return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import diffrax
 import equinox as eqx
@@ -12,10 +12,15 @@ import jax.numpy as jnp
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
+    Bits,
     ExplicitTableau,
     Leaves,
     QuadratureNode,
+    Scalar,
+    State,
     StepEstimate,
+    Time,
+    Tolerance,
     doubled_step,
     explicit_advance,
     explicit_nodes,
@@ -23,7 +28,8 @@ from lrnde_core import (
 )
 from lrnde_diffrax._step import HiddenState, take_step
 from lrnde_diffrax._terms import drift_terms, is_ode, with_fresh_noise
-from lrnde_jax import solution_derivative
+from lrnde_diffrax._types import Args, JaxTime, Solver, Terms
+from lrnde_jax import TreeStructure, solution_derivative
 
 
 class StepCarry(NamedTuple):
@@ -35,9 +41,9 @@ class StepCarry(NamedTuple):
     - `seed`: the seed of the fresh noise; `None` if the step takes the path of the solve.
     """
 
-    end: Any
+    end: JaxTime
     hidden: HiddenState | None
-    seed: Any
+    seed: Bits | None
 
 
 @final
@@ -45,7 +51,7 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     """The local problem of a `diffeqsolve`. A pytree; time runs as the user gave it.
 
     - `terms`, `args`: as given to `diffeqsolve`; the local gradient reaches what they hold.
-    - `solver`: the solver with the tolerances of its root finder filled in.
+    - `solver`: the solver with the tolerances of its root finder filled in; `None` if `tableau` replaces it.
     - `rtol`, `atol`, `error_norm`: those of the user's controller, the tolerances without gradient; `None` for fixed
       steps.
     - `structure`: the tree structure of the state (static).
@@ -58,21 +64,24 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     `carry` is a `StepCarry`, or `None` for a step that no solve recorded.
     """
 
-    terms: Any
-    args: Any
-    solver: Any
-    rtol: Any
-    atol: Any
-    error_norm: Callable[[Any], Any]
-    structure: Any = eqx.field(static=True)
+    terms: Terms
+    args: Args
+    solver: Solver | None
+    rtol: Tolerance | None
+    atol: Tolerance | None
+    error_norm: Callable[[State], Scalar]
+    structure: TreeStructure = eqx.field(static=True)
     tableau: ExplicitTableau | None = eqx.field(static=True)
     is_doubled: bool = eqx.field(static=True)
     advances_by_halves: bool = eqx.field(static=True)
     noise_labels: tuple[int, ...] = eqx.field(static=True)
 
-    def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
+    def step(
+        self, t: JaxTime, h: JaxTime, y: Leaves, *, first_stage: Leaves | None, carry: StepCarry | None
+    ) -> StepEstimate:
         if self.tableau is None:
             assert first_stage is None  # restarted steps are refused for these solvers
+            assert self.solver is not None
             is_estimate_missing = self.is_doubled and not self.advances_by_halves
             solver = diffrax.HalfSolver(self.solver) if is_estimate_missing else self.solver
             return self._own_step(solver, t, h, y, carry)
@@ -80,8 +89,9 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
         take = doubled_step if self.is_doubled else explicit_step
         return take(_Stages(self, carry), self.tableau, t, h, y, first_increment)
 
-    def advance(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> Leaves:
+    def advance(self, t: JaxTime, h: JaxTime, y: Leaves, *, carry: StepCarry | None) -> Leaves:
         if self.tableau is None:
+            assert self.solver is not None
             return self._own_step(self.solver, t, h, y, carry).y1
         stages = _Stages(self, carry)
         if not self.advances_by_halves:
@@ -89,23 +99,23 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
         middle = explicit_advance(stages, self.tableau, t, 0.5 * h, y)
         return explicit_advance(stages, self.tableau, t + 0.5 * h, 0.5 * h, middle)
 
-    def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
+    def nodes(self, t: JaxTime, h: JaxTime, y: Leaves, *, carry: StepCarry | None) -> tuple[QuadratureNode, ...]:
         assert self.tableau is not None  # refused before the solve
         return explicit_nodes(_Stages(self, carry), self.tableau, t, h, y)
 
-    def time_inside(self, time: Any, t: Any, h: Any, *, carry: StepCarry | None) -> Any:
+    def time_inside(self, time: JaxTime, t: JaxTime, h: JaxTime, *, carry: StepCarry | None) -> JaxTime:
         del t
         if carry is None:
             return time
         return jnp.where(h >= 0, jnp.minimum(time, carry.end), jnp.maximum(time, carry.end))
 
-    def vector_field(self, t: Any, y: Leaves) -> Leaves:
+    def vector_field(self, t: JaxTime, y: Leaves) -> Leaves:
         # The sum of the products with one unit of time, which also works for a `MultiTerm`, whose field is a tuple.
         unit, state = jnp.ones_like(t), self._tree(y)
         parts = [jax.tree.leaves(term.vf_prod(t, state, self.args, unit)) for term in drift_terms(self.terms)]
         return tuple(sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True))
 
-    def increment(self, t: Any, end: Any, time: Any, y: Leaves) -> Leaves:
+    def increment(self, t: JaxTime, end: JaxTime, time: JaxTime, y: Leaves) -> Leaves:
         """The field at `(time, y)` times the control from `t` to `end`: h f for an ODE. One evaluation."""
         if is_ode(self.terms):
             control = self.terms.contr(t, end)
@@ -116,24 +126,25 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
             control = jax.tree.map(lambda leaf: direction * leaf, control)
         return tuple(jax.tree.leaves(self.terms.vf_prod(time, self._tree(y), self.args, control)))
 
-    def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+    def jvp(self, function: Callable[[Time, Leaves], Leaves], t: JaxTime, y: Leaves, dt: Time, dy: Leaves) -> Leaves:
         _, derivative = jax.jvp(function, (t, y), (jnp.asarray(dt, t.dtype), dy))
         return derivative
 
-    def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+    def vjp(self, function: Callable[[Time, Leaves], Leaves], t: JaxTime, y: Leaves, cotangent: Leaves) -> Leaves:
         _, pull_back = jax.vjp(lambda state: function(t, state), y)
         return pull_back(cotangent)[0]
 
-    def total_derivative(self, order: int, t: Any, y: Leaves) -> Leaves:
+    def total_derivative(self, order: int, t: JaxTime, y: Leaves) -> Leaves:
         return solution_derivative(self.vector_field, order, t, y)
 
-    def norm(self, leaves: Leaves) -> Any:
+    def norm(self, leaves: Leaves) -> Scalar:
         return self.error_norm(self._tree(leaves))
 
     def detach(self, leaves: Leaves) -> Leaves:
         return jax.lax.stop_gradient(leaves)
 
-    def _own_step(self, solver: Any, t: Any, h: Any, y: Leaves, carry: StepCarry) -> StepEstimate:
+    def _own_step(self, solver: Solver, t: JaxTime, h: JaxTime, y: Leaves, carry: StepCarry | None) -> StepEstimate:
+        assert carry is not None  # restarted steps, which have none, are refused for these solvers
         end, terms, hidden = _end(t, h, carry), self.terms, carry.hidden
         if carry.seed is not None:
             terms = with_fresh_noise(terms, self.noise_labels, carry.seed, t, end)
@@ -141,7 +152,7 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
             hidden = HiddenState(self._tree(hidden.y), hidden.is_after_jump)
         return take_step(solver, terms, self.args, t, end, self._tree(y), hidden=hidden)
 
-    def _tree(self, leaves: Leaves) -> Any:
+    def _tree(self, leaves: Leaves) -> State:
         return jax.tree.unflatten(self.structure, leaves)
 
 
@@ -151,7 +162,7 @@ class _Stages(AbstractStages):
     problem: DiffraxProblem
     carry: StepCarry | None
 
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+    def increment(self, t: JaxTime, h: JaxTime, abscissa: float, y: Leaves) -> Leaves:
         end = _end(t, h, self.carry)
         time = end if abscissa == 1 else t + abscissa * h
         return self.problem.increment(t, end, time, y)
@@ -168,7 +179,7 @@ def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leave
     return y
 
 
-def _end(t: Any, h: Any, carry: StepCarry | None) -> Any:
+def _end(t: JaxTime, h: JaxTime, carry: StepCarry | None) -> JaxTime:
     """`t + h`, or the recorded end if that lies before it or one rounding away."""
     end = t + h
     if carry is None:

@@ -1,15 +1,26 @@
 """The recorder of the drawn steps while diffrax solves, and the state it carries from attempt to attempt."""
 
 import dataclasses
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import AbstractSampler, AcceptedStep, Draw
+from lrnde_core import AbstractSampler, AcceptedStep, Array, Draw, Leaf, State, Truth
 from lrnde_diffrax._running_cost import Attempt, RunningCost, RunningTotal
 from lrnde_diffrax._step import HiddenState
+from lrnde_diffrax._types import (
+    ControllerState,
+    Counter,
+    Counters,
+    Direction,
+    JaxTime,
+    KeptMask,
+    StepTimes,
+    StoredState,
+    TwoSizes,
+)
 
 
 class KeptSteps(NamedTuple):
@@ -20,8 +31,8 @@ class KeptSteps(NamedTuple):
     - `hidden`: reversible Heun's second state at the start; else `None`.
     """
 
-    times: Any
-    y: Any
+    times: StepTimes
+    y: StoredState
     hidden: HiddenState | None
 
 
@@ -36,31 +47,31 @@ class RecorderState(NamedTuple):
     - `kept`: `None` if nothing is recorded. `total`: over all accepted steps so far; `None` if not requested.
     """
 
-    controller_state: Any
-    counters: Any
-    last_end: Any
-    sizes: Any
-    hidden: Any
+    controller_state: ControllerState
+    counters: Counters
+    last_end: JaxTime | None
+    sizes: TwoSizes | None
+    hidden: StoredState | None
     kept: KeptSteps | None
     total: RunningTotal | None
 
     @property
-    def num_accepted(self) -> Any:
+    def num_accepted(self) -> Counter:
         """The number of accepted steps so far."""
         return self.counters[0]
 
     @property
-    def num_fresh(self) -> Any:
+    def num_fresh(self) -> Counter:
         """The number of attempts so far that had to evaluate their first stage."""
         return self.counters[1]
 
     @property
-    def is_fresh(self) -> Any:
+    def is_fresh(self) -> Truth:
         """Whether the next attempt must evaluate its first stage."""
         return self.counters[2] != 0
 
     @property
-    def smallest_size(self) -> Any:
+    def smallest_size(self) -> JaxTime | None:
         """The smallest size of the accepted steps except the last."""
         return None if self.sizes is None else self.sizes[1]
 
@@ -80,20 +91,20 @@ class StepRecorder(eqx.Module):
 
     sampler: AbstractSampler | None = eqx.field(static=True)
     draws: Draw | None
-    t0: Any
-    duration: Any
-    is_start_fresh: Any
-    hidden_start: Any
+    t0: JaxTime
+    duration: JaxTime | None
+    is_start_fresh: Truth
+    hidden_start: State | None
     keeps_gradient: bool = eqx.field(static=True)
     has_hidden_state: bool = eqx.field(static=True)
     has_noise: bool = eqx.field(static=True)
     running: RunningCost | None = None
-    direction: Any = 1
+    direction: Direction = 1
 
-    def wrap(self, direction: Any) -> "StepRecorder":
+    def wrap(self, direction: Direction) -> "StepRecorder":
         return dataclasses.replace(self, t0=self.t0 * direction, direction=direction)
 
-    def initial_state(self, controller_state: Any, y0: Any) -> RecorderState:
+    def initial_state(self, controller_state: ControllerState, y0: State) -> RecorderState:
         """The state before the first attempt; `y0` has the dtypes of the solve."""
         is_fresh = jnp.asarray(self.is_start_fresh, jnp.int32)
         hidden = kept = None
@@ -115,7 +126,7 @@ class StepRecorder(eqx.Module):
             total=None if self.running is None else self.running.initial(y0),
         )
 
-    def record(self, state: RecorderState, attempt: Attempt, controller_state: Any) -> RecorderState:
+    def record(self, state: RecorderState, attempt: Attempt, controller_state: ControllerState) -> RecorderState:
         """The state after an attempt."""
         t0, t1 = jax.lax.stop_gradient((attempt.t0, attempt.t1))
         attempt = attempt._replace(t0=t0, t1=t1)
@@ -148,42 +159,42 @@ class StepRecorder(eqx.Module):
         new = KeptSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
         return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
 
-    def _next_hidden(self, hidden: Any, attempt: Attempt) -> Any:
+    def _next_hidden(self, hidden: StoredState, attempt: Attempt) -> StoredState:
         """The second state at the end of the step.
 
         In reversible Heun it is 2 y0 - hidden + k0. The solver forms y1 and its error estimate from the increments k0
         and k1 such that y1 - error = y0 + k0.
         """
 
-        def follow(old: Any, y0: Any, y1: Any, error: Any) -> Any:
+        def follow(old: Leaf, y0: Leaf, y1: Leaf, error: Leaf) -> Leaf:
             return jnp.where(attempt.is_accepted, y0 + (y1 - error) - old, old)
 
         like = attempt.y0
         values = jax.tree.map(follow, restored(hidden, like), like, attempt.y1, attempt.y_error)
         return self._stored(values)
 
-    def _stored(self, y: Any) -> Any:
+    def _stored(self, y: State) -> StoredState:
         # As integers they have no cotangents, which a loop would otherwise carry through its backward pass.
         return y if self.keeps_gradient else jax.tree.map(_to_bits, y)
 
 
-def _counted(counters: Any, attempt: Attempt) -> Any:
+def _counted(counters: Counters, attempt: Attempt) -> Counters:
     is_accepted, was_fresh = jnp.asarray(attempt.is_accepted, jnp.int32), counters[2]
     is_fresh = jnp.where(attempt.is_accepted, jnp.asarray(attempt.made_jump, jnp.int32), was_fresh)
     return jnp.stack([counters[0] + is_accepted, counters[1] + was_fresh, is_fresh])
 
 
-def restored(stored: Any, like: Any) -> Any:
+def restored(stored: StoredState, like: State) -> State:
     """Stored states with the dtypes of `like`."""
     return jax.tree.map(
         lambda leaf, y: leaf if leaf.dtype == y.dtype else jax.lax.bitcast_convert_type(leaf, y.dtype), stored, like
     )
 
 
-def _to_bits(array: Any) -> Any:
+def _to_bits(array: Leaf) -> Array:
     return jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
 
 
-def _align(mask: Any, array: Any) -> Any:
+def _align(mask: KeptMask, array: Array) -> Array:
     """`mask` of shape `(num_samples,)`, reshaped to broadcast against `array` of shape `(num_samples, ...)`."""
     return mask.reshape(mask.shape + (1,) * (array.ndim - 1))

@@ -1,19 +1,20 @@
 """The counts and kept steps of a finished solve."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Counts, DrawnStep, Record, noise_seed
+from lrnde_core import Array, Count, Counts, DrawnStep, Leaves, Record, State, Time, Truth, noise_seed
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._methods import SolveCost
 from lrnde_diffrax._problem import StepCarry
 from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
 from lrnde_diffrax._solvers import StepCost
 from lrnde_diffrax._step import HiddenState
+from lrnde_diffrax._types import JaxTime, StoredState
 
 # The size of a placeholder for a step that was not taken, unless the solve itself is shorter.
 _SPARE_SIZE = 1e-3
@@ -25,7 +26,7 @@ _SMALLEST_SHARE = 1e-6
 class Start(NamedTuple):
     """The start of a solve: whether its first attempt evaluates the first stage, and whether `solver.init` runs."""
 
-    is_fresh: Any
+    is_fresh: Truth
     is_initialised: bool
 
 
@@ -45,7 +46,9 @@ def read_start(arguments: Arguments, cost: SolveCost | None) -> Start:
 
 
 @eqx.filter_jit
-def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num_fresh: Any) -> Counts:
+def read_counts(
+    stats: dict[str, Count | None], cost: SolveCost | None, start: Start, num_fresh: Count | None
+) -> Counts:
     """The counts of a solve as int32 arrays; `nfe` is `None` if `cost` is.
 
     - `num_fresh`: attempts that evaluated their first stage; `None` for fixed steps, where at most the first did.
@@ -55,11 +58,10 @@ def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num
     )
     if cost is None:
         return Counts(None, num_steps, num_accepted, num_rejected)
-    if num_fresh is None:
-        num_fresh = ((num_steps > 0) & start.is_fresh).astype(jnp.int32)
+    fresh = ((num_steps > 0) & start.is_fresh).astype(jnp.int32) if num_fresh is None else num_fresh
 
-    def evaluations(step: StepCost) -> Any:
-        total = step.per_attempt * num_steps + step.per_fresh * num_fresh + step.at_start * start.is_initialised
+    def evaluations(step: StepCost) -> Count:
+        total = step.per_attempt * num_steps + step.per_fresh * fresh + step.at_start * start.is_initialised
         return total.astype(jnp.int32)
 
     nfe_diffusion = None if cost.diffusion is None else evaluations(cost.diffusion)
@@ -68,8 +70,13 @@ def read_counts(stats: dict[str, Any], cost: SolveCost | None, start: Start, num
 
 @eqx.filter_jit
 def read_records(
-    recorder: StepRecorder, state: RecorderState, result: diffrax.RESULTS, y0: Any, t1: Any, final_time: Any
-) -> tuple[Record, Any]:
+    recorder: StepRecorder,
+    state: RecorderState,
+    result: diffrax.RESULTS,
+    y0: State,
+    t1: Time,
+    final_time: JaxTime | None,
+) -> tuple[Record, Count]:
     """The kept steps in the user's time as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
     - `recorder`: as it was before the solve. `y0`: shapes and dtypes of the initial state.
@@ -90,6 +97,7 @@ def read_records(
     taken = kept_end - kept_start
     size = taken
     if recorder.duration is None:
+        assert state.last_end is not None  # kept where an event decides the end
         end = state.last_end if final_time is None else jnp.asarray(final_time, dtype) * direction
         size = jnp.clip(end - kept_start, _SMALLEST_SHARE * taken, taken)
         duration = state.last_end - t0
@@ -101,10 +109,10 @@ def read_records(
     spare_end = jnp.minimum(t0 + _SPARE_SIZE, last)
     spare = spare_end - t0
 
-    def safe(value: Any, substitute: Any) -> Any:
+    def safe(value: Array, substitute: Array | float) -> Array:
         return jnp.where(is_valid, value, jnp.asarray(substitute, value.dtype))
 
-    def safe_state(stored: Any) -> Any:
+    def safe_state(stored: StoredState) -> Leaves:
         return tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(restored(stored, y0)))
 
     start, size, taken = safe(kept_start, t0), safe(size, spare), safe(taken, spare)

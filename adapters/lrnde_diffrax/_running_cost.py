@@ -1,6 +1,6 @@
 """The cost of every accepted step, added up while diffrax solves, so that no trajectory is stored."""
 
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -8,16 +8,21 @@ import jax.numpy as jnp
 
 from lrnde_core import (
     Capability,
+    Count,
     Draw,
     DrawnStep,
     Leaves,
     LocalPenalty,
     Record,
+    Scalar,
+    State,
     StepEstimate,
+    Truth,
     count_unresolved,
 )
 from lrnde_diffrax._problem import DiffraxProblem, StepCarry
 from lrnde_diffrax._solvers import estimates_error, rounding_factor
+from lrnde_diffrax._types import Direction, JaxTime, Solver
 from lrnde_jax import real_dtype
 
 
@@ -28,13 +33,13 @@ class Attempt(NamedTuple):
     - `is_accepted`: whether the step is kept. `made_jump`: whether the field jumps at its end.
     """
 
-    t0: Any
-    t1: Any
-    y0: Any
-    y1: Any
-    y_error: Any
-    is_accepted: Any
-    made_jump: Any
+    t0: JaxTime
+    t1: JaxTime
+    y0: State
+    y1: State
+    y_error: State | None
+    is_accepted: Truth
+    made_jump: Truth
 
 
 # A rejected step may not be finite, and its derivatives would reach the gradient through any later mask. So a step with
@@ -48,8 +53,8 @@ class RunningTotal(NamedTuple):
     - `num_unresolved`: `None` if the heuristic estimates nothing.
     """
 
-    cost: Any
-    num_unresolved: Any
+    cost: Scalar
+    num_unresolved: Count | None
 
 
 @final
@@ -64,16 +69,16 @@ class RunningCost(eqx.Module):
     problem: DiffraxProblem
     draw: Draw
     probes: Leaves | None
-    end: Any
-    solver: Any
+    end: JaxTime
+    solver: Solver
 
-    def initial(self, y0: Any) -> RunningTotal:
+    def initial(self, y0: State) -> RunningTotal:
         """The total before any step."""
         estimates = {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE} & self.penalty.heuristic.needs
         num_unresolved = jnp.zeros((), jnp.int32) if estimates else None
         return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
 
-    def add(self, total: RunningTotal, attempt: Any, direction: Any) -> RunningTotal:
+    def add(self, total: RunningTotal, attempt: Attempt, direction: Direction) -> RunningTotal:
         """`total` plus the cost of `attempt` if it was accepted."""
         is_accepted = attempt.is_accepted
         size = attempt.t1 - attempt.t0
@@ -91,12 +96,12 @@ class RunningCost(eqx.Module):
             estimate=self._estimate(attempt) if self.reuses_steps else None,
         )
         cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
-        added = count_unresolved(sample)
+        added, so_far = count_unresolved(sample), total.num_unresolved
         cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.cost.dtype), 0.0)
         is_maximum = self.penalty.sampler.reduction == "max"
         return RunningTotal(
             jnp.maximum(total.cost, cost) if is_maximum else total.cost + cost,
-            None if added is None else total.num_unresolved + jnp.where(is_accepted, added, 0),
+            None if added is None or so_far is None else so_far + jnp.where(is_accepted, added, 0),
         )
 
     @property
@@ -106,13 +111,13 @@ class RunningCost(eqx.Module):
         needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
         return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
 
-    def reduced(self, total: RunningTotal, num_accepted: Any) -> jax.Array:
+    def reduced(self, total: RunningTotal, num_accepted: Count) -> Scalar:
         """The penalty of the whole solve."""
         is_mean = self.penalty.sampler.reduction == "mean"
         return total.cost / jnp.maximum(num_accepted, 1).astype(total.cost.dtype) if is_mean else total.cost
 
-    def _estimate(self, attempt: Any) -> StepEstimate:
-        def safe(values: Any, substitutes: Any) -> Any:
+    def _estimate(self, attempt: Attempt) -> StepEstimate:
+        def safe(values: State, substitutes: State) -> Leaves:
             pairs = zip(jax.tree.leaves(values), jax.tree.leaves(substitutes), strict=True)
             return tuple(jnp.where(attempt.is_accepted, value, substitute) for value, substitute in pairs)
 

@@ -1,15 +1,18 @@
 """A `diffeqsolve` call with the recorder in place; the solution shows no trace of it."""
 
 import dataclasses
-from typing import Any, final
+from typing import final
 
 import diffrax
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
+from lrnde_core import NativeArgument, State, Time
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import recording_controller
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
+from lrnde_diffrax._types import Args, Subs
 
 
 def delegate(adjoint: diffrax.AbstractAdjoint) -> diffrax.AbstractAdjoint:
@@ -29,7 +32,7 @@ def can_differentiate_states(adjoint: diffrax.AbstractAdjoint) -> bool:
 class _DelegatingAdjoint(diffrax.AbstractAdjoint):
     adjoint: diffrax.AbstractAdjoint
 
-    def loop(self, *, saveat: Any, stepsize_controller: Any, **kwargs: Any) -> Any:
+    def loop(self, *, saveat: diffrax.SaveAt, stepsize_controller: NativeArgument, **kwargs: NativeArgument) -> PyTree:
         adjoint = self.adjoint
         if isinstance(adjoint, diffrax.ImplicitAdjoint):
             # It accepts only `SaveAt(t1=True)`. The flag is read again outside the loop.
@@ -45,7 +48,7 @@ class _DelegatingAdjoint(diffrax.AbstractAdjoint):
         return adjoint.loop(saveat=saveat, stepsize_controller=stepsize_controller, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
-def copy_saveat(saveat: diffrax.SaveAt, *, subs: Any, controller_state: bool) -> diffrax.SaveAt:
+def copy_saveat(saveat: diffrax.SaveAt, *, subs: Subs, controller_state: bool) -> diffrax.SaveAt:
     """`saveat` with other `subs` and another `controller_state`."""
     return diffrax.SaveAt(
         subs=subs,
@@ -58,7 +61,7 @@ def copy_saveat(saveat: diffrax.SaveAt, *, subs: Any, controller_state: bool) ->
 
 def solve_recorded(
     arguments: Arguments, recorder: StepRecorder, *, needs_final_time: bool
-) -> tuple[Any, RecorderState, Any]:
+) -> tuple[diffrax.Solution, RecorderState, Time | None]:
     """The solution as the bare call returns it, the recorder's state, and the final time if steps are kept.
 
     - `needs_final_time`: whether the solve may end inside a step; if not, the final time is `None`.
@@ -66,7 +69,7 @@ def solve_recorded(
     saveat = arguments["saveat"]
     needs_final_time = needs_final_time and recorder.draws is not None
     adds_final_time = needs_final_time and not _saves_final_time_alone(saveat.subs)
-    replaced: dict[str, Any] = {
+    replaced: dict[str, NativeArgument] = {
         "saveat": copy_saveat(
             saveat, subs=(saveat.subs, _FINAL_TIME) if adds_final_time else saveat.subs, controller_state=True
         ),
@@ -88,7 +91,7 @@ def solve_recorded(
     return dataclasses.replace(solution, ts=ts, ys=ys, controller_state=controller_state), state, final_time
 
 
-def _save_nothing(t: Any, y: Any, args: Any) -> jax.Array:
+def _save_nothing(t: Time, y: State, args: Args) -> jax.Array:
     # Not an empty tree: diffrax's loops want arrays to write to.
     del t, y, args
     return jnp.zeros((0,))
@@ -97,6 +100,6 @@ def _save_nothing(t: Any, y: Any, args: Any) -> jax.Array:
 _FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=_save_nothing)
 
 
-def _saves_final_time_alone(subs: Any) -> bool:
+def _saves_final_time_alone(subs: Subs) -> bool:
     """Whether the last saved time is the end of the solve; otherwise unused places follow it."""
     return isinstance(subs, diffrax.SubSaveAt) and subs.t1 and subs.ts is None and subs.steps == 0

@@ -2,14 +2,18 @@
 
 import dataclasses
 import functools
-from typing import Any, cast, final
+from typing import TypeGuard, final
 
 import diffrax
 import equinox as eqx
 import jax
+import numpy as np
+from jaxtyping import PyTree
+from numpy.typing import NDArray
 
 from lrnde_core import EULER, ExplicitTableau
 from lrnde_diffrax._terms import TermCount
+from lrnde_diffrax._types import Solver, SolverState, Terms
 
 _WHOLE_STEP_SOLVERS = (
     diffrax.Euler,
@@ -20,19 +24,19 @@ _WHOLE_STEP_SOLVERS = (
 )
 
 
-def solver_name(solver: Any) -> str:
+def solver_name(solver: Solver) -> str:
     """The solver's class as the user wrote it, such as `HalfSolver(Heun)`."""
     name = type(solver).__name__
     return f"{name}({solver_name(solver.solver)})" if isinstance(solver, diffrax.AbstractWrappedSolver) else name
 
 
-def solver_code(solver: Any) -> str:
+def solver_code(solver: Solver) -> str:
     """The solver as one would write it, such as `diffrax.HalfSolver(diffrax.Heun())`."""
     inner = solver_code(solver.solver) if isinstance(solver, diffrax.AbstractWrappedSolver) else ""
     return f"diffrax.{type(solver).__name__}({inner})"
 
 
-def estimates_error(solver: Any) -> bool:
+def estimates_error(solver: Solver) -> bool:
     """Whether a step of the solver has an error estimate."""
     if isinstance(solver, diffrax.AbstractAdaptiveSolver):  # sees through diffrax's wrappers
         return True
@@ -42,24 +46,24 @@ def estimates_error(solver: Any) -> bool:
     return isinstance(solver, diffrax.AbstractSRK) and solver.tableau.b_error is not None
 
 
-def has_hidden_state(solver: Any) -> bool:
+def has_hidden_state(solver: Solver) -> bool:
     """Whether the solver carries a second state, the one that the recorder can follow."""
     return type(solver) is diffrax.ReversibleHeun
 
 
-def has_unknown_memory(solver: Any) -> bool:
+def has_unknown_memory(solver: Solver) -> bool:
     """Whether the solver carries more from step to step than the recorder can follow or a step can evaluate again."""
     # Sees through diffrax's wrappers.
     memory = diffrax.ReversibleHeun | diffrax.LeapfrogMidpoint
     return isinstance(solver, memory) and not has_hidden_state(solver)
 
 
-def is_doubling(solver: Any) -> bool:
+def is_doubling(solver: Solver) -> TypeGuard[diffrax.HalfSolver[SolverState]]:
     """Whether the error is estimated by a whole step and two half steps."""
     return type(solver) is diffrax.HalfSolver
 
 
-def asks_for_whole_steps(solver: Any) -> bool:
+def asks_for_whole_steps(solver: Solver) -> bool:
     """Whether a step is known to query controls only at its own start and end, or those of its halves."""
     if is_doubling(solver):
         return not is_doubling(solver.solver) and asks_for_whole_steps(solver.solver)
@@ -68,7 +72,7 @@ def asks_for_whole_steps(solver: Any) -> bool:
     return is_own and isinstance(solver, (diffrax.AbstractRungeKutta, *_WHOLE_STEP_SOLVERS))
 
 
-def rounding_factor(solver: Any) -> float:
+def rounding_factor(solver: Solver) -> float:
     """The `rounding_factor` of the error estimate; see `lrnde_core.StepEstimate`."""
     if is_doubling(solver):
         return 2.0
@@ -81,7 +85,7 @@ def rounding_factor(solver: Any) -> float:
     return 1.0
 
 
-def adds_terms_apart(solver: Any) -> bool:
+def adds_terms_apart(solver: Solver) -> bool:
     """Whether the error estimate sums the increments of drift and noise separately, or those of several steps.
 
     They may cancel in the new state while their roundings in the estimate do not.
@@ -92,19 +96,24 @@ def adds_terms_apart(solver: Any) -> bool:
     return not isinstance(solver, diffrax.AbstractRungeKutta | diffrax.ReversibleHeun)
 
 
-def explicit_tableau(solver: Any) -> ExplicitTableau | None:
+def explicit_tableau(solver: Solver) -> ExplicitTableau | None:
     """The tableau of an explicit Runge--Kutta solver that follows its tableau, else `None`."""
     if type(solver) is diffrax.Euler:
         return EULER
+    butcher = _butcher_tableau(solver)
+    return None if butcher is None else _convert(_ByIdentity(butcher))
+
+
+def _butcher_tableau(solver: Solver) -> diffrax.ButcherTableau | None:
     if isinstance(solver, diffrax.AbstractWrappedSolver) or not isinstance(solver, diffrax.AbstractERK):
         return None
-    return _convert(_ByIdentity(solver.tableau)) if isinstance(solver.tableau, diffrax.ButcherTableau) else None
+    return solver.tableau if isinstance(solver.tableau, diffrax.ButcherTableau) else None
 
 
 class _ByIdentity:
-    """Makes a value hashable by identity: diffrax's tableaus hold arrays, and are constants of their classes."""
+    """Makes a tableau hashable by identity: diffrax's tableaus hold arrays, and are constants of their classes."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: diffrax.ButcherTableau) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
@@ -147,7 +156,7 @@ class StepCost:
         return self.per_attempt + self.at_start + self.per_fresh * self.is_start_fresh
 
 
-def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: bool) -> StepCost | None:
+def step_cost(solver: Solver, terms: Terms, count: TermCount, *, is_field_expensive: bool) -> StepCost | None:
     """The evaluations of a solve with `solver`; `None` if they are unknown.
 
     - `count`: the evaluations counted for one evaluation of the terms.
@@ -169,15 +178,15 @@ def step_cost(solver: Any, terms: Any, count: TermCount, *, is_field_expensive: 
         return StepCost(count.first + (1 + _num_controls(terms)) * count.second)
     if isinstance(solver, diffrax.AbstractSRK) and not isinstance(solver, diffrax.AbstractWrappedSolver):
         return _stochastic_cost(solver.tableau, count)
-    tableau = explicit_tableau(solver)
+    tableau, butcher = explicit_tableau(solver), _butcher_tableau(solver)
     if tableau is None:
         return None
-    if tableau is not EULER and cast("Any", solver).tableau.fsal and not is_field_expensive:
+    if butcher is not None and butcher.fsal and not is_field_expensive:
         return StepCost((tableau.num_stages - 1) * count.whole, count.whole)
     return StepCost(tableau.num_stages * count.whole)
 
 
-def _stochastic_cost(tableau: diffrax.StochasticButcherTableau[Any], count: TermCount) -> StepCost:
+def _stochastic_cost(tableau: diffrax.StochasticButcherTableau[PyTree], count: TermCount) -> StepCost:
     num_drifts = _num_evaluated(tableau, tableau.ignore_stage_f)
     if tableau.is_additive_noise():
         # At both ends of the step, and once at the start to check that the diffusion does not depend on the state.
@@ -188,11 +197,11 @@ def _stochastic_cost(tableau: diffrax.StochasticButcherTableau[Any], count: Term
     return StepCost(num_drifts * count.first + num_diffusions * count.second)
 
 
-def _num_evaluated(tableau: diffrax.StochasticButcherTableau[Any], ignored: Any) -> int:
+def _num_evaluated(tableau: diffrax.StochasticButcherTableau[PyTree], ignored: NDArray[np.bool_] | None) -> int:
     num_stages = len(tableau.b_sol)
     return num_stages if ignored is None else num_stages - int(ignored.sum())
 
 
-def _num_controls(terms: Any) -> int:
+def _num_controls(terms: Terms) -> int:
     diffusion = terms.terms[1]
     return len(jax.tree.leaves(eqx.filter_eval_shape(diffusion.contr, 0.0, 1.0)))

@@ -1,21 +1,34 @@
 """One step of any diffrax solver through its own `init` and `step`, with one query of its Brownian trees."""
 
 import functools
-from typing import Any, NamedTuple, cast, final
+from typing import NamedTuple, TypeGuard, final
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jaxtyping import PyTree
 
-from lrnde_core import Leaves, StepEstimate, largest_magnitude
+from lrnde_core import Array, Leaves, State, StepEstimate, Time, Truth, largest_magnitude
 from lrnde_diffrax._solvers import adds_terms_apart, asks_for_whole_steps, is_doubling, rounding_factor
 from lrnde_diffrax._terms import is_ode, summands, wrap_terms
+from lrnde_diffrax._types import (
+    Args,
+    Control,
+    Controller,
+    JaxTime,
+    KnownTimes,
+    LevyArea,
+    Solver,
+    Term,
+    Terms,
+    VectorField,
+)
 
 
 @final
-class KnownNoise(diffrax.AbstractBrownianPath[Any]):
+class KnownNoise(diffrax.AbstractBrownianPath[Control]):
     """A Brownian tree whose values at a few times are known.
 
     - `tree`: the tree itself, still queried for Levy areas. `times`: of shape `(n,)`. `values`: the path at these
@@ -25,40 +38,40 @@ class KnownNoise(diffrax.AbstractBrownianPath[Any]):
     """
 
     tree: diffrax.VirtualBrownianTree
-    times: Any
-    values: Any
+    times: KnownTimes
+    values: Control
 
     @property
-    def t0(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def t0(self) -> Time:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.tree.t0
 
     @property
-    def t1(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def t1(self) -> Time:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.tree.t1
 
     @property
-    def levy_area(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def levy_area(self) -> LevyArea:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.tree.levy_area
 
-    def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+    def evaluate(self, t0: Time, t1: Time | None = None, left: bool = True, use_levy: bool = False) -> Control:
         if use_levy:
             return self.tree.evaluate(t0, t1, left, use_levy)
         start = self._value(t0)
         return start if t1 is None else jax.tree.map(jnp.subtract, self._value(t1), start)
 
-    def _value(self, time: Any) -> Any:
+    def _value(self, time: Time) -> Control:
         index = jnp.argmin(abs(self.times - time))
         return jax.tree.map(lambda leaf: leaf[index], self.values)
 
 
-def with_known_noise(terms: Any, t: Any, end: Any, *, is_halved: bool) -> Any:
+def with_known_noise(terms: Terms, t: JaxTime, end: JaxTime, *, is_halved: bool) -> Terms:
     """`terms` whose Brownian trees know their values at both ends of a step, and in its middle if `is_halved`.
 
     A tree is expensive to compile, and this queries it once. Only for solvers that query nothing between these times.
     """
     times = jnp.stack([t, t + 0.5 * (end - t), end] if is_halved else [t, end])
 
-    def replace(leaf: Any) -> Any:
+    def replace(leaf: object) -> object:
         if not _is_tree(leaf):
             return leaf
         return KnownNoise(leaf, times, jax.lax.map(leaf.evaluate, times))  # pyright: ignore[reportCallIssue]
@@ -66,12 +79,12 @@ def with_known_noise(terms: Any, t: Any, end: Any, *, is_halved: bool) -> Any:
     return jax.tree.map(replace, terms, is_leaf=_is_tree)
 
 
-def _is_tree(value: Any) -> bool:
+def _is_tree(value: object) -> TypeGuard[diffrax.VirtualBrownianTree]:
     return isinstance(value, diffrax.VirtualBrownianTree)
 
 
 # diffrax's placeholder for a root finder's tolerances until it knows the controller.
-_FROM_CONTROLLER = cast("Any", diffrax.ImplicitEuler().root_finder).rtol
+_FROM_CONTROLLER = diffrax.ImplicitEuler().root_finder.rtol
 _TOLERANCES = ("rtol", "atol", "norm")
 
 _CONTROLLED = (diffrax.ControlTerm, diffrax.UnderdampedLangevinDiffusionTerm)
@@ -86,11 +99,11 @@ class HiddenState(NamedTuple):
     The field there, which the solver also carries, is evaluated again, so that its gradient is not lost.
     """
 
-    y: Any
-    is_after_jump: Any
+    y: State
+    is_after_jump: Truth
 
 
-def prepare_solver(solver: Any, controller: Any) -> Any:
+def prepare_solver(solver: Solver, controller: Controller) -> Solver:
     """`solver` as `diffeqsolve` would use it, but differentiable in forward and reverse mode.
 
     - `controller`: supplies the tolerances of an implicit solver's root finder, if the solver names none.
@@ -100,7 +113,8 @@ def prepare_solver(solver: Any, controller: Any) -> Any:
         return eqx.tree_at(lambda s: s.solver, solver, inner)
     if isinstance(solver, diffrax.AbstractImplicitSolver):
         names = [name for name in _TOLERANCES if getattr(solver.root_finder, name) is _FROM_CONTROLLER]
-        values = [jax.lax.stop_gradient(getattr(controller, n)) if n != "norm" else controller.norm for n in names]
+        found = {name: getattr(controller, name) for name in names}
+        values = [value if name == "norm" else jax.lax.stop_gradient(value) for name, value in found.items()]
         solver = eqx.tree_at(lambda s: [getattr(s.root_finder, name) for name in names], solver, values)
     # The default of either cannot be differentiated forward.
     kinds = {diffrax.AbstractRungeKutta: "bounded", diffrax.AbstractSRK: "lax"}
@@ -110,13 +124,13 @@ def prepare_solver(solver: Any, controller: Any) -> Any:
     return solver
 
 
-def evaluates_magnitude(solver: Any, terms: Any) -> bool:
+def evaluates_magnitude(solver: Solver, terms: Terms) -> bool:
     """Whether `take_step` evaluates all terms another time, for the rounding floor."""
     return adds_terms_apart(solver) and not is_ode(terms)
 
 
 def take_step(
-    solver: Any, terms: Any, args: Any, t: Any, end: Any, y: Any, *, hidden: HiddenState | None = None
+    solver: Solver, terms: Terms, args: Args, t: JaxTime, end: JaxTime, y: State, *, hidden: HiddenState | None = None
 ) -> StepEstimate:
     """One step from `(t, y)` to `end` in the user's time, as the solver takes it in a solve.
 
@@ -150,14 +164,14 @@ def take_step(
     return StepEstimate(y1_leaves, error_leaves, magnitude, None, rounding_factor(solver))
 
 
-def _stage_magnitude(stages: Any, y: Any) -> Leaves:
+def _stage_magnitude(stages: PyTree, y: State) -> Leaves:
     # One tree of stages for each tableau, each leaf with a leading axis of stages.
     is_single = jax.tree.structure(stages) == jax.tree.structure(y)
     trees = [stages] if is_single else list(stages)
     return largest_magnitude([tuple(jnp.max(abs(leaf), axis=0) for leaf in _leaves(tree)) for tree in trees])
 
 
-def _sum_of_parts(terms: Any, args: Any, t: Any, end: Any, y: Any, *, is_halved: bool) -> Leaves:
+def _sum_of_parts(terms: Terms, args: Args, t: JaxTime, end: JaxTime, y: State, *, is_halved: bool) -> Leaves:
     """The sum over terms of abs(vector field) abs(control) at the start of the step: one evaluation of each term.
 
     The controls of the two halves are added up without sign, since those of noise may cancel. Those of a Brownian tree
@@ -179,7 +193,7 @@ def _sum_of_parts(terms: Any, args: Any, t: Any, end: Any, y: Any, *, is_halved:
     return total
 
 
-def _absolute_product(term: Any, field: Any, control: Any) -> Any:
+def _absolute_product(term: Term, field: VectorField, control: Control) -> State:
     """abs(field) abs(control) where both are known to be made of numbers, else abs(field control)."""
     is_known = isinstance(term, diffrax.ODETerm | diffrax.ControlTerm)
     nodes = jax.tree.leaves(field, is_leaf=lambda node: isinstance(node, _OPAQUE))
@@ -188,9 +202,9 @@ def _absolute_product(term: Any, field: Any, control: Any) -> Any:
     return jax.tree.map(abs, term.prod(field, control))
 
 
-def _absolute(leaf: Any) -> Any:
+def _absolute(leaf: Array) -> Array:
     return abs(leaf) if eqx.is_inexact_array(leaf) else leaf
 
 
-def _leaves(tree: Any) -> Leaves:
+def _leaves(tree: State) -> Leaves:
     return tuple(jax.tree.leaves(tree))

@@ -1,6 +1,6 @@
 """The terms of a call: the ones driven by noise, the ones that are dy/dt itself, and their Brownian paths."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import diffrax
 import equinox as eqx
@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from diffrax._term import WrapTerm
 
-from lrnde_core import InputError, ResolutionWarning, warn_at_call
+from lrnde_core import Bits, InputError, ResolutionWarning, Time, warn_at_call
 from lrnde_diffrax._arguments import Arguments
+from lrnde_diffrax._types import BrownianPath, Direction, Term, Terms
 
 # Their vector field is dy/dt, or a term of it.
 _DRIFTS = (diffrax.ODETerm, diffrax.UnderdampedLangevinDriftTerm)
@@ -25,40 +26,40 @@ class TermCount(NamedTuple):
     second: int
 
 
-def brownian_paths(terms: Any) -> list[Any]:
+def brownian_paths(terms: Terms) -> list[BrownianPath]:
     """The Brownian paths that drive the equation, in the order of the tree."""
     return [leaf for leaf in jax.tree.leaves(terms, is_leaf=is_brownian) if is_brownian(leaf)]
 
 
-def is_brownian(value: Any) -> bool:
+def is_brownian(value: object) -> TypeGuard[BrownianPath]:
     """Whether this is a Brownian path by diffrax's own test."""
     return isinstance(value, diffrax.AbstractBrownianPath)
 
 
-def is_sde(terms: Any) -> bool:
+def is_sde(terms: Terms) -> bool:
     """Whether a Brownian path drives the equation."""
     return bool(brownian_paths(terms))
 
 
-def is_ode(terms: Any) -> bool:
+def is_ode(terms: Terms) -> bool:
     """Whether the vector field of `terms` is dy/dt itself."""
     return isinstance(terms, diffrax.AbstractTerm) and all(isinstance(term, _DRIFTS) for term in summands(terms))
 
 
-def summands(terms: Any) -> list[Any]:
+def summands(terms: Terms) -> list[Term]:
     """The terms whose products add up to the increment of the state."""
     is_leaf = _is_single_term
     return [leaf for leaf in jax.tree.leaves(terms, is_leaf=is_leaf) if is_leaf(leaf)]
 
 
-def drift_terms(terms: Any) -> list[Any]:
+def drift_terms(terms: Terms) -> list[Term]:
     """The terms that add up to dy/dt, or to the drift of a stochastic equation; empty if they are not all known."""
-    drifts = [term for term in summands(terms) if isinstance(term, _DRIFTS)]
+    drifts: list[Term] = [term for term in summands(terms) if isinstance(term, _DRIFTS)]
     others = [term for term in summands(terms) if not isinstance(term, _DRIFTS)]
     return drifts if all(is_sde(term) for term in others) else []
 
 
-def count_terms(terms: Any, *, of_noise: bool) -> TermCount:
+def count_terms(terms: Terms, *, of_noise: bool) -> TermCount:
     """The evaluations of drift and diffusion together, or, with `of_noise`, of the diffusion alone.
 
     Without noise the whole field counts as one, whatever its parts.
@@ -72,18 +73,18 @@ def count_terms(terms: Any, *, of_noise: bool) -> TermCount:
     return TermCount(whole, first, second)
 
 
-def wrap_terms(terms: Any, direction: Any) -> Any:
+def wrap_terms(terms: Terms, direction: Direction) -> Terms:
     """`terms` in diffrax's own time, which always runs forward: the user's time is `direction` times it."""
     return jax.tree.map(lambda term: WrapTerm(term, direction), terms, is_leaf=_is_single_term)
 
 
-def _is_single_term(value: Any) -> bool:
+def _is_single_term(value: object) -> bool:
     return isinstance(value, diffrax.AbstractTerm) and not isinstance(value, diffrax.MultiTerm)
 
 
-def _innermost_terms(tree: Any) -> list[Any]:
+def _innermost_terms(tree: Terms) -> list[Term]:
     """The terms that hold no other term."""
-    found: list[Any] = []
+    found: list[Term] = []
     is_leaf = lambda value: isinstance(value, diffrax.AbstractTerm) and value is not tree  # noqa: E731
     for leaf in jax.tree.leaves(tree, is_leaf=is_leaf):
         if isinstance(leaf, diffrax.AbstractTerm):
@@ -96,13 +97,13 @@ def _innermost_terms(tree: Any) -> list[Any]:
 _FRESH_RESOLUTION = 1 / 8
 
 
-def label_paths(terms: Any) -> tuple[int, ...]:
+def label_paths(terms: Terms) -> tuple[int, ...]:
     """For each Brownian path in `terms` the index of the first that is the same object: terms may share their noise."""
     paths = brownian_paths(terms)
     return tuple(next(i for i, first in enumerate(paths) if first is path) for path in paths)
 
 
-def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any, end: Any) -> Any:
+def with_fresh_noise(terms: Terms, labels: tuple[int, ...], seed: Bits, start: Time, end: Time) -> Terms:
     """`terms` driven by new Brownian motion between `start` and `end`, a function of `seed` alone.
 
     - `labels`: as `label_paths` returns them. `seed`: unsigned 32-bit scalar. `start`, `end`: in the user's time, in
@@ -113,7 +114,7 @@ def with_fresh_noise(terms: Any, labels: tuple[int, ...], seed: Any, start: Any,
     key = jax.random.key(seed)
     remaining = iter(labels)
 
-    def replace(leaf: Any) -> Any:
+    def replace(leaf: object) -> object:
         if not is_brownian(leaf):
             return leaf
         shape = eqx.filter_eval_shape(leaf.evaluate, start, end)
@@ -147,7 +148,7 @@ def check_range(arguments: Arguments) -> None:
             )
 
 
-def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
+def warn_if_coarse(terms: Terms, smallest_step: Time | None, *, is_doubled: bool) -> None:
     """Issue a `ResolutionWarning` if the solve took steps that a `VirtualBrownianTree` does not resolve.
 
     - `smallest_step`: the smallest accepted step but the last, which the end of the solve decides.
@@ -159,6 +160,7 @@ def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
     for path in brownian_paths(terms):
         if not isinstance(path, diffrax.VirtualBrownianTree) or any(map(_is_traced, (path, smallest_step))):
             continue
+        assert smallest_step is not None  # kept with any noise
         tolerance = float(path.tol) * (float(path.t1) - float(path.t0))
         step = float(smallest_step) * (0.5 if is_doubled else 1.0)
         if tolerance > step:
@@ -171,5 +173,5 @@ def warn_if_coarse(terms: Any, smallest_step: Any, *, is_doubled: bool) -> None:
             )
 
 
-def _is_traced(value: Any) -> bool:
+def _is_traced(value: object) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))

@@ -1,16 +1,28 @@
 """The evaluation of the penalty on the kept steps of a JAX solve."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Draw, Leaves, LocalPenalty, Record, Recording, RecordingPlan, Sample
+from lrnde_core import (
+    Draw,
+    DType,
+    Leaf,
+    Leaves,
+    LocalPenalty,
+    Record,
+    Recording,
+    RecordingPlan,
+    Sample,
+    Scalar,
+    Truth,
+)
 from lrnde_jax._guard import finite_or_zero
 
 
-def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[jax.Array, Sample]:
+def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[Scalar, Sample]:
     """The mean of the weighted costs over samples, and the samples stacked, without gradient.
 
     - `plan.draws`: one `Draw` of arrays of shape `(num_samples,)`.
@@ -24,12 +36,10 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[jax.Arr
 
 
 @eqx.filter_jit
-def _evaluate(
-    penalty: LocalPenalty, recording: Recording, draws: Draw, probes: Leaves | None
-) -> tuple[jax.Array, Sample]:
+def _evaluate(penalty: LocalPenalty, recording: Recording, draws: Draw, probes: Leaves | None) -> tuple[Scalar, Sample]:
     is_valid = jnp.asarray(recording.is_valid, bool)
 
-    def one(draw: Draw, record: Record) -> tuple[Any, Sample]:
+    def one(draw: Draw, record: Record) -> tuple[Scalar, Sample]:
         dtype = real_dtype(record.y)
         draw = draw._replace(uniform=jnp.asarray(draw.uniform, jnp.result_type(record.t)))
         cost, sample = penalty(recording.problem, draw, record, probes)
@@ -37,7 +47,7 @@ def _evaluate(
         entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
         return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
 
-    def mean() -> tuple[Any, Sample]:
+    def mean() -> tuple[Scalar, Sample]:
         pair = (draws, recording.records)
         if jnp.shape(draws.bits) == (1,):
             # Without `vmap` a field sees no batch axis, and compiles faster.
@@ -50,12 +60,12 @@ def _evaluate(
     return value, _without_invalid(sample, is_valid)
 
 
-def real_dtype(leaves: Any) -> Any:
+def real_dtype(leaves: Iterable[Leaf]) -> DType:
     """The real dtype that the leaves of a state share: the widest, even under strict promotion."""
     return max((jnp.finfo(leaf.dtype) for leaf in leaves), key=lambda info: info.bits).dtype
 
 
-def _without_invalid(sample: Sample, is_valid: Any) -> Sample:
+def _without_invalid(sample: Sample, is_valid: Truth) -> Sample:
     masked = [
         None if entry is None else jnp.where(is_valid & jnp.isfinite(entry), entry, jnp.zeros_like(entry))
         for entry in sample[1:]

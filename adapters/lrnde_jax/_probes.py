@@ -1,14 +1,12 @@
 """The user's own probes."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import InputError, Leaves
+from lrnde_core import InputError, Leaves, State
 
 
-def check_probes(probes: Any, y0: Any) -> Leaves:
+def check_probes(probes: State, y0: State) -> Leaves:
     """The leaves of the user's probes, without gradient.
 
     - `y0`: the initial state, or its shapes and dtypes.

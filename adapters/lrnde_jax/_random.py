@@ -1,18 +1,18 @@
 """The random draws of the JAX adapters."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import Draw, InputError, InputTypeError
+from lrnde_core import Array, Draw, InputError, InputTypeError, OfSamples, RandomSource
 
 _NUM_BITS = 24
 
 
-def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
+def draw_uniforms(key: RandomSource, num_samples: int) -> OfSamples:
     """`num_samples` uniforms in [0, 1), one `jax.random.uniform(key, (num_samples,), jnp.float32)`.
 
     Always in single precision: a draw has 24 bits, and a key gives the same draws with and without x64.
@@ -29,7 +29,7 @@ def draw_uniforms(key: Any, num_samples: int) -> jax.Array:
         raise InputTypeError(f"`key` must be a key such as `jax.random.key(0)`, not {key!r}.") from exc
 
 
-def check_uniforms(draw: Any, num_samples: int) -> Draw:
+def check_uniforms(draw: Array | Sequence[float], num_samples: int) -> Draw:
     """The user's uniforms as one `Draw` of arrays of shape `(num_samples,)`, without gradient.
 
     Concrete values outside [0, 1) raise `InputError`; traced ones cannot be checked and are clipped to it.
@@ -46,7 +46,7 @@ def check_uniforms(draw: Any, num_samples: int) -> Draw:
     return Draw(uniform, bits)
 
 
-def _check_values(draw: Any) -> None:
+def _check_values(draw: Array | Sequence[float]) -> None:
     values = np.asarray(draw)
     if values.dtype.kind not in "fiub":
         raise InputTypeError(f"`draw` must be real numbers, not of dtype {values.dtype}.")

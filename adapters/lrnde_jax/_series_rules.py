@@ -5,33 +5,39 @@ Source: Griewank and Walther, "Evaluating Derivatives", section 13.2.
 
 import math
 from collections.abc import Callable
-from typing import Any, final
+from typing import TypeAlias, final
 
 import jax
 import jax.numpy as jnp
 
-Coefficients = list[Any]
-"""The coefficients of a series, starting at 0; `None` stands for one known to be 0."""
+from lrnde_core import Array, Scalar
 
-Bind = Callable[[list[Any]], list[Any]]
+Coefficient: TypeAlias = Array | None
+"""A coefficient of a series; `None` stands for one known to be 0."""
+
+Coefficients: TypeAlias = list[Coefficient]
+"""The coefficients of a series, starting at 0."""
+
+Bind: TypeAlias = Callable[[list[Array]], list[Array]]
 """Applies an operation to its operands."""
 
 
 @final
 class Series:
-    """A quantity along a solution: the `coefficients` known so far; a constant has only the first."""
+    """A quantity along a solution: the `coefficients` known so far; a constant has only the `first`."""
 
-    def __init__(self, value: Any, *, is_constant: bool) -> None:
+    def __init__(self, value: Array, *, is_constant: bool) -> None:
+        self.first = value
         self.coefficients: Coefficients = [value]
         self.dtype = jnp.result_type(value)
         self.is_constant = is_constant
 
-    def at(self, k: int) -> Any:
+    def at(self, k: int) -> Coefficient:
         """Coefficient k, `None` for 0."""
         return None if self.is_constant and k > 0 else self.coefficients[k]
 
 
-Rule = Callable[[list[Series], list[Series], Bind], Callable[[int], Coefficients]]
+Rule: TypeAlias = Callable[[list[Series], list[Series], Bind], Callable[[int], Coefficients]]
 """Takes the series of operands and results of an operation, and the operation itself.
 
 Returns the function that finds coefficient k of the results, for k = 1, 2 and so on in turn.
@@ -42,7 +48,7 @@ def by_nested_derivatives(operands: list[Series], results: list[Series], bind: B
     """The rule for any operation: coefficient k is the k-th derivative along the series of the operands, over k!."""
 
     def coefficients_at(k: int) -> Coefficients:
-        def along(s: Any) -> list[Any]:
+        def along(s: Scalar) -> list[Array]:
             values = bind([_polynomial(operand, k, s) for operand in operands])
             return [value for value, result in zip(values, results, strict=True) if not result.is_constant]
 
@@ -56,15 +62,15 @@ def by_nested_derivatives(operands: list[Series], results: list[Series], bind: B
     return coefficients_at
 
 
-def _derivative(function: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+def _derivative(function: Callable[[Scalar], list[Array]]) -> Callable[[Scalar], list[Array]]:
     return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
 
 
-def _polynomial(series: Series, degree: int, s: Any) -> Any:
+def _polynomial(series: Series, degree: int, s: Scalar) -> Array:
     if series.is_constant:
-        return series.at(0)
+        return series.first
     s = s.astype(series.dtype)
-    value: Any = None
+    value: Coefficient = None
     for coefficient in reversed(series.coefficients[: degree + 1]):
         value = _sum([coefficient] if value is None else [coefficient, s * value])
     return value
@@ -73,11 +79,11 @@ def _polynomial(series: Series, degree: int, s: Any) -> Any:
 def _linear(operands: list[Series], results: list[Series], bind: Bind) -> Callable[[int], Coefficients]:
     """The rule for operations linear in all operands together, except indices and masks."""
 
-    def at(k: int, operand: Series) -> Any:
+    def at(k: int, operand: Series) -> Array:
         if not jnp.issubdtype(operand.dtype, jnp.inexact):
-            return operand.at(0)
+            return operand.first
         coefficient = operand.at(k)
-        return jnp.zeros_like(operand.at(0)) if coefficient is None else coefficient
+        return jnp.zeros_like(operand.first) if coefficient is None else coefficient
 
     def coefficients_at(k: int) -> Coefficients:
         if all(operand.at(k) is None for operand in operands):
@@ -120,7 +126,7 @@ def _quotient(operands: list[Series], results: list[Series], bind: Bind) -> Call
 
     def coefficients_at(k: int) -> Coefficients:
         known = _sum([_product(result.at(j), denominator.at(k - j)) for j in range(k)])
-        return [_product(_subtract(numerator.at(k), known), 1 / denominator.at(0))]
+        return [_product(_subtract(numerator.at(k), known), 1 / denominator.first)]
 
     return coefficients_at
 
@@ -136,9 +142,13 @@ def _logarithm(operands: list[Series], results: list[Series], bind: Bind) -> Cal
 
     def coefficients_at(k: int) -> Coefficients:
         known = _sum(
-            [_product(j / k * result.at(j), operand.at(k - j)) for j in range(1, k) if result.at(j) is not None]
+            [
+                _product(j / k * coefficient, operand.at(k - j))
+                for j in range(1, k)
+                if (coefficient := result.at(j)) is not None
+            ]
         )
-        return [_product(_subtract(operand.at(k), known), 1 / operand.at(0))]
+        return [_product(_subtract(operand.at(k), known), 1 / operand.first)]
 
     return coefficients_at
 
@@ -149,18 +159,18 @@ def _root(operands: list[Series], results: list[Series], bind: Bind) -> Callable
 
     def coefficients_at(k: int) -> Coefficients:
         known = _sum([_product(result.at(j), result.at(k - j)) for j in range(1, k)])
-        return [_product(_subtract(operand.at(k), known), 0.5 / result.at(0))]
+        return [_product(_subtract(operand.at(k), known), 0.5 / result.first)]
 
     return coefficients_at
 
 
-def _wave(first_slope: Callable[[Any], Any]) -> Rule:
+def _wave(first_slope: Callable[[Array], Array]) -> Rule:
     """Sine and cosine: v' = g u', g' = -v u'; `first_slope` is g of the first coefficient."""
 
     def rule(operands: list[Series], results: list[Series], bind: Bind) -> Callable[[int], Coefficients]:
         del bind
         (operand,), (result,) = operands, results
-        slope: Coefficients = [first_slope(operand.at(0))]
+        slope: Coefficients = [first_slope(operand.first)]
 
         def coefficients_at(k: int) -> Coefficients:
             coefficient = _integral(operand, slope, k)
@@ -178,7 +188,7 @@ def _sigmoid(*, is_odd: bool) -> Rule:
     def rule(operands: list[Series], results: list[Series], bind: Bind) -> Callable[[int], Coefficients]:
         del bind
         (operand,), (result,) = operands, results
-        first = result.at(0)
+        first = result.first
         slope: Coefficients = [(1 - first) * (1 + first if is_odd else first)]
 
         def coefficients_at(k: int) -> Coefficients:
@@ -193,31 +203,31 @@ def _sigmoid(*, is_odd: bool) -> Rule:
     return rule
 
 
-def _integral(operand: Series, slope: Coefficients, k: int) -> Any:
+def _integral(operand: Series, slope: Coefficients, k: int) -> Coefficient:
     """Coefficient k of the integral of `slope` over `operand`."""
     terms = [
-        _product(operand.at(j) if j == k else j / k * operand.at(j), slope[k - j])
+        _product(coefficient if j == k else j / k * coefficient, slope[k - j])
         for j in range(1, k + 1)
-        if operand.at(j) is not None
+        if (coefficient := operand.at(j)) is not None
     ]
     return _sum(terms)
 
 
-def _broadcast(coefficient: Any, result: Series) -> Any:
+def _broadcast(coefficient: Coefficient, result: Series) -> Coefficient:
     # One of two operands may be a scalar.
-    return None if coefficient is None else jnp.broadcast_to(coefficient, result.at(0).shape)
+    return None if coefficient is None else jnp.broadcast_to(coefficient, result.first.shape)
 
 
-def _sum(terms: list[Any]) -> Any:
+def _sum(terms: Coefficients) -> Coefficient:
     present = [term for term in terms if term is not None]
     return sum(present[1:], present[0]) if present else None
 
 
-def _product(left: Any, right: Any) -> Any:
+def _product(left: Coefficient, right: Coefficient) -> Coefficient:
     return None if left is None or right is None else left * right
 
 
-def _subtract(left: Any, right: Any) -> Any:
+def _subtract(left: Coefficient, right: Coefficient) -> Coefficient:
     if right is None:
         return left
     return -right if left is None else left - right

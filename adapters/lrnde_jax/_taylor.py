@@ -14,23 +14,22 @@ NeurIPS 2020, who take them by `jet`.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
-from lrnde_core import Leaves
+from lrnde_core import Array, Leaf, Leaves, Time
 from lrnde_jax._series_rules import RULES, STEPS, Series, by_nested_derivatives
 
 
-def solution_derivative(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> Leaves:
+def solution_derivative(field: Callable[[Time, Leaves], Leaves], order: int, t: Time, y: Leaves) -> Leaves:
     r"""$\mathrm{d}^K y / \mathrm{d}t^K$, the last of `solution_derivatives`."""
     return solution_derivatives(field, order, t, y)[-1]
 
 
-def solution_derivatives(field: Callable[[Any, Leaves], Leaves], order: int, t: Any, y: Leaves) -> list[Leaves]:
+def solution_derivatives(field: Callable[[Time, Leaves], Leaves], order: int, t: Time, y: Leaves) -> list[Leaves]:
     r"""$\mathrm{d}^k y / \mathrm{d}t^k$ for k = 1 to K, along the solution of dy/dt = `field(t, y)` through `(t, y)`.
 
     Calls `field` once, whatever the order.
@@ -55,17 +54,19 @@ def solution_derivatives(field: Callable[[Any, Leaves], Leaves], order: int, t: 
     return [tuple(_derivative(state, k) for state in states) for k in range(1, order + 1)]
 
 
-def _derivative(state: Series, k: int) -> Any:
+def _derivative(state: Series, k: int) -> Leaf:
     coefficient = state.at(k)
-    return jnp.zeros_like(state.at(0)) if coefficient is None else math.factorial(k) * coefficient
+    return jnp.zeros_like(state.first) if coefficient is None else math.factorial(k) * coefficient
 
 
-def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
+def _expand(
+    jaxpr: Jaxpr, consts: Sequence[Array], inputs: list[Series], sweeps: list[Callable[[int], None]]
+) -> list[Series]:
     """The series that a program computes from `inputs`, with their first coefficients; `sweeps` find the others."""
     known = {variable: Series(value, is_constant=True) for variable, value in zip(jaxpr.constvars, consts, strict=True)}
     known |= dict(zip(jaxpr.invars, inputs, strict=True))
 
-    def read(atom: Any) -> Series:
+    def read(atom: Var | Literal) -> Series:
         return Series(atom.val, is_constant=True) if isinstance(atom, Literal) else known[atom]
 
     for equation in jaxpr.eqns:
@@ -79,8 +80,8 @@ def _expand(jaxpr: Any, consts: list[Any], inputs: list[Series], sweeps: list[Ca
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _apply(equation: Any, operands: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
-    def bind(values: list[Any]) -> list[Any]:
+def _apply(equation: JaxprEqn, operands: list[Series], sweeps: list[Callable[[int], None]]) -> list[Series]:
+    def bind(values: list[Array]) -> list[Array]:
         bound = equation.primitive.get_bind_params(equation.params)
         # A pair before JAX 0.9.2; simplify this once that version is required.
         functions, params = bound if isinstance(bound, tuple) else ((), bound)
@@ -91,7 +92,7 @@ def _apply(equation: Any, operands: list[Series], sweeps: list[Callable[[int], N
     is_constant = name in STEPS or all(operand.is_constant for operand in operands)
     results = [
         Series(value, is_constant=is_constant or not jnp.issubdtype(jnp.result_type(value), jnp.inexact))
-        for value in bind([operand.at(0) for operand in operands])
+        for value in bind([operand.first for operand in operands])
     ]
     moving = [result for result in results if not result.is_constant]
     if not moving:
