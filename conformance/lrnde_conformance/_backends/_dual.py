@@ -72,10 +72,10 @@ class Dual:
         return _binary(self, other, lambda a, b: a * b, lambda a, b: (b, a))
 
     def __truediv__(self, other: Any) -> Any:
-        return _binary(self, other, lambda a, b: a / b, lambda a, b: (1.0 / b, -a / (b * b)))
+        return _binary(self, other, lambda a, b: a / b, lambda a, b: (1.0 / b, -(a / b) / b))
 
     def __rtruediv__(self, other: Any) -> Any:
-        return _binary(other, self, lambda a, b: a / b, lambda a, b: (1.0 / b, -a / (b * b)))
+        return _binary(other, self, lambda a, b: a / b, lambda a, b: (1.0 / b, -(a / b) / b))
 
     def __pow__(self, exponent: float) -> Any:
         return unary(self, lambda a: a**exponent, lambda a, _: exponent * a ** (exponent - 1.0))
@@ -234,9 +234,14 @@ def abs(x: Any) -> Any:  # noqa: A001
     return x.__abs__()
 
 
-def sum(x: Any) -> Any:  # noqa: A001
-    """The sum over all elements."""
-    return x.sum()
+def sum(x: Any, axis: Literal[-1] | None = None) -> Any:  # noqa: A001
+    """The sum over all elements, or over the last axis."""
+    return x.sum(axis)
+
+
+def reshape(x: Any, shape: tuple[int, ...]) -> Any:
+    """The same elements in another shape."""
+    return x.reshape(shape)
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
@@ -248,10 +253,11 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     result = where(condition, x, y)
     if x_tangent is None and y_tangent is None:
         return Dual(result, None, level)
-    num_axes = result.ndim
-    zero = 0.0 * add_tangents(_maybe(x_tangent, num_axes), _maybe(y_tangent, num_axes))
-    left = zero if x_tangent is None else aligned(x_tangent, num_axes) + zero
-    right = zero if y_tangent is None else aligned(y_tangent, num_axes) + zero
+    tangents = [aligned(each, result.ndim) for each in (x_tangent, y_tangent)]
+    # Not 0 times a tangent: one that is not finite is there to be left out.
+    shape = np.broadcast_shapes(*(each.shape for each in tangents if each is not None))
+    zero = np.zeros(shape, plain(result).dtype)
+    left, right = (zero if each is None else each + zero for each in tangents)
     return Dual(result, where(condition, left, right), level)
 
 
@@ -283,6 +289,13 @@ def ones_like(x: Any) -> Any:
 def full_like(x: Any, value: float) -> Any:
     """A constant in shape and dtype of `x`."""
     return Dual(np.full_like(plain(x), value))
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` in another dtype."""
+    if not isinstance(x, Dual):
+        return x.astype(dtype)
+    return x.each(lambda value: astype(value, dtype), lambda tangent: astype(tangent, dtype))
 
 
 def concat(arrays: tuple[Any, ...]) -> Any:
@@ -342,10 +355,6 @@ def _sum_last(x: Any, num_axes: int) -> Any:
     if isinstance(x, Dual):
         return x.each(lambda v: _sum_last(v, num_axes), lambda t: _sum_last(t, num_axes))
     return x.sum(axis=tuple(range(x.ndim - num_axes, x.ndim))) if num_axes else x
-
-
-def _maybe(tangent: Any, num_axes: int) -> Any:
-    return None if tangent is None else aligned(tangent, num_axes)
 
 
 def _of_numpy(function: Any, x: Any) -> Any:
