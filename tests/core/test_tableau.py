@@ -1,4 +1,6 @@
-"""What is computed from a tableau."""
+"""What is computed from a tableau, and where the longer ones are from."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,27 @@ def test_a_step_on_a_linear_problem_grows_just_beyond_the_interval(tableau: Expl
         for factor in (1 - 1e-6, 1 + 1e-6)
     )
     assert inside < 1 < outside
+
+
+def test_tableaus_are_those_of_torchdiffeq() -> None:
+    pytest.importorskip("torchdiffeq")
+    from torchdiffeq._impl.dopri5 import Dopri5Solver
+    from torchdiffeq._impl.dopri8 import Dopri8Solver
+
+    for solver, expected in ((Dopri5Solver, DOPRI5), (Dopri8Solver, DOPRI8)):
+        tableau = solver.tableau
+        assert [row.tolist() for row in tableau.beta] == list(map(list, expected.a))
+        assert (0.0, *tableau.alpha.tolist()) == expected.c
+        assert tuple(tableau.c_sol.tolist()) == expected.b
+        assert tuple(tableau.c_error.tolist()) == expected.error
+
+
+def test_tableaus_are_those_of_diffrax() -> None:
+    tableau: Any = pytest.importorskip("diffrax").Tsit5.tableau
+    assert [row.tolist() for row in tableau.a_lower] == list(map(list, TSIT5.a))
+    assert (0.0, *tableau.c.tolist()) == TSIT5.c
+    assert tuple(tableau.b_sol.tolist()) == TSIT5.b
+    assert tuple(tableau.b_error.tolist()) == TSIT5.error
 
 
 def test_stiffness_pair_needs_two_different_stages_at_the_end() -> None:
