@@ -7,10 +7,14 @@ BIN := .venv/bin
 EXAMPLE := examples/lrnde-torchode
 # The stamp's name carries what it depends on, this folder included (a virtual environment cannot be moved), so that
 # an old stamp never counts, whatever the file times say.
-STAMP := .venv/installed-$(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
+SUM := $(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
+STAMP := .venv/installed-$(SUM)
+# Where the core's tests find numpy and no other array library to compute with.
+CORE_BIN := .venv-core/bin
+CORE_STAMP := .venv-core/installed-$(SUM)
 # Chromium for the tests of the HTML report, unless LRNDE_BROWSER names another.
 BROWSER := $(if $(LRNDE_BROWSER),,.venv/browser-$(shell { cat tests/browser/*.*; pwd; } | cksum | cut -d' ' -f1))
-PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
+PIP = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(1)/python -m pip \
 	--disable-pip-version-check --quiet --quiet
 # Two processes of one thread each: OpenMP's threads wait for each other by spinning, which with two processes on two
 # cores can take a hundred times as long as the work.
@@ -24,12 +28,13 @@ GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxty
 	wadler-lindig
 ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode lrnde_conformance:ReferenceDriver
 
-.PHONY: help demo test tests lint format types conformance docs gpu gpu-site clean
+.PHONY: help demo test tests test-core lint format types conformance docs gpu gpu-site clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 2 minutes; ARGS=... is passed on)"
 	@echo "make test    all tests, lint and types"
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
+	@echo "make test-core   the core's tests without any backend, on numpy and array-api-strict"
 	@echo "make types   pyright                make format  format and sort imports"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
 	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
@@ -38,10 +43,13 @@ help:
 demo: $(STAMP)
 	@$(BIN)/lrnde compare $(ARGS)
 
-test: tests lint types
+test: tests test-core lint types
 
 tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-core: $(CORE_STAMP)
+	@$(ONE_THREAD) $(CORE_BIN)/python -m pytest $(PYTEST_ARGS) tests/core
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet
@@ -58,7 +66,7 @@ conformance: $(STAMP)
 	@$(BIN)/lrnde conformance $(ADAPTERS) $(ARGS)
 
 docs: $(STAMP)
-	@$(PIP) install --editable '.[docs]'
+	@$(call PIP,$(BIN)) install --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Nothing is installed here, and $(PYTHON) is the machine's own, with its torch and jax.
@@ -77,8 +85,15 @@ gpu-site:
 $(STAMP):
 	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) install --editable '.[dev]' --editable $(EXAMPLE)
+	@$(call PIP,$(BIN)) install --editable '.[dev]' --editable $(EXAMPLE)
 	@rm -f .venv/installed-*
+	@touch $@
+
+$(CORE_STAMP):
+	@echo "Installing what the core's tests need into .venv-core"
+	@$(PYTHON) -m venv .venv-core
+	@$(call PIP,$(CORE_BIN)) install --editable '.[test-core]'
+	@rm -f .venv-core/installed-*
 	@touch $@
 
 .venv/browser-%: | $(STAMP)
@@ -86,5 +101,5 @@ $(STAMP):
 	@if $(BIN)/python -m tests.browser.chromium; then touch $@; else echo "The tests of the HTML report are skipped."; fi
 
 clean:
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
+	@rm -rf .venv .venv-core .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
 	@find lrnde lrnde_core lrnde_cli adapters benchmarks conformance examples tests -name __pycache__ -prune -exec rm -rf {} +

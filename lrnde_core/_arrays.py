@@ -116,7 +116,14 @@ def where(condition: Truth, yes: _Value, no: _Value) -> _Value:
 
 def where_members(mask: Members, yes: OfMembers, no: OfMembers) -> OfMembers:
     """`yes` for the members that `mask` (of shape `(batch,)`) marks, else `no`; both of shape `(batch, ...)`."""
-    return array_namespace(mask).where(mask.reshape(mask.shape + (1,) * (yes.ndim - 1)), yes, no)
+    xp = array_namespace(mask)
+    return xp.where(xp.reshape(mask, mask.shape + (1,) * (yes.ndim - 1)), yes, no)
+
+
+def num_true(mask: Flags) -> Count:
+    """The number of true entries; an integer scalar."""
+    xp = array_namespace(mask)
+    return xp.sum(xp.astype(mask, xp.int32))
 
 
 def is_traced(value: object) -> bool:

@@ -74,9 +74,10 @@ def probe_seed(bits: Bits) -> Bits:
 
 def like(x: Bits, constant: int) -> Bits:
     """The constant in a form to combine with `x`: JAX refuses Python integers over 31 bits next to 32-bit arrays."""
-    if isinstance(x, int) or x.dtype.itemsize > 4:
+    if isinstance(x, int):
         return constant
-    return array_namespace(x).asarray(constant, dtype=x.dtype)
+    xp = array_namespace(x)
+    return constant if xp.iinfo(x.dtype).bits > 32 else xp.asarray(constant, dtype=x.dtype)
 
 
 def _unit(bits: Bits, beside: Real) -> Real:

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, final
 
+from array_api_compat import array_namespace
+
 from lrnde_core._arrays import Count, Leaves, Members, Number, OfMembers, Real, Scalar, Time, Truth, where_members
 from lrnde_core._problem import AbstractLocalProblem, Carry, StepEstimate
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep
@@ -201,7 +203,8 @@ class KeptSteps:
         - `is_new`: of shape `(batch,)`. `step`: arrays of shape `(batch, ...)`.
         """
         accepted = AcceptedStep(self.num_offered + 1, elapsed, size, self._duration)
-        self.num_offered = self.num_offered + is_new
+        xp = array_namespace(is_new)
+        self.num_offered = self.num_offered + xp.astype(is_new, xp.int64)
         for index, draw in enumerate(self._draws):
             old = self.kept[index]
             assert old is not None  # `nothing` was given

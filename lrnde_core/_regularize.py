@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, final
 
 from lrnde_core._adapter import AbstractAdapter
-from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced
+from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
@@ -148,7 +148,7 @@ class RegularizedSolve:
             warn_once_if_all_unresolved(
                 self,
                 num_unresolved,
-                lambda: counts.num_accepted if sample is None else (sample.weight != 0).sum(),
+                lambda: counts.num_accepted if sample is None else num_true(sample.weight != 0),
                 (recording.problem.rtol, recording.problem.atol),
                 value,
                 is_systematic=self.sampler.keeps_every_step or self.sampler.local_start == "sample",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from array_api_compat import array_namespace, is_jax_array
 
-from lrnde_core._arrays import Count, Scalar, Tolerance
+from lrnde_core._arrays import Count, Scalar, Tolerance, num_true
 from lrnde_core._errors import ResolutionWarning
 from lrnde_core._report import Sample
 from lrnde_core._wrapping import warn_at_call
@@ -45,16 +45,16 @@ def count_unresolved(sample: Sample) -> Count | None:
     estimates = [each for each in (sample.error_ratio, sample.stiffness) if each is not None]
     if not estimates:
         return None
-    xp = array_namespace(*estimates)
     is_unresolved = estimates[0] == 0
     for estimate in estimates[1:]:
         is_unresolved = is_unresolved & (estimate == 0)
     # A weight of 0 means that there was no step, or no finite one.
     is_counted = is_unresolved & (sample.weight != 0)
-    if is_jax_array(is_counted):
-        return xp.astype(xp.sum(is_counted), xp.int32)
-    # Read together: each value that Python reads from an accelerator waits again.
-    return sum(xp.reshape(is_counted, (-1,)).tolist())
+    number = num_true(is_counted)
+    if not is_jax_array(number):
+        return int(number)
+    xp = array_namespace(number)
+    return xp.astype(number, xp.int32)
 
 
 def warn_once_if_all_unresolved(

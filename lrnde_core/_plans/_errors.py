@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from array_api_compat import array_namespace
+
 from lrnde_core._arrays import Array, Leaves
 from lrnde_core._claims import NativeResult
 from lrnde_core._errors import InputError, InputTypeError, described
@@ -73,8 +75,9 @@ def sample_norms(leaves: Leaves, *, is_batched: bool) -> list[float]:
     """The Euclidean norm of each sample, over all outputs and arrays."""
     batch = leaves[0].shape[1] if is_batched else 1
     totals = [0.0] * batch
+    xp = array_namespace(*leaves)
     for leaf in leaves:
-        squares = (leaf * leaf).reshape((leaf.shape[0], batch, -1)).sum(-1).sum(0)
+        squares = xp.sum(xp.reshape(leaf * leaf, (leaf.shape[0], batch, -1)), axis=(0, -1))
         totals = [total + square for total, square in zip(totals, squares.tolist(), strict=True)]
     return [math.sqrt(total) if total >= 0 else math.nan for total in totals]
 
@@ -122,8 +125,9 @@ def statistic_rows(statistic: Statistic, result: NativeResult) -> Rows:
     if shape is None or not len(shape) or not math.prod(shape):
         raise _no_statistic(values)
     try:
-        return [[float(value) for value in row] for row in values.reshape((shape[0], -1)).tolist()]
-    except TypeError as exc:  # complex numbers
+        rows = array_namespace(values).reshape(values, (shape[0], -1))
+        return [[float(value) for value in row] for row in rows.tolist()]
+    except TypeError as exc:  # complex numbers, or no array
         raise _no_statistic(values) from exc
 
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import final
 
+from array_api_compat import array_namespace
+
 from lrnde_core._arrays import Leaves, OfMembers
 from lrnde_core._call import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
@@ -278,4 +280,5 @@ def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[
 
 
 def _largest(signals: Iterable[OfMembers]) -> float:
-    return max(itertools.chain.from_iterable(signal.reshape(-1).tolist() for signal in signals))
+    rows = (array_namespace(signal).reshape(signal, (-1,)) for signal in signals)
+    return max(itertools.chain.from_iterable(row.tolist() for row in rows))

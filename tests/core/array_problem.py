@@ -1,11 +1,15 @@
 """A local problem on arrays of any library, written for the tests without the helpers of the adapters."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, final
 
-from array_api_compat import array_namespace, is_torch_array
+import numpy as np
+from array_api_compat import array_namespace, is_jax_array, is_numpy_array, is_torch_array
 
+from lrnde_conformance._backends import _dual
+from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
 from lrnde_core import (
     AbstractLocalProblem,
     AbstractStages,
@@ -23,7 +27,9 @@ from lrnde_core import (
 @final
 @dataclasses.dataclass(frozen=True)
 class ArrayProblem(AbstractLocalProblem, AbstractStages):
-    """dy/dt = `field(t, y)` for a state of one array of torch, JAX or numpy; counts its evaluations.
+    """dy/dt = `field(t, y)` for a state of one array; counts its evaluations.
+
+    Derivatives exist in torch, in JAX, and for numpy by dual numbers.
 
     - `rtol`, `atol`: numbers, or arrays that broadcast against the state. `error_norm`: of a tuple of one array.
     """
@@ -58,6 +64,8 @@ class ArrayProblem(AbstractLocalProblem, AbstractStages):
         return (self.field(t, y[0]),)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
+        if _is_of_numpy(y):
+            return _BY_DUALS.jvp(function, t, tuple(map(as_dual, y)), dt, tuple(map(as_dual, dy)))
         if is_torch_array(y[0]):
             import torch
 
@@ -67,6 +75,8 @@ class ArrayProblem(AbstractLocalProblem, AbstractStages):
         return jax.jvp(function, (t, y), (array_namespace(t).full_like(t, dt), dy))[1]
 
     def vjp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, cotangent: Leaves) -> Leaves:
+        if _is_of_numpy(y):
+            return _pulled_back(lambda state: function(t, (state,))[0], y[0], cotangent[0])
         if is_torch_array(y[0]):
             import torch
 
@@ -79,20 +89,53 @@ class ArrayProblem(AbstractLocalProblem, AbstractStages):
         return self.error_norm(leaves)
 
     def detach(self, leaves: Leaves) -> Leaves:
+        if isinstance(leaves[0], _dual.Dual):
+            return tuple(map(_dual.detach, leaves))
         if is_torch_array(leaves[0]):
             return tuple(leaf.detach() for leaf in leaves)
-        if type(leaves[0]).__module__.startswith("numpy"):
-            return leaves
-        import jax
+        if is_jax_array(leaves[0]):
+            import jax
 
-        return tuple(jax.lax.stop_gradient(leaf) for leaf in leaves)
+            return tuple(jax.lax.stop_gradient(leaf) for leaf in leaves)
+        return leaves
+
+
+# Its derivatives are of the function that they are given.
+_BY_DUALS = ReferenceProblem("dopri5", abs, None, None, None, None)
+
+
+def _is_of_numpy(leaves: Leaves) -> bool:
+    return isinstance(leaves[0], _dual.Dual) or is_numpy_array(leaves[0])
+
+
+def _pulled_back(function: Callable[[Any], Any], y: Any, cotangent: Any) -> Leaves:
+    """The transposed product, from the derivatives in the directions of all elements at once."""
+    size, level = math.prod(y.shape), _dual.level_of(as_dual(y), as_dual(cotangent)) + 1
+    directions = np.eye(size, dtype=y.dtype).reshape(size, *y.shape)
+    _, columns = _dual.parts(function(_dual.Dual(y, directions, level)), level)
+    return ((columns * cotangent).reshape((size, -1)).sum(-1).reshape(y.shape),)
 
 
 def local_state(
-    problem: ArrayProblem, t: Any, h: Any, y: Any, *, error_order: float = 5.0, fraction: Any = None
+    problem: ArrayProblem,
+    t: Any,
+    h: Any,
+    y: Any,
+    *,
+    error_order: float = 5.0,
+    fraction: Any = None,
+    probes: Leaves | None = None,
 ) -> LocalState:
     """The local state of one step, as an adapter would make it."""
     interval = problem.tableau.real_stability_interval if problem.tableau.has_stiffness_pair else None
     return LocalState(
-        problem, t, h, (y,), carry=None, fraction=fraction, error_order=error_order, stability_interval=interval
+        problem,
+        t,
+        h,
+        (y,),
+        carry=None,
+        fraction=fraction,
+        error_order=error_order,
+        stability_interval=interval,
+        probes=probes,
     )

@@ -3,11 +3,8 @@
 import pickle
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from lrnde_core import (
     AbstractHeuristic,
@@ -27,6 +24,7 @@ from lrnde_core import (
 )
 from lrnde_core._registry import REGISTRY
 from tests.core.array_problem import ArrayProblem, local_state
+from tests.core.libraries import AbstractDifferentiable, eagerly
 from tests.core.tableaus import DOPRI5
 
 _ALL = [
@@ -47,39 +45,35 @@ class _LocalStub:
         return self._ratio
 
 
-def test_predicted_steps_has_a_finite_gradient_everywhere_and_none_at_zero() -> None:
-    def cost(ratio: Any) -> Any:
-        return PredictedSteps().cost(_LocalStub(ratio))
-
+def test_predicted_steps_has_a_finite_gradient_everywhere_and_none_at_zero(
+    differentiable: AbstractDifferentiable,
+) -> None:
     for ratio, slope in ((0.0, 0.0), (1e-30, 0.2 * 1e-30**-0.8), (1.0, 0.2)):
-        leaf = torch.tensor(ratio, dtype=torch.float64, requires_grad=True)
-        cost(leaf).backward()
-        assert leaf.grad is not None
-        assert leaf.grad.item() == pytest.approx(slope)
-        with jax.enable_x64(True):
-            assert jax.grad(cost)(jnp.asarray(ratio)).item() == pytest.approx(slope)
+        _, gradient = differentiable.derivatives(lambda ratio: PredictedSteps().cost(_LocalStub(ratio)), ratio)
+        assert gradient == pytest.approx(slope)
 
 
-def test_taylor_derivative_is_the_mean_square_times_the_step() -> None:
-    problem = ArrayProblem(lambda t, y: -2.0 * y, DOPRI5)
-    y = torch.tensor([1.0, 3.0], dtype=torch.float64)
-    at_start = local_state(problem, torch.tensor(0.0), torch.tensor(-0.1), y)
-    assert TaylorDerivative(2, at="step").cost(at_start).item() == pytest.approx(0.1 * 16 * 5)
-    inside = local_state(problem, torch.tensor(0.0), torch.tensor(-0.1), y, fraction=0.5)
-    assert TaylorDerivative(3).cost(inside).item() == pytest.approx(0.1 * 64 * 5 * np.exp(0.2), rel=1e-6)
+@eagerly
+def test_taylor_derivative_is_the_mean_square_times_the_step(differentiable: AbstractDifferentiable) -> None:
+    problem, array = ArrayProblem(lambda t, y: -2.0 * y, DOPRI5), differentiable.array
+    t, h, y = array(0.0), array(-0.1), array([1.0, 3.0])
+    cost = TaylorDerivative(2, at="step").cost(local_state(problem, t, h, y))
+    assert float(cost) == pytest.approx(0.1 * 16 * 5)
+    cost = TaylorDerivative(3).cost(local_state(problem, t, h, y, fraction=0.5))
+    assert float(cost) == pytest.approx(0.1 * 64 * 5 * np.exp(0.2), rel=1e-6)
 
 
-def test_sums_share_one_step_and_add_up() -> None:
+def test_sums_share_one_step_and_add_up(xp: Any) -> None:
     total = 2 * ErrorEstimate() + 0.1 * (StiffnessEstimate() + 3 * PredictedSteps()) + PredictedSteps(1e-3, 1e-3)
     assert isinstance(total, WeightedSum)
     assert [weight for weight, _ in total.terms] == pytest.approx([2, 0.1, 0.3, 1])
     assert total.needs == {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE}
     assert total.tolerances == ((None, None), (None, None), (1e-3, 1e-3))
-    problem = ArrayProblem(lambda t, y: -3.0 * y * y, DOPRI5)
-    cost = total.cost(local_state(problem, 0.0, 0.4, np.array([1.0, 0.5])))
+    problem, y = ArrayProblem(lambda t, y: -3.0 * y * y, DOPRI5), xp.asarray([1.0, 0.5], dtype=xp.float64)
+    cost = total.cost(local_state(problem, 0.0, 0.4, y))
     assert len(problem.calls) == DOPRI5.num_stages
-    local = local_state(problem, 0.0, 0.4, np.array([1.0, 0.5]))
-    assert cost == pytest.approx(sum(weight * term.cost(local) for weight, term in total.terms))
+    local = local_state(problem, 0.0, 0.4, y)
+    assert float(cost) == pytest.approx(sum(weight * float(term.cost(local)) for weight, term in total.terms))
 
 
 def test_evaluations_of_a_sum_count_shared_steps_once() -> None:
@@ -140,17 +134,21 @@ def test_bad_settings_are_refused() -> None:
         StiffnessEstimate(weighting="mean")
 
 
+@eagerly
 @pytest.mark.parametrize("name", ["taylor_derivative", "kinetic_energy", "jacobian_norm"])
-def test_heuristics_of_a_point_are_found_by_name_and_scale_with_the_step(name: str) -> None:
-    heuristic = REGISTRY.heuristic(name)
-    problem = ArrayProblem(lambda t, y: torch.sin(y) + t, DOPRI5)
-    y = torch.tensor([1.0, 3.0], dtype=torch.float64)
+def test_heuristics_of_a_point_are_found_by_name_and_scale_with_the_step(
+    name: str, differentiable: AbstractDifferentiable
+) -> None:
+    heuristic, array = REGISTRY.heuristic(name), differentiable.array
+    problem = ArrayProblem(lambda t, y: differentiable.sin(y) + t, DOPRI5)
+    y, probes = array([1.0, 3.0]), (array([0.5, -2.0]),)
+
+    def cost(h: float) -> float:
+        local = local_state(problem, array(0.3), array(h), y, fraction=0.0, probes=probes)
+        return float(heuristic.cost(local))
+
     # At the same point, the costs of two steps differ by their sizes.
-    costs = [
-        heuristic.cost(local_state(problem, torch.tensor(0.3), torch.tensor(h), y, fraction=0.0)).item()
-        for h in (0.1, -0.2)
-    ]
-    assert costs[1] == pytest.approx(2 * costs[0])
+    assert cost(-0.2) == pytest.approx(2 * cost(0.1))
     products = {Capability.REVERSE_PRODUCTS} if name == "jacobian_norm" else set[Capability]()
     assert heuristic.needs == {Capability.POINT_HEURISTICS, Capability.POINT_INSIDE_STEP} | products
     assert type(heuristic)(at="step").needs == {Capability.POINT_HEURISTICS} | products
@@ -160,8 +158,8 @@ def test_a_local_problem_without_a_derivative_in_reverse_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ArrayProblem, "vjp", AbstractLocalProblem.vjp)
-    problem = ArrayProblem(lambda t, y: torch.sin(y), DOPRI5)
-    local = local_state(problem, torch.tensor(0.0), torch.tensor(0.1), torch.ones(2))
+    problem = ArrayProblem(lambda t, y: y * y, DOPRI5)
+    local = local_state(problem, 0.0, 0.1, np.ones(2))
     with pytest.raises(PluginError, match=r"`ArrayProblem` has no `vjp`.*declare `Capability.REVERSE_PRODUCTS`"):
         JacobianNorm(at="step").cost(local)
     assert JacobianNorm(mode="jvp", at="step").cost(local) > 0

@@ -1,5 +1,6 @@
 """The laws of sampling: which step a draw keeps, where in it, and what weight makes the estimate unbiased."""
 
+import functools
 from typing import Any
 
 import hypothesis
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lrnde_core import AbstractSampler, AcceptedStep, Capability, Draw, DrawnStep, InputError, UniformStep, UniformTime
+from tests.core.libraries import with_integers
 
 Sizes = list[float]
 
@@ -84,6 +86,28 @@ def test_a_single_step_is_always_kept_with_weight_one(sampler: AbstractSampler, 
         assert index == 1
         assert sampler.weight(drawn) == 1
         assert 0 <= sampler.locate(_draw(uniform), drawn) < 1
+
+
+@with_integers
+@pytest.mark.parametrize("sampler", [UniformTime(), UniformStep()])
+@pytest.mark.parametrize("is_end_known", [True, False])
+def test_arrays_of_draws_are_sampled_like_single_ones(
+    xp: Any, dtype: str, sampler: AbstractSampler, *, is_end_known: bool
+) -> None:
+    integers, reals = (functools.partial(xp.asarray, dtype=getattr(xp, each)) for each in (dtype, "float64"))
+    duration = 3.0 if is_end_known else None
+    drawn = DrawnStep(0.5, 0.25, 0.25, 3.0, 7, is_end_known)
+    draws = [_draw(uniform) for uniform in np.random.default_rng(0).random(50)]
+    together = Draw(reals([draw.uniform for draw in draws]), integers([draw.bits for draw in draws]))
+    for index in range(1, 10):
+        step = AcceptedStep(index, 0.1 * index, 0.2, duration)
+        step_of_arrays = AcceptedStep(
+            integers(index), reals(step.elapsed), reals(step.size), None if duration is None else reals(duration)
+        )
+        kept = np.broadcast_to(np.asarray(sampler.keep(together, step_of_arrays)), (50,))
+        assert kept.tolist() == [sampler.keep(draw, step) for draw in draws]
+    places = np.asarray(sampler.locate(together, drawn._replace(size=reals(0.25))))
+    np.testing.assert_array_equal(places, [sampler.locate(draw, drawn) for draw in draws])
 
 
 def test_restarting_needs_its_capability() -> None:

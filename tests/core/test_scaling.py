@@ -4,32 +4,32 @@ import functools
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+import array_api_strict
 import numpy as np
 import pytest
-import torch
 from array_api_compat import array_namespace
 
 from lrnde_core import ErrorEstimate, PredictedSteps, StiffnessEstimate
-from lrnde_core._arrays import off_zero
+from lrnde_core._arrays import off_zero, root_mean_square
 from lrnde_core._local import initial_step
 from tests.core.array_problem import ArrayProblem, local_state
+from tests.core.libraries import AbstractDifferentiable, eagerly
 from tests.core.tableaus import DOPRI5, RK4
 
 
-def _rows(leaves: Any) -> Any:
-    """The root mean square of each row."""
+def _rows(leaves: Any) -> tuple[Any, Any]:
+    """The root mean square of each of two rows."""
     (state,) = leaves
     xp = array_namespace(state)
-    return xp.sqrt(xp.mean(state * state, axis=-1))
+    first, second = (xp.sqrt(xp.sum(row * row) / 3) for row in (state[0, :], state[1, :]))
+    return first, second
 
 
 _NORMS: dict[str, Any] = {
-    "largest": lambda leaves: _rows(leaves).max(),
-    "sum": lambda leaves: _rows(leaves).sum(),
+    "largest": lambda leaves: array_namespace(*leaves).maximum(*_rows(leaves)),
+    "sum": lambda leaves: sum(_rows(leaves)),
     "first": lambda leaves: _rows(leaves)[0],
-    "root-mean-square": lambda leaves: (leaves[0] * leaves[0]).mean() ** 0.5,
+    "root-mean-square": root_mean_square,
 }
 _HEURISTICS = ErrorEstimate() + 0.5 * PredictedSteps()
 _INFINITE = [[1e-3], [math.inf]]
@@ -46,9 +46,8 @@ _AT_REST: dict[str, tuple[float, Any, Any]] = {
 _Y = [[0.3, 0.8, 1.1], [0.4, 0.0, -0.2]]
 
 
-def _cost(xp: Any, dtype: Any, norm: str, case: str, tableau: Any, theta: Any) -> Any:
+def _cost(array: Any, norm: str, case: str, tableau: Any, theta: Any) -> Any:
     motion, rtol, atol = _AT_REST[case]
-    array = functools.partial(xp.asarray, dtype=dtype)
     rtol, atol = (array(each) if isinstance(each, list) else each for each in (rtol, atol))
     speed = array([[1.0], [motion]])
     problem = ArrayProblem(lambda t, y: speed * theta * y * (1.0 - y), tableau, rtol, atol, _NORMS[norm])
@@ -58,56 +57,64 @@ def _cost(xp: Any, dtype: Any, norm: str, case: str, tableau: Any, theta: Any) -
 @pytest.mark.parametrize("tableau", [DOPRI5, RK4], ids=["embedded", "doubled"])
 @pytest.mark.parametrize("case", list(_AT_REST))
 @pytest.mark.parametrize("norm", list(_NORMS))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_part_at_rest_takes_no_part_in_the_gradient(dtype: torch.dtype, norm: str, case: str, tableau: Any) -> None:
-    theta = torch.tensor(1.2, dtype=dtype, requires_grad=True)
-    cost = _cost(torch, dtype, norm, case, tableau, theta)
-    (gradient,) = torch.autograd.grad(cost, theta, create_graph=True)
-    (second,) = torch.autograd.grad(gradient, theta)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@eagerly
+def test_a_part_at_rest_takes_no_part_in_the_gradient(
+    differentiable: AbstractDifferentiable, dtype: str, norm: str, case: str, tableau: Any
+) -> None:
+    array = functools.partial(differentiable.array, dtype=dtype)
+    cost = functools.partial(_cost, array, norm, case, tableau)
+    value, gradient, second = differentiable.derivatives(cost, 1.2, dtype, order=2)
 
     def moved(size: float) -> float:
-        return _cost(torch, torch.float64, norm, case, tableau, torch.tensor(1.2 + size).double()).item()
+        doubles = functools.partial(array_api_strict.asarray, dtype=array_api_strict.float64)
+        return float(_cost(doubles, norm, case, tableau, 1.2 + size))
 
-    assert cost.item() == pytest.approx(moved(0.0), rel=1e-3)
-    assert gradient.item() == pytest.approx((moved(1e-5) - moved(-1e-5)) / 2e-5, rel=1e-2)
+    assert value == pytest.approx(moved(0.0), rel=1e-3)
+    assert gradient == pytest.approx((moved(1e-5) - moved(-1e-5)) / 2e-5, rel=1e-2)
     assert gradient != 0
-    assert math.isfinite(second.item())
+    assert math.isfinite(second)
 
 
 @pytest.mark.parametrize("case", [case for case in _AT_REST if case != "beyond-the-dtype"])
 def test_a_part_at_rest_takes_no_part_in_jax(case: str) -> None:
-    cost = functools.partial(_cost, jnp, jnp.float32, "largest", case, DOPRI5)
-    theta = jnp.float32(1.2)
-    reverse, forward = jax.grad(cost)(theta), jax.jvp(cost, (theta,), (jnp.ones_like(theta),))[1]
+    jax = pytest.importorskip("jax")
+    array = functools.partial(jax.numpy.asarray, dtype="float32")
+    cost, theta = functools.partial(_cost, array, "largest", case, DOPRI5), array(1.2)
+    reverse, forward = jax.grad(cost)(theta), jax.jvp(cost, (theta,), (jax.numpy.ones_like(theta),))[1]
     assert math.isfinite(reverse.item())
     assert reverse != 0
     assert forward.item() == pytest.approx(reverse.item(), rel=1e-5)
     assert math.isfinite(jax.grad(jax.grad(cost))(theta).item())
 
 
-def test_without_any_tolerance_that_is_finite_there_is_no_error() -> None:
-    theta = torch.tensor(1.2, requires_grad=True)
-    problem = ArrayProblem(lambda t, y: theta * y, DOPRI5, math.inf, math.inf, _NORMS["largest"])
-    cost = ErrorEstimate().cost(local_state(problem, 0.0, 0.9, torch.tensor(_Y)))
-    assert cost.item() == 0
-    assert torch.autograd.grad(cost, theta)[0].item() == 0
+@eagerly
+def test_without_any_tolerance_that_is_finite_there_is_no_error(differentiable: AbstractDifferentiable) -> None:
+    def cost(theta: Any) -> Any:
+        problem = ArrayProblem(lambda t, y: theta * y, DOPRI5, math.inf, math.inf, _NORMS["largest"])
+        return ErrorEstimate().cost(local_state(problem, 0.0, 0.9, differentiable.array(_Y)))
+
+    assert differentiable.derivatives(cost, 1.2) == [0, 0]
 
 
-def test_stiffness_beside_a_part_at_rest_has_a_gradient() -> None:
-    theta = torch.tensor(1.2, requires_grad=True)
-    problem = ArrayProblem(lambda t, y: theta * torch.tensor([[1.0], [0.0]]) * y * (1 - y), DOPRI5)
-    cost = StiffnessEstimate().cost(local_state(problem, 0.0, 0.9, torch.tensor(_Y)))
-    assert math.isfinite(torch.autograd.grad(cost, theta)[0].item())
+@eagerly
+def test_stiffness_beside_a_part_at_rest_has_a_gradient(differentiable: AbstractDifferentiable) -> None:
+    def cost(theta: Any) -> Any:
+        problem = ArrayProblem(lambda t, y: theta * differentiable.array([[1.0], [0.0]]) * y * (1 - y), DOPRI5)
+        return StiffnessEstimate().cost(local_state(problem, 0.0, 0.9, differentiable.array(_Y)))
+
+    assert all(map(math.isfinite, differentiable.derivatives(cost, 1.2)))
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
-def test_initial_step_is_that_of_what_has_a_tolerance(name: str) -> None:
-    y = np.array([1.5, 0.0])
+def test_initial_step_is_that_of_what_has_a_tolerance(xp: Any, name: str) -> None:
+    array = functools.partial(xp.asarray, dtype=xp.float64)
     tolerances: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3}
-    alone, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, (y,), 10.0, 5)
-    tolerances[name] = np.array([1e-3, math.inf])
-    free, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, (y,), 10.0, 5)
-    assert free == pytest.approx(alone)
+    y = (array([1.5, 0.0]),)
+    alone, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, y, 10.0, 5)
+    tolerances[name] = array([1e-3, math.inf])
+    free, _ = initial_step(ArrayProblem(lambda t, y: -2.0 * y, DOPRI5, **tolerances), 0.0, y, 10.0, 5)
+    assert float(free) == pytest.approx(float(alone))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
