@@ -49,7 +49,7 @@ tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-core: $(CORE_STAMP)
-	@$(ONE_THREAD) $(CORE_BIN)/python -m pytest $(PYTEST_ARGS) tests/core
+	@$(ONE_THREAD) $(CORE_BIN)/python -m pytest -p tests.shapes $(PYTEST_ARGS) tests/core
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet

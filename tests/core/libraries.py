@@ -104,17 +104,17 @@ class Jax(AbstractDifferentiable):
 
 DIFFERENTIABLE: dict[str, type[AbstractDifferentiable]] = {"dual": DualNumbers, "jax": Jax, "torch": Torch}
 
-_HAS_BACKENDS = importlib.util.find_spec("torch") is not None
-OF_ARRAYS = ["torch"] if _HAS_BACKENDS else ["array_api_strict", "numpy"]
-OF_DERIVATIVES = ["jax", "torch"] if _HAS_BACKENDS else ["dual"]
+HAS_BACKENDS = importlib.util.find_spec("torch") is not None
+OF_ARRAYS = ["torch"] if HAS_BACKENDS else ["array_api_strict", "numpy"]
+OF_DERIVATIVES = ["jax", "torch"] if HAS_BACKENDS else ["dual"]
 
 # For tests that are many: JAX compiles each operation for each of them.
-eagerly = pytest.mark.parametrize("differentiable", ["torch"] if _HAS_BACKENDS else ["dual"], indirect=True)
+eagerly = pytest.mark.parametrize("differentiable", ["torch"] if HAS_BACKENDS else ["dual"], indirect=True)
 # For tests of what the array API lacks: derivatives, and `tolist`.
-beyond_the_standard = pytest.mark.parametrize("xp", ["torch"] if _HAS_BACKENDS else ["numpy"], indirect=True)
+beyond_the_standard = pytest.mark.parametrize("xp", ["torch"] if HAS_BACKENDS else ["numpy"], indirect=True)
 # The integers that hold 32 unsigned bits.
 with_integers = pytest.mark.parametrize(
     ("xp", "dtype"),
-    [("torch", "int64")] if _HAS_BACKENDS else [("array_api_strict", "int64"), ("array_api_strict", "uint32")],
+    [("torch", "int64")] if HAS_BACKENDS else [("array_api_strict", "int64"), ("array_api_strict", "uint32")],
     indirect=["xp"],
 )

@@ -16,6 +16,7 @@ from lrnde_core import (
     InputTypeError,
     JacobianNorm,
     KineticEnergy,
+    LocalState,
     PluginError,
     PredictedSteps,
     StiffnessEstimate,
@@ -33,23 +34,18 @@ _ALL = [
 ]
 
 
-class _LocalStub:
+def _local(error_ratio: Any) -> LocalState:
     """A local state with an error ratio of the test's choosing."""
-
-    error_order = 5.0
-
-    def __init__(self, ratio: Any) -> None:
-        self._ratio = ratio
-
-    def error_ratio(self, rtol: float | None, atol: float | None) -> Any:
-        return self._ratio
+    local = local_state(ArrayProblem(lambda t, y: y, DOPRI5), 0.0, 0.1, error_ratio)
+    local._error_ratios[None, None] = error_ratio
+    return local
 
 
 def test_predicted_steps_has_a_finite_gradient_everywhere_and_none_at_zero(
     differentiable: AbstractDifferentiable,
 ) -> None:
     for ratio, slope in ((0.0, 0.0), (1e-30, 0.2 * 1e-30**-0.8), (1.0, 0.2)):
-        _, gradient = differentiable.derivatives(lambda ratio: PredictedSteps().cost(_LocalStub(ratio)), ratio)
+        _, gradient = differentiable.derivatives(lambda ratio: PredictedSteps().cost(_local(ratio)), ratio)
         assert gradient == pytest.approx(slope)
 
 

@@ -470,7 +470,7 @@ def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
             return ()
 
         def cost(self, local: lrnde.LocalState) -> Any:
-            return local.size
+            return np.float64(local.size)
 
     if is_offered:
         assert regularize(integrate, heuristic=Volume())(_field, _Y0, _TIMES, draw=[0.5])[1].penalty > 0
