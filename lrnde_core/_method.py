@@ -25,8 +25,6 @@ class MethodFacts:
     - `evaluations_per_point`: evaluations per call of the vector field: 2 if drift and diffusion can only be computed
       together.
     - `is_stochastic`: whether the equation is stochastic.
-    - `has_taylor_mode`: whether a derivative of any order along the solution costs one evaluation, instead of one per
-      order.
     - `tableau`: the coefficients of an explicit Runge--Kutta method, else `None`. A running cost uses its nodes.
     """
 
@@ -40,7 +38,6 @@ class MethodFacts:
     unsupported: tuple[tuple[AnyCapability, str], ...]
     evaluations_per_point: int = 1
     is_stochastic: bool = False
-    has_taylor_mode: bool = False
     tableau: ExplicitTableau | None = None
 
     @classmethod
@@ -51,12 +48,11 @@ class MethodFacts:
         tableau: ExplicitTableau,
         *,
         is_adaptive: bool | None = None,
-        has_taylor_mode: bool = False,
         unsupported: Mapping[Capability, str] = types.MappingProxyType({}),
     ) -> "MethodFacts":
         """The facts of an explicit Runge--Kutta method. Without error weights, step doubling estimates its error.
 
-        - `is_adaptive`: by default, whether the tableau has error weights. `has_taylor_mode`: as the field.
+        - `is_adaptive`: by default, whether the tableau has error weights.
         - `unsupported`: further refusals, besides a missing tolerance or pair of stages, and better reasons for these.
         """
         is_doubled = tableau.error is None
@@ -79,7 +75,6 @@ class MethodFacts:
             evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
             is_adaptive=is_adaptive,
             unsupported=tuple({**reasons, **unsupported}.items()),
-            has_taylor_mode=has_taylor_mode,
             tableau=tableau,
         )
 

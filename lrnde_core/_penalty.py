@@ -54,7 +54,7 @@ class LocalPenalty:
         cost = self.heuristic.cost(local)
         return PenaltyTerm(matching(weight, cost) * cost, sample)
 
-    def num_evaluations(self, num_samples: Count, num_reused: Count) -> Count | None:
+    def num_evaluations(self, problem: AbstractLocalProblem, num_samples: Count, num_reused: Count) -> Count | None:
         """Vector-field evaluations of all samples; `None` if the method hides them. Also takes traced numbers.
 
         `num_reused` samples already have the estimate of their recorded step.
@@ -63,7 +63,7 @@ class LocalPenalty:
         step, advance = method.evaluations_per_step, method.evaluations_per_advance
         if step is None or advance is None:
             return None
-        derivatives = sum(1 if method.has_taylor_mode else order for order in needed.derivatives)
+        derivatives = sum(1 if problem.has_taylor_mode else order for order in needed.derivatives)
         at_point = (needed.at_point + derivatives) * method.evaluations_per_point
         if self.sampler.is_quadrature and at_point > 0:
             assert method.tableau is not None  # refused before the solve

@@ -6,7 +6,7 @@ Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from lrnde_core._arrays import Bits, Leaves, Real, Scalar, Time, Tolerance
 from lrnde_core._draws import Probe, random_probe
@@ -51,8 +51,10 @@ class AbstractLocalProblem(abc.ABC):
     Time runs in the user's direction: `h` is negative where the solve runs backward.
 
     - `rtol`, `atol`: the tolerances of the solve; `None` where its steps are fixed.
+    - `has_taylor_mode`: whether `total_derivative` takes one evaluation at any order, instead of one per order.
     """
 
+    has_taylor_mode: ClassVar[bool] = False
     rtol: Tolerance | None
     atol: Tolerance | None
 
@@ -105,8 +107,8 @@ class AbstractLocalProblem(abc.ABC):
     def total_derivative(self, order: int, t: Time, y: Leaves) -> Leaves:
         r"""$\mathrm{d}^K y / \mathrm{d}t^K$ along the solution through `(t, y)`, `order` $= K \ge 1$, differentiable.
 
-        Takes K evaluations, since each further derivative is one more directional derivative along (1, f). An adapter
-        may override it to take one; its `MethodFacts` then say so.
+        Takes K evaluations, since each further derivative is one more directional derivative along (1, f). A subclass
+        may override it to take one, with `has_taylor_mode`.
         """
         velocity = self.vector_field(t, self.copy(y))
         if order == 1:

@@ -154,7 +154,7 @@ class RegularizedSolve:
                 is_systematic=self.sampler.keeps_every_step or self.sampler.local_start == "sample",
             )
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
-        evaluations = plan.penalty.num_evaluations(num_evaluated, recording.num_reused)
+        evaluations = plan.penalty.num_evaluations(recording.problem, num_evaluated, recording.num_reused)
         nfe_extra = None if evaluations is None else evaluations * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample, num_unresolved)
 

@@ -267,6 +267,5 @@ def method_facts(arguments: Arguments, method: Method) -> MethodFacts:
         # An ordinary field counts as one evaluation, whatever it is made of.
         evaluations_per_point=len(drift_terms(terms)) if is_stochastic else 1,
         is_stochastic=is_stochastic,
-        has_taylor_mode=True,
         tableau=tableau,
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import diffrax
 import equinox as eqx
@@ -64,6 +64,7 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     `carry` is a `StepCarry`, or `None` for a step that no solve recorded.
     """
 
+    has_taylor_mode: ClassVar[bool] = True
     terms: Terms
     args: Args
     solver: Solver | None

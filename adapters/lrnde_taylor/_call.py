@@ -110,6 +110,5 @@ def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywo
         evaluations_per_advance=2,
         is_adaptive=False,
         unsupported=_UNSUPPORTED,
-        has_taylor_mode=True,
     )
     return TaylorCall(native, given, facts)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, final
 
 import torch
 
@@ -53,6 +53,7 @@ class AbstractTorchProblem(AbstractLocalProblem):
     - `user_field`: the user's own field, which may be a module with buffers. `dtype`, `device`: those of the state.
     """
 
+    has_taylor_mode: ClassVar[bool] = True
     user_field: object
     dtype: torch.dtype
     device: torch.device

@@ -105,7 +105,7 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
             "the continuous adjoint does not differentiate through the steps, and an output time added for the penalty "
             'would change the gradient of the task. Use `odeint`, or `gradient="local"`.'
         )
-    return MethodFacts.explicit(method, order, coefficients, has_taylor_mode=True, unsupported=unsupported)
+    return MethodFacts.explicit(method, order, coefficients, unsupported=unsupported)
 
 
 def _is_explicit(solver: type[RKAdaptiveStepsizeODESolver]) -> bool:

@@ -164,7 +164,6 @@ def method_facts(
         is_adaptive=is_adaptive,
         unsupported=tuple(_unsupported(state_dtype, is_adjoint=is_adjoint).items()),
         is_stochastic=True,
-        has_taylor_mode=True,
     )
 
 

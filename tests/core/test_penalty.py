@@ -1,6 +1,5 @@
 """The penalty at one kept step, and that it takes the evaluations it declares."""
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -65,8 +64,8 @@ def _problem() -> ArrayProblem:
 def _check_evaluations(xp: Any, heuristic: AbstractHeuristic, sampler: AbstractSampler) -> None:
     penalty, problem = LocalPenalty(heuristic, sampler, _FACTS), _problem()
     penalty(problem, _DRAW, _record(_doubles(xp)))
-    assert len(problem.calls) == penalty.num_evaluations(1, 0)
-    assert penalty.num_evaluations(3, 0) == 3 * len(problem.calls)
+    assert len(problem.calls) == penalty.num_evaluations(problem, 1, 0)
+    assert penalty.num_evaluations(problem, 3, 0) == 3 * len(problem.calls)
 
 
 @pytest.mark.parametrize(("heuristic", "sampler"), list(itertools.product(_HEURISTICS, _SAMPLERS)))
@@ -91,14 +90,16 @@ def test_a_reused_step_takes_no_evaluations(xp: Any) -> None:
     reused = penalty(problem, _DRAW, record._replace(estimate=estimate))
     assert reused.cost == fresh.cost
     assert not problem.calls
-    assert penalty.num_evaluations(1, 1) == 0
+    assert penalty.num_evaluations(problem, 1, 1) == 0
 
 
 def test_a_derivative_of_any_order_is_one_evaluation_in_taylor_mode() -> None:
-    facts, heuristic = dataclasses.replace(_FACTS, has_taylor_mode=True), TaylorDerivative(5, at="step")
-    heuristic += KineticEnergy(at="step")
-    assert LocalPenalty(heuristic, UniformTime(), _FACTS).num_evaluations(2, 0) == 12
-    assert LocalPenalty(heuristic, UniformTime(), facts).num_evaluations(2, 0) == 4
+    class TaylorMode(ArrayProblem):
+        has_taylor_mode = True
+
+    penalty = LocalPenalty(TaylorDerivative(5, at="step") + KineticEnergy(at="step"), UniformTime(), _FACTS)
+    assert penalty.num_evaluations(_problem(), 2, 0) == 12
+    assert penalty.num_evaluations(TaylorMode(lambda t, y: y, DOPRI5), 2, 0) == 4
 
 
 @beyond_the_standard
@@ -117,7 +118,7 @@ def test_the_probe_is_decided_by_the_draw_unless_it_is_given(xp: Any) -> None:
 
 def test_hidden_evaluations_are_none() -> None:
     facts = MethodFacts("implicit", 5, 5.0, None, None, None, is_adaptive=True, unsupported=())
-    assert LocalPenalty(ErrorEstimate(), UniformTime(), facts).num_evaluations(1, 0) is None
+    assert LocalPenalty(ErrorEstimate(), UniformTime(), facts).num_evaluations(_problem(), 1, 0) is None
 
 
 def test_the_cost_is_weighted_and_the_sample_says_where(xp: Any) -> None:

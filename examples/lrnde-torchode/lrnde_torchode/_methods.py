@@ -64,6 +64,4 @@ def method_facts(
         )
     is_adaptive = tableau.error is not None and has_tolerances(controller)
     order = step_method.convergence_order()
-    return MethodFacts.explicit(
-        name, order, tableau, is_adaptive=is_adaptive, has_taylor_mode=True, unsupported=unsupported
-    )
+    return MethodFacts.explicit(name, order, tableau, is_adaptive=is_adaptive, unsupported=unsupported)
