@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lrnde_core as lrnde
-from lrnde_conformance import AbstractDriver, Check, Outcome, ReferenceAdapter, ReferenceDriver, Subject, run_check
+from lrnde_conformance import AbstractDriver, ReferenceAdapter, ReferenceDriver, Subject
 from lrnde_conformance._reference._freeze import ReferenceFreezer, ReferenceSDEFreezer
 from lrnde_conformance._reference._solver import integrate
 from lrnde_core import AbstractAdapter, AbstractCall, AbstractFreezer, AbstractSDEFreezer, AdapterSpec, Run, hookimpl
@@ -303,11 +303,6 @@ def subject(mutant: Mutant) -> Subject:
     if mutant.name not in _registered():
         lrnde.register(kind.plugin, origin="a mutant")
     return Subject(kind())
-
-
-def is_caught(under_test: Subject, check: Check, case: str) -> bool:
-    """Whether a check of a mutant fails on a case."""
-    return run_check(under_test, check, case).outcome is Outcome.FAILED
 
 
 def _registered() -> list[str]:

@@ -3,11 +3,9 @@
 import functools
 import math
 import random
-from typing import Any
 
 import numpy as np
 
-from lrnde_conformance import CHECKS, Check
 from lrnde_conformance._backends import _dual as _namespace
 from lrnde_conformance._backends._dual import plain
 from lrnde_core import Capabilities, Capability, Draw
@@ -70,7 +68,7 @@ from tests.conformance.freezing_faults import (
     without_a_look,
     without_gradient,
 )
-from tests.conformance.mutant_adapter import Faults, Mutant, is_caught, subject
+from tests.conformance.mutant_adapter import Faults, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("random-source-unnamed", "interface.contract", Faults(random_argument=None)),
@@ -163,10 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "bosh3-taylor",
     ),
     Mutant(
-        "gradient-of-the-whole-solve",
-        "gradient.local-step",
-        Faults(plan=replaced(keeps_gradient=True)),
-        "dopri5-error",
+        "gradient-of-the-whole-solve", "gradient.local-step", Faults(plan=replaced(keeps_gradient=True)), "dopri5-error"
     ),
     Mutant("gradient-leaked-to-y0", "gradient.not-to-y0", Faults(record=leaking)),
     Mutant("gradient-never-full", "gradient.full", Faults(plan=replaced(keeps_gradient=False))),
@@ -177,10 +172,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "other",
     ),
     Mutant(
-        "error-off-by-a-millionth",
-        "agreement.vectors",
-        Faults(problem=error_times(lambda _: 1 + 1e-6)),
-        "dopri5-error",
+        "error-off-by-a-millionth", "agreement.vectors", Faults(problem=error_times(lambda _: 1 + 1e-6)), "dopri5-error"
     ),
     Mutant(
         "accepted-steps-off-by-one",
@@ -372,31 +364,3 @@ WITHOUT_MUTANT = {
     "freeze.export": "numpy exports nothing; the tests of the torchdiffeq and diffrax adapters run it",
 }
 """Checks that no mutant of a numpy adapter can fail, with the reason."""
-
-
-def table(*, with_slow_checks: bool = False) -> dict[str, dict[str, str]]:
-    """Mutants against checks: for each mutant the cases on which each check catches it, as the suite would report them.
-
-    Takes a minute or two: every check runs on every mutant. Slow checks run on those that are made for them, at most.
-    """
-    return {mutant.name: _catches(mutant, with_slow_checks=with_slow_checks) for mutant in MUTANTS}
-
-
-def _catches(mutant: Mutant, *, with_slow_checks: bool) -> dict[str, str]:
-    under_test = subject(mutant)
-    caught: dict[str, str] = {}
-    for check in CHECKS:
-        if check.is_slow and not (with_slow_checks and check.id == mutant.check):
-            continue
-        cases = _cases(check, under_test)
-        failed = [case for case in cases if is_caught(under_test, check, case)]
-        if failed:
-            caught[check.id] = f"{len(failed)} of {len(cases)}"
-    return caught
-
-
-def _cases(check: Check, under_test: Any) -> list[str]:
-    try:
-        return list(check.cases(under_test))
-    except Exception:  # a mutant may be too broken to have cases
-        return [""]

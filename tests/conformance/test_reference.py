@@ -165,10 +165,7 @@ def _driver(**members: Any) -> type[AbstractDriver]:
 
 @pytest.mark.parametrize(
     ("failures", "message"),
-    [
-        ({"penalty.orakel": "a reason"}, "no such check"),
-        ({"penalty.oracle-dopri5-error": "  "}, "without a reason"),
-    ],
+    [({"penalty.orakel": "a reason"}, "no such check"), ({"penalty.oracle-dopri5-error": "  "}, "without a reason")],
 )
 def test_expected_failures_are_checked(failures: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -345,11 +345,7 @@ def test_larger_steps_are_drawn_higher_and_wider() -> None:
     [
         (green(), "brightgreen", "core 8/8, optional 1/1"),
         (red(), "red", "core 1/3, optional 0/1, 1 expected failure, 1 unexpected pass"),
-        (
-            verdict([result("a.b"), result("a.c", Outcome.EXPECTED_FAILURE)]),
-            "yellow",
-            "core 1/2, 1 expected failure",
-        ),
+        (verdict([result("a.b"), result("a.c", Outcome.EXPECTED_FAILURE)]), "yellow", "core 1/2, 1 expected failure"),
     ],
 )
 def test_badge_is_green_only_if_core_has_no_fault(made: Verdict, color: str, message: str, tmp_path: Path) -> None:

@@ -150,9 +150,7 @@ def test_heuristics_of_a_point_are_found_by_name_and_scale_with_the_step(
     assert type(heuristic)(at="step").needs == {Capability.POINT_HEURISTICS} | products
 
 
-def test_a_local_problem_without_a_derivative_in_reverse_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_local_problem_without_a_derivative_in_reverse_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ArrayProblem, "vjp", AbstractLocalProblem.vjp)
     problem = ArrayProblem(lambda t, y: y * y, DOPRI5)
     local = local_state(problem, 0.0, 0.1, np.ones(2))

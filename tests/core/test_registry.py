@@ -64,12 +64,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def _plugin(name: str = "made", **changes: Any) -> str:
-    fields = {
-        "target": toy.TARGET,
-        "solve": "made_up:solve",
-        "requires": (),
-        "api_version": (2, 0),
-    }
+    fields = {"target": toy.TARGET, "solve": "made_up:solve", "requires": (), "api_version": (2, 0)}
     return _PLUGIN.format(name=name, **{**fields, **changes})
 
 

@@ -28,12 +28,7 @@ def _penalty(args: Any, y0: Any, t1: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("y0", "t1", "options"),
-    [
-        (1.0, 0.0, {}),
-        (-1.0, 1.0, {}),
-        (1.0, 1.0, {"max_steps": 1}),
-        (jnp.nan, 1.0, {}),
-    ],
+    [(1.0, 0.0, {}), (-1.0, 1.0, {}), (1.0, 1.0, {"max_steps": 1}), (jnp.nan, 1.0, {})],
     ids=["no_time", "nan_field", "max_steps", "nan_state"],
 )
 def test_solve_without_a_valid_step_has_penalty_and_gradient_exactly_zero(y0, t1, options):

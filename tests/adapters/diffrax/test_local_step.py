@@ -125,6 +125,14 @@ def test_stiffness_and_predicted_steps_of_one_step(term, y0, shift):
     assert report.num_accepted == num_accepted
 
 
+def test_predicted_steps_go_by_the_order_of_the_error_of_the_solver(term, y0, shift):
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.PredictedSteps(), sampler="uniform_step")
+    for solver, order in ((diffrax.Heun(), 2), (diffrax.Bosh3(), 3)):
+        _, report = solve(term, solver, 0.0, 1.0, None, y0, shift, stepsize_controller=PID, draw=[0.3])
+        expected = int(report.num_accepted) * float(report.sample.error_ratio[0]) ** (1 / order)
+        np.testing.assert_allclose(report.penalty, expected, rtol=1e-12)
+
+
 def test_half_solver_is_taken_as_two_halves(term, y0, shift):
     def ratio(solver):
         draw = jnp.asarray([0.7])

@@ -58,12 +58,17 @@ def euler_heun(kind: str, t: float, t1: float, y: np.ndarray) -> np.ndarray:
     return y + f(t, y) * (t1 - t) + 0.5 * (g(t, y) + g(t, y + g(t, y) @ w)) @ w
 
 
-def ito_milstein(kind: str, t: float, t1: float, y: np.ndarray) -> np.ndarray:
-    assert kind == "diagonal"
-    (f, g), h = numpy_fields(kind), t1 - t
-    w, _ = problems.increment(np, problems.amplitudes(2), t, t1)
-    b, slope = np.diag(g(t, y)), -SCALE * np.sin(y + t)
-    return y + f(t, y) * h + b * w + 0.5 * b * slope * (w**2 - h)
+def milstein(correction: float) -> Any:
+    """For diagonal noise; W^2 - `correction` h is the double integral after Ito (1) or Stratonovich (0)."""
+
+    def step(kind: str, t: float, t1: float, y: np.ndarray) -> np.ndarray:
+        assert kind == "diagonal"
+        (f, g), h = numpy_fields(kind), t1 - t
+        w, _ = problems.increment(np, problems.amplitudes(2), t, t1)
+        b, slope = np.diag(g(t, y)), -SCALE * np.sin(y + t)
+        return y + f(t, y) * h + b * w + 0.5 * b * slope * (w**2 - correction * h)
+
+    return step
 
 
 def halved(step: Any) -> Any:
@@ -81,7 +86,8 @@ STEPS: list[tuple[str, Any, str, Any, Any]] = [
     ("shark", diffrax.ShARK(), "additive", shark, (0.0, 1.0)),
     ("euler_heun", HALF(diffrax.EulerHeun()), "general", halved(euler_heun), (0.0, 1.0)),
     ("euler_heun_backward", HALF(diffrax.EulerHeun()), "diagonal", halved(euler_heun), (1.0, 0.0)),
-    ("ito_milstein", HALF(diffrax.ItoMilstein()), "diagonal", halved(ito_milstein), (0.0, 1.0)),
+    ("ito_milstein", HALF(diffrax.ItoMilstein()), "diagonal", halved(milstein(1.0)), (0.0, 1.0)),
+    ("stratonovich_milstein", HALF(diffrax.StratonovichMilstein()), "diagonal", halved(milstein(0.0)), (0.0, 1.0)),
 ]
 
 
@@ -106,6 +112,14 @@ def test_penalty_averages_to_the_sum_over_all_steps(solver, kind, step, span):
     assert n > 3
     slack = max(ratios) * len(sizes) * 2 / num_draws
     assert abs(float(report.penalty) - np.sum(np.asarray(ratios) * sizes)) < slack
+
+
+def test_predicted_steps_go_by_the_strong_order_that_diffrax_states_for_any_noise():
+    regularized = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.PredictedSteps(), sampler="uniform_step")
+    _, report = solve(regularized, problems.terms("diagonal"), HALF(diffrax.Heun()), draw=[0.5])
+    # Order 1/2, though 1 for this noise.
+    expected = int(report.num_accepted) * float(report.sample.error_ratio[0]) ** (1 / (0.5 + 0.5))
+    np.testing.assert_allclose(report.penalty, expected, rtol=1e-12)
 
 
 @final
@@ -171,10 +185,7 @@ def test_error_ratio_is_what_the_controller_compared_with_1(solver, kind, path, 
 
 @pytest.mark.parametrize(
     ("solver", "is_tree", "precision"),
-    [
-        (HALF(diffrax.EulerHeun()), True, "float32"),
-        (diffrax.ShARK(), False, "float64"),
-    ],
+    [(HALF(diffrax.EulerHeun()), True, "float32"), (diffrax.ShARK(), False, "float64")],
     ids=["euler_heun", "shark"],
 )
 def test_constant_drift_and_diffusion_cost_exactly_nothing(solver, is_tree, precision):

@@ -31,10 +31,7 @@ def _sum_state(t: Any, y: Any, args: Any) -> Any:
 NEWTON = optx.Newton(1e-8, 1e-8)
 # In double precision like the states of the tests, since `SaveAt` makes arrays of times here.
 with jax.enable_x64(True):
-    SUBS = (
-        diffrax.SubSaveAt(ts=jnp.linspace(0, 1, 4)),
-        {"end": diffrax.SubSaveAt(t1=True, fn=_sum_state)},
-    )
+    SUBS = (diffrax.SubSaveAt(ts=jnp.linspace(0, 1, 4)), {"end": diffrax.SubSaveAt(t1=True, fn=_sum_state)})
     CASES: list[tuple[str, Any, dict[str, Any]]] = [
         ("heun", diffrax.Heun(), {}),
         ("midpoint_ts", diffrax.Midpoint(), {"saveat": diffrax.SaveAt(t0=True, t1=True, ts=jnp.linspace(0, 1, 5))}),

@@ -64,10 +64,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "full": {"draw": [0.0], "gradient": "full"},
     "all-steps": {"sampler": lrnde.AllSteps()},
 }
-_METHODS: dict[str, dict[str, Any]] = {
-    "dopri5": {"method": "dopri5", **_DOPRI5},
-    "rk4": {"method": "rk4", **_FIXED},
-}
+_METHODS: dict[str, dict[str, Any]] = {"dopri5": {"method": "dopri5", **_DOPRI5}, "rk4": {"method": "rk4", **_FIXED}}
 
 
 def _assert_as_bare(solve: Any, how: dict[str, Any], *, is_tuple: bool = False, **settings: Any) -> None:

@@ -137,12 +137,7 @@ RK4 = Tableau(((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8,
 
 
 def error_ratio(
-    tableau: Tableau,
-    field: Callable[[float, Any], Any],
-    step: Step,
-    rtol: float,
-    atol: float,
-    first: Any = None,
+    tableau: Tableau, field: Callable[[float, Any], Any], step: Step, rtol: float, atol: float, first: Any = None
 ) -> Any:
     """The scaled root mean square of the error estimate of one step; by step doubling without an embedded pair."""
     t, h, y = step

@@ -8,15 +8,7 @@ import pytest
 import torch
 
 import lrnde_core as lrnde
-from tests.adapters.torchdiffeq.problems import (
-    DOPRI5,
-    RK4,
-    Step,
-    Tableau,
-    error_ratio,
-    odeint,
-    odeint_adjoint,
-)
+from tests.adapters.torchdiffeq.problems import DOPRI5, RK4, Step, Tableau, error_ratio, odeint, odeint_adjoint
 
 _RTOL, _ATOL = 1e-4, 1e-5
 _TIMES = torch.tensor([0.0, 2.0], dtype=torch.float64)

@@ -102,8 +102,7 @@ CASES: dict[str, Case] = {
         is_tuple=True,
     ),
     "odeint_event-reversed": Case(
-        odeint_event,
-        _fixed(event_fn=lambda t, y: t.reshape(()) + 0.6, reverse_time=True, **_TOLERANCES),
+        odeint_event, _fixed(event_fn=lambda t, y: t.reshape(()) + 0.6, reverse_time=True, **_TOLERANCES)
     ),
 }
 
