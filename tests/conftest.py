@@ -7,6 +7,8 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.commands import Command, Printed
+
 # JAX as its strictest users have it, read when it is first imported: a promotion of dtypes or of ranks that nobody
 # wrote raises. Here rather than in a fixture, so that it also holds in the processes that tests start.
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
@@ -21,3 +23,18 @@ def programs_dropped() -> Generator[None]:
         if module in sys.modules:
             getattr(sys.modules[module], drop)()
     gc.collect()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`lrnde` in this process."""
+    from lrnde_cli import main
+
+    def run(*args: str) -> Printed:
+        monkeypatch.setattr(sys, "argv", ["lrnde", *args])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        code = exit_info.value.code
+        return Printed(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run

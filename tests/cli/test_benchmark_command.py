@@ -1,46 +1,19 @@
 """Tests of `lrnde benchmark` from end to end, with as little training as there can be."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lrnde_cli import main
+from tests.commands import Command, interrupt, run
 
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
 
-PROGRAM = """
-import signal
-from lrnde_cli import main
-if __name__ == '__main__':
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
-"""
-COMMAND = [sys.executable, "-c", PROGRAM, "benchmark"]
-PATIENCE = 240
 # What is trained where no methods are asked for.
 MODELS = ("none", "looser training")
 PLOTS = {"evaluations.png", "steps.png", "score.png", "prediction.png", "training.png"}
-
-
-def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    """What is said on standard error by a command that must be bad usage; run in this process."""
-    monkeypatch.setattr(sys, "argv", ["lrnde", "benchmark", *args])
-    with pytest.raises(SystemExit) as exit_info:
-        main()
-    assert exit_info.value.code == 2
-    return " ".join(capsys.readouterr().err.split())
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -51,13 +24,13 @@ def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) 
     out, copy = tmp_path / "out", tmp_path / "copy.json"
     args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--jobs", "1"]
     args += ["--out", str(out), "--json", str(copy)]
-    first = run(*args, "--methods", "none,steer")
-    assert first.returncode == 0, first.stderr
+    first = run("benchmark", *args, "--methods", "none,steer")
+    assert first.code == 0, first.err
     cells = {path: path.read_bytes() for path in (out / "cells").iterdir()}
     assert sorted(path.suffix for path in cells) == 3 * [".json"] + 3 * [".npz"]
-    second = run(*args, "--methods", "none", "--methods", "steer,weight_decay")
-    assert second.returncode == 0, second.stderr
-    assert "3 of 4 trainings are finished already" in second.stdout
+    second = run("benchmark", *args, "--methods", "none", "--methods", "steer,weight_decay")
+    assert second.code == 0, second.err
+    assert "3 of 4 trainings are finished already" in second.out
     assert {path: path.read_bytes() for path in cells} == cells
     report = read(out / "report.json")
     assert report == read(copy)
@@ -72,36 +45,21 @@ def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) 
 
 def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: Path) -> None:
     args = ["digits", "--fast", "--steps", "3", "--methods", "none", "--adapters", "torchdiffeq", "--jobs", "1"]
-    process = subprocess.Popen(
-        [*COMMAND, *args, "--seeds", "1000", "--out", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A terminal sends the signal to the whole group, workers included.
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while len(list((tmp_path / "cells").glob("*.json"))) < 4:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        output, errors = process.communicate(timeout=PATIENCE)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert process.returncode == 1, errors
-    assert "The same command goes on with the others" in " ".join(output.split())
-    assert "Traceback" not in errors
+
+    def is_under_way() -> bool:
+        return len(list((tmp_path / "cells").glob("*.json"))) >= 4
+
+    printed = interrupt("benchmark", *args, "--seeds", "1000", "--out", str(tmp_path), once=is_under_way)
+    assert printed.code == 1, printed.err
+    assert "The same command goes on with the others" in printed.words
+    assert "Traceback" not in printed.err
     finished = {path.name: path.read_bytes() for path in (tmp_path / "cells").glob("*.json")}
     counts = [len(row["seeds"]) for row in read(tmp_path / "report.json")["rows"] if row["setting"] in MODELS]
     assert sum(counts) == len(finished)
     # The same cells, but for fewer seeds: nothing is left to train.
-    again = run(*args, "--seeds", "2", "--out", str(tmp_path))
-    assert again.returncode == 0, again.stderr
-    assert "4 of 4 trainings are finished already" in again.stdout
+    again = run("benchmark", *args, "--seeds", "2", "--out", str(tmp_path))
+    assert again.code == 0, again.err
+    assert "4 of 4 trainings are finished already" in again.out
     assert {name: (tmp_path / "cells" / name).read_bytes() for name in finished} == finished
 
 
@@ -123,17 +81,20 @@ def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: 
     ],
 )
 def test_bad_options_are_bad_usage(
-    args: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    args: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     monkeypatch.chdir(tmp_path)
     adapters = [] if "--adapters" in args else ["--adapters", "torchdiffeq"]
-    assert words in refuse(monkeypatch, capsys, *args, *adapters)
+    printed = command("benchmark", *args, *adapters)
+    assert (printed.code, printed.out) == (2, "")
+    assert words in printed.words
 
 
 def test_missing_data_are_named_with_where_to_get_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    message = refuse(monkeypatch, capsys, "mnist", "--adapters", "torchdiffeq", "--data", str(tmp_path))
-    assert "train-images-idx3-ubyte.gz" in message
-    assert "https://" in message
+    printed = command("benchmark", "mnist", "--adapters", "torchdiffeq", "--data", str(tmp_path))
+    assert (printed.code, printed.out) == (2, "")
+    assert "train-images-idx3-ubyte.gz" in printed.words
+    assert "https://" in printed.words

@@ -9,48 +9,34 @@ from typing import Any
 
 import pytest
 
-from lrnde_cli import main
+from tests.commands import Command, run
 
 
-def run(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lrnde_cli", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    """Exit code of the command, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["lrnde", *args])
-    with pytest.raises(SystemExit) as exit_info:
-        main()
-    return exit_info.value.code if isinstance(exit_info.value.code, int) else 0
-
-
-def test_help_names_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(monkeypatch, "--help") == 0
-    text = capsys.readouterr().out
-    assert "adapters" in text
-    assert "compare" in text
-    assert "benchmark" in text
+def test_help_names_the_commands(command: Command) -> None:
+    printed = command("--help")
+    assert printed.code == 0
+    for name in ("adapters", "compare", "benchmark"):
+        assert name in printed.out
 
 
 def test_a_mistake_goes_to_standard_error_with_exit_code_2() -> None:
-    result = run("adapters", "torchdifeq")
-    assert result.returncode == 2
-    assert "There is no adapter `torchdifeq`" in " ".join(result.stderr.split())
-    assert result.stdout == ""
+    printed = run("adapters", "torchdifeq")
+    assert (printed.code, printed.out) == (2, "")
+    assert "There is no adapter `torchdifeq`" in printed.words
 
 
-def test_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(monkeypatch, "--version") == 0
-    assert capsys.readouterr().out.startswith("lrnde ")
+def test_version_is_printed(command: Command) -> None:
+    printed = command("--version")
+    assert printed.code == 0
+    assert printed.out.startswith("lrnde ")
 
 
 @pytest.mark.parametrize(
-    ("command", "lists"), [([], set[str]()), (["conformance"], set()), (["benchmark"], {"numpy", "lrnde_benchmarks"})]
+    ("words", "lists"), [([], set[str]()), (["conformance"], set()), (["benchmark"], {"numpy", "lrnde_benchmarks"})]
 )
-def test_help_imports_no_backend_and_no_more_than_it_lists(command: list[str], lists: set[str]) -> None:
+def test_help_imports_no_backend_and_no_more_than_it_lists(words: list[str], lists: set[str]) -> None:
     code = (
-        f"import sys\nfrom lrnde_cli import main\nsys.argv = ['lrnde', *{command}, '--help']\n"
+        f"import sys\nfrom lrnde_cli import main\nsys.argv = ['lrnde', *{words}, '--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print(*{'torch', 'jax', 'numpy', 'matplotlib', 'lrnde_benchmarks'} & set(sys.modules))"
     )
@@ -58,12 +44,10 @@ def test_help_imports_no_backend_and_no_more_than_it_lists(command: list[str], l
     assert set(result.stdout.splitlines()[-1].split()) == lists
 
 
-def test_adapters_are_listed_and_written_as_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_adapters_are_listed_and_written_as_json(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "adapters.json"
-    assert run_here(monkeypatch, "adapters", "--verbose", "--json", str(path)) == 0
-    text = capsys.readouterr().out
+    code, text, _ = command("adapters", "--verbose", "--json", str(path))
+    assert code == 0
     values = json.loads(path.read_text())
     assert {"torchdiffeq", "diffrax"} <= {value["name"] for value in values}
     for value in values:
@@ -74,19 +58,17 @@ def test_adapters_are_listed_and_written_as_json(
             assert reason
 
 
-def test_one_adapter_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(monkeypatch, "adapters", "torchdiffeq") == 0
-    text = capsys.readouterr().out
+def test_one_adapter_can_be_asked_for(command: Command) -> None:
+    code, text, _ = command("adapters", "torchdiffeq")
+    assert code == 0
     assert "torchdiffeq" in text
     assert "diffeqsolve" not in text
 
 
 @pytest.mark.parametrize("args", [["adapters", "torchdifeq"], ["compare", "--adapters", "torchdifeq"]])
-def test_an_unknown_adapter_is_bad_usage(
-    args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_here(monkeypatch, *args) == 2
-    errors = capsys.readouterr().err
+def test_an_unknown_adapter_is_bad_usage(args: list[str], command: Command) -> None:
+    code, _, errors = command(*args)
+    assert code == 2
     assert "There is no adapter `torchdifeq`" in errors
     assert "Did you mean `torchdiffeq`?" in errors
     assert "Traceback" not in errors
@@ -105,23 +87,20 @@ def test_an_unknown_adapter_is_bad_usage(
         (["unknown"], "unknown"),
     ],
 )
-def test_bad_options_are_bad_usage(
-    args: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_here(monkeypatch, *args) == 2
-    assert words in capsys.readouterr().err
+def test_bad_options_are_bad_usage(args: list[str], words: str, command: Command) -> None:
+    code, _, errors = command(*args)
+    assert code == 2
+    assert words in errors
 
 
-def test_a_json_file_that_can_not_be_written_is_bad_usage(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    path = tmp_path / "missing" / "adapters.json"
-    assert run_here(monkeypatch, "adapters", "--json", str(path)) == 2
-    assert "cannot be written" in capsys.readouterr().err
+def test_a_json_file_that_can_not_be_written_is_bad_usage(command: Command, tmp_path: Path) -> None:
+    code, _, errors = command("adapters", "--json", str(tmp_path / "missing" / "adapters.json"))
+    assert code == 2
+    assert "cannot be written" in errors
 
 
 def test_missing_libraries_are_named_with_the_command_that_installs_them(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find_spec = importlib.util.find_spec
 
@@ -129,12 +108,13 @@ def test_missing_libraries_are_named_with_the_command_that_installs_them(
         return None if name == "sklearn" else find_spec(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_all_but_one)
-    assert run_here(monkeypatch, "compare") == 2
-    message = capsys.readouterr().err
+    code, _, message = command("compare")
+    assert code == 2
     assert "`sklearn`" in message
     assert "pip install 'lrnde[benchmarks]'" in message
 
 
-def test_no_command_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(monkeypatch) == 2
-    assert "compare" in "".join(capsys.readouterr())
+def test_no_command_shows_the_help(command: Command) -> None:
+    printed = command()
+    assert printed.code == 2
+    assert "compare" in printed.words

@@ -15,11 +15,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lrnde_cli import main
 from lrnde_conformance import CheckResult, ConformanceFailure, Subject
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._doors._python import check_adapter, parametrize_with_checks
 from lrnde_core import AdapterNotFoundError, InputError, InputTypeError
+from tests.commands import Command
 from tests.conformance.stub_suite import CHECKS, CLEAN, FAULTY, OUTCOMES, CleanDriver, FaultyDriver, contract, install
 
 # A check of the stub warns; only pytest's own door sets the filters of pytest aside.
@@ -35,16 +35,12 @@ def stub_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lrnde(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def lrnde(command: Command) -> Callable[..., tuple[int, str]]:
     """`lrnde conformance` in this process: exit code, and all that it printed."""
 
     def run(*args: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["lrnde", "conformance", *args])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-        printed = capsys.readouterr()
-        code = exit_info.value.code
-        return code if isinstance(code, int) else 0, printed.out + printed.err
+        code, out, err = command("conformance", *args)
+        return code, out + err
 
     return run
 
@@ -431,15 +427,19 @@ def lrnde_register_adapters(register):
 """
 
 
+def _install_plugin(folder: Path, name: str, source: str) -> None:
+    """What pip would leave of a distribution with one plugin."""
+    package, info = folder / "made_up_plugins", folder / f"made_up_{name}-1.2.dist-info"
+    package.mkdir(exist_ok=True)
+    (package / f"{name}.py").write_text(textwrap.dedent(source).replace("{spec}", _SPEC))
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: made-up-{name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[lrnde.adapters]\n{name} = made_up_plugins.{name}\n")
+
+
 def test_broken_plugins_are_reported_and_stop_no_other(tmp_path: Path) -> None:
-    package = tmp_path / "made_up_plugins"
-    package.mkdir()
     for name, source in _BROKEN.items():
-        (package / f"{name}.py").write_text(textwrap.dedent(source).replace("{spec}", _SPEC))
-        folder = tmp_path / f"made_up_{name}-1.2.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: made-up-{name}\nVersion: 1.2\n")
-        (folder / "entry_points.txt").write_text(f"[lrnde.adapters]\n{name} = made_up_plugins.{name}\n")
+        _install_plugin(tmp_path, name, source)
     names = ["imports", "untyped", "misspelt", "oldest", "wrong", "abstract", "missing", "torchsde", "raises"]
     report = tmp_path / "report.json"
     code = "import sys; from lrnde_cli import main; sys.argv[0] = 'lrnde'; main()"
@@ -479,16 +479,10 @@ def test_broken_plugins_are_reported_and_stop_no_other(tmp_path: Path) -> None:
 
 
 def test_a_broken_plugin_is_one_failing_test_in_pytest(tmp_path: Path) -> None:
-    package = tmp_path / "made_up_plugins"
-    package.mkdir()
-    (package / "imports.py").write_text("import no_such_library")
-    folder = tmp_path / "made_up-1.2.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up\nVersion: 1.2\n")
-    (folder / "entry_points.txt").write_text("[lrnde.adapters]\nimports = made_up_plugins.imports\n")
+    _install_plugin(tmp_path, "imports", _BROKEN["imports"])
     suite = ["--pyargs", "lrnde_conformance", "--lrnde-adapter=imports", f"--lrnde-adapter={CLEAN}"]
     done = _pytest(tmp_path, *suite)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 7 passed, 2 skipped" in done.stdout
     assert "[imports-could-not-be-checked]" in done.stdout
-    assert "(made-up 1.2, import: ModuleNotFoundError: No module named 'no_such_library')" in done.stdout
+    assert "(made-up-imports 1.2, import: ModuleNotFoundError: No module named 'no_such_library')" in done.stdout

@@ -1,7 +1,6 @@
 """`lrnde new-adapter`: the skeleton is clean, registers, and is told by the suite what to do next."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lrnde_cli import main
 from lrnde_conformance import _scaffold
+from tests.commands import Command
 
 _ROOT = Path(__file__).parents[2]
 _BACKENDS = ("torch", "jax", "numpy")
@@ -128,10 +127,6 @@ def _run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProc
     )
 
 
-def _lrnde(*args: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return _run("-c", "from lrnde_cli import main; main()", *args, path=path)
-
-
 def _install(tmp_path: Path, code: str) -> None:
     """What pip would leave of the library `toy`, and beside the editable package `lrnde-toy`."""
     library = tmp_path / "library"
@@ -177,26 +172,23 @@ def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", _BACKENDS)
-def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, backend: str) -> None:
-    done = _lrnde("new-adapter", "toy", "--backend", backend, "--solve", "toy:integrate", "--parent", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, backend: str, command: Command) -> None:
+    printed = command("new-adapter", "toy", "--backend", backend, "--solve", "toy:integrate", "--parent", str(tmp_path))
+    assert printed.code == 0, printed.err
     folder, library = tmp_path / "lrnde-toy", tmp_path / "library"
-    assert f"Written: {folder}" in done.stdout
+    assert f"Written: {folder}" in printed.words
     _install(tmp_path, "def integrate(field, y0, ts):\n    raise RuntimeError\n")
-    listing = tmp_path / "adapters.json"
-    done = _lrnde("adapters", "toy", "--json", str(listing), path=(folder, library))
-    assert done.returncode == 0, done.stderr
-    (info,) = json.loads(listing.read_text())
-    assert info["usable"], info["reason"]
-    assert info["solves"] == ["toy:integrate"]
-    # Nothing is written yet, so the driver comes first.
     code = (
-        "import sys\nfrom lrnde_conformance import run_checks\n"
+        "import lrnde_core\nfrom lrnde_conformance import run_checks\n"
+        "(info,) = [info for info in lrnde_core.list_adapters() if info.name == 'toy']\n"
+        "print(info.solves, info.failure)\n"
         "verdict = run_checks('toy', select='interface')\n"
         "for result in verdict.results: print(result.check, result.outcome.value, result.reason)"
     )
+    # Nothing is written yet, so the driver comes first.
     done = _run("-c", code, path=(folder, library))
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("('toy:integrate',) None\n")
     assert "interface.contract failed" in done.stdout
     assert "ToyDriver.native" in done.stdout
     assert "The guide to adapters, section" in done.stdout
@@ -219,27 +211,21 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
     ],
 )
 def test_bad_usage_is_worded_and_exits_with_2(
-    args: tuple[str, ...],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, ...], message: str, tmp_path: Path, command: Command
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["lrnde", "new-adapter", *args, "--parent", str(tmp_path)])
-    with pytest.raises(SystemExit) as exit_info:
-        main()
-    assert exit_info.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.split())
+    printed = command("new-adapter", *args, "--parent", str(tmp_path))
+    assert (printed.code, printed.out) == (2, "")
+    assert message in printed.words
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path, command: Command) -> None:
     folder = tmp_path / "lrnde-toy"
     folder.mkdir()
     (folder / "work.py").write_text("mine")
-    done = _lrnde("new-adapter", "toy", "--parent", str(tmp_path))
-    assert done.returncode == 2
-    assert "exists already. Remove it, or choose another place with `--parent`" in " ".join(done.stderr.split())
+    printed = command("new-adapter", "toy", "--parent", str(tmp_path))
+    assert printed.code == 2
+    assert "exists already. Remove it, or choose another place with `--parent`" in printed.words
     assert [path.name for path in folder.iterdir()] == ["work.py"]
 
 
