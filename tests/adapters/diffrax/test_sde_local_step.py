@@ -149,9 +149,8 @@ class Watching(diffrax.AbstractAdaptiveStepSizeController[Any, Any]):
 
 
 OWN: list[tuple[str, Any, str, Any, Any]] = [
-    ("spark_tree", diffrax.SPaRK(), "general", "tree", (0.0, 1.0)),
+    ("spark_tree_backward", diffrax.SPaRK(), "general", "tree", (1.0, 0.0)),
     ("slow_rk", HALF(diffrax.SlowRK()), "diagonal", None, (0.0, 1.0)),
-    ("spark_backward", diffrax.SPaRK(), "general", None, (0.3, -0.7)),
     ("midpoint", diffrax.Midpoint(), "general", None, (0.0, 1.0)),
     ("reversible_heun_backward", diffrax.ReversibleHeun(), "diagonal", None, (0.3, -0.7)),
 ]
