@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import diffrax
@@ -15,6 +14,7 @@ import pytest
 import lrnde_core as lrnde
 from lrnde_core import Candidate, CapabilityError, InputError, Plan
 from lrnde_diffrax._freeze import DiffraxFreezer
+from tests.adapters.pendulum import rk4_by_hand
 
 _CONTROLLER = diffrax.PIDController(rtol=1e-8, atol=1e-8)
 
@@ -64,21 +64,6 @@ def _native(y0: Any) -> Any:
     return _SOLVE(y0=y0)
 
 
-def _rk4_by_hand(y: dict[str, Any], ends: tuple[float, ...]) -> np.ndarray:
-    def field(t: float, y: np.ndarray) -> np.ndarray:
-        return np.stack([y[1], -9.0 * np.sin(y[0]) + 0.1 * math.cos(t)])
-
-    state, t = np.stack([y["angle"], y["speed"]]), 0.0
-    for end in ends:
-        h = end - t
-        k1 = field(t, state)
-        k2 = field(t + h / 3, state + h * k1 / 3)
-        k3 = field(t + 2 * h / 3, state + h * (k2 - k1 / 3))
-        k4 = field(end, state + h * (k1 - k2 + k3))
-        state, t = state + h * (k1 + 3 * k2 + 3 * k3 + k4) / 8, end
-    return state
-
-
 def test_the_bound_is_kept_on_fresh_inputs_at_less_cost() -> None:
     candidates = [Candidate("dormand-prince", num_steps) for num_steps in (1, 2, 3, 4)]
     frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(4), error=1e-2, candidates=candidates)
@@ -95,7 +80,8 @@ def test_the_bound_is_kept_on_fresh_inputs_at_less_cost() -> None:
 def test_steps_are_those_taken_by_hand(frozen: Any) -> None:
     assert frozen.plan.step_ends != (1 / 3, 2 / 3, 1.0)
     ys = frozen(y0=_inputs(7))[0].ys
-    expected = _rk4_by_hand(_inputs(7), frozen.plan.step_ends)
+    angle_and_speed = np.stack([*_inputs(7).values()])
+    expected = rk4_by_hand(angle_and_speed, frozen.plan.step_ends)
     np.testing.assert_allclose(np.stack([ys["angle"][-1], ys["speed"][-1]]), expected, rtol=1e-12)
 
 

@@ -26,6 +26,7 @@ from lrnde_core import (
     UniformTime,
 )
 from lrnde_torch import ExplicitProblem, OwnStepsProblem, evaluate_own_steps, evaluate_samples
+from tests.adapters.torch.once import Once
 from tests.core.tableaus import DOPRI5, RK4
 
 Tensor = torch.Tensor
@@ -240,15 +241,5 @@ def test_the_gradient_of_a_state_that_has_one_is_kept() -> None:
 
 
 def test_a_derivative_that_does_not_exist_twice_is_refused_in_words() -> None:
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, y: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return 2 * y
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return 2 * gradient
-
     with pytest.raises(CapabilityError, match="cannot differentiate again"):
         _evaluate(lambda t, y: Once.apply(y), _penalty(TaylorDerivative(2)), _record())

@@ -1,13 +1,13 @@
 """Products of a cotangent with a Jacobian, wherever autodiff is to be had, and what they refuse."""
 
 import contextlib
-from typing import Any
 
 import pytest
 import torch
 
 import lrnde_core as lrnde
 from lrnde_torch import transposed_product
+from tests.adapters.torch.once import Once
 
 Tensor = torch.Tensor
 _T, _Y, _V = torch.tensor(0.3).double(), torch.tensor([0.5, -1.2]).double(), torch.tensor([2.0, 0.7]).double()
@@ -50,23 +50,10 @@ def test_a_function_that_does_not_depend_on_the_state_has_product_0() -> None:
         assert torch.equal(transposed_product(function, _T, _Y, _V), torch.zeros_like(_Y))
 
 
-class _Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(y)
-        return torch.sin(y)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (y,) = ctx.saved_tensors
-        return gradient * torch.cos(y)
-
-
 def test_an_operation_that_can_not_be_differentiated_again_is_refused_wherever_it_stands() -> None:
     weight = torch.eye(2, dtype=torch.float64, requires_grad=True)
     # At the end, PyTorch itself says nothing: the cotangent that reaches it is a constant.
-    for function in (lambda t, y: _Once.apply(weight @ y), lambda t, y: weight @ _Once.apply(y)):
+    for function in (lambda t, y: Once.apply(weight @ y), lambda t, y: weight @ Once.apply(y)):
         with pytest.raises(
             lrnde.CapabilityError, match=r"cannot differentiate again.*`ErrorEstimate\(rtol=1e-3, atol=1e-3\)`"
         ):

@@ -13,6 +13,7 @@ from torchdiffeq import odeint, odeint_adjoint, odeint_event
 
 import lrnde_core as lrnde
 from lrnde_core import Candidate, CapabilityError, InputError, InputTypeError, LrndeError, Plan
+from tests.adapters.pendulum import rk4_by_hand
 
 _T = torch.tensor([0.0, 1.0], dtype=torch.float64)
 _SOLVE = functools.partial(odeint, rtol=1e-8, atol=1e-8)
@@ -43,21 +44,6 @@ def _errors(ys: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return difference / size
 
 
-def _rk4_by_hand(y: np.ndarray, ends: tuple[float, ...]) -> np.ndarray:
-    def field(t: float, y: np.ndarray) -> np.ndarray:
-        return np.stack([y[:, 1], -9.0 * np.sin(y[:, 0]) + 0.1 * math.cos(t)], axis=1)
-
-    t = 0.0
-    for end in ends:
-        h = end - t
-        k1 = field(t, y)
-        k2 = field(t + h / 3, y + h * k1 / 3)
-        k3 = field(t + 2 * h / 3, y + h * (k2 - k1 / 3))
-        k4 = field(end, y + h * (k1 - k2 + k3))
-        y, t = y + h * (k1 + 3 * k2 + 3 * k3 + k4) / 8, end
-    return y
-
-
 @pytest.fixture(scope="module")
 def guarded() -> tuple[Any, lrnde.FreezeReport]:
     return lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-2, guard=True)
@@ -86,7 +72,7 @@ def test_steps_are_those_taken_by_hand(follows_solver: bool) -> None:
     frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(2), error=1.0, candidates=candidates)
     assert (report.plan.step_ends == (1 / 3, 2 / 3, 1.0)) is not follows_solver
     y0 = _inputs(7)
-    expected = _rk4_by_hand(y0.numpy(), report.plan.step_ends)
+    expected = rk4_by_hand(y0.numpy().T, report.plan.step_ends).T
     np.testing.assert_allclose(frozen(FIELD, y0, _T)[-1].numpy(), expected, rtol=1e-12)
 
 

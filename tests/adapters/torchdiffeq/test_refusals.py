@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lrnde_core as lrnde
+from tests.adapters.torch.once import Once
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint, odeint_event
 
 _TIMES = torch.tensor([0.0, 1.0])
@@ -131,18 +132,6 @@ def test_derivatives_are_taken_as_the_methods_take_them() -> None:
 
 @pytest.mark.parametrize("name", ["taylor_derivative", "jacobian_norm"])
 def test_operation_without_a_second_derivative_is_named_with_what_works(name: str) -> None:
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-            ctx.save_for_backward(y)
-            return torch.sin(y)
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-            (y,) = ctx.saved_tensors
-            return gradient * torch.cos(y)
-
     def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return Once.apply(y)  # type: ignore[return-value]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import lrnde_core as lrnde
+from tests.adapters.torch.once import Once
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint
 
 Tensor = torch.Tensor
@@ -26,18 +27,6 @@ def _attention(weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         return torch.nn.functional.scaled_dot_product_attention(query, query, query)[0, 0]
 
     return field
-
-
-class _Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(y)
-        return torch.sin(y)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return gradient * torch.cos(ctx.saved_tensors[0])
 
 
 class _Recurrent(torch.autograd.Function):
@@ -83,7 +72,7 @@ _sine.register_autograd(
 
 _UNDIFFERENTIABLE: dict[str, Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "attention": _attention,
-    "once-differentiable": lambda weight: lambda _t, y: _Once.apply(y @ weight),
+    "once-differentiable": lambda weight: lambda _t, y: Once.apply(y @ weight),
     "recurrent": lambda weight: lambda _t, y: _Recurrent.apply(y @ weight),
     "custom-operator": lambda weight: lambda _t, y: _sine(y @ weight),
 }
