@@ -144,37 +144,22 @@ def test_the_reference_stays_the_untrained_model(task: str, adapter: str) -> Non
     assert fresh.evaluate() == before
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class Oscillator(AbstractProblem):
-    """Three revolutions of the point (1, 0), with noise or without: the steps it takes are not a matter of training."""
-
-    is_noisy: bool
+class AbstractSmallProblem(AbstractProblem):
+    """Solved from its inputs over the time from 0 to 1; its output is the last state."""
 
     @property
     def is_stochastic(self) -> bool:
-        return self.is_noisy
+        return False
 
     @property
     def times(self) -> Sequence[float]:
         return (0.0, 1.0)
 
-    def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        batches = np.zeros((1, 1), np.intp)
-        calibration = np.zeros((2, 10), np.intp)
-        return Data(np.array([[1.0, 0.0]]), np.zeros(1), batches, batches, 1, calibration)
-
-    def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
-        return {"turn": 6 * np.pi * np.array([[0.0, 1.0], [-1.0, 0.0]])}
-
     def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
         return inputs
 
-    def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        return y @ weights["turn"]
-
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        return 0.1 * y
+        raise NotImplementedError
 
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         return ys[-1]
@@ -184,6 +169,32 @@ class Oscillator(AbstractProblem):
 
     def score(self, outputs: Sequence[Any], data: Data, hyperparameters: Hyperparameters) -> float:
         return 0.0
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Oscillator(AbstractSmallProblem):
+    """Three revolutions of the point (1, 0), with noise or without: the steps it takes are not a matter of training."""
+
+    is_noisy: bool
+
+    @property
+    def is_stochastic(self) -> bool:
+        return self.is_noisy
+
+    def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
+        batches = np.zeros((1, 1), np.intp)
+        calibration = np.zeros((2, 10), np.intp)
+        return Data(np.array([[1.0, 0.0]]), np.zeros(1), batches, batches, 1, calibration)
+
+    def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
+        return {"turn": 6 * np.pi * np.array([[0.0, 1.0], [-1.0, 0.0]])}
+
+    def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
+        return y @ weights["turn"]
+
+    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
+        return 0.1 * y
 
 
 @pytest.mark.parametrize(
@@ -257,16 +268,8 @@ def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exa
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Clock(AbstractProblem):
+class Clock(AbstractSmallProblem):
     """y' = 1 from 0, so the state is the time; the output is it times w, which is to become 2."""
-
-    @property
-    def is_stochastic(self) -> bool:
-        return False
-
-    @property
-    def times(self) -> Sequence[float]:
-        return (0.0, 1.0)
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
         batches = np.zeros((hyperparameters.steps, 1), np.intp)
@@ -275,14 +278,8 @@ class Clock(AbstractProblem):
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
         return {"w": np.ones((1, 1))}
 
-    def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
-        return inputs
-
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         return 0 * y + 1
-
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
 
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         return ys[-1] * weights["w"]
@@ -336,7 +333,7 @@ def test_ends_are_not_moved_where_targets_belong_to_times(task: str, adapter: st
 
 @final
 @dataclasses.dataclass(frozen=True)
-class KnownMoments(AbstractProblem):
+class KnownMoments(AbstractSmallProblem):
     r"""$\mathrm{d}y = -w y\,\mathrm{d}t + y/2 \circ \mathrm{d}W$ from 1, twice; outputs its final states, to be small.
 
     Read after Stratonovich, log y is normal of mean -wt and variance t/4; read after Ito its mean were -wt - t/8.
@@ -346,10 +343,6 @@ class KnownMoments(AbstractProblem):
     def is_stochastic(self) -> bool:
         return True
 
-    @property
-    def times(self) -> Sequence[float]:
-        return (0.0, 1.0)
-
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
         batches = np.zeros((hyperparameters.steps, hyperparameters.batch), np.intp)
         return Data(np.ones((1, 2)), np.zeros(1), batches, batches[:1], hyperparameters.batch)
@@ -357,17 +350,11 @@ class KnownMoments(AbstractProblem):
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
         return {"w": np.ones((1, 1))}
 
-    def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
-        return inputs
-
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         return -weights["w"] * y
 
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         return 0.5 * y
-
-    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
-        return ys[-1]
 
     def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
         return outputs.mean()
