@@ -185,7 +185,7 @@ def _jax_cost_and_gradient(name: str, power: int) -> Any:
     return jax.jit(jax.value_and_grad(cost))
 
 
-# Each is compiled; what the lower powers of t add holds in torch, by the same code.
+# Each is compiled; the lower powers of t are held without a compiler, above.
 @pytest.mark.parametrize(("name", "power"), [(name, highest) for name, (_, _, highest) in EMBEDDED.items()])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @hypothesis.given(**_exact_steps)
