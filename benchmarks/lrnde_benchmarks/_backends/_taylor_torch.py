@@ -44,4 +44,4 @@ def taylor_solver(expansion: Expansion, adaptive: TorchSolver, seed: int, like: 
         optimizer.step()
         midpoint.requires_grad_(False)
 
-    return TorchSolver(odeint_taylor, solve, Learner(midpoint, optimizer, learn))
+    return TorchSolver(odeint_taylor, solve, Learner(midpoint, optimizer, learn), expansion.evaluations_per_step)

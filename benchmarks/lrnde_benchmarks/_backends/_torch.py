@@ -131,11 +131,13 @@ class TorchSolver:
     - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
       Brownian path of that number, with what a regularized call takes beside; returns what the call does.
     - `learner`: `None` where it learns nothing.
+    - `evaluations_per_step`: what a step costs; `None` if its report says so.
     """
 
     native: Callable[..., Any]
     solve: _Solve
     learner: Learner | None = None
+    evaluations_per_step: int | None = None
 
 
 @final
@@ -225,7 +227,8 @@ class TorchTrainer:
                     ys, report = self._test_solve(
                         self._solver, self._counted, self._network, index, prediction, penalize=False
                     )
-                    counts.append((report.nfe, report.num_accepted))
+                    per_step = self._solver.evaluations_per_step
+                    counts.append((per_step * report.num_steps if per_step else report.nfe, report.num_accepted))
                 outputs.append(self._problem.outputs(OPERATIONS, self._network.weights, ys).numpy())
         evaluations, steps = zip(*counts, strict=True)
         score = self._problem.score(outputs, self._data, self._hyperparameters)
