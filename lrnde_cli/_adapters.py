@@ -69,12 +69,12 @@ def _print_capabilities(info: AdapterInfo, console: Console) -> None:
     if info.capabilities is None:
         return
     console.print(Text(f"\n{info.name} ({info.origin}) supports", style="bold"))
-    for capability in sorted(info.capabilities.supported, key=lambda capability: capability.value):
-        console.print(f"  {capability.value}", markup=False, highlight=False)
+    for capability in sorted(info.capabilities.supported, key=lambda capability: capability.name):
+        console.print(f"  {capability.name}: {capability.value}", markup=False, highlight=False, soft_wrap=True)
     if info.capabilities.unsupported:
         console.print(Text("and does not support", style="bold"))
     for capability, reason in info.capabilities.unsupported:
-        console.print(f"  {capability.value}: {reason}", markup=False, highlight=False)
+        console.print(f"  {capability.name}: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _adapter_values(info: AdapterInfo) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
@@ -61,7 +62,8 @@ class Verdict:
     - `adapter`: its name. `origin`: distribution and version it came from. `versions`: of core, suite, solver, backend
       and Python. `device`: that it ran on.
     - `capabilities`: capability to reason against, `None` where supported.
-    - `selection`: what was asked for (tier, `-k`, `--fast`, dtype), as text.
+    - `selection`: the options of `lrnde conformance` that select, each with its value; empty if everything runs.
+      `num_left_out`: the checks that it leaves out.
     - `trained`: the trained task's step sizes before and after, as the reports plot them; empty if it did not run.
     """
 
@@ -71,6 +73,7 @@ class Verdict:
     device: str
     capabilities: Mapping[str, str | None]
     selection: Mapping[str, str]
+    num_left_out: int
     results: Sequence[CheckResult]
     trained: Mapping[str, Any]
     is_complete: bool
@@ -78,6 +81,13 @@ class Verdict:
     def count(self, tier: Tier, *outcomes: Outcome) -> int:
         """How many results of a tier ended in one of these ways."""
         return sum(result.tier == tier and result.outcome in outcomes for result in self.results)
+
+    @property
+    def options(self) -> str:
+        """The selection as it is typed; empty if everything runs."""
+        return " ".join(
+            f"{option} {shlex.quote(value)}" if value else option for option, value in self.selection.items()
+        )
 
     @property
     def conforms(self) -> bool:

@@ -17,7 +17,7 @@ from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
 from lrnde_conformance._lookup import driver_class
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
-from lrnde_conformance._selection import Selection, check_expected_failures, select_cases
+from lrnde_conformance._selection import Selection, check_expected_failures, count_cases, select_cases
 
 
 @final
@@ -64,25 +64,26 @@ def run_checks(
             on_result(result)
 
     try:
-        is_complete = _run_all(subject, selection, add)
+        is_complete, num_left_out = _run_all(subject, selection, add)
     except KeyboardInterrupt as interruption:
         raise RunInterrupted(_verdict(subject, selection, results, is_complete=False)) from interruption
-    return _verdict(subject, selection, results, is_complete=is_complete)
+    return _verdict(subject, selection, results, is_complete=is_complete, num_left_out=num_left_out)
 
 
-def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult], None]) -> bool:
-    """Run what is selected; whether that was the whole core tier."""
+def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult], None]) -> tuple[bool, int]:
+    """Run what is selected; whether that was the whole core tier, and the number of checks that were not selected."""
     contract = next(each for each in ALL if each.id == CONTRACT)
     found = run_check(subject, contract, "")
     if found.outcome is Outcome.FAILED:
         add(found)
-        return False
+        return False, 0
     with subject.backend.preserved():
         cases = select_cases(subject, ALL, selection)
+        num_left_out = count_cases(subject, ALL) - len(cases)
         check_expected_failures(subject, ALL)
     for each, case in cases:
         add(found if each is contract else run_check(subject, each, case))
-    return selection.is_everything
+    return selection.is_everything, num_left_out
 
 
 def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
@@ -141,7 +142,9 @@ def _origin_of(error: BaseException) -> str:
     return f"raised at {places[-1]}" if places else "raised by the suite itself"
 
 
-def _verdict(subject: Subject, selection: Selection, results: Sequence[CheckResult], *, is_complete: bool) -> Verdict:
+def _verdict(
+    subject: Subject, selection: Selection, results: Sequence[CheckResult], *, is_complete: bool, num_left_out: int = 0
+) -> Verdict:
     return Verdict(
         adapter=subject.name,
         # `list_adapters` says so too, but loads every library to do it.
@@ -150,6 +153,7 @@ def _verdict(subject: Subject, selection: Selection, results: Sequence[CheckResu
         device=selection.device,
         capabilities={c.name: subject.capabilities.reason_against(c) for c in lrnde.Capability},
         selection=selection.as_text(),
+        num_left_out=num_left_out,
         results=tuple(results),
         trained=dict(subject.trained),
         is_complete=is_complete,

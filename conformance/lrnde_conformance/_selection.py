@@ -8,9 +8,12 @@ from lrnde_conformance._checks._check import Check
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_core import InputError
 
-_TIERS = ("core", "optional", "all")
-_DEVICES = ("cpu", "cuda")
-_DTYPES = (None, "float32", "float64")
+ALLOWED: Mapping[str, tuple[str | None, ...]] = {
+    "tier": ("core", "optional", "all"),
+    "device": ("cpu", "cuda"),
+    "dtype": (None, "float32", "float64"),
+}
+"""The values of each argument of `run_checks` that has a fixed set of them."""
 
 
 @final
@@ -25,8 +28,8 @@ class Selection:
     is_fast: bool
 
     def __post_init__(self) -> None:
-        allowed = {"tier": (self.tier, _TIERS), "device": (self.device, _DEVICES), "dtype": (self.dtype, _DTYPES)}
-        for name, (value, values) in allowed.items():
+        for name, values in ALLOWED.items():
+            value = getattr(self, name)
             if value not in values:
                 msg = f"`{name}={value!r}`: must be one of {', '.join(repr(v) for v in values)}."
                 raise InputError(msg)
@@ -45,13 +48,14 @@ class Selection:
         return any(part in name for part in parts)
 
     def as_text(self) -> Mapping[str, str]:
-        """For reports: what was asked for."""
-        return {
-            "tier": self.tier,
-            "select": self.select,
-            "dtype": self.dtype or "all",
-            "fast": "yes" if self.is_fast else "no",
+        """For reports: the options of `lrnde conformance` that select, each with its value."""
+        given = {
+            "--tier": self.tier if self.tier != "all" else None,
+            "-k": self.select.strip() or None,
+            "--dtype": self.dtype,
+            "--fast": "" if self.is_fast else None,
         }
+        return {option: value for option, value in given.items() if value is not None}
 
 
 def select_cases(subject: Subject, checks: Sequence[Check], selection: Selection) -> list[tuple[Check, str]]:
@@ -64,6 +68,12 @@ def select_cases(subject: Subject, checks: Sequence[Check], selection: Selection
         )
         raise InputError(msg)
     return selected
+
+
+def count_cases(subject: Subject, checks: Sequence[Check]) -> int:
+    """The number of checks, each counted once per case, that run if nothing is selected."""
+    whole = Subject(subject.driver, dtype=subject.dtype, is_fast=False)
+    return sum(len(check.cases(whole)) for check in checks)
 
 
 def check_expected_failures(subject: Subject, checks: Sequence[Check]) -> None:

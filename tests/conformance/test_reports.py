@@ -88,8 +88,21 @@ def test_summary_counts_what_applies() -> None:
         (green(), "conforms", 0),
         (red(), "does not conform", 1),
         (verdict([result("a.b"), result("a.c", Outcome.EXPECTED_FAILURE)]), "1 core failure is expected", 0),
-        (verdict([result("a.b", tier="optional")]), "nothing failed", 0),
-        (verdict([result("a.b")], is_complete=False), "nothing failed", 0),
+        (
+            verdict([result("a.b", tier="optional")], selection={"--tier": "optional"}, num_left_out=7),
+            "nothing failed (--tier optional: 7 of 8 checks not run)",
+            0,
+        ),
+        (
+            verdict([result("a.b")], is_complete=False, selection={"-k": "a or c", "--fast": ""}, num_left_out=1),
+            "nothing failed (-k 'a or c' --fast: 1 of 2 checks not run)",
+            0,
+        ),
+        (
+            verdict([result("a.b")], is_complete=False, selection={"--dtype": "float32"}),
+            "nothing failed (--dtype float32)",
+            0,
+        ),
         (verdict([result("a.b", Outcome.SKIPPED)]), "nothing was run", 2),
         (verdict([]), "nothing was run", 2),
     ],

@@ -29,7 +29,13 @@ def result(
 
 
 def verdict(
-    results: Sequence[CheckResult], *, adapter: str = "solver", is_complete: bool = True, trained: Any = None
+    results: Sequence[CheckResult],
+    *,
+    adapter: str = "solver",
+    is_complete: bool = True,
+    trained: Any = None,
+    selection: Mapping[str, str] | None = None,
+    num_left_out: int = 0,
 ) -> Verdict:
     return Verdict(
         adapter=adapter,
@@ -37,7 +43,8 @@ def verdict(
         versions={"lrnde": "0.1.0", "solver": "3.4", "Python": "3.11.7"},
         device="cpu",
         capabilities={"JIT": None, "EVENTS": "It has no events."},
-        selection={"tier": "all"},
+        selection={} if selection is None else selection,
+        num_left_out=num_left_out,
         results=results,
         trained=trained or {},
         is_complete=is_complete,
@@ -119,7 +126,7 @@ def red(adapter: str = "broken", *, text: str = "") -> Verdict:
             "versions": {f"solver{text}": f"1{text}"},
             "device": f"cpu{text}",
             "capabilities": {f"JIT{text}": f"no{text}"},
-            "selection": {f"tier{text}": f"all{text}"},
+            "selection": {f"--tier{text}": f"core{text}"},
             "trained": {"before": {"times": [text], "sizes": [text]}, text: text},
         }
     )

@@ -37,6 +37,7 @@ def _not_begun(name: str, selection: Selection) -> Verdict:
         device=selection.device,
         capabilities={},
         selection=selection.as_text(),
+        num_left_out=0,
         results=(),
         trained={},
         is_complete=False,

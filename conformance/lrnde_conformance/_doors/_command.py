@@ -26,7 +26,7 @@ from lrnde_conformance._reports._templates import check_templates
 from lrnde_conformance._reports._terminal import print_report, result_line
 from lrnde_conformance._reports._text import one_line
 from lrnde_conformance._results import CheckResult
-from lrnde_conformance._selection import Selection
+from lrnde_conformance._selection import ALLOWED, Selection
 from lrnde_core import InputError
 
 _FORMS: dict[str, Callable[[RunReport], str]] = {
@@ -70,7 +70,8 @@ class ConformanceOptions:
 def list_checks(console: Console) -> None:
     """Print every check with its tier and law, and what it checks."""
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("check", overflow="fold")
+    # Ids are there to be copied.
+    table.add_column("check", no_wrap=True, min_width=max(len(check.id) for check in ALL))
     table.add_column("tier")
     table.add_column("law")
     table.add_column("what it checks")
@@ -84,6 +85,10 @@ def conformance(options: ConformanceOptions, console: Console) -> int:
 
     Raises `InputError` or `AdapterNotFoundError` for what can be told before the run.
     """
+    for name, values in ALLOWED.items():
+        if getattr(options, name) not in values:
+            accepted = ", ".join(value for value in values if value is not None)
+            raise InputError(f"`--{name} {getattr(options, name)}`: must be one of {accepted}.")
     selection = Selection(options.tier, options.select, options.device, options.dtype, options.is_fast)
     import_from_here()
     names, left_out = find_names(options.names)

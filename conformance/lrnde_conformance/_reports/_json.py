@@ -37,6 +37,7 @@ def _verdict_value(report: RunReport, verdict: Verdict) -> dict[str, Any]:
         "versions": verdict.versions,
         "device": verdict.device,
         "selection": verdict.selection,
+        "left_out": verdict.num_left_out,
         "complete": verdict.is_complete,
         "conforms": verdict.conforms,
         "verdict": headline(report, verdict),

@@ -44,7 +44,7 @@ def _summaries(report: RunReport) -> list[str]:
             verdict.origin,
             ", ".join(f"{name} {version}" for name, version in verdict.versions.items()),
             verdict.device,
-            ", ".join(f"{name} {value}" for name, value in verdict.selection.items()),
+            verdict.options or "all checks",
         )
         for verdict in report.verdicts
     ]

@@ -146,7 +146,9 @@ def headline(report: RunReport, verdict: Verdict) -> str:
     num_expected = verdict.count("core", Outcome.EXPECTED_FAILURE)
     if num_expected:
         return f"{num_expected} core {'failure is' if num_expected == 1 else 'failures are'} expected"
-    return "nothing failed"
+    left_out = f": {verdict.num_left_out} of {verdict.num_left_out + len(verdict.results)} checks not run"
+    details = verdict.options + (left_out if verdict.num_left_out else "")
+    return f"nothing failed ({details})" if details else "nothing failed"
 
 
 def status(report: RunReport, verdict: Verdict) -> str:
