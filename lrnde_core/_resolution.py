@@ -50,11 +50,10 @@ def count_unresolved(sample: Sample) -> Count | None:
         is_unresolved = is_unresolved & (estimate == 0)
     # A weight of 0 means that there was no step, or no finite one.
     is_counted = is_unresolved & (sample.weight != 0)
-    number = num_true(is_counted)
-    if not is_jax_array(number):
-        return int(number)
-    xp = array_namespace(number)
-    return xp.astype(number, xp.int32)
+    if is_jax_array(is_counted):
+        return num_true(is_counted)
+    # Read together: each value that Python reads from an accelerator waits again.
+    return sum(array_namespace(is_counted).reshape(is_counted, (-1,)).tolist())
 
 
 def warn_once_if_all_unresolved(

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from array_api_compat import array_namespace
-
 from lrnde_core._arrays import Array, Flags, Leaves, Signal
 from lrnde_core._explicit import AbstractStages, take_stages
 from lrnde_core._plans._plan import Plan
@@ -105,9 +103,9 @@ def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
 
 def _norm(leaves: Leaves, plan: Plan) -> Signal:
     """The Euclidean norm of each sample over all arrays of the state."""
-    xp = array_namespace(*leaves)
-    rows = (xp.reshape(leaf, (leaf.shape[0], -1) if plan.is_batched else (-1,)) for leaf in leaves)
-    return _sum([xp.sum(row * row, axis=-1) for row in rows]) ** 0.5
+    # Methods of the arrays: `torch.compile` warns about the cache behind `array_namespace`.
+    rows = (leaf.reshape((leaf.shape[0], -1) if plan.is_batched else (-1,)) for leaf in leaves)
+    return _sum([(row * row).sum(axis=-1) for row in rows]) ** 0.5
 
 
 def _sum(terms: Sequence[Array]) -> Array:

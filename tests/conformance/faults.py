@@ -279,6 +279,9 @@ class WithoutCopies:
     def copy(self, leaves: Any) -> Any:
         return leaves
 
+    def total_derivative(self, *args: Any) -> Any:
+        return type(self._problem).total_derivative(self, *args)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._problem, name)
 

@@ -47,6 +47,7 @@ def _expected(plan: Plan) -> tuple[Any, Any, Any]:
     return y, sum(errors) / sizes[-1], sum(sizes) / len(sizes)
 
 
+@beyond_the_standard
 @pytest.mark.parametrize("method", sorted(FIXED_METHODS))
 @pytest.mark.parametrize("is_batched", [True, False])
 def test_a_plan_takes_the_steps_of_its_method_and_watches_each_sample(
