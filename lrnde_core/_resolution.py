@@ -50,10 +50,11 @@ def count_unresolved(sample: Sample) -> Count | None:
         is_unresolved = is_unresolved & (estimate == 0)
     # A weight of 0 means that there was no step, or no finite one.
     is_counted = is_unresolved & (sample.weight != 0)
+    xp = array_namespace(is_counted)
     if is_jax_array(is_counted):
-        return num_true(is_counted)
+        return xp.astype(num_true(is_counted), xp.int32)
     # Read together: each value that Python reads from an accelerator waits again.
-    return sum(array_namespace(is_counted).reshape(is_counted, (-1,)).tolist())
+    return sum(xp.reshape(is_counted, (-1,)).tolist())
 
 
 def warn_once_if_all_unresolved(
