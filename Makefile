@@ -37,7 +37,7 @@ help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 2 minutes; ARGS=... is passed on)"
 	@echo "make test    all tests, lint and types"
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
-	@echo "make test-core   the core's tests without any backend, on numpy and array-api-strict"
+	@echo "make test-core   the core's tests without any backend, on numpy and array-api-strict (CI runs it after make test)"
 	@echo "make types   pyright                make format  format and sort imports"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
 	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
@@ -46,7 +46,7 @@ help:
 demo: $(STAMP)
 	@$(BIN)/lrnde compare $(ARGS)
 
-test: tests test-core lint types
+test: tests lint types
 
 tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
