@@ -77,6 +77,7 @@ def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, 
 
     Source: J. Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
+    dy = _in_shape_of(y, dy)
     with explain_missing_derivative():
         if not _has_backward():
             value, pull_back, *_ = torch.func.vjp(lambda t, y: function(t.clone(), y.clone()), t, y)
@@ -117,6 +118,11 @@ def _derivative_of_value(value: Tensor, inputs: tuple[Tensor, ...], directions: 
     return torch.autograd.grad(products, cotangent, along, create_graph=True, materialize_grads=True)[0]
 
 
+def _in_shape_of(y: Tensor, direction: Tensor) -> Tensor:
+    """The `direction` in the shape of the state `y`, to which the value of a field may only broadcast."""
+    return direction if direction.shape == y.shape else direction.expand_as(y)
+
+
 def _backward(value: Tensor, inputs: tuple[Tensor, ...], cotangent: Tensor) -> tuple[Tensor | None, ...]:
     """The derivative of `value` by each input, times `cotangent`; `None` if `value` does not depend on it."""
     return torch.autograd.grad(value, inputs, cotangent, create_graph=True, allow_unused=True)
@@ -149,7 +155,7 @@ def solution_derivatives(
             inputs = (_as_input(t), _as_input(y))
             derivatives = [field(*(each.clone() for each in inputs))]
             for _ in range(order - 1):
-                directions = (torch.ones_like(t), derivatives[0])
+                directions = (torch.ones_like(t), _in_shape_of(y, derivatives[0]))
                 derivatives.append(_derivative_of_value(derivatives[-1], inputs, directions))
     has_gradient = t.requires_grad or y.requires_grad or _has_other_leaves(derivatives[0], inputs)
     if torch.is_grad_enabled() and has_gradient:
@@ -167,7 +173,7 @@ def _derivatives_by_transforms(field: Function, order: int, t: Tensor, y: Tensor
 
     last, pull_back, *lower = torch.func.vjp(last_and_lower, t, y, has_aux=True)
     derivatives = [*lower[0], last]
-    return [*derivatives, _push_forward(last, pull_back, (torch.ones_like(t), derivatives[0]))]
+    return [*derivatives, _push_forward(last, pull_back, (torch.ones_like(t), _in_shape_of(y, derivatives[0])))]
 
 
 def transposed_product(function: Function, t: Tensor, y: Tensor, cotangent: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class Experiment:
     - `ts`: output times. `rtol`, `atol`, `first_step`: as in `Task`. `cost`: name of the heuristic, one of `COSTS`.
     - `sampler`, `gradient`: as for `lrnde_core.regularize`. `draws`: one uniform for each sample.
     - `is_split`: whether the state is a tuple of one array per column.
-    - `is_batched`: as for `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as of
+    - `is_batched`: as for `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as in
       `Task`.
     """
 

@@ -83,6 +83,27 @@ def test_derivatives_along_a_solution_are_those_of_sympy(
         expression = sympy.diff(expression, time) + sympy.diff(expression, state) * slope
 
 
+@pytest.mark.parametrize("context", [contextlib.nullcontext, torch.inference_mode])
+def test_a_field_may_return_what_broadcasts_to_the_state(
+    context: type[contextlib.AbstractContextManager[None]],
+) -> None:
+    state = torch.stack([_Y, 2 * _Y])
+
+    def narrow(t: Tensor, y: Tensor) -> Tensor:
+        return torch.sin(t) * y.square().sum(0, keepdim=True)
+
+    def whole(t: Tensor, y: Tensor) -> Tensor:
+        return narrow(t, y).expand_as(y)
+
+    with context():
+        for got, expected in zip(
+            solution_derivatives(narrow, 3, _T, state), solution_derivatives(whole, 3, _T, state), strict=True
+        ):
+            torch.testing.assert_close(got.expand_as(state), expected)
+        along = [directional_derivative(field, _T, state, 1.0, field(_T, state)) for field in (narrow, whole)]
+    torch.testing.assert_close(along[0].expand_as(state), along[1])
+
+
 def test_derivatives_along_a_solution_have_gradients_of_state_and_parameters() -> None:
     rate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
