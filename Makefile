@@ -46,7 +46,7 @@ help:
 demo: $(STAMP)
 	@$(BIN)/lrnde compare $(ARGS)
 
-test: tests lint types
+test: lint types tests
 
 tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
