@@ -1,12 +1,17 @@
 """The skeleton of an adapter for a solver that nobody has connected yet: `lrnde new-adapter`."""
 
+import importlib.metadata
 import importlib.resources
 import importlib.util
 import keyword
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import lrnde_core as lrnde
 from lrnde_core import InputError
@@ -22,16 +27,27 @@ _BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
 """The suite's backend, as a driver makes it, and what it and the helpers of lrnde for it require."""
 
 
-def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None, parent: Path = Path()) -> Path:
+def write_adapter(
+    name: str,
+    *,
+    backend: str = "torch",
+    solve: str | None = None,
+    requires: Sequence[str] = (),
+    install: str | None = None,
+    parent: Path = Path(),
+) -> Path:
     """Write the skeleton of an adapter into a new folder and return the folder, `parent / "lrnde-NAME"`.
 
-    - `name`: of the solver library, as Python imports it and as pip installs it. The adapter gets the same name.
+    - `name`: of the adapter, and of the solver library as Python imports it unless `solve` says otherwise.
     - `backend`: whose arrays the solver takes: `"torch"`, `"jax"` or `"numpy"`.
     - `solve`: the call to be claimed, `"package.module:function"` or `"package.module:Class.method"`; `"NAME:solve"` by
       default.
+    - `requires`: the solver's distributions, as pip takes them (`"jax>=0.4.38"`); by default the one that the module
+      of `solve` was installed from. A name on the package index is never guessed: it may be somebody else's.
+    - `install`: the argument of `pip install` that installs the solver; the names in `requires` by default.
 
-    Raises `InputError` for a name that cannot be one or is taken, an unknown backend, a call of another form, and a
-    folder that exists or cannot be written.
+    Raises `InputError` for a name that cannot be one or is taken, an unknown backend, a call of another form, a
+    requirement that pip would not take or that has to be given, and a folder that exists or cannot be written.
     """
     _check_name(name)
     if backend not in _BACKENDS:
@@ -41,8 +57,10 @@ def write_adapter(name: str, *, backend: str = "torch", solve: str | None = None
         raise InputError(
             f'`--solve {solve}`: must be of the form "package.module:function" or "package.module:Class.method".'
         )
+    solver = [_requirement(text) for text in requires] or [_installed(re.split("[.:]", solve)[0])]
+    install = " ".join(requirement.name for requirement in solver) if install is None else install
     folder = parent / f"lrnde-{name.replace('_', '-')}"
-    values = _values(name, backend, solve, folder.name)
+    values = _values(name, backend, solve, solver, install, folder.name)
     try:
         folder.mkdir(parents=True)
         for path, text in _files(backend, values).items():
@@ -79,10 +97,36 @@ def _is_name(name: str) -> bool:
     return bool(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)) and not keyword.iskeyword(name)
 
 
-def _values(name: str, backend: str, solve: str, distribution: str) -> dict[str, str]:
+def _requirement(text: str) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        raise InputError(
+            f"`--requires '{text}'`: must be a requirement as pip takes it, such as 'jax>=0.4.38'."
+        ) from error
+
+
+def _installed(module: str) -> Requirement:
+    """The distribution that a module was installed from, at the least in the version that is installed."""
+    names = sorted(set(importlib.metadata.packages_distributions().get(module, ())))
+    if len(names) == 1:
+        version = Version(importlib.metadata.version(names[0])).base_version
+        return Requirement(f"{canonicalize_name(names[0])}>={version}")
+    found = f"comes from several distributions ({', '.join(names)})" if names else "was installed by no distribution"
+    raise InputError(
+        f"`{module}` {found} in this environment. Install the solver, or give `--requires`, as pip takes it: "
+        "--requires 'jax>=0.4.38'."
+    )
+
+
+def _values(
+    name: str, backend: str, solve: str, solver: Sequence[Requirement], install: str, distribution: str
+) -> dict[str, str]:
     """What the templates ask for."""
     made, requirements = _BACKENDS[backend]
-    quoted = [f'"{requirement}"' for requirement in (() if name == backend else (name,)) + requirements]
+    given = {canonicalize_name(requirement.name) for requirement in solver}
+    arrays = [text for text in requirements if canonicalize_name(Requirement(text).name) not in given]
+    quoted = [f'"{requirement}"' for requirement in (*solver, *arrays)]
     imported = sorted(["AbstractBackend", "AbstractDriver", "Method", "Task", made.partition("(")[0]])
     return {
         "name": name,
@@ -90,6 +134,7 @@ def _values(name: str, backend: str, solve: str, distribution: str) -> dict[str,
         "package": f"lrnde_{name}",
         "distribution": distribution,
         "solve": solve,
+        "install": install,
         "backend": made,
         "driver_imports": ", ".join(imported),
         "requires": ", ".join(quoted) + ("," if len(quoted) == 1 else ""),

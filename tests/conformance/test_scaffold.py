@@ -1,12 +1,16 @@
 """`lrnde new-adapter`: the skeleton is clean, registers, and is told by the suite what to do next."""
 
+import ast
 import itertools
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from lrnde_conformance import _scaffold
 from tests.commands import Command
@@ -157,15 +161,37 @@ def _edit(file: Path, old: str, new: str) -> None:
 
 
 def test_the_skeleton_may_claim_a_method_and_names_the_library_to_install(tmp_path: Path) -> None:
-    folder = _scaffold.write_adapter("toy", solve="toy.core:Solver.solve", parent=tmp_path)
+    folder = _scaffold.write_adapter("toy", solve="toy.core:Solver.solve", requires=["Toy-Solver>=2"], parent=tmp_path)
     plugin = (folder / "lrnde_toy" / "_plugin.py").read_text()
     assert 'solves=("toy.core:Solver.solve",)' in plugin
-    assert 'install="toy"' in plugin
+    assert 'install="Toy-Solver"' in plugin
+
+
+def test_the_skeleton_requires_what_the_solver_was_installed_from_and_guesses_nothing(tmp_path: Path) -> None:
+    folder = _scaffold.write_adapter("jax_odeint", solve="jax.experimental.ode:odeint", backend="jax", parent=tmp_path)
+    metadata = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    required = {Requirement(text).name for text in metadata["dependencies"]}
+    assert required == {"lrnde", "jax", "equinox"}
+    assert 'install="jax"' in (folder / "lrnde_jax_odeint" / "_plugin.py").read_text()
+
+
+def test_what_is_left_to_write_names_a_section_of_the_guide(tmp_path: Path) -> None:
+    guide = (_ROOT / "docs" / "write-an-adapter.md").read_text()
+    folder = _scaffold.write_adapter("toy", requires=["toy"], parent=tmp_path)
+    named = 0
+    for file in (folder / "lrnde_toy").glob("*.py"):
+        for error in re.findall(r"raise NotImplementedError\((.*?)\n +\)", file.read_text(), re.DOTALL):
+            text = "".join(ast.literal_eval(line.strip()) for line in error.splitlines() if line.strip())
+            found = re.search(r'docs/write-an-adapter\.md, section (\d), "(.*)"\.$', text)
+            assert found, text
+            assert f"## {found[1]}. {found[2]}\n" in guide
+            named += 1
+    assert named == 6
 
 
 def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
     for backend, name in itertools.product(_BACKENDS, ("toy", "a_longer_solver_name", "numpy")):
-        _scaffold.write_adapter(name, backend=backend, parent=tmp_path / backend)
+        _scaffold.write_adapter(name, backend=backend, requires=[name], parent=tmp_path / backend)
     for command in (("check",), ("format", "--check")):
         done = _run("-m", "ruff", *command, "--no-cache", str(tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr
@@ -173,7 +199,18 @@ def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", _BACKENDS)
 def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, backend: str, command: Command) -> None:
-    printed = command("new-adapter", "toy", "--backend", backend, "--solve", "toy:integrate", "--parent", str(tmp_path))
+    printed = command(
+        "new-adapter",
+        "toy",
+        "--backend",
+        backend,
+        "--solve",
+        "toy:integrate",
+        "--requires",
+        "toy",
+        "--parent",
+        str(tmp_path),
+    )
     assert printed.code == 0, printed.err
     folder, library = tmp_path / "lrnde-toy", tmp_path / "library"
     assert f"Written: {folder}" in printed.words
@@ -191,7 +228,7 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
     assert done.stdout.startswith("('toy:integrate',) None\n")
     assert "interface.contract failed" in done.stdout
     assert "ToyDriver.native" in done.stdout
-    assert "The guide to adapters, section" in done.stdout
+    assert "See docs/write-an-adapter.md, section" in done.stdout
     # What it says next, once the driver is there.
     _replace(folder / "lrnde_toy" / "_conformance.py", "    def native", "", _DRIVER)
     done = _run("-c", code, path=(folder, library))
@@ -208,6 +245,11 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
         (("toy", "--backend", "mxnet"), "must be one of torch, jax, numpy"),
         (("toy", "--solve", "integrate"), 'must be of the form "package.module:function"'),
         (("toy", "--solve", "toy:Solver."), 'or "package.module:Class.method"'),
+        (
+            ("toy",),
+            "`toy` was installed by no distribution in this environment. Install the solver, or give `--requires`",
+        ),
+        (("toy", "--requires", "toy=>1"), "must be a requirement as pip takes it"),
     ],
 )
 def test_bad_usage_is_worded_and_exits_with_2(
@@ -223,7 +265,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, command: Command) ->
     folder = tmp_path / "lrnde-toy"
     folder.mkdir()
     (folder / "work.py").write_text("mine")
-    printed = command("new-adapter", "toy", "--parent", str(tmp_path))
+    printed = command("new-adapter", "toy", "--requires", "toy", "--parent", str(tmp_path))
     assert printed.code == 2
     assert "exists already. Remove it, or choose another place with `--parent`" in printed.words
     assert [path.name for path in folder.iterdir()] == ["work.py"]
@@ -231,7 +273,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, command: Command) ->
 
 def test_a_finished_skeleton_conforms(tmp_path: Path) -> None:
     # What the guide says about solvers whose batch shares its steps: nothing else has to be written.
-    folder = _scaffold.write_adapter("toy", solve="toy:integrate", parent=tmp_path)
+    folder = _scaffold.write_adapter("toy", solve="toy:integrate", requires=["toy"], parent=tmp_path)
     _install(tmp_path, _SOLVER)
     package = folder / "lrnde_toy"
     _replace(package / "_conformance.py", "    def native", "", _DRIVER)
