@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import lineax
 
-import lrnde_core as lrnde
+import lrnde
 
 WIDTH, HIDDEN, BATCH = 8, 16, 4
 TOLERANCE = 1e-3

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks import Hyperparameters, make_trainer, setting_by_name, task_by_name
 from lrnde_benchmarks._cells._frozen_solve import freeze
 from lrnde_benchmarks._cells._threads import SINGLE_THREAD

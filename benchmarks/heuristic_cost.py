@@ -16,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
 from overhead import HIDDEN, SIZE
 
 ORDERS = (2, 3, 4, 5, 6)
-HEURISTICS: dict[str, lrnde.AbstractPointHeuristic] = {
+HEURISTICS: dict[str, lrnde_core.AbstractPointHeuristic] = {
     "JacobianNorm, vjp, gaussian": lrnde.JacobianNorm(),
     "JacobianNorm, vjp, rademacher": lrnde.JacobianNorm("rademacher"),
     "JacobianNorm, jvp, gaussian": lrnde.JacobianNorm(mode="jvp"),
@@ -54,7 +55,7 @@ def torch_iterations() -> tuple[Iteration, dict[str, Iteration]]:
     problem = ExplicitProblem(
         field=field,
         user_field=field,
-        tableau=lrnde.ExplicitTableau((), (1.0,), (0.0,), None),
+        tableau=lrnde_core.ExplicitTableau((), (1.0,), (0.0,), None),
         rtol=None,
         atol=None,
         error_norm=torch.linalg.vector_norm,
@@ -108,7 +109,7 @@ def jax_iterations() -> tuple[Iteration, dict[str, Iteration]]:
         gradient = jax.jit(jax.grad(loss))
         return lambda: jax.block_until_ready(gradient(weights, t, y))
 
-    def density(heuristic: lrnde.AbstractPointHeuristic, weights: Any, t: Any, y: Any) -> Any:
+    def density(heuristic: lrnde_core.AbstractPointHeuristic, weights: Any, t: Any, y: Any) -> Any:
         problem = DiffraxProblem(
             terms=diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
             args=weights,
@@ -145,8 +146,10 @@ def jax_iterations() -> tuple[Iteration, dict[str, Iteration]]:
     return iteration(functools.partial(density, REFERENCE)), others
 
 
-def _density(heuristic: lrnde.AbstractPointHeuristic, problem: lrnde.AbstractLocalProblem, t: Any, y: Any) -> Any:
-    local = lrnde.LocalState(
+def _density(
+    heuristic: lrnde_core.AbstractPointHeuristic, problem: lrnde_core.AbstractLocalProblem, t: Any, y: Any
+) -> Any:
+    local = lrnde_core.LocalState(
         problem, t, 1.0, (y,), carry=None, fraction=None, error_order=1.0, stability_interval=None, probe_seed=7
     )
     return heuristic.density(local, t, (y,))

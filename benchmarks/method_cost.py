@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._paired_times import paired_ratios
 from lrnde_benchmarks._statistics import in_words
 from overhead import SIZE, jax_iterations, torch_iterations

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._paired_times import Iteration
 
 WIDTH, HIDDEN = 32, 64

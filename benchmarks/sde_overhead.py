@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import Interval, in_words
 from overhead import peak_resident, planned_row, resident_row

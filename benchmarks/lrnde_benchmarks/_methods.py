@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._settings import BASELINE, Expansion, Penalty, Setting
 from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, UnknownNameError
 

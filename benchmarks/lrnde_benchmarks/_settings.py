@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._arrays import Floats
 from lrnde_core import AbstractHeuristic, AbstractSampler, AbstractWeight, Constant, InputError
 

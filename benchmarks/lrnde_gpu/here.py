@@ -15,7 +15,7 @@ _DISTRIBUTIONS = (
 
 def find(device: str) -> dict[str, Any]:
     """Versions, the device's name in torch and in JAX (`None` where it sees none), and which adapters are usable."""
-    import lrnde_core as lrnde
+    import lrnde
 
     return {
         "python": platform.python_version(),

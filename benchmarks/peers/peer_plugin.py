@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 
 ENTRY_POINTS = {
     "torchdiffeq": ("odeint", "odeint_adjoint", "odeint_event"),

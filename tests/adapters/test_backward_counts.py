@@ -11,7 +11,8 @@ import torch
 import torchdiffeq
 import torchsde
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 
 _TIMES = torch.tensor([0.0, 0.5, 1.0])
 
@@ -117,7 +118,7 @@ def test_counts_are_integers_to_whoever_reads_them() -> None:
         1 / number,
     )
     assert count
-    assert not lrnde.BackwardCount()
+    assert not lrnde_core.BackwardCount()
     for copied in (pickle.loads(pickle.dumps(count)), copy.deepcopy(count)):
         assert type(copied) is int
         assert copied == number

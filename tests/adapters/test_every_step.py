@@ -13,7 +13,7 @@ import torch
 import torchsde
 from torchdiffeq import odeint, odeint_adjoint
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_core import (
     AllSteps,
     CapabilityError,

@@ -18,7 +18,7 @@ import torch
 import torchdiffeq  # pyright: ignore[reportMissingTypeStubs]
 import torchsde
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import DOPRI5
 
 _SIZE = 6

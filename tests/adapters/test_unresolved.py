@@ -12,7 +12,7 @@ import torch
 import torchdiffeq
 import torchsde
 
-import lrnde_core as lrnde
+import lrnde
 
 _TIMES = torch.tensor([0.0, 1.0])
 _PRESETS = [lrnde.presets.lrnde_unbiased, lrnde.presets.lrnde_biased]

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells._cell import Cell, Measurement
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 
-PLAN = lrnde.Plan("euler", lrnde.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
+PLAN = lrnde.Plan("euler", lrnde_core.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._tasks._cifar import CIFAR10, CifarPart

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._tasks import _mnist
 from lrnde_benchmarks._tasks._idx import read_idx
 from lrnde_benchmarks._tasks._mnist import MNIST, Mnist

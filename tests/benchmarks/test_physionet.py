@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._challenge import VARIABLES, load_records

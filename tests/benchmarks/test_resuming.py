@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks import load_trainers, make_trainer
 from lrnde_benchmarks._cells._cell import Measurement, Trained, run_cell
 from lrnde_benchmarks._cells._store import Store

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import METHOD_NAMES, Tuning, setting_by_name, with_frozen
 from lrnde_benchmarks._settings import Penalty, Setting

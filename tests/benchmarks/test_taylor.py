@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name

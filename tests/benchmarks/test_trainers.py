@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._backends._trainer import Trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters

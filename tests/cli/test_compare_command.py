@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from tests.commands import Command, interrupt, run
 
 pytest.importorskip("torchdiffeq")

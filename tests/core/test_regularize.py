@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance import ReferenceAdapter
 from lrnde_conformance._backends import _dual
 from lrnde_conformance._reference._call import ReferenceCall
@@ -367,7 +367,7 @@ def test_errors_of_the_user_come_through_unchanged() -> None:
         regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], mehtod="bosh3")
 
 
-@pytest.mark.parametrize("make", [lrnde.presets.lrnde_unbiased, lrnde.presets.lrnde_biased])
+@pytest.mark.parametrize("make", [lrnde_core.presets.lrnde_unbiased, lrnde_core.presets.lrnde_biased])
 def test_presets_are_the_published_settings(make: Any) -> None:
     error, stiffness = make(), make(stiffness=True)
     assert error["heuristic"] == ErrorEstimate()
@@ -389,7 +389,7 @@ def test_an_adapter_that_keeps_one_step_of_all_is_told_so(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ReferenceCall, "run", run_without_a_number)
     with pytest.raises(PluginError, match=r"recorded one step per draw.*fault of the adapter"):
-        regularize(integrate, heuristic=_ERROR, sampler=lrnde.AllSteps())(_field, _Y0, _TIMES)
+        regularize(integrate, heuristic=_ERROR, sampler=lrnde_core.AllSteps())(_field, _Y0, _TIMES)
 
 
 def test_an_adapter_without_a_quadrature_rule_that_does_not_say_so_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,13 +398,13 @@ def test_an_adapter_without_a_quadrature_rule_that_does_not_say_so_is_told(monke
 
     monkeypatch.setattr("lrnde_conformance._reference._adapter.method_facts", facts_without_tableau)
     with pytest.raises(PluginError, match=r"gives no `tableau`.*fault of the adapter"):
-        regularize(integrate, heuristic=lrnde.KineticEnergy(), sampler=lrnde.Integral())(_field, _Y0, _TIMES)
+        regularize(integrate, heuristic=lrnde_core.KineticEnergy(), sampler=lrnde_core.Integral())(_field, _Y0, _TIMES)
 
 
 @pytest.mark.usefixtures("limited")
 def test_a_refusal_names_every_reason() -> None:
     with pytest.raises(CapabilityError, match=r"gradient=\"full\": .*heuristics of a point.*`UniformStep\(\)` and"):
-        regularize(integrate, **lrnde.presets.taynode())
+        regularize(integrate, **lrnde_core.presets.taynode())
 
 
 def test_unsupported_capabilities_need_reasons() -> None:
@@ -421,9 +421,9 @@ def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[[], C
 
 
 def test_presets_bring_their_published_weights() -> None:
-    presets = lrnde.presets
-    assert presets.ernode.weight("mnist", steps=100) == lrnde.ExponentialDecay(100.0, 10.0, 100)
-    assert presets.srnode.weight("mnist") == lrnde.Constant(0.1)
+    presets = lrnde_core.presets
+    assert presets.ernode.weight("mnist", steps=100) == lrnde_core.ExponentialDecay(100.0, 10.0, 100)
+    assert presets.srnode.weight("mnist") == lrnde_core.Constant(0.1)
     with pytest.raises(InputError, match=r"of `lrnde_biased` for `mnist` decays from 2.5 to 1 .* steps=\.\.\.\)"):
         presets.lrnde_biased.weight("mnist")
     with pytest.raises(UnknownNameError, match="of `taynode` for `digits`: known are those for `mnist`, `physionet`"):
@@ -434,12 +434,12 @@ def test_presets_bring_their_published_weights() -> None:
 
 def test_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(AttributeError, match="no preset `ernodes`; known are `ernode`, `lrnde_biased`"):
-        _ = lrnde.presets.ernodes
+        _ = lrnde_core.presets.ernodes
 
 
 def test_what_an_adapter_cannot_have_known_is_unsupported() -> None:
     declared = Capabilities.declare({Capability.JIT: "it is Python."})
-    assert declared.known_to(lrnde.ADAPTER_API) == declared
+    assert declared.known_to(lrnde_core.ADAPTER_API) == declared
     older = declared.known_to((1, 0))
     assert older.supported == declared.supported - {Capability.PROBES, Capability.REVERSE_PRODUCTS}
     reason = older.reason_against(Capability.PROBES)
@@ -452,24 +452,24 @@ def test_what_an_adapter_cannot_have_known_is_unsupported() -> None:
 def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
     monkeypatch: pytest.MonkeyPatch, is_offered: bool
 ) -> None:
-    needed = lrnde.ExtraCapability("mine.volume", "the volume of a state")
+    needed = lrnde_core.ExtraCapability("mine.volume", "the volume of a state")
     declared = Capabilities.declare({}, extra=[needed] if is_offered else [])
     monkeypatch.setattr(ReferenceAdapter, "capabilities", declared)
 
-    class Volume(lrnde.AbstractHeuristic):
+    class Volume(lrnde_core.AbstractHeuristic):
         @property
-        def needs(self) -> frozenset[lrnde.AnyCapability]:
+        def needs(self) -> frozenset[lrnde_core.AnyCapability]:
             return frozenset({needed})
 
         @property
-        def evaluations(self) -> lrnde.Evaluations:
-            return lrnde.Evaluations()
+        def evaluations(self) -> lrnde_core.Evaluations:
+            return lrnde_core.Evaluations()
 
         @property
         def tolerances(self) -> tuple[Any, ...]:
             return ()
 
-        def cost(self, local: lrnde.LocalState) -> Any:
+        def cost(self, local: lrnde_core.LocalState) -> Any:
             return np.float64(local.size)
 
     if is_offered:

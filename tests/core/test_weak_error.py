@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_core._plans._errors import check_rows, native_scales, statistic_rows, weak_error
 
 
@@ -40,14 +40,16 @@ def test_what_is_not_finite_is_infinitely_far() -> None:
     [(np.ones(()), "array of shape"), ([1.0, 2.0], "array of shape"), (np.ones((3, 0)), "array of shape")],
 )
 def test_a_statistic_is_an_array_with_an_axis_of_paths(values: object, message: str) -> None:
-    with pytest.raises(lrnde.InputTypeError, match=message):
+    with pytest.raises(lrnde_core.InputTypeError, match=message):
         statistic_rows(lambda result: result, values)
 
 
 def test_a_statistic_varies_and_is_finite() -> None:
-    with pytest.raises(lrnde.InputError, match="Statistic 1 is the same on every path"):
+    with pytest.raises(lrnde_core.InputError, match="Statistic 1 is the same on every path"):
         native_scales([[1.0, 0.0], [1.5, 0.0], [2.0, 0.0]])
-    with pytest.raises(lrnde.InputError, match=r"Statistic 1 .* `calibration\[7\]` is not finite on 1 of its 3 paths"):
+    with pytest.raises(
+        lrnde_core.InputError, match=r"Statistic 1 .* `calibration\[7\]` is not finite on 1 of its 3 paths"
+    ):
         check_rows([[1.0, 0.0], [1.0, math.inf], [2.0, 0.0]], 2, 7)
 
 
@@ -55,11 +57,11 @@ def test_a_statistic_varies_and_is_finite() -> None:
     "text", ["{}", "[]", "no", '{"format": "lrnde-plan/1"}', '{"format": "lrnde-sde-plan/1", "t0": 0.0, "t1": 1.0}']
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
-    with pytest.raises(lrnde.InputError, match="plan"):
-        lrnde.SDEPlan.from_json(text)
+    with pytest.raises(lrnde_core.InputError, match="plan"):
+        lrnde_core.SDEPlan.from_json(text)
 
 
 @pytest.mark.parametrize("fields", [(0.0, 0.0, 1), (0.0, math.inf, 1), (0.0, 1.0, 0), (0.0, 1.0, 1.5)])
 def test_a_plan_goes_somewhere_in_whole_steps(fields: tuple[float, float, int]) -> None:
-    with pytest.raises(lrnde.InputError, match=r"no length|whole number"):
-        lrnde.SDEPlan(*fields)
+    with pytest.raises(lrnde_core.InputError, match=r"no length|whole number"):
+        lrnde_core.SDEPlan(*fields)

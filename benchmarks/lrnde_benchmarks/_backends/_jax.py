@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from jax import Array
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
 from lrnde_benchmarks._backends._diffrax import OPERATIONS, Method, Weights, solve
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
 from lrnde_benchmarks._backends._step_times import StepTimes
 from lrnde_benchmarks._backends._torch_state import (

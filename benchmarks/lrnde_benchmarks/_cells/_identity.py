@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_benchmarks._study import Study
 
 # What every backend uses, beside what its adapter requires. Lrnde's own code counts by its content.

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Literal, final
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from lrnde_benchmarks._cells._store import CHECKPOINT_SECONDS
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
@@ -112,7 +113,7 @@ def _usable_adapters(task: Task) -> tuple[str, ...]:
 
 
 def _check_adapter(name: str, task: Task) -> None:
-    lrnde.get_adapter(name)
+    lrnde_core.get_adapter(name)
     if name not in task.solvers:
         raise CapabilityError(
             f"There is no training loop for the task `{task.name}` on the adapter `{name}`; there is one for "

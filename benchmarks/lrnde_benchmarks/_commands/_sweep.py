@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_benchmarks._commands._candidate_parser import DEFAULT_CANDIDATES, parse_candidate
 from lrnde_benchmarks._commands._run import Output, resume
 from lrnde_benchmarks._hyperparameters import Hyperparameters
@@ -83,7 +83,7 @@ def sweep(
         raise CapabilityError(
             f"There is no training loop for `{task}` on `{adapter}`; there is one for {', '.join(chosen.solvers)}."
         )
-    lrnde.get_adapter(adapter)
+    lrnde_core.get_adapter(adapter)
     if folds < 2 or repeats < 1 or jobs < 1:
         raise InputError("`--folds` must be at least 2, `--repeats` and `--jobs` at least 1.")
     study = make_study(

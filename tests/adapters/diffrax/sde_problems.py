@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 
 PID = diffrax.PIDController(rtol=5e-2, atol=2e-2)
 SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 
 PID = diffrax.PIDController(rtol=1e-5, atol=1e-7)
 CLIP = diffrax.ClipStepSizeController(PID, jump_ts=[0.3, 0.6])

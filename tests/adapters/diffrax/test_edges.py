@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 
 PID = diffrax.PIDController(rtol=1e-4, atol=1e-6)
 SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate() + lrnde.PredictedSteps())

@@ -11,7 +11,7 @@ import numpy as np
 import optimistix as optx
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.diffrax import sde_problems as problems
 
 RTOL, ATOL = 1e-3, 1e-4

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from lrnde_core import Candidate, CapabilityError, InputError, Plan
 from lrnde_diffrax._freeze import DiffraxFreezer
 from tests.adapters.pendulum import rk4_by_hand
@@ -45,7 +46,7 @@ def _calls(num_calls: int = 2, **extra: Any) -> list[dict[str, Any]]:
     return [{"y0": _inputs(seed), **extra} for seed in range(num_calls)]
 
 
-_PLAN = Plan("rk4", lrnde.FIXED_METHODS["rk4"].tableau, 0.0, 1.0, (1.0,), (1.0,), ((2,),), True)
+_PLAN = Plan("rk4", lrnde_core.FIXED_METHODS["rk4"].tableau, 0.0, 1.0, (1.0,), (1.0,), ((2,),), True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,7 +198,7 @@ def test_another_interval_is_refused_at_prediction(frozen: Any) -> None:
 
 
 def test_the_solvers_own_steps_are_shown(frozen: Any) -> None:
-    call = lrnde.get_adapter("diffrax").bind("", _SOLVE.func, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
+    call = lrnde_core.get_adapter("diffrax").bind("", _SOLVE.func, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
     ends = DiffraxFreezer().step_ends(call)
     assert len(ends) == call.run(None).counts.num_accepted
     assert np.all(np.diff([0.0, *ends]) > 0)

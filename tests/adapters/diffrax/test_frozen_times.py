@@ -12,7 +12,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_core import FIXED_METHODS, CapabilityError, Plan
 
 _Y0 = jnp.ones((3, 2))

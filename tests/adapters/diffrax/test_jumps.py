@@ -7,7 +7,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-import lrnde_core as lrnde
+import lrnde
 
 _JUMP = 0.5
 

@@ -11,7 +11,7 @@ import numpy as np
 import optimistix as optx
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 
 RTOL, ATOL = 1e-4, 1e-6
 PID = diffrax.PIDController(rtol=RTOL, atol=ATOL)

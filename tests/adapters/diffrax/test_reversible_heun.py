@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 
 PID = diffrax.PIDController(rtol=1e-3, atol=1e-4)
 SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())

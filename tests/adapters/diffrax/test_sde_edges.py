@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.diffrax import sde_problems as problems
 from tests.adapters.diffrax.sde_problems import PID, SOLVE, Y0, Waves, solve
 

@@ -11,7 +11,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.diffrax.sde_problems import Waves
 
 NUM_PATHS = 40

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_diffrax._terms import with_fresh_noise
 from tests.adapters.diffrax import sde_problems as problems
 from tests.adapters.diffrax.sde_problems import SOLVE, Waves, solve

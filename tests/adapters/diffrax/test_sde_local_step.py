@@ -11,7 +11,7 @@ import numpy as np
 import optimistix as optx
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_diffrax._step import take_step
 from tests.adapters.diffrax import sde_problems as problems
 from tests.adapters.diffrax.sde_problems import PID, SCALE, SOLVE, RoughPath, Waves, solve

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optimistix as optx
 import pytest
 
-import lrnde_core as lrnde
+import lrnde
 
 PID = diffrax.PIDController(rtol=1e-5, atol=1e-7)
 SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())

@@ -11,7 +11,7 @@ import lineax
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_taylor import odeint, solver
 
 _TS = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)

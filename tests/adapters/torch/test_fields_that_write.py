@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_taylor.odeint import odeint_taylor
 from tests.adapters.torchdiffeq.problems import odeint, odeint_adjoint
 

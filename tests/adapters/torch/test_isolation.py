@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_core import random_fingerprint, random_states_kept
 from lrnde_torch import no_side_effects
 from lrnde_torch._isolation import reach_of

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchdiffeq  # pyright: ignore[reportMissingTypeStubs]
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_taylor.odeint import odeint_taylor
 from tests.adapters.torch.narrow_device import DEVICE, narrow_device
 

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_torch import transposed_product
 from tests.adapters.torch.once import Once
 

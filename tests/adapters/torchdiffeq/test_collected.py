@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint
 
 Tensor = torch.Tensor

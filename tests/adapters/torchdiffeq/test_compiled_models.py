@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_torch import uncompiled
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint, odeint_event
 
 _Y0, _START = torch.tensor([1.0, 0.3, -0.2]).double(), torch.tensor(0.0).double()

@@ -11,7 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchdiffeq import odeint, odeint_adjoint, odeint_event
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from lrnde_core import Candidate, CapabilityError, InputError, InputTypeError, LrndeError, Plan
 from tests.adapters.pendulum import rk4_by_hand
 
@@ -76,7 +77,7 @@ def test_steps_are_those_taken_by_hand(follows_solver: bool) -> None:
     np.testing.assert_allclose(frozen(FIELD, y0, _T)[-1].numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", sorted(lrnde.FIXED_METHODS))
+@pytest.mark.parametrize("method", sorted(lrnde_core.FIXED_METHODS))
 @pytest.mark.parametrize("guard", [False, True])
 @pytest.mark.parametrize("times", [(0.0, 1.0), (0.0, 0.9, 1.0), (0.5, -0.5)])
 def test_evaluations_are_those_that_the_plan_states(method: str, guard: bool, times: tuple[float, ...]) -> None:

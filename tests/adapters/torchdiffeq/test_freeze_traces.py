@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 
-import lrnde_core as lrnde
+import lrnde
 
 _T = torch.tensor([0.0, 1.0])
 

@@ -10,7 +10,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torchdiffeq import odeint
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_core import FIXED_METHODS, InputError, Plan
 
 _PLANNED = torch.tensor([0.0, 0.4, 1.0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import DOPRI5, RK4, Step, Tableau, error_ratio, odeint, odeint_adjoint
 
 _RTOL, _ATOL = 1e-4, 1e-5

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import (
     ADAPTIVE,
     CALLBACKS,

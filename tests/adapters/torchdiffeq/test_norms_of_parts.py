@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import odeint, odeint_adjoint
 
 _TIMES = torch.tensor([0.0, 1.0])

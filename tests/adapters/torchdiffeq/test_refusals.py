@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torch.once import Once
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint, odeint_event
 

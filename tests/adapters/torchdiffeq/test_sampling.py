@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import (
     DOPRI5,
     Step,

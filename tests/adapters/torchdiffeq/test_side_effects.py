@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.utils.checkpoint
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint
 
 _TIMES = torch.tensor([0.0, 1.0])

@@ -16,7 +16,7 @@ import pytest
 import torch
 import torchdiffeq
 
-import lrnde_core as lrnde
+import lrnde
 import lrnde_torch
 from tests.adapters.torchdiffeq.problems import ADAPTIVE, FIXED, Perceptron, odeint, odeint_adjoint
 

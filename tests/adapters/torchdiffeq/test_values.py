@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_conformance import SCHEMES
 from tests.adapters.torchdiffeq.problems import (
     BOSH3,

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torchdiffeq
 
-import lrnde_core as lrnde
+import lrnde
+import lrnde_core
 from tests.adapters.torchdiffeq.problems import ADAPTIVE, FIXED, odeint
 
 # The largest power of t that both solutions of the method, or its whole and halved steps, integrate exactly.
@@ -42,7 +43,7 @@ def test_exactly_integrated_field_has_penalty_and_gradient_zero(method: str, dty
     for power in {0, _EXACT_POWERS[method]}:
         for scale in (0.0, 1.7):
             for heuristic in heuristics:
-                is_stiffness = lrnde.Capability.STIFFNESS_ESTIMATE in heuristic.needs
+                is_stiffness = lrnde_core.Capability.STIFFNESS_ESTIMATE in heuristic.needs
                 if is_stiffness and power > 0:
                     continue  # the last two stages differ, for a field of time alone
                 field = _Power(power, scale, dtype)

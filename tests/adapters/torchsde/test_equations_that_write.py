@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchsde.problems import SCHEMES, Y0, Equation, brownian, sdeint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchsde")

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchsde
 
-import lrnde_core as lrnde
+import lrnde
 
 NUM_PATHS = 40
 Y0 = torch.full((NUM_PATHS, 1), 1.5, dtype=torch.float64)

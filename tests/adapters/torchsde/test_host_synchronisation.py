@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchsde.problems import Y0, Equation, brownian, sdeint, sdeint_adjoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchsde")

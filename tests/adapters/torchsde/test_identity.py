@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchsde import BrownianInterval
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchsde.problems import (
     SCHEMES,
     Y0,

@@ -10,7 +10,7 @@ import torch
 import torchsde
 from torchsde import BrownianInterval, BrownianPath, BrownianTree
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchsde.problems import Y0, Equation, brownian, sdeint, sdeint_adjoint
 
 _TS = [0.0, 0.5]

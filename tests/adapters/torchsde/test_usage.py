@@ -17,7 +17,7 @@ import torch
 import torch.utils.checkpoint
 import torchsde
 
-import lrnde_core as lrnde
+import lrnde
 import lrnde_torch
 from tests.adapters.torchsde.problems import Y0, Equation, brownian, sdeint, sdeint_adjoint
 

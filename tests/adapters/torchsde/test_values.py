@@ -11,7 +11,7 @@ import torch
 from torchsde import BrownianInterval
 from torchsde._core import adaptive_stepping
 
-import lrnde_core as lrnde
+import lrnde
 from lrnde_core import Draw, LocalPenalty, Record, RecordingPlan
 from lrnde_torchsde._adapter import TorchsdeAdapter
 from lrnde_torchsde._brownian import Halved, Increment

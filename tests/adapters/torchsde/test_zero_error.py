@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchsde import BrownianInterval
 
-import lrnde_core as lrnde
+import lrnde
 from tests.adapters.torchsde.problems import METHODS, SCHEMES, Y0, Equation, brownian, sdeint, sdeint_adjoint
 
 pytestmark = [
