@@ -161,14 +161,14 @@ def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, devic
     import jax
     import jax.numpy as jnp
 
-    from lrnde_benchmarks._backends._diffrax import Method
+    from lrnde_benchmarks._backends._diffrax import SolveSettings
     from lrnde_benchmarks._backends._jax import predictor
 
     weights = {name: jnp.asarray(value) for name, value in model.weights.items()}
     x, key = jnp.asarray(inputs, jnp.float32), jax.random.key(0)
     # What is compiled runs where its arguments are.
     weights, x, key = jax.device_put((weights, x, key), jax.devices("cpu" if device == "cpu" else "gpu")[0])
-    native = Method(TASK.problem, hyperparameters.tolerance, hyperparameters.first_step)
+    native = SolveSettings(TASK.problem, hyperparameters.tolerance, hyperparameters.first_step)
     frozen = native._replace(plan=model.plan)
     return {
         "adaptive, jit": lambda: jax.block_until_ready(predictor(native)(weights, x, key)),

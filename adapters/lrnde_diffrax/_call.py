@@ -22,7 +22,7 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
-from lrnde_diffrax._methods import Method, SolveCost, method_facts, read_method, solve_cost
+from lrnde_diffrax._methods import SolveCost, SolverMethod, method_facts, read_method, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
 from lrnde_diffrax._records import Start, read_counts, read_records, read_start
@@ -43,7 +43,7 @@ class DiffraxCall(AbstractCall):
     """
 
     arguments: Arguments
-    method: Method
+    method: SolverMethod
     facts: MethodFacts
     cost: SolveCost | None
     start: Start

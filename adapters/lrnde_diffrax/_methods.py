@@ -34,7 +34,7 @@ class SolveCost(NamedTuple):
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Method:
+class SolverMethod:
     """The user's solver and what a local step makes of it.
 
     - `solver`: the user's. `local_solver`: the same with an estimate of its error, by step doubling where it has none
@@ -51,7 +51,7 @@ class Method:
     tableau: ExplicitTableau | None
 
 
-def read_method(arguments: Arguments) -> Method:
+def read_method(arguments: Arguments) -> SolverMethod:
     """The method of a call."""
     solver, terms = arguments["solver"], arguments["terms"]
     local_solver = solver
@@ -61,7 +61,7 @@ def read_method(arguments: Arguments) -> Method:
     # Stages halve with the step only where the control is time, and a Brownian path is asked by the solver alone.
     is_explicit = is_ode(terms) or not (is_doubled or is_sde(terms))
     tableau = explicit_tableau(local_solver.solver if is_doubled else solver) if is_explicit else None
-    return Method(solver, local_solver, is_doubled, is_doubling(solver), tableau)
+    return SolverMethod(solver, local_solver, is_doubled, is_doubling(solver), tableau)
 
 
 def solve_cost(arguments: Arguments) -> SolveCost | None:
@@ -69,7 +69,7 @@ def solve_cost(arguments: Arguments) -> SolveCost | None:
     return _cost(arguments, arguments["solver"])
 
 
-def local_evaluations(arguments: Arguments, method: Method) -> tuple[int | None, int | None]:
+def local_evaluations(arguments: Arguments, method: SolverMethod) -> tuple[int | None, int | None]:
     """The evaluations of one local step, and of one step without its error estimate; `None` where they are hidden."""
     tableau = method.tableau
     if tableau is not None:
@@ -103,7 +103,9 @@ _STEP_HEURISTICS = (Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE)
 _HEURISTICS = (*_STEP_HEURISTICS, Capability.POINT_HEURISTICS)
 
 
-def unsupported(arguments: Arguments, method: Method, *, has_stiffness_pair: bool) -> list[tuple[Capability, str]]:
+def unsupported(
+    arguments: Arguments, method: SolverMethod, *, has_stiffness_pair: bool
+) -> list[tuple[Capability, str]]:
     """Every refusal, in the order in which it should be read."""
     # Later entries for one capability would win, so each is refused once, for the first reason that holds.
     reasons: dict[Capability, str] = {}
@@ -153,7 +155,7 @@ def unsupported(arguments: Arguments, method: Method, *, has_stiffness_pair: boo
     return list(reasons.items())
 
 
-def _refuse_of_ode(arguments: Arguments, method: Method) -> dict[Capability, str]:
+def _refuse_of_ode(arguments: Arguments, method: SolverMethod) -> dict[Capability, str]:
     terms = arguments["terms"]
     reasons = {
         Capability.FRESH_INCREMENT: (
@@ -176,7 +178,7 @@ def _refuse_of_ode(arguments: Arguments, method: Method) -> dict[Capability, str
     return reasons
 
 
-def _refuse_of_sde(arguments: Arguments, method: Method) -> dict[Capability, str]:
+def _refuse_of_sde(arguments: Arguments, method: SolverMethod) -> dict[Capability, str]:
     terms = arguments["terms"]
     reasons = {
         Capability.STIFFNESS_ESTIMATE: (
@@ -242,7 +244,7 @@ def _refuse_without_estimate(arguments: Arguments) -> str:
     )
 
 
-def method_facts(arguments: Arguments, method: Method) -> MethodFacts:
+def method_facts(arguments: Arguments, method: SolverMethod) -> MethodFacts:
     """The facts of the method of a call."""
     solver, terms = method.local_solver, arguments["terms"]
     controller, tableau = arguments["stepsize_controller"], method.tableau

@@ -23,7 +23,7 @@ from lrnde_diffrax._types import (
 )
 
 
-class KeptSteps(NamedTuple):
+class RecordedSteps(NamedTuple):
     """The step kept for each draw, in diffrax's own time, which always runs forward.
 
     - `times`: start and end, of shape `(num_samples, 2)`. `y`: the state at the start, each leaf of shape
@@ -43,7 +43,7 @@ class RecorderState(NamedTuple):
     - `counters`: int32, of shape `(3,)`: `num_accepted`, `num_fresh`, `is_fresh`.
     - `last_end`: the end of the last accepted step; `None` if not needed.
     - `sizes`: the size of the last accepted step, and the smallest of those before it; `None` without noise.
-    - `hidden`: the second state of reversible Heun, as in `KeptSteps`; `None` for other solvers.
+    - `hidden`: the second state of reversible Heun, as in `RecordedSteps`; `None` for other solvers.
     - `kept`: `None` if nothing is recorded. `total`: over all accepted steps so far; `None` if not requested.
     """
 
@@ -52,7 +52,7 @@ class RecorderState(NamedTuple):
     last_end: JaxTime | None
     sizes: TwoSizes | None
     hidden: StoredState | None
-    kept: KeptSteps | None
+    kept: RecordedSteps | None
     total: RunningTotal | None
 
     @property
@@ -115,7 +115,7 @@ class StepRecorder(eqx.Module):
             times = jnp.zeros((num_samples, 2), self.t0.dtype)
             states = jax.tree.map(lambda leaf: jnp.zeros((num_samples, *leaf.shape), leaf.dtype), self._stored(y0))
             kept_hidden = HiddenState(states, jnp.zeros((num_samples,), bool)) if self.has_hidden_state else None
-            kept = KeptSteps(times, states, kept_hidden)
+            kept = RecordedSteps(times, states, kept_hidden)
         return RecorderState(
             controller_state,
             counters=jnp.stack([jnp.zeros_like(is_fresh), jnp.zeros_like(is_fresh), is_fresh]),
@@ -146,7 +146,7 @@ class StepRecorder(eqx.Module):
             else self.running.add(state.total, attempt, self.direction),
         )
 
-    def _keep(self, state: RecorderState, attempt: Attempt) -> KeptSteps:
+    def _keep(self, state: RecorderState, attempt: Attempt) -> RecordedSteps:
         assert self.sampler is not None
         assert self.draws is not None
         assert state.kept is not None
@@ -156,7 +156,7 @@ class StepRecorder(eqx.Module):
         is_kept = self.sampler.keep(self.draws, step) & attempt.is_accepted
         # Reversible Heun evaluates its first stage again only after a jump.
         hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
-        new = KeptSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
+        new = RecordedSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
         return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
 
     def _next_hidden(self, hidden: StoredState, attempt: Attempt) -> StoredState:

@@ -19,7 +19,7 @@ _START = "start"
 
 
 @final
-class Call(NamedTuple):
+class FunctionCall(NamedTuple):
     """One call by a method of a function of torchsde's view of an equation, at a named point of the step."""
 
     function: str
@@ -50,39 +50,43 @@ def strong_order(method: str, noise: Noise) -> float:
             return 0.5 if noise == "general" else 1.0
 
 
-def calls_of_a_step(method: str, noise: Noise, *, is_gradient_free: bool) -> list[Call] | None:
+def calls_of_a_step(method: str, noise: Noise, *, is_gradient_free: bool) -> list[FunctionCall] | None:
     """The calls in one step; `None` for a method that torchsde does not know.
 
     - `is_gradient_free`: the option `grad_free` of Milstein's method.
     """
-    at_start, at_second = Call("f_and_g_prod", _START), Call("f_and_g_prod", "second")
+    at_start, at_second = FunctionCall("f_and_g_prod", _START), FunctionCall("f_and_g_prod", "second")
     match method:
         case "euler":
             return [at_start]
         case "reversible_heun":
-            return [Call("f_and_g", "second")]
+            return [FunctionCall("f_and_g", "second")]
         case "euler_heun":
-            return [at_start, Call("g_prod", "second")]
+            return [at_start, FunctionCall("g_prod", "second")]
         case "heun" | "midpoint":
             return [at_start, at_second]
         case "log_ode":
             # The Levy area term, with the derivative of the diffusion.
-            return [at_start, at_second, *([Call("g", "second")] if noise == "general" else [])]
+            return [at_start, at_second, *([FunctionCall("g", "second")] if noise == "general" else [])]
         case "milstein" if noise == "additive":
-            return [Call("f", _START), Call("g_prod", _START)]
+            return [FunctionCall("f", _START), FunctionCall("g_prod", _START)]
         case "milstein" if is_gradient_free:
-            return [Call("f_and_g", _START), Call("g", "shifted")]
+            return [FunctionCall("f_and_g", _START), FunctionCall("g", "shifted")]
         case "milstein":
-            return [Call("f", _START), Call("g", _START)]
+            return [FunctionCall("f", _START), FunctionCall("g", _START)]
         case "srk" if noise == "additive":
             # Both diffusions of a step are at its first state, one at its end.
-            diffusions = [Call("g_prod", "end"), Call("g_prod", "end"), Call("g_prod", _START)]
-            return [Call("f", _START), Call("f", "second"), *diffusions]
+            diffusions = [FunctionCall("g_prod", "end"), FunctionCall("g_prod", "end"), FunctionCall("g_prod", _START)]
+            return [FunctionCall("f", _START), FunctionCall("f", "second"), *diffusions]
         case "srk":
             # Each stage evaluates the earlier ones again.
             drifts, diffusions = ([_START, *(f"{kind} {stage}" for stage in (2, 3, 4))] for kind in ("drift", "noise"))
-            again = [Call("g", point) for point in diffusions[:3]]
-            return [*(Call("f", point) for point in drifts), *again, *(Call("g_prod", point) for point in diffusions)]
+            again = [FunctionCall("g", point) for point in diffusions[:3]]
+            return [
+                *(FunctionCall("f", point) for point in drifts),
+                *again,
+                *(FunctionCall("g_prod", point) for point in diffusions),
+            ]
         case _:
             return None
 
@@ -98,25 +102,25 @@ def differentiates_diffusion(method: str, noise: Noise, *, is_gradient_free: boo
             return False
 
 
-def evaluations_per_step(calls: Sequence[Call], functions: frozenset[str], *, is_drift_joint: bool) -> int:
+def evaluations_per_step(calls: Sequence[FunctionCall], functions: frozenset[str], *, is_drift_joint: bool) -> int:
     """Drift plus diffusion evaluations of a step, whole and in halves, with `shared_evaluations`.
 
     - `calls`: those of one step. `functions`: those of f, g, g_prod, f_and_g and f_and_g_prod that the equation has.
     - `is_drift_joint`: whether the drift can only be computed together with the diffusion.
     """
     costs = {"f": 1 + is_drift_joint, "g": 1, "g_prod": 1, "f_and_g": 2, "f_and_g_prod": 2}
-    known: set[Call] = set()
+    known: set[FunctionCall] = set()
     total = 0
     for substep in ("whole", "first half", "second half"):
         for call in calls:
             is_shared = call.point == _START and substep != "second half"
             point = _START if is_shared else f"{call.point} of {substep}"
             for function in _asked(call.function, functions):
-                if Call(function, point) in known:
+                if FunctionCall(function, point) in known:
                     continue
                 total += costs[function]
                 if not function.endswith("prod"):
-                    known.update(Call(part, point) for part in (function, *function.split("_and_")))
+                    known.update(FunctionCall(part, point) for part in (function, *function.split("_and_")))
     return total
 
 

@@ -12,7 +12,7 @@ from lrnde_core import Carry, Leaves, Scalar, StepEstimate, Time, Tolerance
 from lrnde_torch import AbstractTensorProblem
 from lrnde_torchsde._brownian import Halved, KnownMotion
 from lrnde_torchsde._equation import EvaluationCount
-from lrnde_torchsde._sharing import Evaluations, shared_evaluations
+from lrnde_torchsde._sharing import SharedEvaluations, shared_evaluations
 from lrnde_torchsde._types import Equation, Solver
 
 Tensor = torch.Tensor
@@ -111,7 +111,7 @@ class SDEProblem(AbstractTensorProblem):
 
 
 @torch.no_grad()
-def _largest_increment(evaluations: Evaluations, h: float, increments: Halved) -> Tensor:
+def _largest_increment(evaluations: SharedEvaluations, h: float, increments: Halved) -> Tensor:
     """The elementwise maximum of abs(drift h) and abs(diffusion) abs(dW) over a whole step.
 
     dW is the largest of the increments of whole and halves: halves may cancel.

@@ -14,7 +14,7 @@ Tensor = torch.Tensor
 
 
 @final
-class Evaluations:
+class SharedEvaluations:
     """The evaluations of an equation in one local step, each made only once.
 
     Two evaluations are the same if their times are equal and their states are the very same tensor. Products with a
@@ -63,7 +63,7 @@ class Evaluations:
 
 
 @contextlib.contextmanager
-def shared_evaluations(equation: ForwardSDE, device: torch.device) -> Generator[Evaluations]:
+def shared_evaluations(equation: ForwardSDE, device: torch.device) -> Generator[SharedEvaluations]:
     """Within the block, torchsde's view of an equation shares the evaluations of one local step.
 
     The whole step and the first half start at the same point, and stochastic Runge--Kutta methods use each stage
@@ -73,7 +73,7 @@ def shared_evaluations(equation: ForwardSDE, device: torch.device) -> Generator[
     - `equation`: that of a finished solve, with the equation's own functions among its attributes.
     - `device`: the device of the times passed to the equation.
     """
-    attributes, evaluations = vars(equation), Evaluations(device)
+    attributes, evaluations = vars(equation), SharedEvaluations(device)
     base = equation._base_sde  # pyright: ignore[reportPrivateUsage]
     own = {name: attributes[name] for name in FUNCTIONS if hasattr(base, name)}
     attributes.update({name: evaluations.shared(name, function) for name, function in own.items()})

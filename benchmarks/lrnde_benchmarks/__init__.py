@@ -16,12 +16,13 @@ from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._study import Job, Study
 from lrnde_benchmarks._tasks._by_name import TASKS, task_by_name
-from lrnde_benchmarks._tasks._task import AbstractProblem, Task
+from lrnde_benchmarks._tasks._task import AbstractProblem, BenchmarkTask
 
 __all__ = [
     "METHOD_NAMES",
     "TASKS",
     "AbstractProblem",
+    "BenchmarkTask",
     "Comparison",
     "ComparisonError",
     "Evaluation",
@@ -32,7 +33,6 @@ __all__ = [
     "Setting",
     "Store",
     "Study",
-    "Task",
     "Trainer",
     "Tuning",
     "load_trainers",

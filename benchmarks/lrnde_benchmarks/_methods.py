@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import lrnde
-from lrnde_benchmarks._settings import BASELINE, Expansion, Penalty, Setting
+from lrnde_benchmarks._settings import BASELINE, ExpansionSettings, Penalty, Setting
 from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, UnknownNameError
 
 Schedule = float | tuple[float, float]
@@ -132,7 +132,7 @@ def _weight(schedule: Schedule, steps: int) -> AbstractWeight:
 
 def _expanded(steps: int, tuning: Tuning) -> Setting:
     weight = _weight(tuning.weights.get("tl_node", _REMAINDER_WEIGHT), steps)
-    return Setting("tl_node", _REMAINDER, weight, expansion=Expansion())
+    return Setting("tl_node", _REMAINDER, weight, expansion=ExpansionSettings())
 
 
 _METHODS: Mapping[str, Callable[[int, Tuning], Setting]] = {

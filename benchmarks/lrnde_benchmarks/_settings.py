@@ -40,7 +40,7 @@ class Penalty:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Expansion:
+class ExpansionSettings:
     """How a row solves by Taylor expansion (TL-NODE), in training and at prediction.
 
     - `order`: of the expansion. `num_steps`: equal steps between two output times.
@@ -81,7 +81,7 @@ class Setting:
     weight: AbstractWeight = _NO_WEIGHT
     weight_decay: float = 0.0
     end_spread: float = 0.0
-    expansion: Expansion | None = None
+    expansion: ExpansionSettings | None = None
     tolerance: float | None = None
     predict_tolerance: float | None = None
     frozen_error: float | None = None

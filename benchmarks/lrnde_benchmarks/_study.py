@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._tasks._data import Fold
-from lrnde_benchmarks._tasks._task import Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask
 
 
 @final
@@ -39,7 +39,7 @@ class Study(NamedTuple):
       holds out what the seed decides.
     """
 
-    task: Task
+    task: BenchmarkTask
     adapters: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: tuple[Setting, ...]

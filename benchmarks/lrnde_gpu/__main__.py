@@ -16,7 +16,7 @@ from pathlib import Path
 from lrnde_gpu._parts import make_parts
 from lrnde_gpu._place import ROOT, make_environment
 from lrnde_gpu._report import write_report
-from lrnde_gpu._running import Outcome, run
+from lrnde_gpu._running import PartResult, run
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
         "budget": options.budget,
         "python": platform.python_version(),
     }
-    outcomes: list[Outcome] = []
+    outcomes: list[PartResult] = []
     with tempfile.TemporaryDirectory() as folder:
         environment = make_environment(Path(folder))
         for part in parts:

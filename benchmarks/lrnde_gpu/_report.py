@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrnde_gpu._running import Outcome
+from lrnde_gpu._running import PartResult
 
 _LINES = 16
 
 
-def write_report(out: Path, settings: dict[str, Any], outcomes: Sequence[Outcome], *, is_complete: bool) -> None:
+def write_report(out: Path, settings: dict[str, Any], outcomes: Sequence[PartResult], *, is_complete: bool) -> None:
     """Write both files, each in one step, into a folder that exists."""
     content = {
         **settings,

@@ -21,7 +21,7 @@ NEEDED = 10.0
 
 
 @final
-class Outcome(NamedTuple):
+class PartResult(NamedTuple):
     """What became of a part. `outcome`: `passed`, `failed`, `out of time` or `not begun`. `tail`: its last lines."""
 
     name: str
@@ -30,10 +30,10 @@ class Outcome(NamedTuple):
     tail: list[str]
 
 
-def run(part: Part, environment: Mapping[str, str], seconds: float) -> Outcome:
+def run(part: Part, environment: Mapping[str, str], seconds: float) -> PartResult:
     """Run a part for at most `seconds`: then it is interrupted, and soon afterwards killed with all that it started."""
     if seconds < NEEDED:
-        return Outcome(part.name, "not begun", 0.0, [f"{max(seconds, 0.0):.0f} s were left"])
+        return PartResult(part.name, "not begun", 0.0, [f"{max(seconds, 0.0):.0f} s were left"])
     begin = time.monotonic()
     # A file, since a pipe that a surviving child holds open is never at its end.
     with tempfile.TemporaryFile() as output:
@@ -53,7 +53,7 @@ def run(part: Part, environment: Mapping[str, str], seconds: float) -> Outcome:
         output.seek(0)
         text = output.read().decode(errors="replace")
     outcome = "out of time" if code is None else "passed" if code == 0 and part.expected in text else "failed"
-    return Outcome(part.name, outcome, time.monotonic() - begin, text.splitlines()[-_TAIL:])
+    return PartResult(part.name, outcome, time.monotonic() - begin, text.splitlines()[-_TAIL:])
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:

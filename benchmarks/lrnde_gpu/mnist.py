@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from lrnde_benchmarks import Evaluation, Task, setting_by_name, task_by_name
+from lrnde_benchmarks import BenchmarkTask, Evaluation, setting_by_name, task_by_name
 from lrnde_benchmarks._backends._jax_seeds import JaxSeedsTrainer
 from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
 from lrnde_gpu._report import write_text
@@ -28,7 +28,7 @@ SEEDS = (0, 1, 2)
 _ROUND = 6.0
 
 
-def full_task(data: Path) -> Task:
+def full_task(data: Path) -> BenchmarkTask:
     """The published schedule on the user's files."""
     task = task_by_name("mnist")
     assert task.full is not None
@@ -36,14 +36,16 @@ def full_task(data: Path) -> Task:
     return dataclasses.replace(task, hyperparameters=task.full, problem=task.with_folder(data))
 
 
-def small_task() -> Task:
+def small_task() -> BenchmarkTask:
     """The same program on the digits of scikit-learn, a few iterations long."""
     task = task_by_name("digits")
     hyperparameters = dataclasses.replace(task.hyperparameters, steps=12, batch=32, hidden=16, tolerance=1e-3)
     return dataclasses.replace(task, hyperparameters=hyperparameters)
 
 
-def train(task: Task, methods: tuple[str, ...], seconds: float, write: Callable[[dict[str, Any]], None]) -> None:
+def train(
+    task: BenchmarkTask, methods: tuple[str, ...], seconds: float, write: Callable[[dict[str, Any]], None]
+) -> None:
     """Train until the schedule or the time ends, and evaluate.
 
     - `write`: is given what was reached, see `_summary`, after each round too, since the time may be up before the end.
@@ -97,7 +99,7 @@ def _expected(rounds: list[dict[str, float]], count: int) -> float:
 
 
 def _summary(
-    task: Task,
+    task: BenchmarkTask,
     done: int,
     rounds: list[dict[str, float]],
     compile_seconds: Mapping[str, float],

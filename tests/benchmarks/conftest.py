@@ -11,7 +11,7 @@ import pytest
 import lrnde
 import lrnde_core
 from lrnde_benchmarks._backends._trainer import Evaluation
-from lrnde_benchmarks._cells._cell import Cell, Measurement
+from lrnde_benchmarks._cells._cell import Cell, Figures
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 
 PLAN = lrnde.Plan("euler", lrnde_core.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
@@ -93,7 +93,7 @@ def _make_cell(adapter: str, seed: int, nfe: dict[str, float], skipped: dict[str
     What is called frozen is `FROZEN`.
     """
     measurements = {
-        name: Measurement(
+        name: Figures(
             nfe=value,
             num_accepted=value / 10,
             score=0.9 + 0.01 * seed,

@@ -13,7 +13,7 @@ import pytest
 
 import lrnde
 from lrnde_benchmarks import load_trainers, make_trainer
-from lrnde_benchmarks._cells._cell import Measurement, Trained, run_cell
+from lrnde_benchmarks._cells._cell import Figures, Trained, run_cell
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._settings import Penalty, Setting
@@ -61,7 +61,7 @@ def train(store: Store, interrupted_at: int | None = None) -> Trained:
     return run_cell(store.study, job, on_progress, store.checkpoints(job))
 
 
-def untimed(measurement: Measurement) -> dict[str, Any]:
+def untimed(measurement: Figures) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(measurement).items() if name not in TIMES}
 
 

@@ -10,7 +10,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import METHOD_NAMES, Tuning, setting_by_name, with_frozen
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._by_name import TASKS
-from lrnde_benchmarks._tasks._task import Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask
 
 TUNING = Tuning(
     weights={"default": 2.0, "taylor_derivative": 3.0, "predicted_steps": (4.0, 1.0)},
@@ -109,7 +109,7 @@ def test_settings_are_hashable_and_describe_themselves(name: str) -> None:
 
 
 @pytest.mark.parametrize("task", list(TASKS.values()), ids=lambda task: task.name)
-def test_every_row_of_a_task_has_a_weight(task: Task) -> None:
+def test_every_row_of_a_task_has_a_weight(task: BenchmarkTask) -> None:
     for name in (*task.compared, *task.benchmarked):
         setting = setting_by_name(name, steps=10, tuning=task.tuning)
         assert (setting.penalty is None) == (setting.weight.value(setting.weight.init()) == 0)

@@ -8,7 +8,7 @@ import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import setting_by_name
-from lrnde_benchmarks._settings import Expansion, Setting
+from lrnde_benchmarks._settings import ExpansionSettings, Setting
 from lrnde_benchmarks._tasks._by_name import TASKS
 
 _SMALL = Hyperparameters(steps=8, chunk=4, learning_rate=1e-2)
@@ -39,6 +39,6 @@ def test_it_trains_the_task_in_two_steps(adapter: str) -> None:
 
 def test_it_is_refused_where_there_is_noise() -> None:
     task = TASKS["digits-sde"]
-    setting = Setting("tl_node", expansion=Expansion())
+    setting = Setting("tl_node", expansion=ExpansionSettings())
     with pytest.raises(lrnde.CapabilityError, match="`tl_node` expands the solution in time, which noise does not"):
         make_trainer("torchsde", task.problem, task.fast, setting, task.problem.load(task.fast, 0), 0)

@@ -15,13 +15,13 @@ import optax
 from jax import Array
 
 from lrnde_benchmarks._backends._taylor_jax import taylor_solver
-from lrnde_benchmarks._settings import Expansion
+from lrnde_benchmarks._settings import ExpansionSettings
 from lrnde_benchmarks._tasks._solvers import SMALLEST_STEP
 from lrnde_benchmarks._tasks._task import AbstractProblem, Operations
 from lrnde_core import Plan, apply_plan
 
 Weights = dict[str, Any]
-"""Arrays by name; and, where `Method.expansion` is given, the midpoint network."""
+"""Arrays by name; and, where `SolveSettings.expansion` is given, the midpoint network."""
 
 
 def _convolve(y: Array, kernel: Array) -> Array:
@@ -50,13 +50,13 @@ _MAX_NOISY_STEPS = 1024
 
 
 @final
-class Method(NamedTuple):
+class SolveSettings(NamedTuple):
     """`tolerance` is both rtol and atol; `expansion` as in `Setting`; `plan`: the fixed steps of a frozen solve."""
 
     problem: AbstractProblem
     tolerance: float
     first_step: float
-    expansion: Expansion | None = None
+    expansion: ExpansionSettings | None = None
     plan: Plan | None = None
 
     @property
@@ -67,7 +67,7 @@ class Method(NamedTuple):
 
 def solve(
     call: Callable[..., Any],
-    method: Method,
+    method: SolveSettings,
     weights: Weights,
     y0: Array,
     noise: Array | None,

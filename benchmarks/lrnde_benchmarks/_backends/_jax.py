@@ -22,7 +22,7 @@ from jax import Array
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_benchmarks._backends._diffrax import OPERATIONS, Method, Weights, solve
+from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks._backends._optax import step
 from lrnde_benchmarks._backends._taylor_jax import (
@@ -34,7 +34,7 @@ from lrnde_benchmarks._backends._taylor_jax import (
 from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
 from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
-from lrnde_benchmarks._settings import Expansion, Penalty, Setting
+from lrnde_benchmarks._settings import ExpansionSettings, Penalty, Setting
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data
 from lrnde_core import AbstractWeight, Constant, Plan
 
@@ -72,7 +72,7 @@ class _Examples(NamedTuple):
 class _Program:
     """All that a compilation of the training loop depends on."""
 
-    method: Method
+    method: SolveSettings
     penalty: Penalty | None
     weight: AbstractWeight
     optimizer: Optimizer
@@ -87,7 +87,7 @@ def _optimizer(program: _Program, weight_decay: Any) -> optax.GradientTransforma
     return optax.adamaxw(rate, weight_decay=weight_decay)
 
 
-def _noise(method: Method, key: Array) -> Array | None:
+def _noise(method: SolveSettings, key: Array) -> Array | None:
     """The key of the Brownian path, if there is one."""
     return jax.random.fold_in(key, 1) if method.problem.is_stochastic else None
 
@@ -102,7 +102,7 @@ def _training_state(
     return y0, examples.divergence_weights[index] * divergence
 
 
-def _initial_state(method: Method, weights: Weights, inputs: Array) -> Array:
+def _initial_state(method: SolveSettings, weights: Weights, inputs: Array) -> Array:
     return method.problem.initial_state(OPERATIONS, weights, inputs)
 
 
@@ -131,7 +131,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         assert method.expansion is not None
         y0 = _initial_state(method, weights, examples.inputs[examples.batches[index]])
 
-        def states(method: Method, weights: Weights) -> Array:
+        def states(method: SolveSettings, weights: Weights) -> Array:
             return solve(diffrax.diffeqsolve, method, weights, y0, None).ys
 
         wanted = functools.partial(states, method._replace(expansion=None), weights)
@@ -161,7 +161,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
 
 
 @functools.cache
-def predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
+def predictor(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to predictions, by the bare solver call."""
     native = method.native
 
@@ -174,7 +174,7 @@ def predictor(method: Method) -> Callable[[Weights, Array, Array], Array]:
 
 
 @functools.cache
-def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
+def _counter(method: SolveSettings) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
     """A compiled function from inputs to predictions and what they cost."""
     wrapped = lrnde.regularize(diffrax.diffeqsolve)
 
@@ -189,7 +189,7 @@ def _counter(method: Method) -> Callable[[Weights, Array, Array], tuple[Array, l
 
 
 @functools.cache
-def _states_finder(method: Method) -> Callable[[Weights, Array, Array], Array]:
+def _states_finder(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to the states at the times after 0."""
     native = method.native
 
@@ -202,7 +202,7 @@ def _states_finder(method: Method) -> Callable[[Weights, Array, Array], Array]:
 
 
 @functools.cache
-def _stepper(method: Method) -> Callable[[Weights, Array, Array], Array]:
+def _stepper(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]:
     """A compiled function from inputs to the end times of the steps, padded with inf."""
 
     @jax.jit
@@ -345,7 +345,7 @@ class JaxTrainer:
         found = self._test_all(_states_finder(self._method(prediction, self._expansion)))
         return [np.asarray(ys) for ys in found]
 
-    def _predict(self, method: Method, weights: Weights) -> float:
+    def _predict(self, method: SolveSettings, weights: Weights) -> float:
         predict = predictor(method)
         _, inputs, key = jax.block_until_ready(self._test_arguments(0))
         begin = now()
@@ -365,9 +365,9 @@ class JaxTrainer:
         # The adapter does not know what a step of another library's solver costs.
         return int(report.num_steps) * self._expansion.evaluations_per_step
 
-    def _method(self, prediction: Prediction, expansion: Expansion | None) -> Method:
+    def _method(self, prediction: Prediction, expansion: ExpansionSettings | None) -> SolveSettings:
         hyperparameters = self._hyperparameters
-        return Method(
+        return SolveSettings(
             self._problem,
             prediction if isinstance(prediction, float) else self._tolerance,
             hyperparameters.first_step,

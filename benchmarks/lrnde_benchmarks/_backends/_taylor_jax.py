@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import optax
 
 from lrnde_benchmarks._backends._optax import step
-from lrnde_benchmarks._settings import Expansion
+from lrnde_benchmarks._settings import ExpansionSettings
 from lrnde_taylor.solver import Midpoint, Taylor
 
 _NAME = "midpoint"
 
 
-def taylor_solver(expansion: Expansion, weights: Mapping[str, Any]) -> Taylor:
+def taylor_solver(expansion: ExpansionSettings, weights: Mapping[str, Any]) -> Taylor:
     """The solver with the midpoint network among the weights."""
     return Taylor(expansion.order, weights[_NAME])
 
 
-def initial_midpoint(expansion: Expansion, y0: jax.Array, seed: int) -> dict[str, Midpoint]:
+def initial_midpoint(expansion: ExpansionSettings, y0: jax.Array, seed: int) -> dict[str, Midpoint]:
     """An untrained midpoint network for states like `y0`, by the name that it has among the weights."""
     network = Midpoint(y0.shape[-1], expansion.hidden, key=jax.random.key(seed))
     return {_NAME: jax.tree.map(lambda leaf: leaf.astype(y0.dtype), network)}
@@ -37,18 +37,23 @@ def frozen_midpoint(weights: Mapping[str, Any]) -> dict[str, Any]:
     return {name: jax.lax.stop_gradient(value) if name == _NAME else value for name, value in weights.items()}
 
 
-def midpoint_optimizer(expansion: Expansion) -> optax.GradientTransformation:
+def midpoint_optimizer(expansion: ExpansionSettings) -> optax.GradientTransformation:
     """Trains the midpoint network."""
     return optax.adam(expansion.learning_rate)
 
 
-def initial_optimizer_state(expansion: Expansion, weights: Mapping[str, Any]) -> Any:
+def initial_optimizer_state(expansion: ExpansionSettings, weights: Mapping[str, Any]) -> Any:
     """Of `midpoint_optimizer`."""
     return midpoint_optimizer(expansion).init(weights[_NAME])
 
 
 def learn_midpoint(
-    expansion: Expansion, index: Any, weights: dict[str, Any], state: Any, solve: Callable[[Any], Any], wanted: Any
+    expansion: ExpansionSettings,
+    index: Any,
+    weights: dict[str, Any],
+    state: Any,
+    solve: Callable[[Any], Any],
+    wanted: Any,
 ) -> tuple[dict[str, Any], Any]:
     """The weights and the optimizer's state after iteration `index`, changed once in a period.
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from lrnde_benchmarks._backends._torch import Learner, Network, TorchSolver
-from lrnde_benchmarks._settings import Expansion
+from lrnde_benchmarks._settings import ExpansionSettings
 from lrnde_taylor.odeint import Midpoint, odeint_taylor
 
 
-def taylor_solver(expansion: Expansion, adaptive: TorchSolver, seed: int, like: Tensor) -> TorchSolver:
+def taylor_solver(expansion: ExpansionSettings, adaptive: TorchSolver, seed: int, like: Tensor) -> TorchSolver:
     """The solver of one training.
 
     - `adaptive`: what the midpoints are learned from. `seed`: of the midpoint network. `like`: states.

@@ -20,7 +20,7 @@ from lrnde_core import CapabilityError, LrndeError
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Measurement:
+class Figures:
     """What one setting cost and achieved for one seed.
 
     - `score`, `nfe`, `num_accepted`: see `Evaluation`.
@@ -59,7 +59,7 @@ class Cell:
 
     adapter: str
     seed: int
-    measurements: Mapping[str, Measurement]
+    measurements: Mapping[str, Figures]
     skipped: Mapping[str, str]
 
 
@@ -93,14 +93,14 @@ def run_cell(
         reference,
         study.hyperparameters.repetitions,
     )
-    measurements: dict[str, Measurement] = {}
+    measurements: dict[str, Figures] = {}
     for setting in rows:
         trainer, prediction = trainers[setting.model], predictions[setting.name]
         evaluation = trainer.evaluate(prediction)
         if not math.isfinite(evaluation.score):
             skipped[setting.name] = f"Training diverged: the {study.task.metric.name} is {evaluation.score}."
             continue
-        measurements[setting.name] = Measurement(
+        measurements[setting.name] = Figures(
             nfe=evaluation.nfe,
             num_accepted=evaluation.num_accepted,
             score=evaluation.score,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from lrnde_benchmarks._cells._cell import Cell, Measurement, Trained
+from lrnde_benchmarks._cells._cell import Cell, Figures, Trained
 from lrnde_benchmarks._cells._checkpoint import Checkpoints, checkpoint_identity
 from lrnde_benchmarks._cells._code import Commit, code_digest, current_commit
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
@@ -211,10 +211,10 @@ def _cell(values: Mapping[str, Any]) -> Cell:
     return Cell(values["adapter"], values["seed"], measurements, values["skipped"])
 
 
-def _measurement(values: Mapping[str, Any]) -> Measurement:
+def _measurement(values: Mapping[str, Any]) -> Figures:
     fields, frozen = _with_tuples(values), values["frozen"]
     fields["frozen"] = None if frozen is None else FrozenSolve(**_with_tuples(frozen))
-    return Measurement(**fields)
+    return Figures(**fields)
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Progress:
     """What a training has recorded so far, as JSON values.
 
     - `num_done`: iterations. `curve_steps`: those done at each point of the curves.
-    - `train_seconds`, `compile_seconds`, `wall_seconds`: by model, see `Measurement`.
+    - `train_seconds`, `compile_seconds`, `wall_seconds`: by model, see `Figures`.
     - `references`: seconds of a reference prediction after each chunk.
     - `untrained_step_times`, `curves`: by row; frozen rows have no curve.
     """

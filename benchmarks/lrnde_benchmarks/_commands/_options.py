@@ -13,7 +13,7 @@ from lrnde_benchmarks._methods import setting_by_name, with_frozen
 from lrnde_benchmarks._settings import BASELINE
 from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._by_name import task_by_name
-from lrnde_benchmarks._tasks._task import Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask
 from lrnde_core import CapabilityError, InputError, PluginError
 
 
@@ -83,7 +83,7 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"The folder {folder} cannot be written to. Choose another.")
 
 
-def _with_data(task: Task, folder: Path) -> Task:
+def _with_data(task: BenchmarkTask, folder: Path) -> BenchmarkTask:
     if task.with_folder is None:
         raise InputError(f"`--data {folder}`: the task `{task.name}` brings its own data; leave `--data` out.")
     if not folder.is_dir():
@@ -91,7 +91,7 @@ def _with_data(task: Task, folder: Path) -> Task:
     return dataclasses.replace(task, problem=task.with_folder(folder))
 
 
-def _hyperparameters(task: Task, options: Options) -> Hyperparameters:
+def _hyperparameters(task: BenchmarkTask, options: Options) -> Hyperparameters:
     chosen: Hyperparameters | None = {"usual": task.hyperparameters, "fast": task.fast, "full": task.full}[
         options.schedule
     ]
@@ -100,7 +100,7 @@ def _hyperparameters(task: Task, options: Options) -> Hyperparameters:
     return chosen if options.steps is None else dataclasses.replace(chosen, steps=options.steps)
 
 
-def _usable_adapters(task: Task) -> tuple[str, ...]:
+def _usable_adapters(task: BenchmarkTask) -> tuple[str, ...]:
     usable = {info.name for info in lrnde.list_adapters() if info.failure is None}
     adapters = tuple(name for name in task.solvers if name in usable)
     if not adapters:
@@ -112,7 +112,7 @@ def _usable_adapters(task: Task) -> tuple[str, ...]:
     return adapters
 
 
-def _check_adapter(name: str, task: Task) -> None:
+def _check_adapter(name: str, task: BenchmarkTask) -> None:
     lrnde_core.get_adapter(name)
     if name not in task.solvers:
         raise CapabilityError(

@@ -18,7 +18,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import BASELINE, Setting
 from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._by_name import TASKS, task_by_name
-from lrnde_benchmarks._tasks._task import Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask
 from lrnde_core import CapabilityError, InputError, LrndeError
 
 # Of a curve no point but the last is wanted, and prediction times are not what is swept.
@@ -26,7 +26,7 @@ _REPETITIONS = 5
 
 
 def make_study(
-    task: Task,
+    task: BenchmarkTask,
     adapter: str,
     hyperparameters: Hyperparameters,
     candidates: tuple[str, ...],

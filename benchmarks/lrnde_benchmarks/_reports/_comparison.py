@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from lrnde_benchmarks._cells._cell import Cell, Measurement
+from lrnde_benchmarks._cells._cell import Cell, Figures
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._cells._workers import ComparisonError, Finished, run_cells
 from lrnde_benchmarks._reports._ratios import form_ratios
@@ -115,7 +115,7 @@ class Comparison:
             "failed": [{"cell": job.label, "reason": reason} for job, reason in self.failures],
         }
 
-    def _measured(self, adapter: str, setting: str) -> dict[int, Measurement]:
+    def _measured(self, adapter: str, setting: str) -> dict[int, Figures]:
         """What is finished of a row, by seed in order."""
         found = {
             cell.seed: cell.measurements[setting]
@@ -162,7 +162,7 @@ def _with(comparison: Comparison, event: Finished, *, is_strict: bool) -> Compar
     return comparison.with_failure(event.job, event.outcome)
 
 
-def _columns(measurements: Sequence[Measurement]) -> dict[str, Any]:
+def _columns(measurements: Sequence[Figures]) -> dict[str, Any]:
     columns: dict[str, Any] = {name: [getattr(each, name) for each in measurements] for name in _LISTED}
     columns["frozen"] = [None if each.frozen is None else dataclasses.asdict(each.frozen) for each in measurements]
     columns["curve"] = {

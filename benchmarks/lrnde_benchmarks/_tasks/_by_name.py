@@ -10,7 +10,7 @@ from lrnde_benchmarks._tasks._mnist import MNIST, MNIST_SDE
 from lrnde_benchmarks._tasks._mocap import MOCAP
 from lrnde_benchmarks._tasks._physionet import PHYSIONET
 from lrnde_benchmarks._tasks._spiral import SPIRAL_SDE
-from lrnde_benchmarks._tasks._task import Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask
 from lrnde_core import UnknownNameError
 
 _ALL = (
@@ -29,10 +29,10 @@ _ALL = (
     CIFAR10,
 )
 
-TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
+TASKS: Mapping[str, BenchmarkTask] = {task.name: task for task in _ALL}
 
 
-def task_by_name(name: str) -> Task:
+def task_by_name(name: str) -> BenchmarkTask:
     """The task that `--task` knows by this name. Raises `UnknownNameError`."""
     if name not in TASKS:
         known = ", ".join(f"`{known}`" for known in TASKS)

@@ -15,7 +15,7 @@ from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._convolutional_ode import ConvolutionalODE
 from lrnde_benchmarks._tasks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
-from lrnde_benchmarks._tasks._task import ACCURACY, Task
+from lrnde_benchmarks._tasks._task import ACCURACY, BenchmarkTask
 from lrnde_core import InputError
 
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -123,7 +123,7 @@ _HYPERPARAMETERS = Hyperparameters(
     repetitions=20,
 )
 
-CIFAR10 = Task(
+CIFAR10 = BenchmarkTask(
     name="cifar10",
     title="a convolutional neural ODE on a part of CIFAR-10",
     data="a part of CIFAR-10, its first 4000 training and 1000 test images at 16 by 16 pixels: data_batch_1.bin and "

@@ -36,7 +36,7 @@ class Split(NamedTuple):
 
 
 @final
-class Calibration(NamedTuple):
+class HeldOut(NamedTuple):
     """Indices of the examples to train on, `(num_examples,)`, and two halves of those that calibrate, `(2, rows)`."""
 
     train: Indices
@@ -103,11 +103,11 @@ def random_split(count: int, test_fraction: float, seed: int, fold: Fold | None)
     return Split(order[num_held_out:], order[:num_held_out])
 
 
-def hold_out_calibration(train: Indices, seed: int) -> Calibration:
+def hold_out_calibration(train: Indices, seed: int) -> HeldOut:
     """Keep a tenth of the training examples, at most 1024, from training: `freeze` is calibrated with them."""
     order = np.random.default_rng([seed, 8]).permutation(train)
     rows = min(len(train) // 20, 512)
-    return Calibration(order[2 * rows :], order[: 2 * rows].reshape(2, rows))
+    return HeldOut(order[2 * rows :], order[: 2 * rows].reshape(2, rows))
 
 
 def training_batches(train: Indices, batch: int, num_steps: int, seed: int) -> Indices:

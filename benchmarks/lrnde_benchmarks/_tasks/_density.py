@@ -18,7 +18,7 @@ from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_spl
 from lrnde_benchmarks._tasks._flow_data import NUM_SAMPLES, TABULAR_COLUMNS, SampleName, load_samples
 from lrnde_benchmarks._tasks._layers import apply_with_time, layer
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Metric, Operations, Task
+from lrnde_benchmarks._tasks._task import AbstractProblem, BenchmarkTask, Data, Metric, Operations
 
 
 @final
@@ -122,8 +122,8 @@ _HYPERPARAMETERS = Hyperparameters(
 )
 
 
-def _task(name: str, samples: SampleName, title: str, data: str, hyperparameters: Hyperparameters) -> Task:
-    return Task(
+def _task(name: str, samples: SampleName, title: str, data: str, hyperparameters: Hyperparameters) -> BenchmarkTask:
+    return BenchmarkTask(
         name=name,
         title=f"a continuous normalizing flow on {title}",
         data=f"{data}; split by seed",

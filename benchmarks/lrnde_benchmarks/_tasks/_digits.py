@@ -8,11 +8,11 @@ from lrnde_benchmarks._tasks._data import Digits
 from lrnde_benchmarks._tasks._image_ode import ImageODE
 from lrnde_benchmarks._tasks._image_sde import ImageSDE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS, SDE_SOLVERS
-from lrnde_benchmarks._tasks._task import ACCURACY, Task
+from lrnde_benchmarks._tasks._task import ACCURACY, BenchmarkTask
 
 _DESCRIPTION = "scikit-learn load_digits, 8 by 8 pixels, stratified split by seed"
 
-DIGITS = Task(
+DIGITS = BenchmarkTask(
     name="digits",
     title="a neural ODE on handwritten digits",
     data=_DESCRIPTION,
@@ -50,7 +50,7 @@ _SDE_HYPERPARAMETERS = Hyperparameters(
     repetitions=20,
 )
 
-DIGITS_SDE = Task(
+DIGITS_SDE = BenchmarkTask(
     name="digits-sde",
     title="a neural SDE on handwritten digits",
     data=_DESCRIPTION,

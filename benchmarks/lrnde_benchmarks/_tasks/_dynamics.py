@@ -18,7 +18,7 @@ from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Metric, Operations, Task
+from lrnde_benchmarks._tasks._task import AbstractProblem, BenchmarkTask, Data, Metric, Operations
 
 SystemName = Literal["van der Pol", "Brusselator"]
 
@@ -172,8 +172,8 @@ _HYPERPARAMETERS = Hyperparameters(
 )
 
 
-def _task(name: str, system: SystemName) -> Task:
-    return Task(
+def _task(name: str, system: SystemName) -> BenchmarkTask:
+    return BenchmarkTask(
         name=name,
         title=f"a neural ODE on trajectories of the {system} system",
         data=f"{NUM_TRAJECTORIES} trajectories of the {system} system at {NUM_TIMES} times, without noise, made by "

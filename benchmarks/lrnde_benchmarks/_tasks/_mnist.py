@@ -20,7 +20,7 @@ from lrnde_benchmarks._tasks._idx import read_idx
 from lrnde_benchmarks._tasks._image_ode import ImageODE
 from lrnde_benchmarks._tasks._image_sde import ImageSDE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS, SDE_SOLVERS
-from lrnde_benchmarks._tasks._task import ACCURACY, Task
+from lrnde_benchmarks._tasks._task import ACCURACY, BenchmarkTask
 from lrnde_core import InputError
 
 _NUM_TRAIN = 60_000
@@ -125,7 +125,7 @@ _ODE_USUAL = dataclasses.replace(
     _ODE_FULL, steps=700, batch=256, tolerance=1e-5, dtype="float32", chunk=100, tested=2048
 )
 
-MNIST = Task(
+MNIST = BenchmarkTask(
     name="mnist",
     title="a neural ODE on MNIST",
     data=_DESCRIPTION,
@@ -162,7 +162,7 @@ _SDE_FULL = Hyperparameters(
 )
 _SDE_USUAL = dataclasses.replace(_SDE_FULL, steps=500, batch=256, final_learning_rate=1e-3, chunk=100, tested=1024)
 
-MNIST_SDE = Task(
+MNIST_SDE = BenchmarkTask(
     name="mnist-sde",
     title="a neural SDE on MNIST",
     data=_DESCRIPTION,

@@ -7,7 +7,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._latent_sde import LatentSDE
 from lrnde_benchmarks._tasks._solvers import SDE_SOLVERS
-from lrnde_benchmarks._tasks._task import Metric, Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask, Metric
 
 PREDICTION_ERROR = Metric("prediction error", "ratio", is_higher_better=False)
 
@@ -34,7 +34,7 @@ _USUAL = dataclasses.replace(
     _FULL, steps=300, learning_rate=1e-2, final_learning_rate=2e-3, tolerance=5e-3, paths=10, chunk=75
 )
 
-MOCAP = Task(
+MOCAP = BenchmarkTask(
     name="mocap",
     title="a latent SDE on motion capture",
     data="CMU motion capture, subject 35, walking: 16 walks to train on and 4 to test, 300 frames of 50 joint angles; "

@@ -7,7 +7,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._latent_ode import LatentODE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
-from lrnde_benchmarks._tasks._task import Metric, Task
+from lrnde_benchmarks._tasks._task import BenchmarkTask, Metric
 
 RECONSTRUCTION_ERROR = Metric("reconstruction error", "ratio", is_higher_better=False)
 
@@ -36,7 +36,7 @@ _USUAL = dataclasses.replace(
     _FULL, steps=600, batch=64, final_learning_rate=1e-3, chunk=100, examples=2000, divergence_start=20
 )
 
-PHYSIONET = Task(
+PHYSIONET = BenchmarkTask(
     name="physionet",
     title="a latent ODE on intensive care records",
     data="PhysioNet Challenge 2012, 37 variables at 49 hours: set-a.tar.gz and set-b.tar.gz from --data DIR; split by "

@@ -18,7 +18,7 @@ from lrnde_benchmarks._methods import SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import SDE_SOLVERS
-from lrnde_benchmarks._tasks._task import MOMENTS_ERROR, AbstractProblem, Data, Operations, Task
+from lrnde_benchmarks._tasks._task import MOMENTS_ERROR, AbstractProblem, BenchmarkTask, Data, Operations
 
 # Prediction solves, each of a batch of trajectories that share their steps.
 _NUM_TESTED = 10
@@ -114,7 +114,7 @@ _HYPERPARAMETERS = Hyperparameters(
     repetitions=20,
 )
 
-SPIRAL_SDE = Task(
+SPIRAL_SDE = BenchmarkTask(
     name="spiral-sde",
     title="a neural SDE on the moments of a spiral",
     data="published means and variances of a spiral at 30 times (Pal et al., ICML 2021), data/README.md",

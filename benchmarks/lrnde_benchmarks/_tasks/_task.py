@@ -142,7 +142,7 @@ MOMENTS_ERROR = Metric("moments error", "ratio", is_higher_better=False)
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
+class BenchmarkTask:
     """A problem and how `lrnde compare` and `lrnde benchmark` run it.
 
     - `name`: what users call it. `title`: completes "Training ...". `data`, `model`: for the report.

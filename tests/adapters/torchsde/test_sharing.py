@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lrnde
-from lrnde_torchsde._sharing import Evaluations
+from lrnde_torchsde._sharing import SharedEvaluations
 from tests.adapters.torchsde.problems import SCHEMES, Y0, Equation, brownian, sdeint, sdeint_adjoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torchsde")
@@ -33,7 +33,7 @@ def test_shared_evaluations_give_what_separate_ones_give(
     method: str, calculus: str, noise: str, steps: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared, by_shared = _penalty(method, calculus, noise, steps)
-    monkeypatch.setattr(Evaluations, "_known_at", lambda *_: {})
+    monkeypatch.setattr(SharedEvaluations, "_known_at", lambda *_: {})
     separate, by_separate = _penalty(method, calculus, noise, steps)
     assert shared.item() == separate.item() > 0
     for left, right in zip(by_shared, by_separate, strict=True):
@@ -83,7 +83,7 @@ def test_only_an_equal_time_and_the_very_same_state_are_the_same() -> None:
         num_calls += 1
         return y * t
 
-    evaluate = Evaluations(torch.device("cpu")).shared("f", drift)
+    evaluate = SharedEvaluations(torch.device("cpu")).shared("f", drift)
     y, t = torch.ones(2, 1), torch.tensor(0.5)
     first = evaluate(t, y)
     assert evaluate(t.clone(), y) is first
@@ -94,7 +94,7 @@ def test_only_an_equal_time_and_the_very_same_state_are_the_same() -> None:
 
 
 def test_drift_and_diffusion_evaluated_together_are_known_apart() -> None:
-    evaluations = Evaluations(torch.device("cpu"))
+    evaluations = SharedEvaluations(torch.device("cpu"))
     y, t = torch.ones(2, 1), torch.tensor(0.5)
     drift, diffusion = evaluations.shared("f_and_g", lambda t, y: (y, 2 * y))(t, y)
     assert evaluations.shared("f", pytest.fail)(t, y) is drift
@@ -103,7 +103,7 @@ def test_drift_and_diffusion_evaluated_together_are_known_apart() -> None:
 
 
 def test_products_with_different_vectors_are_not_shared() -> None:
-    evaluations = Evaluations(torch.device("cpu"))
+    evaluations = SharedEvaluations(torch.device("cpu"))
     product = evaluations.shared("g_prod", lambda t, y, v: y * v)
     y, t = torch.ones(2, 1), torch.tensor(0.5)
     assert [product(t, y, v).sum().item() for v in (y, 3 * y)] == [2, 6]
@@ -120,5 +120,5 @@ def test_an_equation_is_given_times_on_its_own_device(dtype: torch.dtype) -> Non
 
     # Of all devices but the CPU this one is everywhere.
     device = torch.device("meta")
-    Evaluations(device).shared("f", drift)(torch.tensor(0.5, dtype=dtype), torch.ones(2, 1, device=device))
+    SharedEvaluations(device).shared("f", drift)(torch.tensor(0.5, dtype=dtype), torch.ones(2, 1, device=device))
     assert [(t.device, t.dtype, t.shape) for t in given] == [(device, dtype, ())]
