@@ -69,6 +69,7 @@ from lrnde_core._explicit import (
     largest_magnitude,
     read_stages,
 )
+from lrnde_core._gradient_ratio import GradientRatio, GradientRatioState
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
@@ -108,7 +109,7 @@ from lrnde_core._samplers import (
     UniformTime,
 )
 from lrnde_core._tableau import EULER, FIXED_METHODS, ExplicitTableau, FixedMethod
-from lrnde_core._weights import AbstractWeight, AnyWeightState, Constant, ExponentialDecay, WeightState
+from lrnde_core._weights import AbstractWeight, AnyWeightState, Constant, ExponentialDecay, GradientNorms, WeightState
 from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
 
 __version__ = "0.1.0"
@@ -168,6 +169,9 @@ __all__ = [
     "FreezeReport",
     "FrozenRun",
     "FrozenSolution",
+    "GradientNorms",
+    "GradientRatio",
+    "GradientRatioState",
     "GuardSignals",
     "InputError",
     "InputTypeError",

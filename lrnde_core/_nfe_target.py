@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, final
 from lrnde_core._arrays import Array, Count, Real, cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
 from lrnde_core._report import Report
-from lrnde_core._weights import AbstractWeight
+from lrnde_core._weights import AbstractWeight, GradientNorms
 from lrnde_core._wrapping import warn_at_call
 
 # Phases of a state.
@@ -110,12 +110,15 @@ class NFETarget(AbstractWeight):
     def value(self, state: NFETargetState) -> Real:
         return state.value
 
-    def update(self, state: NFETargetState, report: Report | Sequence[Report]) -> NFETargetState:
+    def update(
+        self, state: NFETargetState, report: Report | Sequence[Report], norms: GradientNorms | None = None
+    ) -> NFETargetState:
         """The state after an iteration. Warns at the first stall if values are known.
 
         Raises `InputTypeError` for anything but a report or a list of reports, and `InputError` for an empty list, or
         if the method hides its evaluations.
         """
+        del norms
         cost, *known = joined(self._cost(report, state.average), *state)
         advanced = self._advance(NFETargetState(*known), cost)
         new = NFETargetState(*map(cast_like, advanced, state))

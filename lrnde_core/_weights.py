@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
-from lrnde_core._arrays import Array, Count, Real, cast_like, clip, scalars
+from lrnde_core._arrays import Array, Count, Real, Truth, cast_like, clip, scalars
 from lrnde_core._errors import InputError
 from lrnde_core._report import Report
 
@@ -25,6 +25,16 @@ class WeightState(NamedTuple):
 
     value: Real
     count: Count  # pyright: ignore[reportIncompatibleMethodOverride]  # nobody searches a state as a tuple
+
+
+class GradientNorms(NamedTuple):
+    """Norms of the gradients of one iteration, over the parameters that both reach.
+
+    - `loss`: of the loss without the penalty. `penalty`: of the penalty, unweighted. NaN where they were not measured.
+    """
+
+    loss: Real
+    penalty: Real
 
 
 class AbstractWeight(abc.ABC):
@@ -45,8 +55,18 @@ class AbstractWeight(abc.ABC):
         """The weight to use in this iteration; a scalar."""
 
     @abc.abstractmethod
-    def update(self, state: AnyWeightState, report: Report | Sequence[Report]) -> AnyWeightState:
-        """The state after an iteration that ended with `report`; for several solves, a list of their reports."""
+    def update(
+        self, state: AnyWeightState, report: Report | Sequence[Report], norms: GradientNorms | None = None
+    ) -> AnyWeightState:
+        """The state after an iteration that ended with `report`; for several solves, a list of their reports.
+
+        - `norms`: the gradient norms of this iteration, if `measures(state)` asked for them.
+        """
+
+    def measures(self, state: AnyWeightState) -> Truth:
+        """Whether `update` wants the gradient norms of this iteration; by default never."""
+        del state
+        return False
 
     def check(self, state: AnyWeightState) -> None:
         """Warn if the weight cannot reach its goal; by default do nothing.
@@ -72,8 +92,10 @@ class Constant(AbstractWeight):
     def value(self, state: WeightState) -> Real:
         return state.value
 
-    def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:
-        del report
+    def update(
+        self, state: WeightState, report: Report | Sequence[Report], norms: GradientNorms | None = None
+    ) -> WeightState:
+        del report, norms
         return WeightState(state.value, state.count + 1)
 
 
@@ -105,8 +127,10 @@ class ExponentialDecay(AbstractWeight):
     def value(self, state: WeightState) -> Real:
         return state.value
 
-    def update(self, state: WeightState, report: Report | Sequence[Report]) -> WeightState:
-        del report
+    def update(
+        self, state: WeightState, report: Report | Sequence[Report], norms: GradientNorms | None = None
+    ) -> WeightState:
+        del report, norms
         count = state.count + 1
         progress = clip(count / self.num_iterations, 0.0, 1.0)
         value = self.initial * (self.final / self.initial) ** progress

@@ -1,29 +1,47 @@
 """The weight of the penalty over training, as an object to save with a model."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
-from lrnde_core import AbstractWeight, InputError, InputTypeError, Number, Real, Report
+import torch
+from torch import Tensor
+
+from lrnde_core import AbstractWeight, GradientNorms, InputError, InputTypeError, Number, Real, Report
 
 
 @final
 class WeightHolder:
     """Holds the state of a weight between iterations, in the style of a torch scheduler.
 
-        weight = WeightHolder(NFETarget(target=26))
-        loss = task_loss + weight.value() * report.penalty
+        weight = WeightHolder(GradientRatio(), model.parameters())
+        weight.total(task_loss, report).backward()
         weight.update(report)
 
-    - `weight`: any `AbstractWeight`, such as `Constant`, `ExponentialDecay` or `NFETarget`.
+    - `weight`: any `AbstractWeight`, such as `GradientRatio`, `Constant`, `ExponentialDecay` or `NFETarget`.
+    - `parameters`: those that training changes; only for a weight that measures gradients.
 
-    With several processes, each has its own counts. Update all from the same report, so that the weights stay equal.
+    **Gradients.** If the weight measures them in this iteration, `total` differentiates the loss and the penalty apart,
+    before `backward` differentiates their sum: neither scaled by AMP, nor clipped, nor decayed, nor accumulated. With
+    several processes the norms are averaged, so that all have the same weight. With gradient accumulation, call
+    `total` for each part and `update` once: the weight changes there alone.
+
+    With several processes, each has its own counts, so update weights such as `NFETarget` from the same report.
     """
 
-    def __init__(self, weight: AbstractWeight) -> None:
+    def __init__(self, weight: AbstractWeight, parameters: Iterable[Tensor] = ()) -> None:
         if not isinstance(weight, AbstractWeight):
             raise InputTypeError(f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {weight!r}.")
         self._weight = weight
+        self._parameters = tuple(parameters)
         self._state = weight.init(like=0.0)
+        self._norms: list[GradientNorms] = []
+        if self._weight.measures(self._state) and not self._parameters:
+            raise InputError(
+                f"`{weight!r}` measures gradients, and was given no parameters. Pass those that training changes: "
+                "`WeightHolder(weight, model.parameters())`."
+            )
 
     def __repr__(self) -> str:
         return f"WeightHolder({self._weight!r}, {self._state!r})"
@@ -32,9 +50,24 @@ class WeightHolder:
         """The weight to use in this iteration."""
         return self._weight.value(self._state)
 
+    def total(self, loss: Tensor, report: Report | Sequence[Report]) -> Tensor:
+        """`loss` plus the weighted penalty: what to call `backward` on.
+
+        - `loss`: without the penalty. `report`: of its solve; for several solves, a list, whose penalties are summed.
+        """
+        reports = [report] if isinstance(report, Report) else report
+        penalty = functools.reduce(torch.add, [each.penalty for each in reports])
+        if self._weight.measures(self._state) and torch.is_grad_enabled():
+            self._norms.append(_gradient_norms(loss, penalty, self._parameters))
+        return loss + self.value() * penalty
+
     def update(self, report: Report | Sequence[Report]) -> None:
         """End an iteration whose solve returned `report`; for several solves, a list of their reports."""
-        self._state = self._weight.update(self._state, report)
+        norms = None
+        if self._norms:
+            norms = GradientNorms(*(math.fsum(each) / len(each) for each in zip(*self._norms, strict=True)))
+            self._norms.clear()
+        self._state = self._weight.update(self._state, report, norms)
 
     def state_dict(self) -> dict[str, Number]:
         """The state by name, without the weight itself: plain numbers, which `torch.load` takes back safely."""
@@ -49,3 +82,24 @@ class WeightHolder:
                 f"{sorted(kind._fields)}. Load what `state_dict()` of a `WeightHolder` of this weight returned."
             )
         self._state = kind(**state_dict)
+
+
+def _gradient_norms(loss: Tensor, penalty: Tensor, parameters: Sequence[Tensor]) -> GradientNorms:
+    """The norms over the parameters that both gradients reach, averaged over processes."""
+    variables = [each for each in parameters if each.requires_grad]
+    squares = torch.stack([_squares(each, variables) for each in (loss, penalty)])
+    norms = squares.where((squares > 0).all(0), 0.0).sum(1).sqrt()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(norms)
+        norms /= torch.distributed.get_world_size()
+    return GradientNorms(*norms.tolist())
+
+
+def _squares(output: Tensor, variables: Sequence[Tensor]) -> Tensor:
+    """The squared norm of the gradient by each variable; 0 where it does not reach."""
+    nothing = output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
+    if not output.requires_grad:
+        return nothing.expand(len(variables))
+    found = torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True)
+    # Annotated as if none could be missing.
+    return torch.stack([nothing if each is None else each.norm().square().to(nothing) for each in found])  # pyright: ignore[reportUnnecessaryComparison]

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import lrnde
 from lrnde_benchmarks._settings import BASELINE, ExpansionSettings, Penalty, Setting
-from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputError, UnknownNameError
+from lrnde_core import AbstractWeight, Constant, ExponentialDecay, GradientRatio, InputError, UnknownNameError
 
 Schedule = float | tuple[float, float]
 """A weight over training: constant, or the first and the last value of an exponential decay."""
@@ -138,6 +138,7 @@ def _expanded(steps: int, tuning: Tuning) -> Setting:
 _METHODS: Mapping[str, Callable[[int, Tuning], Setting]] = {
     BASELINE: lambda _steps, _rivals: Setting(BASELINE),
     **{name: functools.partial(_penalised, name) for name in _PENALTIES},
+    "gradient_ratio": lambda _steps, _tuning: Setting("gradient ratio", Penalty(), GradientRatio()),
     "steer": lambda _steps, tuning: Setting("steer", end_spread=tuning.end_spread),
     "weight_decay": lambda _steps, tuning: Setting("weight decay", weight_decay=tuning.weight_decay),
     "looser_tolerance": lambda _steps, tuning: Setting(

@@ -112,7 +112,7 @@ def test_settings_are_hashable_and_describe_themselves(name: str) -> None:
 def test_every_row_of_a_task_has_a_weight(task: BenchmarkTask) -> None:
     for name in (*task.compared, *task.benchmarked):
         setting = setting_by_name(name, steps=10, tuning=task.tuning)
-        assert (setting.penalty is None) == (setting.weight.value(setting.weight.init()) == 0)
+        assert (setting.penalty is None) == (setting.weight == lrnde.Constant(0.0))
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:

@@ -37,6 +37,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import ExpansionSettings, Penalty, Setting
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data
 from lrnde_core import AbstractWeight, Constant, Plan
+from lrnde_jax import value_and_grad
 
 # Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
 _NUM_DONE = "num_done"
@@ -112,7 +113,7 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
     method, problem = program.method, program.method.problem
     wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
 
-    def loss(weights: Weights, examples: _Examples, index: Array, penalty_weight: Any, key: Array) -> Any:
+    def loss(weights: Weights, examples: _Examples, index: Array, key: Array) -> Any:
         batch, weights = examples.batches[index], frozen_midpoint(weights)
         inputs, noise = examples.inputs[batch], _noise(method, key)
         end = 1.0 if examples.end_times is None else examples.end_times[index]
@@ -122,10 +123,14 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         else:
             solution, report = solve(wrapped, method, weights, y0, noise, end=end, key=key)
         outputs = problem.outputs(OPERATIONS, weights, solution.ys)
-        total = problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence
-        if report is not None:
-            total = total + penalty_weight * report.penalty
-        return total, report
+        return problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence, report
+
+    def differentiate(weights: Weights, penalty_weight: Any, *args: Any) -> tuple[Weights, Any]:
+        """The gradient, and the state of the penalty's weight after the iteration."""
+        if wrapped is None:
+            return jax.grad(loss, has_aux=True)(weights, *args)[0], penalty_weight
+        _, gradient, penalty_weight = value_and_grad(loss, program.weight)(weights, penalty_weight, *args)
+        return gradient, penalty_weight
 
     def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
         assert method.expansion is not None
@@ -142,14 +147,10 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         optimizer = _optimizer(program, weight_decay)
 
         def iterate(index: Array, state: _State) -> _State:
-            value = program.weight.value(state.penalty_weight)
-            gradient, report = jax.grad(loss, has_aux=True)(
-                state.weights, examples, index, value, jax.random.fold_in(key, index)
+            gradient, penalty_weight = differentiate(
+                state.weights, state.penalty_weight, examples, index, jax.random.fold_in(key, index)
             )
             weights, optimizer_state = step(optimizer, gradient, state.optimizer, state.weights)
-            penalty_weight = state.penalty_weight
-            if report is not None:
-                penalty_weight = program.weight.update(penalty_weight, report)
             midpoint_state = state.midpoint_optimizer
             if method.expansion is not None:
                 weights, midpoint_state = learn(weights, midpoint_state, examples, index)

@@ -20,8 +20,6 @@ from lrnde_benchmarks._backends._torch_state import (
     load_optimizer,
     module_arrays,
     optimizer_arrays,
-    scalar_arrays,
-    scalars_like,
 )
 from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
 from lrnde_benchmarks._clock import now
@@ -30,6 +28,7 @@ from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._tasks._solvers import path_seed
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
 from lrnde_core import Plan
+from lrnde_torch import WeightHolder
 
 OPERATIONS = Operations(
     torch.addmm,
@@ -168,8 +167,6 @@ class TorchTrainer:
         self._network = Network(problem, hyperparameters, seed)
         self._untrained = Network(problem, hyperparameters, seed)
         self._optimizer = _optimizer(self._network, hyperparameters, setting.weight_decay)
-        self._weight = setting.weight
-        self._weight_state = setting.weight.init(like=0.0)
         self._generator = torch.Generator().manual_seed(seed)
         targets = torch.as_tensor(data.targets)
         self._inputs = torch.as_tensor(data.inputs, dtype=dtype)
@@ -184,6 +181,7 @@ class TorchTrainer:
             self._learned.register_parameter(name, value)
         if self._solver.learner is not None:
             self._learned.add_module("midpoint", self._solver.learner.module)
+        self._weight = WeightHolder(setting.weight, self._network.parameters())
         self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
         self._counted = lrnde.regularize(self._solver.native)
         self._end_times = setting.end_times(seed, hyperparameters.steps)
@@ -194,12 +192,13 @@ class TorchTrainer:
         self._num_done = 0
 
     def prepare(self) -> float:
+        untouched = self._weight.state_dict()
         start = now()
         self._loss(0).backward()
         seconds = now() - start
         self._optimizer.zero_grad()
         self._generator.manual_seed(self._generator.initial_seed())
-        self._weight_state = self._weight.init()
+        self._weight.load_state_dict(untouched)
         return seconds
 
     def train(self, num_steps: int) -> float:
@@ -261,7 +260,7 @@ class TorchTrainer:
         parts: dict[str, Arrays] = {
             "weights": self.weights(),
             "optimizer": optimizer_arrays(self._optimizer),
-            "penalty_weight": scalar_arrays(self._weight_state),
+            "penalty_weight": {name: np.asarray(each) for name, each in self._weight.state_dict().items()},
             "generator": {"": self._generator.get_state().numpy().copy()},
             "num_done": {"": np.asarray(self._num_done)},
         }
@@ -276,7 +275,7 @@ class TorchTrainer:
             parts.setdefault(part, {})[name] = array
         self.load(parts["weights"])
         load_optimizer(self._optimizer, parts.get("optimizer", {}))
-        self._weight_state = scalars_like(self._weight_state, parts["penalty_weight"])
+        self._weight.load_state_dict({name: each.item() for name, each in parts["penalty_weight"].items()})
         self._generator.set_state(torch.from_numpy(parts["generator"][""].copy()))
         self._num_done = int(parts["num_done"][""])
         if self._solver.learner is not None:
@@ -319,8 +318,8 @@ class TorchTrainer:
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
         loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch) + divergence
         if report is not None:
-            loss = loss + self._weight.value(self._weight_state) * report.penalty
-            self._weight_state = self._weight.update(self._weight_state, report)
+            loss = self._weight.total(loss, report)
+            self._weight.update(report)
         return loss
 
     def _training_state(self, batch: Tensor, index: int) -> tuple[Tensor, Any]:

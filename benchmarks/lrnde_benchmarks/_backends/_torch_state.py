@@ -1,12 +1,10 @@
-"""Modules, optimizers and the state of a penalty's weight as arrays by name, and back."""
+"""Modules and optimizers as arrays by name, and back."""
 
 # Parts of torch come without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -44,29 +42,3 @@ def load_optimizer(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
         place, _, name = key.partition(".")
         states.setdefault(int(place), {})[name] = torch.from_numpy(array.copy())
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-
-
-def scalar_arrays(state: Any) -> dict[str, NDArray[Any]]:
-    """The numbers in nested named tuples."""
-    return {str(place): np.asarray(number) for place, number in enumerate(_numbers(state))}
-
-
-def scalars_like(state: Any, arrays: Arrays) -> Any:
-    """Named tuples like `state` with the numbers that `scalar_arrays` gave, each of the type that it has there."""
-    numbers = (arrays[str(place)] for place in range(len(arrays)))
-    return _filled(state, numbers)
-
-
-def _numbers(state: Any) -> Iterator[Any]:
-    if not isinstance(state, tuple):
-        yield state
-        return
-    for each in state:
-        yield from _numbers(each)
-
-
-def _filled(state: Any, numbers: Iterator[NDArray[Any]]) -> Any:
-    if not isinstance(state, tuple):
-        # A number of Python, or a scalar of numpy.
-        return next(numbers)[()] if isinstance(state, np.generic) else next(numbers).item()
-    return type(state)(*(_filled(each, numbers) for each in state))

@@ -1,0 +1,81 @@
+"""Loss, gradient and next weight of a training iteration."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lrnde_core import AbstractWeight, AnyWeightState, Array, GradientNorms, Report, Scalar
+
+Parameters: TypeAlias = Any
+"""A tree with the arrays to differentiate by; equinox modules are among them."""
+
+Reports: TypeAlias = Report | Sequence[Report]
+"""The report of a solve; for several solves, a list."""
+
+
+def value_and_grad(
+    loss: Callable[..., tuple[Scalar, Reports]], weight: AbstractWeight
+) -> Callable[..., tuple[tuple[Scalar, Reports], Parameters, AnyWeightState]]:
+    """Like `jax.value_and_grad` for a loss with a weighted penalty, with the weight of the next iteration.
+
+        step = lrnde_jax.value_and_grad(loss, lrnde.GradientRatio())
+        (value, report), gradient, state = step(parameters, state, *args)
+
+    - `loss(parameters, *args, **kwargs)`: the loss without the penalty, and the report of its solve; for several
+      solves, a list of reports, whose penalties are summed.
+    - `weight`: of the penalty; `state` is its state, at first `weight.init(like=...)`.
+
+    `value` is the loss without the penalty, and `gradient` that of `loss + weight * penalty`, by the inexact arrays in
+    `parameters`; elsewhere it is `None`. If the weight measures gradients, that iteration pulls back twice through one
+    forward pass. The result can be transformed by `jax.jit` and `jax.vmap`.
+    """
+
+    def step(
+        parameters: Parameters, state: AnyWeightState, *args: Any, **kwargs: Any
+    ) -> tuple[tuple[Scalar, Reports], Parameters, AnyWeightState]:
+        variables, rest = eqx.partition(parameters, eqx.is_inexact_array)
+
+        def both(variables: Parameters) -> tuple[tuple[Scalar, Scalar], Reports]:
+            value, reports = loss(eqx.combine(variables, rest), *args, **kwargs)
+            reports = reports if isinstance(reports, Report) else list(reports)
+            penalties = [each.penalty for each in ([reports] if isinstance(reports, Report) else reports)]
+            return (value, sum(penalties[1:], start=penalties[0])), reports
+
+        (value, penalty), pull_back, reports = jax.vjp(both, variables, has_aux=True)
+        factor = jnp.asarray(weight.value(state), penalty.dtype)
+        one = jnp.ones_like(value)
+        is_measured = weight.measures(state)
+        if is_measured is False:
+            (gradient,) = pull_back((one, factor))
+            return (value, reports), gradient, weight.update(state, reports)
+
+        def pull(index: Array, carry: tuple[Parameters, Array]) -> tuple[Parameters, Array]:
+            total, squares = carry
+            is_joint = jnp.logical_not(is_measured)
+            by_loss = jnp.where(is_joint | (index == 0), one, 0.0)
+            by_penalty = jnp.where(is_joint, factor, jnp.where(index == 0, jnp.zeros_like(factor), 1.0))
+            (found,) = pull_back((by_loss.astype(value.dtype), by_penalty.astype(penalty.dtype)))
+            share = jnp.where(is_joint | (index == 0), jnp.ones_like(factor), factor)
+            total = jax.tree.map(lambda sum_, each: sum_ + share.astype(each.dtype) * each, total, found)
+            return total, squares.at[index].set(_squares(found, squares.dtype))
+
+        dtype = jnp.promote_types(value.dtype, jnp.float32)
+        nothing = jnp.zeros((2, len(jax.tree.leaves(variables))), dtype)
+        zeros = jax.tree.map(jnp.zeros_like, variables)
+        count = jnp.where(is_measured, 2, 1)
+        # One loop in place of two branches: the backward pass is compiled once.
+        gradient, squares = jax.lax.fori_loop(0, count, pull, (zeros, nothing))
+        is_reached = (squares > 0).all(axis=0)
+        norms = jnp.sqrt(jnp.sum(jnp.where(is_reached, squares, 0.0), axis=1))
+        norms = jnp.where(is_measured, norms, jnp.nan)
+        return (value, reports), gradient, weight.update(state, reports, GradientNorms(norms[0], norms[1]))
+
+    return step
+
+
+def _squares(gradient: Parameters, dtype: Any) -> Array:
+    """The squared norm of each array."""
+    return jnp.stack([jnp.sum(jnp.square(jnp.abs(each).astype(dtype))) for each in jax.tree.leaves(gradient)])

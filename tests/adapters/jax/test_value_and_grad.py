@@ -1,0 +1,113 @@
+"""Loss, gradient and next weight of an iteration: by each gradient apart, under transformations, compiled once."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrnde
+from lrnde_jax import value_and_grad
+
+_SOLVE = lrnde.regularize(diffrax.diffeqsolve)
+_PARAMETERS = {"inner": jnp.array([[0.8, -0.5], [0.3, 0.9]]), "outer": jnp.array([1.5, -0.7])}
+
+
+def _field(t: Any, y: Any, inner: Any) -> Any:
+    return jnp.tanh(y @ inner) * jnp.cos(t)
+
+
+def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
+    controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
+    solution, report = _SOLVE(
+        diffrax.ODETerm(_field),
+        diffrax.Tsit5(),
+        0.0,
+        1.0,
+        0.1,
+        y0,
+        parameters["inner"],
+        stepsize_controller=controller,
+        max_steps=64,
+        draw=draw,
+    )
+    return scale * jnp.sum((solution.ys[-1] @ parameters["outer"]) ** 2), report
+
+
+_Y0, _DRAW = jnp.array([[0.5, -1.0], [0.2, 0.4]]), jnp.array([0.4])
+
+
+def _apart() -> tuple[Any, Any]:
+    """The gradients of the loss and of the penalty."""
+    by_loss = jax.grad(lambda each: _loss(each, _Y0, _DRAW)[0])(_PARAMETERS)
+    by_penalty = jax.grad(lambda each: _loss(each, _Y0, _DRAW)[1].penalty)(_PARAMETERS)
+    return by_loss, by_penalty
+
+
+@pytest.mark.parametrize("weight", [lrnde.Constant(0.3), lrnde.GradientRatio(0.3, period=2)])
+def test_the_gradient_is_that_of_the_weighted_sum(weight: lrnde.AbstractWeight) -> None:
+    by_loss, by_penalty = _apart()
+    state = weight.init(like=_Y0)
+    step = jax.jit(value_and_grad(_loss, weight))
+    # The outer weights are reached by the loss alone, so they do not count.
+    ratio = np.linalg.norm(by_loss["inner"]) / np.linalg.norm(by_penalty["inner"])
+    factors = [0.3] * 3 if isinstance(weight, lrnde.Constant) else [0.0, 0.3 * ratio, 0.3 * ratio]
+    for factor in factors:
+        assert float(weight.value(state)) == pytest.approx(factor, rel=1e-5)
+        (value, report), gradient, state = step(_PARAMETERS, state, _Y0, _DRAW)
+        assert float(value) == pytest.approx(float(_loss(_PARAMETERS, _Y0, _DRAW)[0]), rel=1e-6)
+        assert report.num_accepted > 1
+        for name, found in gradient.items():
+            np.testing.assert_allclose(found, by_loss[name] + factor * by_penalty[name], rtol=1e-4, atol=1e-6)
+    assert step._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_it_takes_modules_several_reports_and_vmap() -> None:
+    weight = lrnde.GradientRatio()
+
+    def loss(model: Any, y0: Any, draw: Any) -> Any:
+        value, report = _loss({"inner": model.weight, "outer": _PARAMETERS["outer"]}, y0, draw)
+        return value, [report, report]
+
+    model = eqx.nn.Linear(2, 2, key=jax.random.key(0))
+    step = eqx.filter_jit(
+        eqx.filter_vmap(value_and_grad(loss, weight), in_axes=(None, eqx.if_array(0), None, eqx.if_array(0)))
+    )
+    draws, states = jnp.array([[0.2], [0.7]]), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), weight.init(like=_Y0))
+    _, gradient, states = step(model, states, _Y0, draws)
+    _, gradient, _ = step(model, states, _Y0, draws)
+    for index in range(2):
+        factor = states.value[index]
+        assert factor > 0
+
+        def total(model: Any, draw: Any = draws[index], factor: Any = factor) -> Any:
+            value, reports = loss(model, _Y0, draw)
+            return value + factor * sum(each.penalty for each in reports)
+
+        alone = eqx.filter_grad(total)(model)
+        np.testing.assert_allclose(gradient.weight[index], alone.weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_times_a_constant_gives_the_same_training() -> None:
+    weight = lrnde.GradientRatio(0.1, period=2)
+
+    def train(scale: float) -> Any:
+        @jax.jit
+        def iterate(parameters: Any, state: Any, draw: Any) -> Any:
+            _, gradient, state = value_and_grad(_loss, weight)(parameters, state, _Y0, draw, scale)
+            # The direction alone, as Adam has it.
+            size = jnp.sqrt(sum(jnp.sum(each * each) for each in jax.tree.leaves(gradient)))
+            return jax.tree.map(lambda each, slope: each - 0.01 * slope / size, parameters, gradient), state
+
+        parameters, state = _PARAMETERS, weight.init(like=_Y0)
+        for index in range(6):
+            parameters, state = iterate(parameters, state, jnp.array([0.15 * index]))
+        return parameters
+
+    # A power of two, so that nothing is rounded otherwise.
+    plain, scaled = train(1.0), train(1024.0)
+    for name, value in plain.items():
+        np.testing.assert_allclose(scaled[name], value, rtol=1e-5)

@@ -1,0 +1,110 @@
+"""`WeightHolder.total`: loss plus weighted penalty, whose gradients are measured apart, however one trains."""
+
+from typing import Any
+
+import pytest
+import torch
+import torchdiffeq
+from torch import nn
+
+import lrnde
+from lrnde_torch import WeightHolder
+
+_TIMES = torch.linspace(0.0, 1.0, 3)
+
+
+class _Field(nn.Module):
+    def __init__(self, inner: nn.Linear, context: torch.Tensor) -> None:
+        super().__init__()
+        self.inner, self.context = inner, context
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.inner(y) + self.context) * torch.cos(t)
+
+
+class _Model(nn.Module):
+    """A field that holds what an encoder made, and a decoder."""
+
+    def __init__(self, solve: Any = torchdiffeq.odeint) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.inner, self.decoder = nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(2, 1)
+        self.solve = lrnde.regularize(solve)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, lrnde.Report]:
+        context = torch.tanh(self.encoder(x))
+        field = _Field(self.inner, context)
+        ys, report = self.solve(field, context, _TIMES, rtol=1e-4, atol=1e-4, draw=torch.tensor([0.4]))
+        return self.decoder(ys[-1]).square().mean(), report
+
+
+def _gradients(model: _Model, x: torch.Tensor) -> tuple[list[Any], list[Any]]:
+    """Of the loss and of the penalty, by separate solves."""
+    parameters = list(model.parameters())
+    return (
+        list(torch.autograd.grad(model(x)[0], parameters, allow_unused=True)),
+        list(torch.autograd.grad(model(x)[1].penalty, parameters, allow_unused=True)),
+    )
+
+
+def _norms(model: _Model, x: torch.Tensor) -> tuple[float, float]:
+    by_loss, by_penalty = _gradients(model, x)
+    pairs = [(a, b) for a, b in zip(by_loss, by_penalty, strict=True) if a is not None and b is not None]
+    first, second = ([float(each.norm()) ** 2 for each in side] for side in zip(*pairs, strict=True))
+    return sum(first) ** 0.5, sum(second) ** 0.5
+
+
+_X = torch.linspace(-1.0, 1.0, 12).reshape(4, 3)
+
+
+@pytest.mark.parametrize("solve", [torchdiffeq.odeint, torchdiffeq.odeint_adjoint], ids=["odeint", "adjoint"])
+def test_the_gradient_is_that_of_the_weighted_sum(solve: Any) -> None:
+    model = _Model(solve)
+    weight = WeightHolder(lrnde.GradientRatio(0.3, period=2), model.parameters())
+    by_loss_norm, by_penalty_norm = _norms(model, _X)
+    expected = [0.0, *[0.3 * by_loss_norm / by_penalty_norm] * 2]
+    by_loss, by_penalty = _gradients(model, _X)
+    for factor in expected:
+        assert weight.value() == pytest.approx(factor, rel=1e-5)
+        model.zero_grad()
+        loss, report = model(_X)
+        weight.total(loss, report).backward()
+        weight.update(report)
+        for parameter, one, other in zip(model.parameters(), by_loss, by_penalty, strict=True):
+            assert parameter.grad is not None
+            expected_grad = one if other is None else one + factor * other
+            torch.testing.assert_close(parameter.grad, expected_grad, rtol=1e-4, atol=1e-6)
+
+
+def test_scaled_and_accumulated_gradients_do_not_change_the_weight() -> None:
+    model = _Model()
+    weight = WeightHolder(lrnde.GradientRatio(period=1), model.parameters())
+    reports: list[lrnde.Report] = []
+    for part in _X.split(2):
+        loss, report = model(part)
+        assert weight.value() == 0.0  # one value for all parts
+        (1024.0 * weight.total(loss, report)).backward()
+        reports.append(report)
+    weight.update(reports)
+    means = [_norms(model, part) for part in _X.split(2)]
+    losses, penalties = zip(*means, strict=True)
+    assert weight.value() == pytest.approx(0.1 * sum(losses) / sum(penalties), rel=1e-4)
+
+
+def test_without_gradients_and_with_several_reports_the_sum_is_the_same() -> None:
+    model = _Model()
+    weight = WeightHolder(lrnde.Constant(0.5))
+    with torch.no_grad():
+        loss, report = model(_X)
+        assert torch.equal(weight.total(loss, [report, report]), loss + 0.5 * (report.penalty + report.penalty))
+        measuring = WeightHolder(lrnde.GradientRatio(), model.parameters())
+        assert measuring.total(loss, report) == loss
+        measuring.update(report)
+    assert measuring.state_dict()["num_measured"] == 0
+
+
+def test_a_weight_that_measures_needs_parameters() -> None:
+    with pytest.raises(
+        lrnde.InputError, match=r"was given no parameters.*`WeightHolder\(weight, model.parameters\(\)\)`"
+    ):
+        WeightHolder(lrnde.GradientRatio())
