@@ -69,7 +69,6 @@ from lrnde_core._explicit import (
     largest_magnitude,
     read_stages,
 )
-from lrnde_core._gradient_ratio import GradientRatio, GradientRatioState
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
@@ -109,7 +108,16 @@ from lrnde_core._samplers import (
     UniformTime,
 )
 from lrnde_core._tableau import EULER, FIXED_METHODS, ExplicitTableau, FixedMethod
-from lrnde_core._weights import AbstractWeight, AnyWeightState, Constant, ExponentialDecay, GradientNorms, WeightState
+from lrnde_core._weights import (
+    AbstractWeight,
+    AnyWeightState,
+    Constant,
+    ExponentialDecay,
+    GradientNorms,
+    GradientRatio,
+    GradientRatioState,
+    WeightState,
+)
 from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
 
 __version__ = "0.1.0"
