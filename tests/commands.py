@@ -1,4 +1,4 @@
-"""The command `lrnde` in this process, and in one of its own that can be interrupted."""
+"""The command `lrnde` in this process, and in a separate one that can be interrupted."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ Command = Callable[..., Printed]
 
 
 def run(*args: str) -> Printed:
-    """`lrnde` in a process of its own."""
+    """`lrnde` in a separate process."""
     done = subprocess.run([*_COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
     return Printed(done.returncode, done.stdout, done.stderr)
 

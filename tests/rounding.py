@@ -1,4 +1,4 @@
-"""Bounds on rounding for tests that compare with formulas of their own: the mechanism is that of the conformance suite.
+"""Bounds on rounding for tests that compare with their own formulas: the mechanism is that of the conformance suite.
 
 A formula is evaluated once, on numbers that were rounded once; it gives what is expected and how far it may be off.
 """

@@ -107,7 +107,7 @@ BEHAVIOURS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "zero": lambda dy, t, y: each(jnp.zeros_like, y),
     "root": lambda dy, t, y: each(lambda x: jnp.sqrt(jnp.abs(x)), dy),
     "only backward": lambda dy, t, y: each(_only_backward, dy),
-    "derivative of its own": lambda dy, t, y: each(_own_derivative, dy),
+    "own derivative": lambda dy, t, y: each(_own_derivative, dy),
     "loops": lambda dy, t, y: each(_looping, dy),
     "called back": lambda dy, t, y: each(_called_back, dy),
     "jitted": lambda dy, t, y: jax.jit(lambda x: x)(dy),

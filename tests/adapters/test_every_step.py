@@ -69,7 +69,7 @@ def _sampler(**own: Any) -> dict[str, Any]:
 
 
 def _costs(report: lrnde.Report) -> Any:
-    """The cost of each step by the error estimate, from samples, whose values have oracles of their own."""
+    """The cost of each step by the error estimate, from samples, whose values have their own oracles."""
     sample = report.sample
     assert sample is not None
     _, first = np.unique(np.asarray(sample.t), return_index=True)

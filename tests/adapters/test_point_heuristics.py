@@ -199,7 +199,7 @@ def test_backends_agree_on_the_probes_that_the_draws_decide(probe: Any, mode: An
     assert ours.penalty.item() == pytest.approx(batched.penalty.item(), rel=1e-10)
     for weight, gradient in our_gradients.items():
         np.testing.assert_allclose(gradient, their_gradients[weight], rtol=1e-8, atol=1e-8)
-    # Each sample has a probe of its own: the difference between two draws is more than that of their times.
+    # Each sample has its own probe: the difference between two draws is more than that of their times.
     one, other = (_by_torchdiffeq(heuristic, _FORWARD, [draw])[0].penalty.item() for draw in (0.2, 0.2 + 1e-6))
     assert abs(one / other - 1) > 1e-3
 

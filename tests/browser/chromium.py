@@ -18,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 _HERE = Path(__file__).parent
 _FOLDER = Path(sys.prefix) / "browser"
-# An environment without a registry is told so within a minute or two, not in ten.
+# Without a registry this fails within a minute or two, not in ten.
 _PATIENCE = ("--fetch-retries=1", "--fetch-timeout=60000")
 _FONTS = """\
 <?xml version="1.0"?>

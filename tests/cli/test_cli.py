@@ -1,4 +1,4 @@
-"""Tests of the command line, as a process of its own where exit codes and streams matter."""
+"""Tests of the command line, as a separate process where exit codes and streams matter."""
 
 import importlib.util
 import json

@@ -351,7 +351,7 @@ MUTANTS: tuple[Mutant, ...] = (
 """At least one for each check that can have one."""
 
 OWN_STEPS = Mutant("own-steps", "shape.own-steps", Faults(shares_steps=False, call=row_by_row))
-"""No mutant: the reference adapter with steps of its own for each state of a batch."""
+"""No mutant: the reference adapter with separate steps for each state of a batch."""
 
 METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True))
 """No mutant: the reference adapter claiming a method, of an object that cannot be copied."""

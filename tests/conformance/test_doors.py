@@ -46,7 +46,7 @@ def lrnde(command: Command) -> Callable[..., tuple[int, str]]:
 
 
 def _pytest(folder: Path, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a process of its own, in a folder that has nothing to do with the repository."""
+    """Run pytest in a separate process, in a folder that has nothing to do with the repository."""
     paths = [str(_ROOT), str(_ROOT / "conformance"), os.environ.get("PYTHONPATH", "")]
     plugins = ["no:cacheprovider", "no:torchtyping", "tests.conformance.stub_suite"]
     if not _HAS_ENTRY_POINT:

@@ -74,7 +74,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Opens a report from disk, each in a profile of its own."""
+    """Opens a report from disk, each in its own profile."""
     contexts: list[Any] = []
 
     def open_it(made: RunReport, **settings: Any) -> Opened:

@@ -1,4 +1,4 @@
-"""`lrnde new-adapter`: the skeleton is clean, registers, and is told by the suite what to do next."""
+"""`lrnde new-adapter`: the skeleton is clean, registers, and the suite says what to do next."""
 
 import ast
 import itertools

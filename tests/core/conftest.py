@@ -40,7 +40,7 @@ def differentiable(request: pytest.FixtureRequest) -> Iterator[libraries.Abstrac
 
 @pytest.fixture
 def toy_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """A registry of its own for `regularize`, with the adapter `toy` registered at run time."""
+    """A separate registry for `regularize`, with the adapter `toy` registered at run time."""
     registry = Registry()
     registry.register(toy)
     for module in (_regularize, _solver):

@@ -45,7 +45,7 @@ class Inheriting(Solver):
 
 
 class Overriding(Solver):
-    """Has a method of its own, which nobody claims."""
+    """Has another method, which nobody claims."""
 
     def solve(self, field: Callable[[Any, Any], Any], y0: Any, times: Sequence[float]) -> Any:
         return super().solve(field, y0, times)
@@ -98,7 +98,7 @@ def test_a_path_names_a_function_or_a_method_with_its_object(solve: Any, path: s
 
 
 def test_a_path_names_a_method_of_a_module_of_equinox(monkeypatch: pytest.MonkeyPatch) -> None:
-    """equinox has bound methods of a type of its own."""
+    """equinox has its own type of bound method."""
 
     class Module(pytest.importorskip("equinox").Module):
         solve = Solver.solve

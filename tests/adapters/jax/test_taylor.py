@@ -58,7 +58,7 @@ _FIELDS: dict[str, Callable[[Any, Any], Any]] = {
     "loop": lambda t, y: jax.lax.fori_loop(0, 3, lambda i, z: jnp.sin(z) + t * y, y),
     "scan": lambda t, y: jax.lax.scan(lambda z, w: (jnp.tanh(w * z), z), y, _WEIGHTS)[0],
     "branch": lambda t, y: jax.lax.cond(y[0] > 0, jnp.sin, jnp.cos, y),
-    "rule of its own": lambda t, y: _straight_through(y) * y,
+    "own rule": lambda t, y: _straight_through(y) * y,
     "derivative within": lambda t, y: jax.grad(lambda z: jnp.sum(jnp.sin(z) ** 3))(y),
     "vectorised within": lambda t, y: jax.vmap(lambda a: jnp.sin(a) * t)(y),
     "recomputed within": lambda t, y: jax.checkpoint(lambda z: jnp.sin(z) * t)(y),

@@ -152,7 +152,7 @@ def test_module_that_never_initialised_itself() -> None:
 
 
 class _Noisy(torch.nn.Module):
-    """BatchNorm and dropout in the drift, and a random number of its own in any mode."""
+    """BatchNorm and dropout in the drift, and its own random number in any mode."""
 
     sde_type, noise_type = "stratonovich", "diagonal"
 

@@ -377,7 +377,7 @@ def test_halves_of_a_known_increment_are_a_brownian_bridge(kind: str, h: float) 
     _assert_normal(residual, h / 16)
     assert _uncorrelated(residual, whole.w)
     assert _uncorrelated(residual, area)
-    # And each half has the law of a space-time area of its own size, variance (h / 2) / 12, apart from its increment.
+    # And each half has the law of a space-time area of that size, variance (h / 2) / 12, apart from its increment.
     half_area = first.u / (h / 2) - first.w / 2
     _assert_normal(half_area, h / 24)
     assert _uncorrelated(half_area, first.w)
@@ -434,7 +434,7 @@ def test_a_draw_bridges_alike_under_both_solves_and_whatever_the_global_seeds() 
 
 
 def _mean_over_draws(case: _Case, heuristic: Any, steps: Sequence[Sequence[Query]]) -> float:
-    """The mean penalty over all draws, each step by one draw of its own weight."""
+    """The mean penalty over all draws, each step by one draw, weighted."""
     mean = 0.0
     for step in steps:
         start, end = step[0].start, step[0].end
