@@ -42,6 +42,13 @@ def benchmark(
     checkpoint_minutes: Annotated[
         float, typer.Option(metavar="M", help="Save a checkpoint about every M minutes, from which a training resumes.")
     ] = 5.0,
+    matched: Annotated[
+        bool,
+        typer.Option(
+            "--matched",
+            help="Also compare each model at the cheapest setting that reaches the unpenalised model's score.",
+        ),
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train a task by many methods on every backend, and compare them with the unpenalised model of the same backend.
@@ -68,6 +75,7 @@ def benchmark(
         data=data,
         schedule="fast" if fast else "full" if full else "usual",
         checkpoint_minutes=checkpoint_minutes,
+        matched=matched,
     )
     if not _run.benchmark(options, Console()):
         raise typer.Exit(1)

@@ -21,6 +21,7 @@ class Hyperparameters:
     - `paths`: how many paths of a stochastic equation a prediction is averaged over.
     - `tolerance`: rtol and atol of the solve, on [0, 1] in time. `first_step`: its first step; both libraries are told,
       since diffrax starts at 0.01 otherwise and would spend its steps on warming up.
+    - `solver`: of an ordinary equation, as its backend calls it; `None` for the usual one. Only prediction has another.
     - `dtype`: of inputs, weights and state.
     - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
       machine that slows down slows all of them.
@@ -40,6 +41,7 @@ class Hyperparameters:
     paths: int = 1
     tolerance: float = 1e-5
     first_step: float = 0.2
+    solver: str | None = None
     dtype: Dtype = "float32"
     chunk: int = 25
     repetitions: int = 40

@@ -51,13 +51,17 @@ _MAX_NOISY_STEPS = 1024
 
 @final
 class SolveSettings(NamedTuple):
-    """`tolerance` is both rtol and atol; `expansion` as in `Setting`; `plan`: the fixed steps of a frozen solve."""
+    """`tolerance` is both rtol and atol; `expansion` as in `Setting`; `plan`: the fixed steps of a frozen solve.
+
+    - `solver`: see `Hyperparameters`. Tolerance and first step may be traced.
+    """
 
     problem: AbstractProblem
-    tolerance: float
-    first_step: float
+    tolerance: Any
+    first_step: Any
     expansion: ExpansionSettings | None = None
     plan: Plan | None = None
+    solver: str | None = None
 
     @property
     def native(self) -> Callable[..., Any]:
@@ -85,7 +89,7 @@ def solve(
         times = jnp.asarray(problem.times, y0.dtype)
         saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
     noisy, controller = problem.is_stochastic, _controller(method.tolerance)
-    solver, first_step, max_steps = diffrax.Tsit5(), method.first_step, _MAX_STEPS
+    solver, first_step, max_steps = getattr(diffrax, method.solver or "Tsit5")(), method.first_step, _MAX_STEPS
     if noisy:
         solver, controller = diffrax.HalfSolver(diffrax.Heun()), _noisy_controller(method.tolerance)
         max_steps = _MAX_NOISY_STEPS
@@ -101,8 +105,7 @@ def solve(
         y0,
         weights,
         stepsize_controller=controller,
-        max_steps=max_steps,
-        **{"saveat": saveat, **kwargs},
+        **{"max_steps": max_steps, "saveat": saveat, **kwargs},
     )
 
 

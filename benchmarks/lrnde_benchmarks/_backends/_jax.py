@@ -42,6 +42,9 @@ from lrnde_jax import value_and_grad
 # Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
 _NUM_DONE = "num_done"
 
+# Room for the steps of a solve that nothing is differentiated through.
+_MAX_COUNTED_STEPS = 2**14
+
 
 @final
 class _State(NamedTuple):
@@ -174,16 +177,25 @@ def predictor(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]
     return predict
 
 
-@functools.cache
 def _counter(method: SolveSettings) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
     """A compiled function from inputs to predictions and what they cost."""
+    # One program for all tolerances and first steps.
+    count = _counter_at(method._replace(tolerance=None, first_step=None))
+    return functools.partial(count, method.tolerance, method.first_step)
+
+
+@functools.cache
+def _counter_at(method: SolveSettings) -> Callable[..., tuple[Array, lrnde.Report]]:
     wrapped = lrnde.regularize(diffrax.diffeqsolve)
+    room = {} if method.expansion is not None else {"max_steps": _MAX_COUNTED_STEPS}
 
     @jax.jit
-    def count(weights: Weights, inputs: Array, key: Array) -> tuple[Array, lrnde.Report]:
-        solution, report = solve(
-            wrapped, method, weights, _initial_state(method, weights, inputs), _noise(method, key), penalize=False
-        )
+    def count(
+        tolerance: Any, first_step: Any, weights: Weights, inputs: Array, key: Array
+    ) -> tuple[Array, lrnde.Report]:
+        chosen = method._replace(tolerance=tolerance, first_step=first_step)
+        y0 = _initial_state(method, weights, inputs)
+        solution, report = solve(wrapped, chosen, weights, y0, _noise(method, key), penalize=False, **room)
         return method.problem.outputs(OPERATIONS, weights, solution.ys), report
 
     return count
@@ -374,6 +386,7 @@ class JaxTrainer:
             hyperparameters.first_step,
             expansion,
             prediction if isinstance(prediction, Plan) else None,
+            hyperparameters.solver,
         )
 
     def _test_all(self, predict: Callable[[Weights, Array, Array], Any]) -> list[Any]:

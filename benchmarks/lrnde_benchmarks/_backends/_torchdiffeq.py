@@ -23,7 +23,7 @@ def _solve(
         times,
         rtol=tolerance,
         atol=tolerance,
-        method="dopri5",
+        method=network.solver or "dopri5",
         options={"first_step": network.first_step},
         **own,
     )

@@ -23,6 +23,7 @@ class Options:
     """The options of `lrnde compare` and `lrnde benchmark`; empty or `None` where not given.
 
     - `methods`: the rows. `data`: folder of the user's data. `weight`: of the penalty in the row `default`.
+    - `matched`: whether models are also compared at matched quality, see `_reports._matched`.
     - `checkpoint_minutes`: how long a training goes on at least between two checkpoints.
     """
 
@@ -37,6 +38,7 @@ class Options:
     weight: float | None = None
     data: Path | None = None
     schedule: Literal["usual", "fast", "full"] = "usual"
+    matched: bool = False
     checkpoint_minutes: float = CHECKPOINT_SECONDS / 60
 
 

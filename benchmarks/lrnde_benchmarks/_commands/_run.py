@@ -12,8 +12,9 @@ from lrnde_benchmarks._commands._display import showing
 from lrnde_benchmarks._commands._options import Options, check_writable, make_study
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
+from lrnde_benchmarks._reports._matched import margin_of, match_all
 from lrnde_benchmarks._reports._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, Draw, write_plots
-from lrnde_benchmarks._reports._table import render
+from lrnde_benchmarks._reports._table import matched_table, render
 from lrnde_benchmarks._study import Job, Study
 
 
@@ -49,8 +50,14 @@ def compare(options: Options, console: Console) -> bool:
 def benchmark(options: Options, console: Console) -> bool:
     """Train the cells that are not finished yet, then sum all of them up; whether none is missing in the end."""
     study = make_study(options, is_side_by_side=False)
+    if options.matched:
+        # One that is missing should show before the training.
+        margin_of(study.task)
     output = Output(options.out, options.json, BENCHMARK_PLOTS)
-    return resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
+    is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
+    if options.matched and is_complete:
+        _match(study, output, console)
+    return is_complete
 
 
 def resume(
@@ -104,6 +111,18 @@ def _run(jobs: Sequence[Job], store: Store | None, begun: Comparison, output: Ou
     if is_interrupted:
         console.print(_farewell(finished, output.folder, store), style="yellow", highlight=False)
     return finished.is_complete and not is_interrupted
+
+
+def _match(study: Study, output: Output, console: Console) -> None:
+    """Add to the report what the models come to at matched quality."""
+    store = make_store(output.folder / "cells", study)
+    cells = store.find(study.cells).cells
+    console.print(f"Trying {len(cells)} cells at every setting of the ladder.", highlight=False)
+    report = Comparison(study, tuple(cells.values())).report()
+    matched = match_all(store, list(cells))
+    report["ratios"] = [{**row, "matched": matched.get((row["adapter"], row["setting"]))} for row in report["ratios"]]
+    output.write_report(report)
+    console.print(matched_table(report))
 
 
 def _conclude(finished: Comparison, output: Output, console: Console) -> None:

@@ -40,6 +40,26 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def matched_table(report: Mapping[str, Any]) -> RenderableType:
+    """Each model at the cheapest setting that is good enough, against the unpenalised one at its own."""
+    metric = report["task"]["metric"]
+    rows = [{**row, **row["matched"]} for row in report["ratios"] if row["matched"] is not None]
+    reached = [row for row in rows if row["setting_chosen"] is not None]
+    compared = _compared(metric)
+    columns = {
+        "setting": lambda row: _setting(row["setting_chosen"]),
+        "against": lambda row: _setting(row["base_setting"]),
+        **{name: show for name, show in compared.items() if name != "training time"},
+    }
+    title = f"At matched {metric['name']}: the cheapest setting of each, margin {rows[0]['margin']:.2g}"
+    missed = [f"{row['adapter']}, {row['setting']}: not reached" for row in rows if row["setting_chosen"] is None]
+    return Group(_table(title, columns, reached), *(Text(each, style="yellow") for each in missed))
+
+
+def _setting(rung: Mapping[str, Any]) -> str:
+    return f"{rung['solver']}, {rung['tolerance']:.0e}, {rung['first_step']:g}"
+
+
 _FROZEN: Columns = {
     "plan": lambda row: "\n".join(
         dict.fromkeys(f"{found['num_steps']} x {found['method']}" for found in row["frozen"])

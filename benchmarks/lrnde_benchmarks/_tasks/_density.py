@@ -107,7 +107,9 @@ class DensityFlow(AbstractProblem):
         return -float(np.concatenate(outputs)[: data.num_tested].mean(dtype=np.float64))
 
 
-NEGATIVE_LOG_LIKELIHOOD = Metric("neg. log-likelihood", "change", is_higher_better=False, unit="nats")
+NEGATIVE_LOG_LIKELIHOOD = Metric(
+    "neg. log-likelihood", "change", is_higher_better=False, unit="nats", needs_exact_solution=True
+)
 
 _HYPERPARAMETERS = Hyperparameters(
     steps=1000,

@@ -127,6 +127,7 @@ class Metric:
 
     - `comparison`: with the score of the unpenalised model of the same seed, `"change"` (their difference) or
       `"ratio"`.
+    - `needs_exact_solution`: whether a score means nothing but for the exact solution, as the likelihood of a flow.
     - `unit`: `"%"` for shares between 0 and 1, which are shown as percentages; empty where there is none.
     """
 
@@ -134,6 +135,7 @@ class Metric:
     comparison: Literal["change", "ratio"]
     is_higher_better: bool
     unit: str = ""
+    needs_exact_solution: bool = False
 
 
 ACCURACY = Metric("accuracy", "change", is_higher_better=True, unit="%")
