@@ -26,8 +26,10 @@ class Task:
     - `parameters`: what `field` and `diffusion` depend on, by name; to be passed as `args` in JAX.
     - `y0`: shape `(batch, size)`; a tuple of such arrays where states of several arrays are asked for.
     - `ts`: output times, shape `(times,)`, increasing, or decreasing to solve backward; the first is that of `y0`.
-    - `rtol`, `atol`: tolerances of an adaptive solve. `first_step`: its first step size; for a method of kind `"fixed"`
-      the step size. Without sign.
+      A tuple of Python numbers with `traces_times = False`.
+    - `rtol`, `atol`: tolerances of an adaptive solve; Python numbers with `traces_tolerances = False`.
+    - `first_step`: its first step size, `None` with `takes_first_step = False`; for a method of kind `"fixed"` always
+      the size of all steps. Without sign. A Python number with `traces_times = False`.
     - `dtype`: `"float32"` or `"float64"`.
     - `event`: where not `None`, the solve ends where `event(t, y)`, a scalar, changes its sign (declared by
       `Capability.EVENTS`). `ts` are then the start and a time after that, and `states` those at the start and the end.
@@ -66,6 +68,11 @@ class AbstractDriver(abc.ABC):
     - `refused`: methods of the solver that the adapter does not serve, and so must refuse; for those of solvers with
       memory, say.
     - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so cannot serve `gradient="full"`.
+    - `takes_first_step`: whether an adaptive method takes `task.first_step`. `False` where the solver always chooses
+      its first step itself; the suite then looks at the steps that it takes.
+    - `traces_tolerances`, `traces_times`: for JAX, whether tolerances, and whether output times and step sizes, may be
+      traced. `False` where the solver needs them when it is compiled (`static_argnums`, `nondiff_argnums`, a Python
+      loop); the task then has Python numbers, and each of them is compiled anew.
     - `expected_failures`: id of a check (with or without its case) to the reason why it fails. Strict: when the check
       passes, that is a fault too.
     """
@@ -79,6 +86,9 @@ class AbstractDriver(abc.ABC):
     has_smallest_step: ClassVar[bool] = False
     refused: ClassVar[tuple[Method, ...]] = ()
     refuses_full_gradient: ClassVar[bool] = False
+    takes_first_step: ClassVar[bool] = True
+    traces_tolerances: ClassVar[bool] = True
+    traces_times: ClassVar[bool] = True
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     @final

@@ -184,7 +184,7 @@ def freeze_gradient(subject: Subject, _: str) -> None:
         task = subject.task(described, parameters=parameters, y0=variables["y0"], **constants)
         return subject.backend.sum_of_squares(frozen_states(subject, apply(subject, task, plan), task)), None
 
-    constants = {name: value for name, value in described.constants.items() if name != "draws"}
+    constants = {name: value for name, value in described.constants(subject.static).items() if name != "draws"}
     found = subject.backend.differentiate(("frozen", plan), loss, variables, constants, described.dtype)
 
     def by_steps(problem: Problem) -> Any:

@@ -1,7 +1,7 @@
 """One penalised solve of the suite, as a value, and what it measured."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, final
 
 import numpy as np
@@ -69,15 +69,16 @@ class Experiment:
             "batched": self.is_batched,
         }
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What a compiled program of it depends on; the rest are its arguments."""
+    def key(self, static: Collection[str]) -> tuple[Any, ...]:
+        """What a compiled program of it depends on; the rest are its arguments.
+
+        - `static`: names of numbers that the solver needs when it is compiled.
+        """
         # Tolerances of a fixed step are the heuristic's, and so part of the program.
         penalty = (self.heuristic, self.sampler, len(self.draws), self.gradient, self.is_batched)
-        return (*self.bare_key, *penalty)
+        return (*self.bare_key(static), *penalty)
 
-    @property
-    def bare_key(self) -> tuple[Any, ...]:
+    def bare_key(self, static: Collection[str]) -> tuple[Any, ...]:
         """What a compiled program of the bare solve depends on."""
         return (
             self.method,
@@ -89,10 +90,10 @@ class Experiment:
             self.is_split,
             self.event_at is None,
             self.smallest_step is None,
+            *(getattr(self, name) for name in sorted(static)),
         )
 
-    @property
-    def constants(self) -> dict[str, Any]:
+    def constants(self, static: Collection[str]) -> dict[str, Any]:
         """The arguments of a compiled program of it, but for parameters and initial state."""
         constants: dict[str, Any] = {
             "ts": np.array(self.ts),
@@ -105,7 +106,8 @@ class Experiment:
         if problem.amplitude is not None:
             constants |= {"amplitude": problem.amplitude, "frequency": problem.frequency}
         chosen = {"event_at": self.event_at, "smallest_step": self.smallest_step}
-        return constants | {name: value for name, value in chosen.items() if value is not None}
+        constants |= {name: value for name, value in chosen.items() if value is not None}
+        return {name: value for name, value in constants.items() if name not in static}
 
     def but(self, **changes: Any) -> "Experiment":
         """The same but for some fields."""

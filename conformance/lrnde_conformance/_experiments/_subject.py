@@ -118,6 +118,16 @@ class Subject:
             return self.dtype
         return "float64" if self.supports(lrnde.Capability.FLOAT64) else "float32"
 
+    @functools.cached_property
+    def static(self) -> frozenset[str]:
+        """The numbers of an experiment that the solver needs when it is compiled."""
+        names: tuple[str, ...] = () if self.driver.traces_tolerances else ("rtol", "atol")
+        return frozenset(names if self.driver.traces_times else (*names, "ts", "first_step", "smallest_step"))
+
+    def takes_first_step(self, method: Method) -> bool:
+        """Whether the suite decides the first step size, or the size of all steps where they are fixed."""
+        return self.driver.takes_first_step or not method.is_adaptive
+
     def regularized(self, native: Any, **settings: Any) -> Any:
         """The native call, regularized by this adapter whoever else claims it."""
         return lrnde.regularize(native, adapter=self.name, **settings)
@@ -125,7 +135,7 @@ class Subject:
     def task(self, experiment: Experiment, **given: Any) -> Task:
         """The task of an experiment; `given` replaces what it is made of (`parameters`, `y0`, `ts`, ...)."""
         backend, problem, dtype = self.backend, experiment.problem, experiment.dtype
-        formula = given.get("formula", problem.formula)
+        formula, takes_first_step = given.get("formula", problem.formula), self.takes_first_step(experiment.method)
         parameters = given.get("parameters")
         if parameters is None:
             parameters = {name: backend.array(value, dtype) for name, value in problem.parameters.items()}
@@ -138,6 +148,11 @@ class Subject:
             path = backend.path(*(backend.array(wave, dtype) for wave in waves))
         chosen = {"event_at": experiment.event_at, "smallest_step": experiment.smallest_step, **given}
         event_at, smallest_step = chosen["event_at"], chosen["smallest_step"]
+
+        def number(name: str, value: float) -> Any:
+            return given[name] if name in given else value if name in self.static else backend.number(value, dtype)
+
+        ts = given.get("ts", np.array(experiment.ts))
         return Task(
             method=experiment.method,
             adjoint=experiment.adjoint,
@@ -146,13 +161,13 @@ class Subject:
             path=path,
             parameters=parameters,
             y0=tuple(y0[:, i : i + 1] for i in range(problem.y0.shape[1])) if experiment.is_split else y0,
-            ts=backend.array(given.get("ts", np.array(experiment.ts)), dtype),
-            rtol=given.get("rtol", backend.number(experiment.rtol, dtype)),
-            atol=given.get("atol", backend.number(experiment.atol, dtype)),
-            first_step=given.get("first_step", backend.number(experiment.first_step, dtype)),
+            ts=tuple(float(t) for t in ts) if "ts" in self.static else backend.array(ts, dtype),
+            rtol=number("rtol", experiment.rtol),
+            atol=number("atol", experiment.atol),
+            first_step=number("first_step", experiment.first_step) if takes_first_step else None,
             dtype=dtype,
             event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
-            smallest_step=None if smallest_step is None else backend.number(smallest_step, dtype),
+            smallest_step=None if smallest_step is None else number("smallest_step", smallest_step),
         )
 
     def solve_bare(self, experiment: Experiment, **given: Any) -> Any:
@@ -184,13 +199,14 @@ class Subject:
             result, report = self.solve(experiment, parameters=parameters, y0=variables["y0"], **constants)
             return report.penalty, (self.driver.states(result), report)
 
-        variables, constants = {**problem.parameters, "y0": problem.y0}, experiment.constants
+        variables, constants = {**problem.parameters, "y0": problem.y0}, experiment.constants(self.static)
+        key = experiment.key(self.static)
         gradient: Mapping[str, np.ndarray] = {}
         if with_gradient:
-            done = self.backend.differentiate(experiment.key, solve, variables, constants, experiment.dtype)
+            done = self.backend.differentiate(key, solve, variables, constants, experiment.dtype)
             gradient, (states, report) = done.gradient, done.extra
         else:
-            _, (states, report) = self.backend.evaluate(experiment.key, solve, variables, constants, experiment.dtype)
+            _, (states, report) = self.backend.evaluate(key, solve, variables, constants, experiment.dtype)
         return self.read(states, report, gradient)
 
     def read(self, states: Any, report: lrnde.Report, gradient: Mapping[str, np.ndarray]) -> Measurement:
@@ -236,12 +252,12 @@ class Subject:
             result, report = self.solve(experiment, extra=extra, **given)
             return self.driver.states(result), report
 
-        problem, constants = experiment.problem, experiment.constants
+        problem, constants = experiment.problem, experiment.constants(self.static)
         variables = {**problem.parameters, "y0": problem.y0}
-        key = ("count", penalize, experiment.key)
+        key = ("count", penalize, experiment.key(self.static))
         if is_bare:
             del constants["draws"]
-            key = ("bare count", experiment.bare_key)
+            key = ("bare count", experiment.bare_key(self.static))
         # Without a penalty the states are to be those of the bare call, to the last bit.
         is_bit_identical = is_bare or not penalize
         counter.reset()

@@ -133,7 +133,7 @@ def _optimised(subject: Subject, experiment: Experiment, targets: np.ndarray, we
     uniforms = np.random.default_rng(_SEED).uniform(size=_NUM_ITERATIONS)
     constants: dict[str, Any] = {
         "y0": problem.y0,
-        "ts": np.array(experiment.ts),
+        **({} if "ts" in subject.static else {"ts": np.array(experiment.ts)}),
         "targets": targets,
         "weight": weight,
     }
@@ -143,7 +143,7 @@ def _optimised(subject: Subject, experiment: Experiment, targets: np.ndarray, we
         variables = values if noise is None else {**values, "level": noise}
         given = {**constants, "draws": np.array([uniform])}
         gradient = subject.backend.differentiate(
-            ("training", experiment.key), loss, variables, given, experiment.dtype
+            ("training", experiment.key(subject.static)), loss, variables, given, experiment.dtype
         ).gradient
         for name, value in values.items():
             means[name] = 0.9 * means[name] + 0.1 * gradient[name]
