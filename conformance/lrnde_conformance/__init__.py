@@ -14,7 +14,7 @@ from lrnde_conformance._checks import ALL as CHECKS
 from lrnde_conformance._checks._check import Check
 from lrnde_conformance._driver import AbstractDriver, Task
 from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._failure import CheckNotApplicable, CheckSkipped, ConformanceFailure
 from lrnde_conformance._method import Method
 from lrnde_conformance._oracles._schemes import SCHEMES
 from lrnde_conformance._oracles._sde_schemes import SDE_SCHEMES
@@ -36,6 +36,7 @@ __all__ = [
     "AbstractBackend",
     "AbstractDriver",
     "Check",
+    "CheckNotApplicable",
     "CheckResult",
     "CheckSkipped",
     "ConformanceFailure",

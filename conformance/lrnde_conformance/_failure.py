@@ -38,3 +38,15 @@ class ConformanceFailure(AssertionError):  # noqa: N818 (it is a verdict rather 
 @final
 class CheckSkipped(Exception):  # noqa: N818
     """A check that does not apply, with the reason; never for a check that could have run."""
+
+
+@final
+class CheckNotApplicable(Exception):  # noqa: N818
+    """A check that needs what the driver declares its solver not to have, and knows no other route.
+
+    - `reason`: what it needs. `held_by`: the id of a check that holds the same law here, if there is one.
+    """
+
+    def __init__(self, reason: str, *, held_by: str = "") -> None:
+        super().__init__(f"{reason}; `{held_by}` holds this law here" if held_by else reason)
+        self.held_by = held_by

@@ -16,6 +16,7 @@ class Outcome(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    NOT_APPLICABLE = "not applicable"
     EXPECTED_FAILURE = "expected failure"
     UNEXPECTED_PASS = "unexpected pass"
 
@@ -23,6 +24,11 @@ class Outcome(enum.Enum):
     def is_fault(self) -> bool:
         """Whether the adapter does not conform: a failure, or a failure that was expected and did not come."""
         return self in (Outcome.FAILED, Outcome.UNEXPECTED_PASS)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the check applied."""
+        return self not in (Outcome.SKIPPED, Outcome.NOT_APPLICABLE)
 
 
 @final
@@ -33,7 +39,7 @@ class CheckResult:
     - `adapter`: its name. `check`: stable id, such as `gradient.finite-differences`. `case`: what it ran on, such as
       `dopri5-float64`; empty if there is but one.
     - `law`: number of the law in docs/protocol.md. `tier`: of the check.
-    - `reason`: why it was skipped, was expected to fail, or what went wrong, in a sentence.
+    - `reason`: why it was skipped, is not applicable or was expected to fail, or what went wrong, in a sentence.
     - `details`: of a failure: `got`, `expected`, `tolerance`, `seed`, `likely cause`, `next step`, where they apply.
     - `seconds`: wall time.
     """
@@ -81,6 +87,15 @@ class Verdict:
     def count(self, tier: Tier, *outcomes: Outcome) -> int:
         """How many results of a tier ended in one of these ways."""
         return sum(result.tier == tier and result.outcome in outcomes for result in self.results)
+
+    def count_run(self, tier: Tier) -> int:
+        """How many results of a tier are of checks that applied."""
+        return self.count(tier, *(outcome for outcome in Outcome if outcome.has_run))
+
+    @property
+    def num_not_applicable(self) -> int:
+        """How many checks need what the driver declares its solver not to have."""
+        return sum(result.outcome is Outcome.NOT_APPLICABLE for result in self.results)
 
     @property
     def options(self) -> str:

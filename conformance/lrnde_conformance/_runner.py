@@ -13,8 +13,8 @@ import lrnde_core as lrnde
 from lrnde_conformance._checks import ALL
 from lrnde_conformance._checks._check import Check
 from lrnde_conformance._checks._interface import CONTRACT
-from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._experiments._subject import Ended, Subject
+from lrnde_conformance._failure import CheckNotApplicable, CheckSkipped, ConformanceFailure
 from lrnde_conformance._lookup import driver_class
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._selection import Selection, check_expected_failures, count_cases, select_cases
@@ -89,7 +89,7 @@ def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult]
 def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
     """Run one check on one case. Everything global is restored, and no exception gets out."""
     start = time.perf_counter()
-    outcome, reason, details = Outcome.PASSED, "", dict[str, str]()
+    outcome, reason, details, held_by = Outcome.PASSED, "", dict[str, str](), ""
     missing = _missing(subject, check)
     if missing is not None:
         outcome, reason = Outcome.SKIPPED, missing
@@ -101,6 +101,8 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
                 check.run(subject, case)
         except CheckSkipped as skipped:
             outcome, reason = Outcome.SKIPPED, str(skipped)
+        except CheckNotApplicable as declared:
+            outcome, reason, held_by = Outcome.NOT_APPLICABLE, str(declared), declared.held_by
         except ConformanceFailure as failure:
             outcome, reason, details = Outcome.FAILED, failure.message, dict(failure.details)
             details.setdefault("next step", check.hint)
@@ -114,6 +116,7 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
         outcome, reason = Outcome.EXPECTED_FAILURE, f"{why} (found: {reason})"
     elif why is not None and outcome is Outcome.PASSED:
         outcome, reason = Outcome.UNEXPECTED_PASS, f"expected to fail ({why}), but passed: remove it from the driver"
+    subject.ended[name] = Ended(check.law, outcome, held_by)
     seconds = time.perf_counter() - start
     return CheckResult(subject.name, check.id, case, check.law, check.tier, outcome, reason, details, seconds)
 

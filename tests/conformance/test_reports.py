@@ -24,7 +24,7 @@ from lrnde_conformance._reports._text import clean, for_markdown
 from lrnde_conformance._results import Outcome, Verdict
 from lrnde_conformance._selection import Selection
 from lrnde_core import InputError
-from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, green, red, report, result, trained, verdict
+from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, declaring, green, red, report, result, trained, verdict
 
 _VOID = {"meta", "input", "br"}
 _STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe]")
@@ -86,6 +86,7 @@ def test_summary_counts_what_applies() -> None:
     ("made", "words", "exit_code"),
     [
         (green(), "conforms", 0),
+        (declaring(), "conforms, 2 items not applicable", 0),
         (red(), "does not conform", 1),
         (verdict([result("a.b"), result("a.c", Outcome.EXPECTED_FAILURE)]), "1 core failure is expected", 0),
         (
@@ -158,6 +159,7 @@ def test_json_has_versions_and_every_check_with_its_reason() -> None:
         "passed": 8,
         "failed": 0,
         "skipped": 0,
+        "not applicable": 0,
         "expected failure": 0,
         "unexpected pass": 0,
     }
@@ -229,6 +231,18 @@ def test_terminal_table_says_what_to_do() -> None:
     assert "x could not be checked: why" in text
     assert "skipped  one-shape.jit: declared unsupported" in text
     assert "shape.jit" not in _terminal(report(green("one")), is_verbose=False)
+
+
+def test_every_report_says_why_a_check_is_not_applicable() -> None:
+    made, reason = report(declaring()), "No first step is taken."
+    cases = ET.fromstring(as_junit(made)).findall("testsuite/testcase/skipped[@type='not applicable']")
+    assert [case.get("message") for case in cases] == [reason, reason]
+    statuses = [(check["status"], check["reason"]) for check in json.loads(as_json(made))["adapters"][0]["checks"]]
+    assert statuses.count(("not applicable", reason)) == 2
+    assert "## solver: not applicable" in as_markdown(made)
+    for text in (_terminal(made, is_verbose=False), as_markdown(made), _Page(as_html(made)).text):
+        assert reason in text
+        assert "conforms, 2 items not applicable" in text
 
 
 def test_terminal_is_not_steered() -> None:
@@ -357,6 +371,7 @@ def test_larger_steps_are_drawn_higher_and_wider() -> None:
     ("made", "color", "message"),
     [
         (green(), "brightgreen", "core 8/8, optional 1/1"),
+        (declaring(), "brightgreen", "core 8/8, optional 1/1, 2 items not applicable"),
         (red(), "red", "core 1/3, optional 0/1, 1 expected failure, 1 unexpected pass"),
         (verdict([result("a.b"), result("a.c", Outcome.EXPECTED_FAILURE)]), "yellow", "core 1/2, 1 expected failure"),
     ],

@@ -39,6 +39,8 @@ class PlannedCheck:
             pytest.fail(f"could not be checked: {found.reason}", pytrace=False)
         if found.outcome is Outcome.SKIPPED:
             pytest.skip(found.reason)
+        if found.outcome is Outcome.NOT_APPLICABLE:
+            pytest.skip(f"not applicable: {found.reason}")
         if found.outcome is Outcome.EXPECTED_FAILURE:
             pytest.xfail(found.reason)
         if found.outcome.is_fault:

@@ -12,6 +12,7 @@ from lrnde_conformance._backends._backend import AbstractBackend, Counter
 from lrnde_conformance._driver import AbstractDriver, Task
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._method import Method
+from lrnde_conformance._results import Outcome
 
 _COUNTS = (
     *("nfe", "nfe_extra", "nfe_diffusion", "num_steps", "num_accepted", "num_rejected", "num_forced"),
@@ -27,6 +28,14 @@ class Counted(NamedTuple):
     measured: Measurement | None
 
 
+class Ended(NamedTuple):
+    """How a check of a law ended; `held_by`: the id of the check that holds the law in its place."""
+
+    law: int
+    outcome: Outcome
+    held_by: str
+
+
 @final
 class Subject:
     """An adapter under test.
@@ -34,7 +43,7 @@ class Subject:
     - `driver`: its driver. `name`: of the adapter. `adapter`, `spec`: as the registry has them.
     - `dtype`: the only one to try, or `None` for all that are declared. `is_fast`: whether to try fewer methods.
     - `seed`: of the problem that most checks solve.
-    - `trained`: what the trained task left for the reports.
+    - `trained`: what the trained task left for the reports. `ended`: how each check ended so far, by id.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class Subject:
         self.is_fast = is_fast
         self.seed = seed
         self.trained: dict[str, Any] = {}
+        self.ended: dict[str, Ended] = {}
         self._measurements: dict[tuple[Experiment, bool], Measurement] = {}
         self._memory: dict[Any, Any] = {}
 

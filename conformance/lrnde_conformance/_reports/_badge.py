@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from lrnde_conformance._reports._report import RunReport, has_fault, summary
+from lrnde_conformance._reports._report import RunReport, has_fault, not_applicable, summary
 from lrnde_conformance._reports._templates import check_templates, render
 from lrnde_conformance._reports._text import one_line
-from lrnde_conformance._results import Outcome, Verdict
+from lrnde_conformance._results import Verdict
 from lrnde_conformance._selection import Selection
 from lrnde_core import InputError
 
@@ -39,7 +39,7 @@ def as_badge(report: RunReport, path: Path) -> str:
     verdict = report.verdicts[0]
     if not report.is_complete or not verdict.is_complete:
         raise InputError(f"No badge was written to {path}: the run did not get to its end. Run it again.")
-    if not verdict.count("core", *(set(Outcome) - {Outcome.SKIPPED})):
+    if not verdict.count_run("core"):
         raise InputError(f"No badge was written to {path}: not one core check was run. Run the core tier.")
     return _svg(verdict) if path.suffix == ".svg" else _endpoint(verdict)
 
@@ -52,12 +52,12 @@ def _color(verdict: Verdict) -> str:
 
 def _endpoint(verdict: Verdict) -> str:
     """As https://shields.io/badges/endpoint-badge has it."""
-    value = {"schemaVersion": 1, "label": _label(verdict), "message": summary(verdict), "color": _color(verdict)}
+    value = {"schemaVersion": 1, "label": _label(verdict), "message": _message(verdict), "color": _color(verdict)}
     return json.dumps(value, indent=2) + "\n"
 
 
 def _svg(verdict: Verdict) -> str:
-    label, message = _label(verdict), summary(verdict)
+    label, message = _label(verdict), _message(verdict)
     split = _length(label) + _PADDING
     width = split + _length(message) + _PADDING
     color = _COLORS[_color(verdict)]
@@ -69,6 +69,10 @@ def _svg(verdict: Verdict) -> str:
 def _label(verdict: Verdict) -> str:
     name = one_line(verdict.adapter)
     return f"{_LABEL}: {name if len(name) <= 40 else name[:39] + '…'}"
+
+
+def _message(verdict: Verdict) -> str:
+    return summary(verdict) + not_applicable(verdict)
 
 
 def _length(text: str) -> int:

@@ -28,7 +28,7 @@ def as_junit(report: RunReport) -> str:
 def _add_suite(root: ET.Element, verdict: Verdict, report: RunReport) -> None:
     results = verdict.results
     was_interrupted = report.was_interrupted(verdict)
-    num_skipped = sum(result.outcome in (Outcome.SKIPPED, Outcome.EXPECTED_FAILURE) for result in results)
+    num_skipped = sum(not each.outcome.has_run or each.outcome is Outcome.EXPECTED_FAILURE for each in results)
     suite = ET.SubElement(
         root,
         "testsuite",
@@ -64,8 +64,8 @@ def _add_case(suite: ET.Element, result: CheckResult) -> None:
         failure.text = failure_text(result)
     elif result.outcome is Outcome.SKIPPED:
         ET.SubElement(case, "skipped", message=reason, type="skip")
-    elif result.outcome is Outcome.EXPECTED_FAILURE:
-        ET.SubElement(case, "skipped", message=reason, type="expected failure")
+    elif result.outcome in (Outcome.NOT_APPLICABLE, Outcome.EXPECTED_FAILURE):
+        ET.SubElement(case, "skipped", message=reason, type=result.outcome.value)
 
 
 def _add_error(suite: ET.Element, classname: str, message: str, text: str) -> None:

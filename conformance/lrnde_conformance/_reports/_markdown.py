@@ -56,6 +56,7 @@ def _reasons(verdict: Verdict) -> list[str]:
     for title, outcomes in (
         ("failed", (Outcome.FAILED, Outcome.UNEXPECTED_PASS)),
         ("expected to fail", (Outcome.EXPECTED_FAILURE,)),
+        ("not applicable", (Outcome.NOT_APPLICABLE,)),
         ("skipped", (Outcome.SKIPPED,)),
     ):
         results = [result for result in verdict.results if result.outcome in outcomes]

@@ -87,7 +87,7 @@ class LawResults:
 
     @property
     def num_run(self) -> int:
-        return len(self.results) - self.count(Outcome.SKIPPED)
+        return sum(result.outcome.has_run for result in self.results)
 
     @property
     def status(self) -> str:
@@ -105,6 +105,8 @@ class LawResults:
         """Such as `11/12`, or a word where nothing ran."""
         if self.num_run:
             return f"{self.count(Outcome.PASSED)}/{self.num_run}"
+        if self.count(Outcome.NOT_APPLICABLE):
+            return "not applicable"
         return "skipped" if self.results else "not run"
 
 
@@ -130,7 +132,7 @@ def has_fault(verdict: Verdict) -> bool:
 
 def has_run(verdict: Verdict) -> bool:
     """Whether any check applied."""
-    return any(result.outcome is not Outcome.SKIPPED for result in verdict.results)
+    return any(result.outcome.has_run for result in verdict.results)
 
 
 def headline(report: RunReport, verdict: Verdict) -> str:
@@ -140,7 +142,7 @@ def headline(report: RunReport, verdict: Verdict) -> str:
     if report.was_interrupted(verdict):
         return "interrupted"
     if verdict.conforms:
-        return "conforms"
+        return f"conforms{not_applicable(verdict)}"
     if not has_run(verdict):
         return "nothing was run"
     num_expected = verdict.count("core", Outcome.EXPECTED_FAILURE)
@@ -149,6 +151,12 @@ def headline(report: RunReport, verdict: Verdict) -> str:
     left_out = f": {verdict.num_left_out} of {verdict.num_left_out + len(verdict.results)} checks not run"
     details = verdict.options + (left_out if verdict.num_left_out else "")
     return f"nothing failed ({details})" if details else "nothing failed"
+
+
+def not_applicable(verdict: Verdict) -> str:
+    """Such as `, 9 items not applicable`; empty if there are none."""
+    number = verdict.num_not_applicable
+    return f", {number} item{'' if number == 1 else 's'} not applicable" if number else ""
 
 
 def status(report: RunReport, verdict: Verdict) -> str:
@@ -166,7 +174,7 @@ def summary(verdict: Verdict) -> str:
     parts = [
         f"{tier} {verdict.count(tier, Outcome.PASSED)}/{num_run}"
         for tier in tiers
-        if (num_run := verdict.count(tier, *(set(Outcome) - {Outcome.SKIPPED})))
+        if (num_run := verdict.count_run(tier))
     ]
     for outcome, one, several in (
         (Outcome.EXPECTED_FAILURE, "expected failure", "expected failures"),

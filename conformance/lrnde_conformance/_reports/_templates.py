@@ -18,6 +18,7 @@ _STATUS: Mapping[Outcome, str] = {
     Outcome.PASSED: "passed",
     Outcome.FAILED: "fault",
     Outcome.SKIPPED: "skipped",
+    Outcome.NOT_APPLICABLE: "skipped",
     Outcome.EXPECTED_FAILURE: "expected",
     Outcome.UNEXPECTED_PASS: "fault",
 }

@@ -11,6 +11,7 @@ from lrnde_conformance._reports._report import (
     law_reference,
     law_results,
     law_title,
+    not_applicable,
     status,
     summary,
 )
@@ -21,6 +22,7 @@ STYLES = {
     Outcome.PASSED: "green",
     Outcome.FAILED: "bold red",
     Outcome.SKIPPED: "dim",
+    Outcome.NOT_APPLICABLE: "cyan",
     Outcome.EXPECTED_FAILURE: "yellow",
     Outcome.UNEXPECTED_PASS: "bold red",
 }
@@ -33,8 +35,9 @@ def print_report(report: RunReport, console: Console, *, is_verbose: bool) -> No
         for result in verdict.results:
             if result.outcome.is_fault or result.outcome is Outcome.EXPECTED_FAILURE:
                 _print_lines(console, _explain(result))
-            elif is_verbose and result.outcome is Outcome.SKIPPED:
-                _print_lines(console, [Text(f"skipped  {_name(result)}: {one_line(result.reason)}", style="dim")])
+            elif result.outcome is Outcome.NOT_APPLICABLE or (is_verbose and not result.outcome.has_run):
+                text = f"{result.outcome.value}  {_name(result)}: {one_line(result.reason)}"
+                _print_lines(console, [Text(text, style=STYLES[result.outcome])])
     if report.verdicts:
         console.print(_matrix(report))
     for verdict in report.verdicts:
@@ -86,6 +89,8 @@ def _matrix(report: RunReport) -> RenderableType:
 def _conclusion(report: RunReport, verdict: Verdict) -> Text:
     num_skipped = verdict.count("core", Outcome.SKIPPED) + verdict.count("optional", Outcome.SKIPPED)
     skipped = f", {num_skipped} skipped" if num_skipped else ""
+    if not verdict.conforms:
+        skipped += not_applicable(verdict)
     return Text.assemble(
         f"{one_line(verdict.adapter)} ",
         (headline(report, verdict), f"bold {_CELL_STYLES[status(report, verdict)]}"),
