@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lrnde_core as lrnde
@@ -40,7 +40,7 @@ class Faults:
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
       equations: `sde_plan`, `frozen_sde_plan`.
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
-      `shares_steps` (values), `methods`, `call` (in its place).
+      `shares_steps` (values), `methods`, `call` and `solver` (in their place), `declares` (class variables by name).
     """
 
     bound: Callable[[Any], Any] = _same
@@ -81,6 +81,8 @@ class Faults:
     bridges_fixed_steps: bool = False
     shares_steps: bool = True
     call: Change | None = None
+    solver: Callable[..., Any] = integrate
+    declares: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,8 +250,9 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
     adapter.__module__ = __name__
     setattr(module, adapter.__name__, adapter)
 
+    @functools.wraps(faults.solver)
     def solve(*args: Any, **kwargs: Any) -> Any:
-        return integrate(*args, **kwargs)
+        return faults.solver(*args, **kwargs)
 
     solve.__name__ = solve.__qualname__ = f"{name}_solve"
     setattr(module, solve.__name__, solve)
@@ -293,7 +296,8 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
         def states(self, result: Any) -> Any:
             return true.states(result)
 
-    MutantDriver.adapter = mutant.name
+    for declared, value in {"adapter": mutant.name, **faults.declares}.items():
+        setattr(MutantDriver, declared, value)
     return MutantDriver
 
 

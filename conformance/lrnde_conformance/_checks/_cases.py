@@ -79,6 +79,11 @@ def has_oracle(subject: Subject, method: Method) -> bool:
     return not is_bridged and oracle(main_problem(subject, method), method, 1.0, 1.0) is not None
 
 
+def local_step_check(subject: Subject, method: Method, cost: str) -> str:
+    """The id of the check that compares the gradient with the published scheme; empty where none is known."""
+    return f"gradient.local-step-{method.name}-{cost}" if has_oracle(subject, method) else ""
+
+
 def of_cost_case(subject: Subject, case: str) -> tuple[Method, str]:
     """Method and cost of a case."""
     for method in subject.driver.methods:

@@ -6,6 +6,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._checks._cases import (
     cost_cases,
     has_oracle,
+    local_step_check,
     of_cost_case,
     of_method_case,
     unless_lean,
@@ -159,8 +160,12 @@ def every_step_solution(subject: Subject, case: str) -> None:
 def every_step_gradient(subject: Subject, case: str) -> None:
     """The gradient of the penalty of all steps runs through the whole solve: it equals finite differences of it."""
     method = _fixed_or_main(subject)
-    design = one_step if method.is_adaptive else trajectory
-    experiment = _whole(design(subject, method, subject.main_cost), _SAMPLERS[case])
+    if method.is_adaptive:
+        held_by = local_step_check(subject, method, subject.main_cost)
+        design = one_step(subject, method, subject.main_cost, held_by=held_by)
+    else:
+        design = trajectory(subject, method, subject.main_cost)
+    experiment = _whole(design, _SAMPLERS[case])
     measured = subject.measure(experiment)
     variables = {**experiment.problem.parameters, "y0": experiment.problem.y0}
     rng = np.random.default_rng(_SEED)

@@ -94,7 +94,12 @@ def _call(subject: Subject, method: Method, problem: Problem) -> dict[str, Any]:
     """What the driver calls the solver with, all of it by name."""
     task = subject.task(_experiment(subject, method, problem))
     args, kwargs = captured(subject, task)
-    return dict(inspect.signature(subject.driver.native(task)).bind(*args, **kwargs).arguments)
+    signature = inspect.signature(subject.driver.native(task))
+    given = dict(signature.bind(*args, **kwargs).arguments)
+    further = (name for name, parameter in signature.parameters.items() if parameter.kind is parameter.VAR_KEYWORD)
+    for name in further:
+        given |= given.pop(name, {})
+    return given
 
 
 def _by_hand(method: Method, problem: Problem, num_steps: int) -> np.ndarray:

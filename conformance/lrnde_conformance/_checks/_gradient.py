@@ -4,7 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lrnde_conformance._checks._cases import cost_cases, every_cost_case, has_oracle, of_cost_case, unless_lean
+from lrnde_conformance._checks._cases import (
+    cost_cases,
+    every_cost_case,
+    has_oracle,
+    local_step_check,
+    of_cost_case,
+    unless_lean,
+)
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_rounded
 from lrnde_conformance._checks._differences import difference_tolerance, finite_difference
@@ -29,7 +36,7 @@ _SEED = 11
 def gradient_finite_differences(subject: Subject, case: str) -> None:
     """The gradient along random directions equals finite differences of the penalty itself, at fixed (t, h, y)."""
     method, cost = of_cost_case(subject, case)
-    experiment = one_step(subject, method, cost)
+    experiment = one_step(subject, method, cost, held_by=local_step_check(subject, method, cost))
     measured = subject.measure(experiment)
     rng = np.random.default_rng(_SEED)
     for number in range(2):
@@ -119,7 +126,8 @@ def gradient_full(subject: Subject, _: str) -> None:
     # Fixed steps stay where they are when parameters change; else a single step, whose state is the initial one.
     fixed = [m for m in subject.driver.methods if not m.is_adaptive and has_oracle(subject, m)]
     method = fixed[0] if fixed else subject.main_method
-    experiment = trajectory(subject, method) if fixed else one_step(subject, method)
+    held_by = local_step_check(subject, method, "error")
+    experiment = trajectory(subject, method) if fixed else one_step(subject, method, held_by=held_by)
     experiment = experiment.but(gradient="full", draws=(0.6,))
     measured = subject.measure(experiment)
     rng = np.random.default_rng(_SEED)

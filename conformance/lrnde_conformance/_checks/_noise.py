@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._cases import has_oracle, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._experiments._designs import STEP, one_step
+from lrnde_conformance._experiments._designs import one_step
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
@@ -103,7 +103,7 @@ def noise_law(subject: Subject, case: str) -> None:
     ratios = _ratios(subject, experiment)
     reference = oracle(experiment.problem, method, experiment.rtol, experiment.atol)
     assert reference is not None
-    found, simulated = np.log(ratios), np.log(_simulated(reference, source))
+    found, simulated = np.log(ratios), np.log(_simulated(reference, source, experiment.ts[-1]))
     # Logarithms are nearly normal here, whatever the scheme; five standard deviations: less than one in a million.
     spread, slack = float(np.std(simulated)), 5 / np.sqrt(_NUM_DRAWS)
     is_mean_right = abs(np.mean(found) - np.mean(simulated)) <= slack * spread
@@ -127,7 +127,8 @@ def _of_many_draws(subject: Subject, method: Method, source: str) -> Experiment:
     problem = subject.remember(("noise", method.name), lambda: _mostly_noise(driven(method, batch=batch, seed=_SEED)))
     # Binary fractions, which no dtype of the draw rounds.
     draws = tuple(float(u) for u in np.random.default_rng(_SEED).choice(2**20, _NUM_DRAWS, replace=False) / 2**20)
-    single = one_step(subject, method)
+    held_by = f"penalty.oracle-{method.name}-error" if has_oracle(subject, method) else ""
+    single = one_step(subject, method, held_by=held_by)
     sampler = UniformTime(increment="fresh") if source == _FRESH else UniformTime()
     return single.but(problem=problem, rtol=100 * single.rtol, atol=100 * single.atol, sampler=sampler, draws=draws)
 
@@ -143,17 +144,17 @@ def _ratios(subject: Subject, experiment: Experiment) -> np.ndarray:
     return ratios
 
 
-def _simulated(reference: Oracle, source: str) -> np.ndarray:
-    """Error ratios of the published scheme along simulated halves of the step."""
-    rng, problem, half = np.random.default_rng(_SEED), reference.problem, 0.5 * STEP
+def _simulated(reference: Oracle, source: str, h: float) -> np.ndarray:
+    """Error ratios of the published scheme along simulated halves of the step, from 0 to `h`."""
+    rng, problem, half = np.random.default_rng(_SEED), reference.problem, 0.5 * h
     assert problem.amplitude is not None
-    shape, whole = problem.amplitude.shape, problem.path.over(0.0, STEP).w
-    point, ratios = StepPoint(0.0, STEP, problem.y0), np.zeros(_NUM_SIMULATED)
+    shape, whole = problem.amplitude.shape, problem.path.over(0.0, h).w
+    point, ratios = StepPoint(0.0, h, problem.y0), np.zeros(_NUM_SIMULATED)
     for number in range(_NUM_SIMULATED):
         if source == _FRESH:
             first, second = np.sqrt(half) * rng.normal(size=(2, *shape))
         else:
-            first = 0.5 * whole + 0.5 * np.sqrt(STEP) * rng.normal(size=shape)
+            first = 0.5 * whole + 0.5 * np.sqrt(h) * rng.normal(size=shape)
             second = whole - first
         # Space-time area given the increment: its mean, and independent noise.
         areas = [0.5 * half * w + np.sqrt(half**3 / 12) * rng.normal(size=shape) for w in (first, second)]

@@ -7,7 +7,7 @@ import numpy as np
 from lrnde_conformance._checks._cases import of_method_case, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
-from lrnde_conformance._experiments._designs import one_step, trajectory
+from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
@@ -105,7 +105,7 @@ def poison_recovery(subject: Subject, _: str) -> None:
 )
 def poison_part_at_rest(subject: Subject, _: str) -> None:
     """Where one array of the state is at rest beside another, whatever norm they share, the gradient is a number."""
-    experiment = one_step(subject, subject.main_method, "error")
+    experiment = trajectory(subject, subject.main_method, "error")
     p = experiment.problem.parameters
     # The second array does not move.
     problem = experiment.problem.moved(outer=p["outer"] * [1.0, 0.0], bias=p["bias"] * [1.0, 0.0])

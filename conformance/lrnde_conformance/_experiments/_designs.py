@@ -4,7 +4,7 @@ import numpy as np
 
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._failure import CheckNotApplicable, ConformanceFailure
 from lrnde_conformance._method import Method
 from lrnde_conformance._oracles._oracle import StepPoint, oracle
 from lrnde_conformance._problems import Problem, of_method
@@ -13,6 +13,12 @@ STEP = 0.2
 _END = 1.0
 _NUM_STEPS = 8
 _SMALLEST_TOLERANCE = {"float32": 1e-4, "float64": 0.0}
+# Where the solver chooses its first step: the larger the tolerance, the longer the step. The error is no less precise
+# for it, only smaller in units of the tolerance; far above the state, automatic first steps are tiny.
+_WIDER, _WIDEST = 1e5, 1.0
+# Of the first step that the solver chooses, so that it stays long enough when parameters change.
+_SHARE = 0.8
+_NUM_TRIES = 6
 
 
 def main_problem(subject: Subject, method: Method) -> Problem:
@@ -22,14 +28,34 @@ def main_problem(subject: Subject, method: Method) -> Problem:
 
 
 def one_step(
-    subject: Subject, method: Method, cost: str = "error", *, h: float = STEP, start: float = 0.0
+    subject: Subject,
+    method: Method,
+    cost: str = "error",
+    *,
+    h: float = STEP,
+    start: float = 0.0,
+    held_by: str = "",
 ) -> Experiment:
-    """A solve of one accepted step of size `h` with an error ratio near 0.3; its sample has weight 1."""
+    """A solve of one accepted step of size `h` with an error ratio near 0.3; its sample has weight 1.
+
+    Where the solver chooses its first step, tolerances are so wide, or the interval so short, that this step reaches
+    its end: it is clipped there, whatever the parameters are. Raises `CheckNotApplicable` where it never does.
+
+    - `held_by`: the check that holds the law then.
+    """
+    tolerance = _tolerance(subject, method, h, start, 0.3)
+    if not subject.takes_first_step(method):
+        found = subject.remember(("reached", method, h, start), lambda: _reached(subject, method, h, start, tolerance))
+        if found is None:
+            msg = f"the solver takes no first step, and its own one ends before the shortest solve with `{method.name}`"
+            raise CheckNotApplicable(msg, held_by=held_by)
+        h, tolerance = found
     return Experiment(
         method,
         main_problem(subject, method),
         single_step_times(subject, start, h),
-        *_tolerances(subject, method, h, start, 0.3),
+        tolerance,
+        tolerance,
         first_step=h,
         cost=cost,
         dtype=subject.main_dtype,
@@ -53,18 +79,33 @@ def trajectory(subject: Subject, method: Method, cost: str = "error") -> Experim
         method,
         main_problem(subject, method),
         (0.0, 0.5 * _END, _END),
-        *_tolerances(subject, method, *design),
+        *[_tolerance(subject, method, *design)] * 2,
         first_step=0.8 * h if method.is_adaptive else h,
         cost=cost,
         dtype=subject.main_dtype,
     )
 
 
-def _tolerances(subject: Subject, method: Method, h: float, start: float, ratio: float) -> tuple[float, float]:
-    """Those at which a step of size `h` has this error ratio, as far as the dtype resolves them."""
+def _tolerance(subject: Subject, method: Method, h: float, start: float, ratio: float) -> float:
+    """That at which a step of size `h` has this error ratio, as far as the dtype resolves it."""
     error = subject.remember(("unit error", method, h, start), lambda: _unit_error(subject, method, h, start))
-    tolerance = max(error / ratio, _SMALLEST_TOLERANCE[subject.main_dtype])
-    return tolerance, tolerance
+    return max(error / ratio, _SMALLEST_TOLERANCE[subject.main_dtype])
+
+
+def _reached(subject: Subject, method: Method, h: float, start: float, tolerance: float) -> tuple[float, float] | None:
+    """The size, at most `h`, and the tolerance of a solve whose end the solver's first step goes beyond."""
+    tolerance = max(tolerance, min(_WIDER * tolerance, _WIDEST))
+    problem, dtype = main_problem(subject, method), subject.main_dtype
+    for _ in range(_NUM_TRIES):
+        times = single_step_times(subject, start, h / _SHARE)
+        probe = Experiment(
+            method, problem, times, tolerance, tolerance, h, subject.main_cost, draws=(0.0,), dtype=dtype
+        )
+        found = subject.measure(probe, with_gradient=False)
+        if found.num_accepted == 1:
+            return h, tolerance
+        h = _SHARE * float(found.h[0])
+    return None
 
 
 def _unit_error(subject: Subject, method: Method, h: float, start: float) -> float:
