@@ -16,6 +16,7 @@ from lrnde_conformance._checks._interface import CONTRACT
 from lrnde_conformance._experiments._subject import Ended, Subject
 from lrnde_conformance._failure import CheckNotApplicable, CheckSkipped, ConformanceFailure
 from lrnde_conformance._lookup import driver_class
+from lrnde_conformance._origin import origin_of
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
 from lrnde_conformance._selection import Selection, check_expected_failures, count_cases, select_cases
 
@@ -88,7 +89,7 @@ def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult]
 
 def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
     """Run one check on one case. Everything global is restored, and no exception gets out."""
-    start = time.perf_counter()
+    start, subject.asked = time.perf_counter(), ""
     outcome, reason, details, held_by = Outcome.PASSED, "", dict[str, str](), ""
     missing = _missing(subject, check)
     if missing is not None:
@@ -108,7 +109,7 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
             details.setdefault("next step", check.hint)
         except Exception as error:  # whatever an adapter raises is a finding about it
             outcome, reason = Outcome.FAILED, f"{type(error).__name__}: {error}"
-            details = {"likely cause": _origin_of(error), "next step": check.hint}
+            details = _details(subject, check, error)
     expected = subject.driver.expected_failures
     name = f"{check.id}-{case}" if case else check.id
     why = expected.get(name, expected.get(check.id))
@@ -133,16 +134,12 @@ def _missing(subject: Subject, check: Check) -> str | None:
     return None
 
 
-def _origin_of(error: BaseException) -> str:
-    """Where an exception came from: the innermost frame outside of the suite."""
-    places: list[str] = []
-    traceback = error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if "lrnde_conformance" not in code.co_filename:
-            places.append(f"{code.co_filename}:{traceback.tb_lineno}, in {code.co_qualname}")
-        traceback = traceback.tb_next
-    return f"raised at {places[-1]}" if places else "raised by the suite itself"
+def _details(subject: Subject, check: Check, error: Exception) -> dict[str, str]:
+    """Where an exception came from, and what to look at."""
+    raised_at, theirs = origin_of(error, subject.packages)
+    if not theirs:
+        return {"raised at": raised_at or "the suite itself", "next step": check.hint}
+    return {"raised at": raised_at, "next step": f"look at {theirs}; the suite asked for {subject.asked}"}
 
 
 def _verdict(

@@ -26,13 +26,18 @@ def stubborn(field: Any, y0: Any, ts: Any, *, method: str, first_step: Any = Non
     return integrate(field, y0, ts, method=method, first_step=first_step or 1.0, **settings)
 
 
-def without_first_step(solve: Callable[..., Any], task: Any, **extra: Any) -> Any:
-    """A call that passes on what there is."""
+def without_first_step_argument(solve: Callable[..., Any], task: Any, **extra: Any) -> Any:
+    """A call without the argument, where there is nothing to pass on."""
 
-    def call(*args: Any, first_step: float | None, **kwargs: Any) -> Any:
-        return solve(*args, **({} if first_step is None else {"first_step": first_step}), **kwargs)
+    def call(*args: Any, first_step: Any, **kwargs: Any) -> Any:
+        return solve(*args, **({} if task.method.is_adaptive else {"first_step": first_step}), **kwargs)
 
     return _TRUE.call(call, task, **extra)
+
+
+def though_it_is_given(solve: Callable[..., Any], task: Any, **extra: Any) -> Any:
+    """A call that passes on a first step, if there is one."""
+    return (_TRUE.call if task.first_step is not None else without_first_step_argument)(solve, task, **extra)
 
 
 def _first_step(field: Any, y0: Any, ts: Any, rtol: float, atol: float) -> float:

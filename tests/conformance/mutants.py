@@ -9,6 +9,7 @@ import numpy as np
 from lrnde_conformance._backends import _dual as _namespace
 from lrnde_conformance._backends._dual import plain
 from lrnde_core import Capabilities, Capability, Draw
+from tests.conformance.declaring import though_it_is_given, without_first_step_argument
 from tests.conformance.faults import (
     ACTIVE,
     NO_ERROR_FLOOR,
@@ -79,6 +80,24 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("method-missing", "interface.driver", Faults(methods=lambda all_: tuple(m for m in all_ if m.is_adaptive))),
     Mutant("solver-unclaimed", "interface.claim", Faults(is_claimed=False), "dopri5"),
+    Mutant(
+        "first-step-denied",
+        "interface.declarations",
+        Faults(declares={"takes_first_step": False}, call=though_it_is_given),
+        "takes_first_step",
+    ),
+    Mutant(
+        "first-step-left-to-the-default",
+        "interface.declarations",
+        Faults(declares={"takes_first_step": False}, call=without_first_step_argument),
+        "takes_first_step",
+    ),
+    Mutant(
+        "tolerances-of-numpy-traced",
+        "interface.declarations",
+        Faults(declares={"traces_tolerances": False}),
+        "traces_tolerances",
+    ),
     Mutant("adapter-with-identity", "interface.value", Faults(is_equal=False)),
     Mutant("sample-not-stacked", "interface.report", Faults(sample=replaced(t=lambda t: t[0])), "dopri5"),
     Mutant("solution-altered-in-the-last-bit", "identity.solution", Faults(result=last_bit), "dopri5"),
@@ -357,6 +376,7 @@ METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True)
 """No mutant: the reference adapter claiming a method, of an object that cannot be copied."""
 
 WITHOUT_MUTANT = {
+    "interface.laws": "it looks at what all the others did; test_declarations.py runs them",
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",
     "transform.vmap": "numpy vectorises nothing; the tests of the diffrax adapter run it",
     "freeze.compiled-times": "numpy compiles nothing; the tests of the torchdiffeq and diffrax adapters run it",

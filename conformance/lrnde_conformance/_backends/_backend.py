@@ -82,6 +82,11 @@ class AbstractBackend(abc.ABC):
     def number(self, value: float, dtype: str) -> Any:
         """A tolerance or a step size as a user would give it; an array where a program is compiled for each number."""
 
+    def is_traced(self, value: Any) -> bool:
+        """Whether the value of an array is not known yet, for a program is made of it."""
+        del value
+        return False
+
     @abc.abstractmethod
     def to_numpy(self, value: Any) -> np.ndarray:
         """A numpy array with the same values and dtype; of a tuple of arrays, one that joins them at the last axis."""
@@ -134,6 +139,10 @@ class AbstractBackend(abc.ABC):
         dtype: str,
     ) -> Any:
         """`function(variables, constants)` without gradient."""
+
+    def trace(self, function: Callable[[Mapping[str, Any]], Any], arrays: Mapping[str, Any], dtype: str) -> None:
+        """Make a program of `function(arrays)`, and neither compile nor run it; nothing where the library has none."""
+        del function, arrays, dtype
 
     def as_a_user(self) -> contextlib.AbstractContextManager[None]:
         """Within the block programs are compiled as a user's would be, rather than in a hurry."""

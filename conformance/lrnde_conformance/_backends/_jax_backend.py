@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import jax
+import jax.core
 import jax.export
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +41,9 @@ class JaxBackend(AbstractBackend):
 
     def number(self, value: float, dtype: str) -> jax.Array:
         return self.array(value, dtype)
+
+    def is_traced(self, value: Any) -> bool:
+        return isinstance(value, jax.core.Tracer)
 
     def to_numpy(self, value: Any) -> np.ndarray:
         if isinstance(value, tuple):
@@ -109,6 +113,9 @@ class JaxBackend(AbstractBackend):
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         is_hurried = self._is_hurried and self.device == "cpu"
         return jax.jit(function, compiler_options=_hurried_options() if is_hurried else None)
+
+    def trace(self, function: Callable[[Mapping[str, Any]], Any], arrays: Mapping[str, Any], dtype: str) -> None:
+        jax.eval_shape(function, self._arrays(arrays, dtype))
 
     @contextlib.contextmanager
     def as_a_user(self) -> Generator[None]:

@@ -5,6 +5,7 @@ from lrnde_conformance._checks import (
     _backward_counts,
     _batches,
     _counts,
+    _declarations,
     _directions,
     _events,
     _every_step,
@@ -15,6 +16,7 @@ from lrnde_conformance._checks import (
     _gradient,
     _identity,
     _interface,
+    _laws,
     _memory,
     _no_trace,
     _noise,
@@ -35,6 +37,7 @@ from lrnde_conformance._checks._check import Check
 
 _MODULES = (
     _interface,
+    _declarations,
     _identity,
     _silence,
     _penalty,
@@ -63,11 +66,12 @@ _MODULES = (
     _freezing_promise,
     _freezing_traces,
     _freezing_sde,
+    _laws,
 )
 
 ALL: tuple[Check, ...] = tuple(
     value for module in _MODULES for value in vars(module).values() if isinstance(value, Check)
 )
-"""Each check once; those of the interface first."""
+"""Each check once; those of the interface first, but for the one that looks at what the others did."""
 
 __all__ = ["ALL"]

@@ -10,6 +10,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._checks._cases import method_cases, of_method_case
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._kinds import KINDS
+from lrnde_conformance._checks._tracing import check_traced
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._experiment import COSTS
 from lrnde_conformance._experiments._subject import Subject
@@ -23,7 +24,10 @@ CONTRACT = "interface.contract"
 
 @check(CONTRACT, law=0, hint="read docs/write-an-adapter.md, section 2")
 def interface_contract(subject: Subject, _: str) -> None:
-    """The adapter is an `AbstractAdapter` that a driver can drive: one penalised solve runs and returns a pair."""
+    """The adapter is an `AbstractAdapter` that a driver can drive: one penalised solve runs and returns a pair.
+
+    Where programs are compiled, it can be traced in all that the driver does not declare.
+    """
     if not isinstance(getattr(subject.adapter, "random_argument", None), str):
         raise ConformanceFailure(
             "The adapter does not say how its random source is called.",
@@ -50,6 +54,7 @@ def interface_contract(subject: Subject, _: str) -> None:
             expected=shape,
             hint="transpose what your solver returns in `states`",
         )
+    check_traced(subject, experiment)
 
 
 @check("interface.capabilities", law=14, hint="declare with `Capabilities.declare({capability: reason})`")

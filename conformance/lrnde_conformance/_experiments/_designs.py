@@ -86,6 +86,11 @@ def trajectory(subject: Subject, method: Method, cost: str = "error") -> Experim
     )
 
 
+def widened(tolerance: float) -> float:
+    """A tolerance at which the first step that solvers choose is as long as their other steps at the given one."""
+    return max(tolerance, min(_WIDER * tolerance, _WIDEST))
+
+
 def _tolerance(subject: Subject, method: Method, h: float, start: float, ratio: float) -> float:
     """That at which a step of size `h` has this error ratio, as far as the dtype resolves it."""
     error = subject.remember(("unit error", method, h, start), lambda: _unit_error(subject, method, h, start))
@@ -94,7 +99,7 @@ def _tolerance(subject: Subject, method: Method, h: float, start: float, ratio: 
 
 def _reached(subject: Subject, method: Method, h: float, start: float, tolerance: float) -> tuple[float, float] | None:
     """The size, at most `h`, and the tolerance of a solve whose end the solver's first step goes beyond."""
-    tolerance = max(tolerance, min(_WIDER * tolerance, _WIDEST))
+    tolerance = widened(tolerance)
     problem, dtype = main_problem(subject, method), subject.main_dtype
     for _ in range(_NUM_TRIES):
         times = single_step_times(subject, start, h / _SHARE)

@@ -12,6 +12,7 @@ from lrnde_conformance._backends._backend import AbstractBackend, Counter
 from lrnde_conformance._driver import AbstractDriver, Task
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._method import Method
+from lrnde_conformance._origin import packages_of
 from lrnde_conformance._results import Outcome
 
 _COUNTS = (
@@ -44,6 +45,7 @@ class Subject:
     - `dtype`: the only one to try, or `None` for all that are declared. `is_fast`: whether to try fewer methods.
     - `seed`: of the problem that most checks solve.
     - `trained`: what the trained task left for the reports. `ended`: how each check ended so far, by id.
+    - `asked`: the last task, in words.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Subject:
         self.seed = seed
         self.trained: dict[str, Any] = {}
         self.ended: dict[str, Ended] = {}
+        self.asked = ""
         self._measurements: dict[tuple[Experiment, bool], Measurement] = {}
         self._memory: dict[Any, Any] = {}
 
@@ -67,6 +70,11 @@ class Subject:
         backend = self.driver.backend
         backend.is_narrow = self.main_dtype == "float32"
         return backend
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Those of the plugin's author."""
+        return packages_of([type(self.adapter).__module__, type(self.driver).__module__])
 
     @property
     def capabilities(self) -> lrnde.Capabilities:
@@ -134,6 +142,12 @@ class Subject:
         names: tuple[str, ...] = () if self.driver.traces_tolerances else ("rtol", "atol")
         return frozenset(names if self.driver.traces_times else (*names, "ts", "first_step", "smallest_step"))
 
+    @property
+    def has_all(self) -> bool:
+        """Whether the driver declares nothing that its solver does not have."""
+        driver = self.driver
+        return driver.takes_first_step and driver.traces_tolerances and driver.traces_times
+
     def takes_first_step(self, method: Method) -> bool:
         """Whether the suite decides the first step size, or the size of all steps where they are fixed."""
         return self.driver.takes_first_step or not method.is_adaptive
@@ -163,7 +177,8 @@ class Subject:
             return given[name] if name in given else value if name in self.static else backend.number(value, dtype)
 
         ts = given.get("ts", np.array(experiment.ts))
-        return Task(
+        is_known = "ts" in self.static or isinstance(ts, tuple)
+        task = Task(
             method=experiment.method,
             adjoint=experiment.adjoint,
             field=equation.field,
@@ -171,7 +186,7 @@ class Subject:
             path=path,
             parameters=parameters,
             y0=tuple(y0[:, i : i + 1] for i in range(problem.y0.shape[1])) if experiment.is_split else y0,
-            ts=tuple(float(t) for t in ts) if "ts" in self.static else backend.array(ts, dtype),
+            ts=tuple(float(t) for t in ts) if is_known else backend.array(ts, dtype),
             rtol=number("rtol", experiment.rtol),
             atol=number("atol", experiment.atol),
             first_step=number("first_step", experiment.first_step) if takes_first_step else None,
@@ -179,6 +194,22 @@ class Subject:
             event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
             smallest_step=None if smallest_step is None else number("smallest_step", smallest_step),
         )
+        self.asked = self._in_words(experiment, task)
+        return task
+
+    def _in_words(self, experiment: Experiment, task: Task) -> str:
+        """What a task asks for; the numbers are those of the experiment, which others may have replaced."""
+        ts = experiment.ts
+        numbers: dict[str, Any] = {
+            f"{len(ts)} times from {ts[0]:g} to {ts[-1]:g}": task.ts,
+            f"rtol={experiment.rtol:.3g}": task.rtol,
+            f"atol={experiment.atol:.3g}": task.atol,
+            f"y0 of shape {experiment.problem.y0.shape}": task.y0,
+        }
+        if task.first_step is not None:
+            numbers[f"first_step={experiment.first_step:.3g}"] = task.first_step
+        marked = (f"{words} (traced)" if self.backend.is_traced(value) else words for words, value in numbers.items())
+        return ", ".join((f"`{task.method.name}`", task.dtype, *marked))
 
     def solve_bare(self, experiment: Experiment, **given: Any) -> Any:
         """The native result of the bare call."""
