@@ -12,6 +12,7 @@ from tests.conformance.declaring import self_starting, stubborn, without_first_s
 from tests.conformance.faults import declared, detached
 from tests.conformance.mutant_adapter import Change, Faults, Mutant, subject
 
+_ROUTES = "interface or gradient or noise or agreement or counts or shape or poison or penalty.oracle"
 _IMPLICIT = "its own first step ends too early for the suite."
 
 
@@ -37,7 +38,7 @@ def _ended(verdict: Verdict, *outcomes: Outcome) -> list[str]:
 
 
 def test_a_solver_that_chooses_its_first_step_conforms() -> None:
-    verdict = _run(self_starting, "self-starting")
+    verdict = _run(self_starting, "self-starting", _ROUTES)
     assert _ended(verdict, Outcome.FAILED, Outcome.NOT_APPLICABLE) == []
 
 
@@ -45,7 +46,7 @@ def test_what_no_route_reaches_is_not_applicable_and_the_law_is_held_elsewhere()
     def explicit(methods: tuple[Method, ...]) -> tuple[Method, ...]:
         return tuple(method for method in methods if not method.is_implicit)
 
-    verdict = _run(stubborn, "stubborn", methods=explicit, capabilities=declared(IMPLICIT_ODE=_IMPLICIT))
+    verdict = _run(stubborn, "stubborn", _ROUTES, methods=explicit, capabilities=declared(IMPLICIT_ODE=_IMPLICIT))
     assert _ended(verdict, Outcome.FAILED) == []
     not_applicable = [each for each in verdict.results if each.outcome is Outcome.NOT_APPLICABLE]
     assert {each.check for each in not_applicable} == {
