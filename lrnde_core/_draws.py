@@ -22,6 +22,7 @@ from array_api_compat import array_namespace, is_jax_array
 from array_api_compat import device as device_of  # pyright: ignore[reportUnknownVariableType]
 
 from lrnde_core._arrays import Array, Bits, Count, Leaves, Real, Truth, at_least_single, widest
+from lrnde_core._errors import InputTypeError
 
 Probe = Literal["gaussian", "rademacher"]
 
@@ -77,7 +78,13 @@ def like(x: Bits, constant: int) -> Bits:
     if isinstance(x, int):
         return constant
     xp = array_namespace(x)
-    return constant if xp.iinfo(x.dtype).bits > 32 else xp.asarray(constant, dtype=x.dtype)
+    info = xp.iinfo(x.dtype)
+    if info.bits == 32 and info.min < 0:
+        raise InputTypeError(
+            f"The bits of a draw, or the `index` of an `AcceptedStep`, have the dtype {x.dtype}. They are unsigned "
+            "32-bit integers: make them with `.astype(jnp.uint32)`."
+        )
+    return constant if info.bits > 32 else xp.asarray(constant, dtype=x.dtype)
 
 
 def _unit(bits: Bits, beside: Real) -> Real:

@@ -40,7 +40,8 @@ class CheckResult:
       `dopri5-float64`; empty if there is but one.
     - `law`: number of the law in docs/protocol.md. `tier`: of the check.
     - `reason`: why it was skipped, is not applicable or was expected to fail, or what went wrong, in a sentence.
-    - `details`: of a failure: `got`, `expected`, `tolerance`, `seed`, `likely cause`, `next step`, where they apply.
+    - `details`: of a failure: `got`, `expected`, `tolerance`, `seed`, `likely cause`, `raised at`, `next step`, where
+      they apply.
     - `seconds`: wall time.
     """
 

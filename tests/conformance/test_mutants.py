@@ -75,7 +75,7 @@ def test_mutant_is_caught_where_the_reference_passes(mutant: Mutant, reference: 
     assert result.reason
     assert result.details["next step"]
     # Not by accident: the suite says what was found, or what was raised and where.
-    assert {"got", "likely cause"} & result.details.keys()
+    assert {"got", "raised at"} & result.details.keys()
     if mutant.case in check.cases(reference):
         unmutated = run_check(reference, check, mutant.case)
         # What only the mutant declares is skipped with the declared reason.

@@ -24,7 +24,18 @@ from lrnde_conformance._reports._text import clean, for_markdown
 from lrnde_conformance._results import Outcome, Verdict
 from lrnde_conformance._selection import Selection
 from lrnde_core import InputError
-from tests.conformance.verdicts import HOSTILE, UNPRINTABLE, declaring, green, red, report, result, trained, verdict
+from tests.conformance.verdicts import (
+    HOSTILE,
+    UNPRINTABLE,
+    declaring,
+    green,
+    raising,
+    red,
+    report,
+    result,
+    trained,
+    verdict,
+)
 
 _VOID = {"meta", "input", "br"}
 _STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe]")
@@ -243,6 +254,19 @@ def test_every_report_says_why_a_check_is_not_applicable() -> None:
     for text in (_terminal(made, is_verbose=False), as_markdown(made), _Page(as_html(made)).text):
         assert reason in text
         assert "conforms, 2 items not applicable" in text
+
+
+def test_what_one_line_raised_is_shown_once_to_people_and_each_time_to_machines() -> None:
+    made = report(raising())
+    page = _Page(as_html(made))
+    for text in (_terminal(made), as_markdown(made).replace("\\", ""), page.text):
+        assert text.count("solver.py:7") == 1
+        assert text.count("solver.py:8") == 1
+        assert text.count("They do not add up.") == 1
+        assert re.search(r"also in:?\s*2 checks: gradient\.full, counts\.nfe", text)
+    assert page.text.count("the exception of penalty.oracle") == 2
+    assert as_json(made).count("solver.py:7") == 3
+    assert as_junit(made).count("solver.py:7") == 3
 
 
 def test_terminal_is_not_steered() -> None:

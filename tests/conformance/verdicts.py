@@ -93,6 +93,17 @@ def declaring() -> Verdict:
     return verdict([*made.results, *results], trained=made.trained)
 
 
+def raising() -> Verdict:
+    """Three checks that one line raised the same in, one that another line raised in, and one that is only red."""
+    one, other = ({"raised at": f"solver.py:{line}, in step", "next step": "look there"} for line in (7, 8))
+    made = {"penalty.oracle": (3, one), "gradient.full": (4, one), "counts.nfe": (11, one), "event.counts": (11, other)}
+    results = [
+        result(check, Outcome.FAILED, law=law, reason=f"TypeError: not callable: {check}", details=details)
+        for check, (law, details) in made.items()
+    ]
+    return verdict([*results, result("counts.steps", Outcome.FAILED, law=11, reason="They do not add up.")])
+
+
 def red(adapter: str = "broken", *, text: str = "") -> Verdict:
     """One of each outcome; `text` stands wherever a plugin has a say."""
     adapter += text

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from lrnde_core import _draws
+from lrnde_core import InputTypeError, _draws
 from tests.core.libraries import with_integers
 
 _DRAWS = 40_000
@@ -136,3 +136,9 @@ def test_results_for_python_integers_are_python_values() -> None:
     assert isinstance(_draws.mix32(12345), int)
     assert isinstance(_draws.keep_uniformly(12345, 7), bool)
     assert isinstance(_draws.fraction(12345, 0.5), float)
+
+
+def test_signed_integers_of_32_bits_are_refused() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    with pytest.raises(InputTypeError, match=r"`index` of an `AcceptedStep`, have the dtype int32.*`\.astype"):
+        _draws.keep_uniformly(jnp.uint32(5), jnp.int32(2))

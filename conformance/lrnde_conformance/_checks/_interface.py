@@ -54,7 +54,8 @@ def interface_contract(subject: Subject, _: str) -> None:
             expected=shape,
             hint="transpose what your solver returns in `states`",
         )
-    check_traced(subject, experiment)
+    sampler = lrnde.UniformStep()
+    check_traced(subject, experiment.but(sampler=sampler) if all(map(subject.supports, sampler.needs)) else experiment)
 
 
 @check("interface.capabilities", law=14, hint="declare with `Capabilities.declare({capability: reason})`")

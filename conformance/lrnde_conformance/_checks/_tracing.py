@@ -7,6 +7,7 @@ from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._origin import origin_of
+from lrnde_core import LrndeError
 
 _ALWAYS = "parameters and initial state"
 _DECLARED: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -25,6 +26,8 @@ def check_traced(subject: Subject, experiment: Experiment) -> None:
     constants = experiment.constants(subject.static)
     try:
         _trace(subject, experiment, constants.keys())
+    except LrndeError:  # says so itself
+        raise
     except Exception as error:
         _check_alone(subject, experiment, _ALWAYS, (), "", error)
         for what, (names, declaration) in _DECLARED.items():

@@ -91,6 +91,6 @@ def _failure(result: CheckResult) -> ConformanceFailure:
         got=details.get("got"),
         expected=details.get("expected"),
         tolerance=details.get("tolerance"),
-        cause=details.get("likely cause", ""),
+        cause=details.get("likely cause", details.get("raised at", "")),
         hint=details.get("next step", ""),
     )

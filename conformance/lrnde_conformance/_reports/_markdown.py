@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from lrnde_conformance._reports._report import RunReport, headline, law_results, law_title, summary
+from lrnde_conformance._reports._report import Finding, RunReport, findings, headline, law_results, law_title, summary
 from lrnde_conformance._reports._text import for_markdown
-from lrnde_conformance._results import CheckResult, Outcome, Verdict
+from lrnde_conformance._results import Outcome, Verdict
 
 _MARKS = {"fault": "✗ ", "expected": "! ", "passed": "✓ ", "skipped": "", "absent": ""}
 
@@ -61,14 +61,18 @@ def _reasons(verdict: Verdict) -> list[str]:
     ):
         results = [result for result in verdict.results if result.outcome in outcomes]
         if results:
-            rows = [(result.id, law_title(result.law), result.tier, _why(result)) for result in results]
+            shown = [(each.result, _why(each)) for each in findings(results)]
+            rows = [(result.id, law_title(result.law), result.tier, why) for result, why in shown]
             lines += ["", f"## {for_markdown(verdict.adapter)}: {title}", ""]
             lines += _table(("check", "law", "tier", "reason"), rows)
     return lines
 
 
-def _why(result: CheckResult) -> str:
+def _why(finding: Finding) -> str:
+    result = finding.result
     parts = [result.reason, *(f"{name}: {value}" for name, value in result.details.items())]
+    if finding.others:
+        parts.append(f"also in {finding.also}")
     return "; ".join(part for part in parts if part)
 
 

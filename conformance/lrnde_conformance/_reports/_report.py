@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Iterable
 from typing import final
 
 from lrnde_conformance._results import CheckResult, Outcome, Tier, Verdict
@@ -113,6 +114,37 @@ class LawResults:
 def law_results(verdict: Verdict, law: int) -> LawResults:
     """The results of one law."""
     return LawResults(tuple(result for result in verdict.results if result.law == law))
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A result to show, and the ids of others that one line raised the same exception in."""
+
+    result: CheckResult
+    others: tuple[str, ...]
+
+    @property
+    def also(self) -> str:
+        """In words, such as `2 checks: penalty.mean, penalty.paper-weight`; empty if there are no others."""
+        number = len(self.others)
+        return f"{number} check{'' if number == 1 else 's'}: {', '.join(self.others)}" if self.others else ""
+
+
+def findings(results: Iterable[CheckResult]) -> tuple[Finding, ...]:
+    """The results in their order, those whose exceptions come from one line as one."""
+    grouped: dict[object, list[CheckResult]] = {}
+    for number, result in enumerate(results):
+        line = result.details.get("raised at")
+        # What was raised, without the message, in which numbers may differ.
+        key = (line, result.outcome, result.reason.partition(":")[0]) if line else number
+        grouped.setdefault(key, []).append(result)
+    return tuple(Finding(first, tuple(other.id for other in others)) for first, *others in grouped.values())
+
+
+def findings_by_id(results: Iterable[CheckResult]) -> dict[str, Finding]:
+    """For each result, by its id, the finding that shows it."""
+    return {name: found for found in findings(results) for name in (found.result.id, *found.others)}
 
 
 def law_title(law: int) -> str:

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrnde_conformance._reports._report import headline, law_results, law_title, status, summary
+from lrnde_conformance._reports._report import findings_by_id, headline, law_results, law_title, status, summary
 from lrnde_conformance._reports._step_plot import step_plot
 from lrnde_conformance._reports._text import clean, one_line
 from lrnde_conformance._results import Outcome
@@ -57,6 +57,7 @@ def _environment() -> "Environment":
     )
     environment.filters["one_line"] = one_line
     names: dict[str, Any] = {
+        "findings_by_id": findings_by_id,
         "headline": headline,
         "law_results": law_results,
         "law_title": law_title,

@@ -6,7 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lrnde_conformance._reports._report import (
+    Finding,
     RunReport,
+    findings,
     headline,
     law_reference,
     law_results,
@@ -32,9 +34,10 @@ _CELL_STYLES = {"fault": "red", "expected": "yellow", "passed": "green", "skippe
 def print_report(report: RunReport, console: Console, *, is_verbose: bool) -> None:
     """Print the report; with `is_verbose` the reasons of what was skipped, too."""
     for verdict in report.verdicts:
-        for result in verdict.results:
+        for finding in findings(verdict.results):
+            result = finding.result
             if result.outcome.is_fault or result.outcome is Outcome.EXPECTED_FAILURE:
-                _print_lines(console, _explain(result))
+                _print_lines(console, _explain(finding))
             elif result.outcome is Outcome.NOT_APPLICABLE or (is_verbose and not result.outcome.has_run):
                 text = f"{result.outcome.value}  {_name(result)}: {one_line(result.reason)}"
                 _print_lines(console, [Text(text, style=STYLES[result.outcome])])
@@ -63,13 +66,15 @@ def _name(result: CheckResult) -> str:
     return one_line(f"{result.adapter}-{result.id}")
 
 
-def _explain(result: CheckResult) -> list[Text]:
+def _explain(finding: Finding) -> list[Text]:
+    result = finding.result
     style = STYLES[result.outcome]
     title = f"{result.outcome.value}  {_name(result)}  ({law_reference(result.law)}, {result.tier})"
     lines = [Text(title, style=style), Text(f"  {one_line(result.reason)}")]
-    width = max((len(name) for name in result.details), default=0)
+    details = {**result.details, "also in": finding.also} if finding.others else result.details
+    width = max((len(name) for name in details), default=0)
     indent = " " * (width + 4)
-    for name, value in result.details.items():
+    for name, value in details.items():
         text = clean(value).replace("\n", f"\n{indent}")
         lines.append(Text.assemble((f"  {one_line(name):<{width}}  ", "dim"), text))
     return [*lines, Text("")]
