@@ -9,7 +9,7 @@ import numpy as np
 from lrnde_conformance._backends import _dual as _namespace
 from lrnde_conformance._backends._dual import plain
 from lrnde_core import Capabilities, Capability, Draw
-from tests.conformance.declaring import though_it_is_given, without_first_step_argument
+from tests.conformance.declaring import self_starting, though_it_is_given, without_first_step_argument
 from tests.conformance.faults import (
     ACTIVE,
     NO_ERROR_FLOOR,
@@ -90,6 +90,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "first-step-left-to-the-default",
         "interface.declarations",
         Faults(declares={"takes_first_step": False}, call=without_first_step_argument),
+        "takes_first_step",
+    ),
+    Mutant(
+        "first-step-not-passed-on",
+        "interface.declarations",
+        Faults(solver=self_starting, call=without_first_step_argument),
         "takes_first_step",
     ),
     Mutant(

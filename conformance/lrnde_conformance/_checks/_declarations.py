@@ -17,29 +17,45 @@ from lrnde_conformance._failure import ConformanceFailure
 
 _TRACED: Mapping[str, tuple[str, ...]] = {"traces_tolerances": ("rtol", "atol"), "traces_times": ("ts",)}
 _FIRST_STEPS = 0.004, 0.04
+_SLACK = 0.01
 # As solvers call it.
 _NAMES = ("first_step", "first_step_size", "dt0", "h0", "h_start", "initial_step", "initial_step_size")
 
 
-def _declared(subject: Subject) -> list[str]:
-    return [name for name in ("takes_first_step", *_TRACED) if not getattr(subject.driver, name)]
+def _cases(subject: Subject) -> list[str]:
+    declared = [name for name in _TRACED if not getattr(subject.driver, name)]
+    return ["takes_first_step", *declared] if subject.main_method.is_adaptive else declared
 
 
 @check(
     "interface.declarations",
     law=0,
-    cases=_declared,
+    cases=_cases,
     hint="remove the declaration from the driver, and pass on what the task says",
 )
 def interface_declarations(subject: Subject, case: str) -> None:
-    """What the driver declares that its solver does not have, it does not have."""
+    """What the driver declares that its solver does not have, it does not have; and it takes a first step if not."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
-    if case == "takes_first_step":
+    if case == "takes_first_step" and subject.driver.takes_first_step:
+        _check_first_step_taken(subject, experiment)
+    elif case == "takes_first_step":
         _check_first_step(subject, experiment)
     elif not subject.backend.is_compiled:
         raise _contradicted(case, f"nothing is traced in {subject.backend.name}", "the default")
     else:
         _check_traced(subject, experiment, case)
+
+
+def _check_first_step_taken(subject: Subject, experiment: Experiment) -> None:
+    h = float(subject.measure(experiment.but(draws=(0.0,)), with_gradient=False).h[0])
+    if abs(h - experiment.first_step) > _SLACK * experiment.first_step:
+        raise ConformanceFailure(
+            "The solver does not begin with the first step that the task asks for.",
+            got=f"a first step of size {h:.6g}",
+            expected=f"{experiment.first_step:.6g}, as `task.first_step` says",
+            cause="the driver does not pass `task.first_step` on, or the solver chooses its first step itself",
+            hint="pass it on; where the solver has no such argument, declare `takes_first_step = False` in the driver",
+        )
 
 
 def _check_first_step(subject: Subject, experiment: Experiment) -> None:

@@ -10,9 +10,9 @@ import lrnde_core as lrnde
 from lrnde_conformance._checks._cases import method_cases, of_method_case
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._kinds import KINDS
-from lrnde_conformance._checks._tracing import check_traced
+from lrnde_conformance._checks._tracing import check_traced, needs_numbers
 from lrnde_conformance._experiments._designs import trajectory
-from lrnde_conformance._experiments._experiment import COSTS
+from lrnde_conformance._experiments._experiment import COSTS, Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._oracles._oracle import oracle
@@ -36,7 +36,7 @@ def interface_contract(subject: Subject, _: str) -> None:
             hint="add `random_argument: ClassVar[str] = ...` to the adapter",
         )
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
-    pair: Any = subject.solve(experiment)
+    pair = _solved(subject, experiment)
     if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], lrnde.Report)):
         raise ConformanceFailure(
             "A regularized call does not return `(native result, Report)` to the driver.",
@@ -56,6 +56,18 @@ def interface_contract(subject: Subject, _: str) -> None:
         )
     sampler = lrnde.UniformStep()
     check_traced(subject, experiment.but(sampler=sampler) if all(map(subject.supports, sampler.needs)) else experiment)
+
+
+def _solved(subject: Subject, experiment: Experiment) -> Any:
+    try:
+        return subject.solve(experiment)
+    except lrnde.LrndeError:
+        raise
+    except Exception as error:
+        failure = needs_numbers(subject, experiment) if subject.backend.is_compiled else None
+        if failure is None:
+            raise
+        raise failure from error
 
 
 @check("interface.capabilities", law=14, hint="declare with `Capabilities.declare({capability: reason})`")

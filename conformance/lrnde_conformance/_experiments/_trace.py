@@ -1,6 +1,7 @@
 """The accepted steps of a solve, found through the public call alone, and replayed by the published scheme."""
 
 import dataclasses
+import itertools
 from typing import NamedTuple, final
 
 import numpy as np
@@ -72,14 +73,16 @@ def _find_points(subject: Subject, base: Experiment, reference: Oracle | None) -
     t0, t1 = base.ts[0], base.ts[-1]
     epsilon = EPSILON[base.dtype]
     nudge = _NUDGE * epsilon * max(abs(t0), abs(t1))
-    points: list[StepPoint] = []
-    for t, h in find_steps(subject, base):
-        y, slack = base.problem.y0, np.zeros_like(base.problem.y0)
-        if points:
-            inside = t + np.sign(h) * nudge
-            y = subject.measure(base.but(ts=(t0, inside, t1)), with_gradient=False).states[1]
-            if reference is not None:
-                slack = _INTERPOLATED * epsilon * np.abs(y) + nudge * reference.speed(StepPoint(t, h, y))
+    first, *others = find_steps(subject, base)
+    points = [StepPoint(first.t, first.h, base.problem.y0, 0.5, np.zeros_like(base.problem.y0))]
+    times = [t + float(np.sign(h)) * nudge for t, h in others]
+    # All at once where each set of times is compiled anew.
+    asked = [times] if "ts" in subject.static else [[time] for time in times]
+    solved = [subject.measure(base.but(ts=(t0, *each, t1)), with_gradient=False).states[1:-1] for each in asked]
+    for (t, h), y in zip(others, itertools.chain.from_iterable(solved), strict=True):
+        slack = np.zeros_like(y)
+        if reference is not None:
+            slack = _INTERPOLATED * epsilon * np.abs(y) + nudge * reference.speed(StepPoint(t, h, y))
         points.append(StepPoint(t, h, y, 0.5, slack))
     return tuple(points)
 
