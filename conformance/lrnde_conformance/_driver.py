@@ -35,6 +35,11 @@ class Task:
       `Capability.EVENTS`). `ts` are then the start and a time after that, and `states` those at the start and the end.
     - `smallest_step`: where not `None`, the size below which a step is accepted whatever its error is; only for drivers
       with `has_smallest_step`.
+
+    In JAX the suite compiles a call once and runs it with other values. All arrays and numbers of the task are then
+    traced, so pass them on as they are: no `float(task.rtol)`, no Python `if` on one. What is not an array is part of
+    the program: the field, and the objects that you make, such as controllers. For the same task they must be the same,
+    or equal with equal hashes, or JAX compiles anew; `functools.lru_cache` keeps a wrapper of the field.
     """
 
     method: Method
@@ -56,6 +61,9 @@ class Task:
 class AbstractDriver(abc.ABC):
     """Turns the suite's tasks into native calls. Written by the author of an adapter, in about thirty lines.
 
+    The default of each variable is a solver that has everything. What yours does not have, declare; the suite tries it
+    all the same. It then holds each law by another route, or says that a check is not applicable.
+
     - `adapter`: the name under which the adapter is registered. `plugin`: its plugin module, where it need not be
       installed: the suite registers it.
     - `methods`: those to try, the most important one first. `adjoints`: names that `native` or `call` understands, the
@@ -69,12 +77,16 @@ class AbstractDriver(abc.ABC):
       memory, say.
     - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so cannot serve `gradient="full"`.
     - `takes_first_step`: whether an adaptive method takes `task.first_step`. `False` where the solver always chooses
-      its first step itself; the suite then looks at the steps that it takes.
+      its first step itself: the suite then looks at the steps that it takes. There is no other way in which the suite
+      asks for a number of steps: methods of kind `"fixed"` always get their step size.
     - `traces_tolerances`, `traces_times`: for JAX, whether tolerances, and whether output times and step sizes, may be
-      traced. `False` where the solver needs them when it is compiled (`static_argnums`, `nondiff_argnums`, a Python
-      loop); the task then has Python numbers, and each of them is compiled anew.
+      traced. `False` where the solver needs them when it is compiled (`static_argnums`, `nondiff_argnums`, a number of
+      steps, a Python loop): the task then has Python numbers, and the suite compiles a program for each.
     - `expected_failures`: id of a check (with or without its case) to the reason why it fails. Strict: when the check
       passes, that is a fault too.
+
+    A recorder in JAX needs unsigned 32-bit integers for the `bits` of a `Draw` and the `index` of an `AcceptedStep`:
+    `.astype(jnp.uint32)`.
     """
 
     adapter: ClassVar[str]

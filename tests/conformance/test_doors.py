@@ -15,11 +15,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from lrnde_conformance import CheckResult, ConformanceFailure, Subject
+from lrnde_conformance import CheckResult, ConformanceFailure, Outcome, Subject
 from lrnde_conformance._checks._check import check
+from lrnde_conformance._doors._planned import PlannedCheck
 from lrnde_conformance._doors._python import check_adapter, parametrize_with_checks
 from lrnde_core import AdapterNotFoundError, InputError, InputTypeError
 from tests.commands import Command
+from tests.conformance import verdicts
 from tests.conformance.stub_suite import CHECKS, CLEAN, FAULTY, OUTCOMES, CleanDriver, FaultyDriver, contract, install
 
 # A check of the stub warns; only pytest's own door sets the filters of pytest aside.
@@ -488,3 +490,9 @@ def test_a_broken_plugin_is_one_failing_test_in_pytest(tmp_path: Path) -> None:
     assert "1 failed, 7 passed, 2 skipped" in done.stdout
     assert "[imports-could-not-be-checked]" in done.stdout
     assert "(made-up-imports 1.2, import: ModuleNotFoundError: No module named 'no_such_library')" in done.stdout
+
+
+def test_a_check_that_is_not_applicable_is_skipped_by_pytest_with_the_reason() -> None:
+    found = verdicts.result("a.b", Outcome.NOT_APPLICABLE, reason="No first step is taken.")
+    with pytest.raises(pytest.skip.Exception, match=r"^not applicable: No first step is taken\.$"):
+        PlannedCheck("a.b", lambda: found)()

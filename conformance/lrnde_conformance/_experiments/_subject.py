@@ -11,6 +11,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._backends._backend import AbstractBackend, Counter
 from lrnde_conformance._driver import AbstractDriver, Task
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._tasks import in_words, make_task, static_numbers
 from lrnde_conformance._method import Method
 from lrnde_conformance._origin import packages_of
 from lrnde_conformance._results import Outcome
@@ -139,8 +140,7 @@ class Subject:
     @functools.cached_property
     def static(self) -> frozenset[str]:
         """The numbers of an experiment that the solver needs when it is compiled."""
-        names: tuple[str, ...] = () if self.driver.traces_tolerances else ("rtol", "atol")
-        return frozenset(names if self.driver.traces_times else (*names, "ts", "first_step", "smallest_step"))
+        return static_numbers(self.driver)
 
     @property
     def has_all(self) -> bool:
@@ -158,58 +158,10 @@ class Subject:
 
     def task(self, experiment: Experiment, **given: Any) -> Task:
         """The task of an experiment; `given` replaces what it is made of (`parameters`, `y0`, `ts`, ...)."""
-        backend, problem, dtype = self.backend, experiment.problem, experiment.dtype
-        formula, takes_first_step = given.get("formula", problem.formula), self.takes_first_step(experiment.method)
-        parameters = given.get("parameters")
-        if parameters is None:
-            parameters = {name: backend.array(value, dtype) for name, value in problem.parameters.items()}
-        y0 = given.get("y0", problem.y0)
-        y0 = backend.array(y0, dtype)
-        equation = backend.equation(formula, parameters, is_split=experiment.is_split)
-        path = None
-        if formula.diffusion is not None:
-            waves = (given.get(name, getattr(problem, name)) for name in ("amplitude", "frequency"))
-            path = backend.path(*(backend.array(wave, dtype) for wave in waves))
-        chosen = {"event_at": experiment.event_at, "smallest_step": experiment.smallest_step, **given}
-        event_at, smallest_step = chosen["event_at"], chosen["smallest_step"]
-
-        def number(name: str, value: float) -> Any:
-            return given[name] if name in given else value if name in self.static else backend.number(value, dtype)
-
-        ts = given.get("ts", np.array(experiment.ts))
-        is_known = "ts" in self.static or isinstance(ts, tuple)
-        task = Task(
-            method=experiment.method,
-            adjoint=experiment.adjoint,
-            field=equation.field,
-            diffusion=equation.diffusion,
-            path=path,
-            parameters=parameters,
-            y0=tuple(y0[:, i : i + 1] for i in range(problem.y0.shape[1])) if experiment.is_split else y0,
-            ts=tuple(float(t) for t in ts) if is_known else backend.array(ts, dtype),
-            rtol=number("rtol", experiment.rtol),
-            atol=number("atol", experiment.atol),
-            first_step=number("first_step", experiment.first_step) if takes_first_step else None,
-            dtype=dtype,
-            event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
-            smallest_step=None if smallest_step is None else number("smallest_step", smallest_step),
-        )
-        self.asked = self._in_words(experiment, task)
+        takes_first_step = self.takes_first_step(experiment.method)
+        task = make_task(experiment, self.backend, self.static, given, takes_first_step=takes_first_step)
+        self.asked = in_words(experiment, task, self.backend)
         return task
-
-    def _in_words(self, experiment: Experiment, task: Task) -> str:
-        """What a task asks for; the numbers are those of the experiment, which others may have replaced."""
-        ts = experiment.ts
-        numbers: dict[str, Any] = {
-            f"{len(ts)} times from {ts[0]:g} to {ts[-1]:g}": task.ts,
-            f"rtol={experiment.rtol:.3g}": task.rtol,
-            f"atol={experiment.atol:.3g}": task.atol,
-            f"y0 of shape {experiment.problem.y0.shape}": task.y0,
-        }
-        if task.first_step is not None:
-            numbers[f"first_step={experiment.first_step:.3g}"] = task.first_step
-        marked = (f"{words} (traced)" if self.backend.is_traced(value) else words for words, value in numbers.items())
-        return ", ".join((f"`{task.method.name}`", task.dtype, *marked))
 
     def solve_bare(self, experiment: Experiment, **given: Any) -> Any:
         """The native result of the bare call."""
