@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple, final
 
+from lrnde_core import LrndeError
+
 _SUITE = "lrnde_conformance"
 _REFERENCE = "lrnde_conformance._reference"
 
@@ -51,3 +53,6 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
     while traceback is not None:
         yield traceback.tb_frame, traceback.tb_lineno
         traceback = traceback.tb_next
+    if isinstance(error, LrndeError) and error.__cause__ is not None:
+        # The core says what went wrong, such as that only the penalty did; where it did, the cause says.
+        yield from _frames(error.__cause__)

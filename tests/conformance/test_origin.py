@@ -46,8 +46,18 @@ def test_the_next_step_is_the_line_of_the_driver_and_what_it_was_given() -> None
     assert "traced" not in step
 
 
+def test_an_error_of_the_penalty_is_traced_to_its_cause() -> None:
+    def value(*_: Any) -> Any:
+        return np.linalg.inv(np.zeros((2, 2)))
+
+    found = _found("penalty-raises", Faults(value=value))
+    assert found.reason.startswith("PenaltyError: ")
+    assert "linalg" in found.details["raised at"]
+    assert f"{_HERE}:{value.__code__.co_firstlineno + 1}, in " in found.details["next step"]
+
+
 def test_what_the_core_raises_is_traced_to_the_call() -> None:
-    found = _found("core-refuses", Faults(facts=lambda facts: facts._replace(error_order=None)))
+    found = _found("core-fails", Faults(facts=lambda _: None))
     assert "lrnde_core" in found.details["raised at"]
     assert "mutant_adapter.py" in found.details["next step"]
 
