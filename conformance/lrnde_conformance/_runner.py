@@ -105,11 +105,12 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
         except CheckNotApplicable as declared:
             outcome, reason, held_by = Outcome.NOT_APPLICABLE, str(declared), declared.held_by
         except ConformanceFailure as failure:
-            outcome, reason, details = Outcome.FAILED, failure.message, dict(failure.details)
-            details.setdefault("next step", check.hint)
+            outcome, reason = Outcome.FAILED, failure.message
+            details = {**_raised(subject, failure.__cause__)[0], "next step": check.hint, **failure.details}
         except Exception as error:  # whatever an adapter raises is a finding about it
             outcome, reason = Outcome.FAILED, f"{type(error).__name__}: {error}"
-            details = _details(subject, check, error)
+            details, advice = _raised(subject, error)
+            details["next step"] = advice or check.hint
     expected = subject.driver.expected_failures
     name = f"{check.id}-{case}" if case else check.id
     why = expected.get(name, expected.get(check.id))
@@ -134,12 +135,13 @@ def _missing(subject: Subject, check: Check) -> str | None:
     return None
 
 
-def _details(subject: Subject, check: Check, error: Exception) -> dict[str, str]:
-    """Where an exception came from, and what to look at."""
+def _raised(subject: Subject, error: BaseException | None) -> tuple[dict[str, str], str]:
+    """Where an exception came from, as a detail, and what to do about it; empty if there is none, or it is nobody's."""
+    if error is None:
+        return {}, ""
     raised_at, theirs = origin_of(error, subject.packages)
-    if not theirs:
-        return {"raised at": raised_at or "the suite itself", "next step": check.hint}
-    return {"raised at": raised_at, "next step": f"look at {theirs}; the suite asked for {subject.asked}"}
+    details = {"raised at": f"{raised_at or 'the suite itself'} ({type(error).__name__})"}
+    return details, f"look at {theirs}; the suite asked for {subject.asked}" if theirs else ""
 
 
 def _verdict(

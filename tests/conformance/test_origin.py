@@ -65,7 +65,7 @@ def test_what_the_core_raises_is_traced_to_the_call() -> None:
 def test_what_is_raised_in_none_of_their_lines_gets_the_advice_of_the_check() -> None:
     broken = dataclasses.replace(_CHECK, run=np.linalg.inv)
     found = run_check(subject(Mutant("suite-broken", "", Faults())), broken, "")
-    assert found.details == {"raised at": "the suite itself", "next step": _CHECK.hint}
+    assert found.details == {"raised at": "the suite itself (TypeError)", "next step": _CHECK.hint}
 
 
 def test_the_packages_of_an_author_are_no_others() -> None:

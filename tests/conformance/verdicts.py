@@ -95,7 +95,7 @@ def declaring() -> Verdict:
 
 def raising() -> Verdict:
     """Three checks that one line raised the same in, one that another line raised in, and one that is only red."""
-    one, other = ({"raised at": f"solver.py:{line}, in step", "next step": "look there"} for line in (7, 8))
+    one, other = ({"raised at": f"solver.py:{line}, in step (TypeError)", "next step": "look there"} for line in (7, 8))
     made = {"penalty.oracle": (3, one), "gradient.full": (4, one), "counts.nfe": (11, one), "event.counts": (11, other)}
     results = [
         result(check, Outcome.FAILED, law=law, reason=f"TypeError: not callable: {check}", details=details)

@@ -63,11 +63,11 @@ def _solved(subject: Subject, experiment: Experiment) -> Any:
         return subject.solve(experiment)
     except lrnde.LrndeError:
         raise
-    except Exception as error:
+    except Exception:
         failure = needs_numbers(subject, experiment) if subject.backend.is_compiled else None
         if failure is None:
             raise
-        raise failure from error
+        raise failure from None
 
 
 @check("interface.capabilities", law=14, hint="declare with `Capabilities.declare({capability: reason})`")

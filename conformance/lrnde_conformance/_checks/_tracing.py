@@ -26,11 +26,11 @@ def check_traced(subject: Subject, experiment: Experiment) -> None:
         _trace(subject, experiment, experiment.constants(subject.static).keys())
     except LrndeError:  # says so itself
         raise
-    except Exception as error:
+    except Exception:
         failure = _fails_alone(subject, experiment, _ALWAYS, (), "") or needs_numbers(subject, experiment)
         if failure is None:
             raise
-        raise failure from error
+        raise failure from None
 
 
 def needs_numbers(subject: Subject, experiment: Experiment) -> ConformanceFailure | None:

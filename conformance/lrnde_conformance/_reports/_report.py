@@ -136,9 +136,7 @@ def findings(results: Iterable[CheckResult]) -> tuple[Finding, ...]:
     grouped: dict[object, list[CheckResult]] = {}
     for number, result in enumerate(results):
         line = result.details.get("raised at")
-        # What was raised, without the message, in which numbers may differ.
-        key = (line, result.outcome, result.reason.partition(":")[0]) if line else number
-        grouped.setdefault(key, []).append(result)
+        grouped.setdefault((line, result.outcome) if line else number, []).append(result)
     return tuple(Finding(first, tuple(other.id for other in others)) for first, *others in grouped.values())
 
 
