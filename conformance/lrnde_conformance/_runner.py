@@ -141,7 +141,8 @@ def _raised(subject: Subject, error: BaseException | None) -> tuple[dict[str, st
         return {}, ""
     raised_at, theirs = origin_of(error, subject.packages)
     details = {"raised at": f"{raised_at or 'the suite itself'} ({type(error).__name__})"}
-    return details, f"look at {theirs}; the suite asked for {subject.asked}" if theirs else ""
+    asked = f"; the suite asked for {subject.asked}" if subject.asked else ""
+    return details, f"look at {theirs}{asked}" if theirs else ""
 
 
 def _verdict(

@@ -68,6 +68,15 @@ def test_what_is_raised_in_none_of_their_lines_gets_the_advice_of_the_check() ->
     assert found.details == {"raised at": "the suite itself (TypeError)", "next step": _CHECK.hint}
 
 
+def test_what_is_raised_before_the_suite_asks_for_anything_is_only_located() -> None:
+    def run(*_: Any) -> None:
+        raise KeyError
+
+    found = run_check(subject(Mutant("early", "", Faults())), dataclasses.replace(_CHECK, run=run), "")
+    assert found.details["next step"].startswith("look at ")
+    assert found.details["next step"].endswith(run.__qualname__)
+
+
 def test_the_packages_of_an_author_are_no_others() -> None:
     assert packages_of(["one._adapter", "two"]) == ("one", "two")
     assert packages_of(["lrnde_conformance._reference._adapter"]) == ("lrnde_conformance._reference",)
