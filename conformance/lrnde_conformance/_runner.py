@@ -106,7 +106,8 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
             outcome, reason, held_by = Outcome.NOT_APPLICABLE, str(declared), declared.held_by
         except ConformanceFailure as failure:
             outcome, reason = Outcome.FAILED, failure.message
-            details = {**_raised(subject, failure.__cause__)[0], "next step": check.hint, **failure.details}
+            advice = failure.details.pop("next step", check.hint)
+            details = {**failure.details, **_raised(subject, failure.__cause__)[0], "next step": advice}
         except Exception as error:  # whatever an adapter raises is a finding about it
             outcome, reason = Outcome.FAILED, f"{type(error).__name__}: {error}"
             details, advice = _raised(subject, error)
