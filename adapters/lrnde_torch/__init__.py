@@ -3,8 +3,13 @@
 from lrnde_core import collect, collected
 from lrnde_torch._adapter import AbstractTorchAdapter, warn_if_torch_unresolved
 from lrnde_torch._compiling import uncompiled
-from lrnde_torch._derivative import directional_derivative, solution_derivatives, transposed_product
-from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
+from lrnde_torch._derivative import (
+    FOR_A_PENALTY,
+    directional_derivative,
+    solution_derivatives,
+    transposed_product,
+)
+from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._freeze import (
     TimesCheck,
     check_state,
@@ -17,15 +22,15 @@ from lrnde_torch._freeze import (
 )
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem, OwnStepsProblem
+from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 
 __all__ = [
+    "FOR_A_PENALTY",
     "AbstractTensorProblem",
     "AbstractTorchAdapter",
     "AbstractTorchProblem",
     "ExplicitProblem",
-    "OwnStepsProblem",
     "TimesCheck",
     "WeightHolder",
     "check_probes",
@@ -35,7 +40,6 @@ __all__ = [
     "collected",
     "directional_derivative",
     "draw_uniforms",
-    "evaluate_own_steps",
     "evaluate_samples",
     "isolated",
     "no_side_effects",

@@ -21,9 +21,9 @@ from lrnde_core import (
 )
 from lrnde_torch._collecting import is_collected, is_training, saved_apart
 from lrnde_torch._compiling import uncompiled
-from lrnde_torch._evaluate import evaluate_own_steps, evaluate_samples
+from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._problem import AbstractTorchProblem, OwnStepsProblem
+from lrnde_torch._problem import AbstractTorchProblem
 from lrnde_torch._random import check_uniforms, draw_uniforms
 
 
@@ -64,6 +64,13 @@ class AbstractTorchAdapter(AbstractAdapter):
         # `torch.func` batches the samples, and it works with no hooks.
         apart = saved_apart() if is_collecting() and not plan.is_batched else contextlib.nullcontext()
         with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
-            if isinstance(problem, OwnStepsProblem):
-                return evaluate_own_steps(plan, recording, zero)
-            return evaluate_samples(plan, recording, zero)
+            return self.evaluate_records(plan, recording, zero)
+
+    def evaluate_records(
+        self, plan: RecordingPlan, recording: Recording, zero: torch.Tensor
+    ) -> tuple[torch.Tensor, Sample]:
+        """The penalty and the samples, within a block that undoes what the field changes; by `evaluate_samples`.
+
+        Override it for records that are not one step of the whole batch each. `zero`: as there.
+        """
+        return evaluate_samples(plan, recording, zero)

@@ -11,11 +11,15 @@ from lrnde_core import (
     NativeArguments,
     NativeFunction,
     NativeKeywords,
+    Recording,
+    RecordingPlan,
+    Sample,
 )
 from lrnde_torch import AbstractTorchAdapter
 
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._evaluate import evaluate_own_steps
 
 
 @final
@@ -45,3 +49,8 @@ class TorchodeAdapter(AbstractTorchAdapter):
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
         assert isinstance(call, TorchodeCall)
         return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)
+
+    def evaluate_records(
+        self, plan: RecordingPlan, recording: Recording, zero: torch.Tensor
+    ) -> tuple[torch.Tensor, Sample]:
+        return evaluate_own_steps(plan, recording, zero)

@@ -21,10 +21,11 @@ from lrnde_core import (
     Run,
     State,
 )
-from lrnde_torch import OwnStepsProblem, check_probes
+from lrnde_torch import check_probes
 from torchode.step_size_controllers import rms_norm
 
 from lrnde_torchode import _methods
+from lrnde_torchode._problem import OwnStepsProblem
 from lrnde_torchode._recorder import Recorder
 from lrnde_torchode._types import Controller, Field, Stats, StepMethod
 

@@ -1,12 +1,14 @@
-"""A batch whose members take steps of their own: each counts as it would alone, and the field sees all of them."""
+"""A batch whose members each take their own steps: each counts as it would alone, and the field sees all of them."""
 
+import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
-
+import torchode
 from lrnde_core import (
+    FIXED_METHODS,
     CapabilityError,
     Draw,
     DrawnStep,
@@ -25,11 +27,15 @@ from lrnde_core import (
     UniformStep,
     UniformTime,
 )
-from lrnde_torch import ExplicitProblem, OwnStepsProblem, evaluate_own_steps, evaluate_samples
-from tests.adapters.torch.once import Once
-from tests.core.tableaus import DOPRI5, RK4
+from lrnde_torch import ExplicitProblem, evaluate_samples
+
+from lrnde_torchode._evaluate import evaluate_own_steps
+from lrnde_torchode._methods import tableau_of
+from lrnde_torchode._problem import OwnStepsProblem
 
 Tensor = torch.Tensor
+DOPRI5 = tableau_of(torchode.Dopri5(None))
+RK4 = dataclasses.replace(FIXED_METHODS["rk4"].tableau, error=None)
 _A = torch.tensor([[-0.3, 2.0], [-2.0, -0.3]], dtype=torch.float64)
 _T = torch.tensor([0.2, 0.9, -0.4], dtype=torch.float64)
 _H = torch.tensor([0.4, 0.25, -0.3], dtype=torch.float64)
@@ -61,6 +67,20 @@ class _Field(torch.nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         self.shapes.add((t.shape, t.dtype, y.shape))
         return torch.sin(3 * t).to(y.dtype)[..., None] * torch.tanh(y @ self.a + self.context)
+
+
+class _Once(torch.autograd.Function):
+    """The sine, which cannot be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        ctx.save_for_backward(y)
+        return torch.sin(y)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return gradient * torch.cos(ctx.saved_tensors[0])
 
 
 def _field() -> _Field:
@@ -242,4 +262,4 @@ def test_the_gradient_of_a_state_that_has_one_is_kept() -> None:
 
 def test_a_derivative_that_does_not_exist_twice_is_refused_in_words() -> None:
     with pytest.raises(CapabilityError, match="cannot differentiate again"):
-        _evaluate(lambda t, y: Once.apply(y), _penalty(TaylorDerivative(2)), _record())
+        _evaluate(lambda _, y: _Once.apply(y), _penalty(TaylorDerivative(2)), _record())
