@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-import jax.core
 import jax.numpy as jnp
-import numpy as np
 
 from lrnde_core import (
     AbstractAdapter,
@@ -22,12 +20,10 @@ from lrnde_core import (
     RecordingPlan,
     Sample,
     Scalar,
-    random_states_kept,
-    warn_if_unresolved,
 )
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
-from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, real_dtype
+from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, warn_if_unresolved
 
 
 @final
@@ -52,24 +48,12 @@ class DiffraxAdapter(AbstractAdapter):
         return check_uniforms(draw, num_samples)
 
     def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Scalar, Sample | None]:
-        if any(rtol is None for rtol, _ in plan.penalty.heuristic.tolerances):
-            _warn_if_unresolved(recording)
-        if recording.cost is not None:
-            is_defined = jnp.asarray(recording.is_valid, bool) & jnp.isfinite(recording.cost)
-            return jnp.where(is_defined, recording.cost, 0.0), None
-        # Tracing a field again repeats its draws in numpy.
-        with random_states_kept():
+        if recording.cost is None:
             return evaluate_samples(plan, recording)
+        warn_if_unresolved(plan, recording.problem, recording.cost.dtype)
+        is_defined = jnp.asarray(recording.is_valid, bool) & jnp.isfinite(recording.cost)
+        return jnp.where(is_defined, recording.cost, 0.0), None
 
     def zero_penalty(self, call: AbstractCall) -> Scalar:
         assert isinstance(call, DiffraxCall)
         return jnp.zeros((), call.arguments.state_dtype)
-
-
-def _warn_if_unresolved(recording: Recording) -> None:
-    problem = recording.problem
-    if any(isinstance(value, jax.core.Tracer) for value in (problem.rtol, problem.atol)):
-        return
-    rtol, atol = (float(np.max(np.asarray(value))) for value in (problem.rtol, problem.atol))
-    dtype = real_dtype(recording.records.y) if recording.cost is None else recording.cost.dtype
-    warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype))

@@ -1,6 +1,6 @@
 """The shared parts of JAX adapters: random draws, derivatives, the penalty evaluation; for users, `value_and_grad`."""
 
-from lrnde_jax._evaluate import evaluate_samples, real_dtype
+from lrnde_jax._evaluate import evaluate_samples, real_dtype, warn_if_unresolved
 from lrnde_jax._probes import check_probes
 from lrnde_jax._random import check_uniforms, draw_uniforms
 from lrnde_jax._taylor import solution_derivative, solution_derivatives
@@ -17,4 +17,5 @@ __all__ = [
     "solution_derivative",
     "solution_derivatives",
     "value_and_grad",
+    "warn_if_unresolved",
 ]

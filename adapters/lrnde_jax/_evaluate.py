@@ -4,9 +4,13 @@ from collections.abc import Iterable
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
+import lrnde_core
 from lrnde_core import (
+    AbstractLocalProblem,
     Draw,
     DType,
     Leaf,
@@ -18,6 +22,7 @@ from lrnde_core import (
     Sample,
     Scalar,
     Truth,
+    random_states_kept,
 )
 from lrnde_jax._guard import finite_or_zero
 
@@ -30,9 +35,26 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[Scalar,
 
     The penalty has the real dtype of the state. It is 0 with gradient 0 if the recording is not valid or a local step
     is not finite; `h`, `weight` and the estimates are then also 0.
+
+    Issues a `ResolutionWarning` as `warn_if_unresolved` does. Random states of numpy and Python stay as they are.
     """
     assert isinstance(plan.draws, Draw)
-    return _evaluate(plan.penalty, recording, plan.draws, plan.probes)
+    warn_if_unresolved(plan, recording.problem, real_dtype(recording.records.y))
+    # Tracing a field again repeats its draws in numpy.
+    with random_states_kept():
+        return _evaluate(plan.penalty, recording, plan.draws, plan.probes)
+
+
+def warn_if_unresolved(plan: RecordingPlan, problem: AbstractLocalProblem, dtype: DType) -> None:
+    """`lrnde_core.warn_if_unresolved` if the penalty compares errors with tolerances of the solve that have values.
+
+    - `dtype`: the real dtype of the state.
+    """
+    tolerances = (problem.rtol, problem.atol)
+    is_compared = any(rtol is None for rtol, _ in plan.penalty.heuristic.tolerances)
+    if is_compared and not any(isinstance(value, jax.core.Tracer) for value in tolerances):
+        rtol, atol = (float(np.max(np.asarray(value))) for value in tolerances)
+        lrnde_core.warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype))
 
 
 @eqx.filter_jit
