@@ -124,7 +124,7 @@ def _counts(result: Any) -> Counts:
 def _run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
     paths = [*path, _ROOT, _ROOT / "conformance", *filter(None, [os.environ.get("PYTHONPATH")])]
     # The other adapters would be loaded too, with their libraries.
-    others = "diffrax,torchdiffeq,torchsde,torchode"
+    others = "diffrax,torchdiffeq,torchsde,torchode,jax_odeint"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "LRNDE_BLOCK_PLUGINS": others}
     return subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False, env=environment
@@ -168,11 +168,11 @@ def test_the_skeleton_may_claim_a_method_and_names_the_library_to_install(tmp_pa
 
 
 def test_the_skeleton_requires_what_the_solver_was_installed_from_and_guesses_nothing(tmp_path: Path) -> None:
-    folder = _scaffold.write_adapter("jax_odeint", solve="jax.experimental.ode:odeint", backend="jax", parent=tmp_path)
+    folder = _scaffold.write_adapter("jax_ode", solve="jax.experimental.ode:odeint", backend="jax", parent=tmp_path)
     metadata = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     required = {Requirement(text).name for text in metadata["dependencies"]}
     assert required == {"lrnde", "jax", "equinox"}
-    assert 'install="jax"' in (folder / "lrnde_jax_odeint" / "_plugin.py").read_text()
+    assert 'install="jax"' in (folder / "lrnde_jax_ode" / "_plugin.py").read_text()
 
 
 def test_what_is_left_to_write_names_a_section_of_the_guide(tmp_path: Path) -> None:
@@ -187,6 +187,29 @@ def test_what_is_left_to_write_names_a_section_of_the_guide(tmp_path: Path) -> N
             assert f"## {found[1]}. {found[2]}\n" in guide
             named += 1
     assert named == 6
+
+
+def test_the_local_problem_of_jax_is_complete(tmp_path: Path) -> None:
+    folder = _scaffold.write_adapter("toy", backend="jax", requires=["toy"], parent=tmp_path)
+    code = """
+import jax, jax.numpy as jnp, lrnde_core as core
+from lrnde_toy._problem import ToyProblem
+
+tableau = core.FIXED_METHODS["heun"].tableau
+problem = ToyProblem(lambda t, y: jnp.tanh(y) * t.astype(y.dtype), tableau, rtol=1e-3, atol=1e-3)
+facts = core.MethodFacts.explicit("heun", 2, tableau)
+y = (jnp.ones((2, 3), jnp.float32),)
+for heuristic in (core.ErrorEstimate(), core.TaylorDerivative(3), core.JacobianNorm()):
+    # A time may be wider than the state, and promotion strict.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        t, h = jnp.asarray(0.5), jnp.asarray(0.1)
+        drawn = core.DrawnStep(t, h, h, jnp.asarray(1.0), jnp.int32(3), is_end_known=True)
+        draw = core.Draw(jnp.asarray(0.55), jnp.uint32(9227469))
+        penalty = core.LocalPenalty(heuristic, core.UniformTime(), facts)
+        print(float(penalty(problem, draw, core.Record(t, h, y, None, h, drawn), None).cost) > 0)
+"""
+    done = _run("-c", code, path=(folder,))
+    assert done.stdout.split() == ["True"] * 3, done.stderr
 
 
 def test_the_skeletons_are_what_ruff_wants(tmp_path: Path) -> None:
