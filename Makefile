@@ -4,10 +4,10 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-EXAMPLE := examples/lrnde-torchode
+EXAMPLES := examples/lrnde-torchode examples/lrnde-jax-odeint
 # The stamp's name carries what it depends on, this folder included (a virtual environment cannot be moved), so that
 # an old stamp never counts, whatever the file times say.
-SUM := $(shell { cat pyproject.toml $(EXAMPLE)/pyproject.toml constraints.txt; pwd; } | cksum | cut -d' ' -f1)
+SUM := $(shell { cat pyproject.toml $(EXAMPLES:%=%/pyproject.toml) constraints.txt; pwd; } | cksum | cut -d' ' -f1)
 STAMP := .venv/installed-$(SUM)
 # Where the core's tests find numpy and no other array library to compute with.
 CORE_BIN := .venv-core/bin
@@ -29,7 +29,7 @@ GPU_ARGS ?=
 GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxtyping joblib lineax markdown-it-py mdurl optax \
 	optimistix packaging pluggy pygments pytest rich shellingham torchdiffeq torchsde trampoline typer typing-extensions \
 	wadler-lindig
-ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode lrnde_conformance:ReferenceDriver
+ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode jax_odeint lrnde_conformance:ReferenceDriver
 
 .PHONY: help demo test tests test-core lint format types conformance docs gpu gpu-site clean
 
@@ -88,7 +88,7 @@ gpu-site:
 $(STAMP):
 	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
-	@$(call PIP,$(BIN)) install --editable '.[dev]' --editable $(EXAMPLE)
+	@$(call PIP,$(BIN)) install --editable '.[dev]' $(EXAMPLES:%=--editable %)
 	@rm -f .venv/installed-*
 	@touch $@
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[1]
-_FOLDERS = ("", "adapters", "conformance", "benchmarks", "examples/lrnde-torchode")
+_FOLDERS = ("", "adapters", "conformance", "benchmarks", "examples/lrnde-torchode", "examples/lrnde-jax-odeint")
 _PACKAGES = {
     place.parent.name: place.parent for folder in _FOLDERS for place in sorted((_ROOT / folder).glob("*/__init__.py"))
 }
@@ -25,13 +25,17 @@ _ALLOWED: Mapping[str, Set[str]] = {
     "lrnde_torchsde": _TORCH,
     "lrnde_torchode": _TORCH,
     "lrnde_diffrax": _JAX,
+    "lrnde_jax_odeint": _JAX,
     "lrnde_taylor": _TORCH | _JAX,
     "lrnde_benchmarks": {"lrnde", "lrnde_core", "lrnde_torch", "lrnde_jax", "lrnde_conformance", "lrnde_taylor"},
     "lrnde_gpu": {"lrnde", "lrnde_core", "lrnde_benchmarks"},
     "lrnde_cli": {"lrnde_core", "lrnde_conformance", "lrnde_benchmarks"},
 }
 # One module of an adapter puts it to the suite; `python -m lrnde` is the command.
-_ADAPTERS = ("lrnde_torchdiffeq", "lrnde_torchsde", "lrnde_torchode", "lrnde_diffrax", "lrnde_taylor")
+_ADAPTERS = (
+    *("lrnde_torchdiffeq", "lrnde_torchsde", "lrnde_torchode"),
+    *("lrnde_diffrax", "lrnde_jax_odeint", "lrnde_taylor"),
+)
 _ALLOWED_MODULE = {**{f"{name}._conformance": "lrnde_conformance" for name in _ADAPTERS}, "lrnde.__main__": "lrnde_cli"}
 
 

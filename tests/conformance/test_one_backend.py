@@ -1,6 +1,7 @@
 """`lrnde conformance` where one backend is installed alone: it checks what is there, and says what is not."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ def _lrnde_without(blocked: tuple[str, ...], *args: str) -> subprocess.Completed
         text=True,
         timeout=300,
         check=False,
+        # The example needs no other library than diffrax.
+        env={**os.environ, "LRNDE_BLOCK_PLUGINS": "jax_odeint"},
     )
 
 

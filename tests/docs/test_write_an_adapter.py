@@ -1,4 +1,4 @@
-"""The guide to adapters: its code is that of the example, its sections are those that others refer to."""
+"""The guide to adapters: its code is that of the examples, its sections are those that others refer to."""
 
 import re
 import textwrap
@@ -9,11 +9,14 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _GUIDE = _ROOT / "docs" / "write-an-adapter.md"
-_EXAMPLE = _ROOT / "examples" / "lrnde-torchode"
+_EXAMPLES = {
+    "lrnde_torchode": _ROOT / "examples" / "lrnde-torchode",
+    "lrnde_jax_odeint": _ROOT / "examples" / "lrnde-jax-odeint",
+}
 _TEMPLATES = _ROOT / "conformance" / "lrnde_conformance" / "scaffold"
 
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATH = re.compile(r"`((?:lrnde_torchode/|tests/)?\w+\.(?:py|toml))`")
+_BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_PATH = re.compile(rf"`((?:(?:{'|'.join(_EXAMPLES)}|tests)/)?\w+\.(?:py|toml))`")
 
 
 def _blocks() -> list[tuple[str, str]]:
@@ -26,25 +29,40 @@ def _blocks() -> list[tuple[str, str]]:
     return found
 
 
+def _example(path: str) -> Path:
+    """The example that a path is in; the first, if both have it."""
+    return _EXAMPLES.get(path.partition("/")[0], _EXAMPLES["lrnde_torchode"])
+
+
 @pytest.mark.parametrize(("path", "code"), _blocks())
 def test_each_block_stands_in_the_file_that_is_named(path: str, code: str) -> None:
-    source = (_EXAMPLE / path).read_text(encoding="utf-8")
+    source = (_example(path) / path).read_text(encoding="utf-8")
     candidates = [textwrap.indent(textwrap.dedent(code), " " * width) for width in (0, 4, 8)]
     assert any(f"\n{candidate}" in f"\n{source}" for candidate in candidates), f"not in {path}:\n{code}"
 
 
-def test_there_are_blocks_of_every_file_of_the_example() -> None:
+def test_there_are_blocks_of_every_file_that_an_author_writes() -> None:
     named = {path for path, _ in _blocks()}
-    files = {path.relative_to(_EXAMPLE).as_posix() for path in _EXAMPLE.glob("lrnde_torchode/*.py")}
+    files = {path.relative_to(_example("")).as_posix() for path in _example("").glob("lrnde_torchode/*.py")}
     assert files - {"lrnde_torchode/__init__.py"} <= named
     assert {"pyproject.toml", "tests/test_conformance.py"} <= named
+    # Where JAX differs.
+    parts = ("recorder", "solving", "call", "problem", "conformance")
+    assert {f"lrnde_jax_odeint/_{part}.py" for part in parts} <= named
 
 
 def test_the_table_of_files_counts_their_lines() -> None:
-    for names, lines in re.findall(r"^\| (`_\w+\.py`.*?) \|.*\| (\d+) \|$", _GUIDE.read_text(), re.MULTILINE):
-        files = [_EXAMPLE / "lrnde_torchode" / name for name in re.findall(r"`(\w+\.py)`", names)]
-        counted = sum(len(file.read_text().splitlines()) for file in files)
-        assert counted == pytest.approx(int(lines), abs=5), names
+    rows = re.findall(r"^\| (`_\w+\.py`.*?) \|.*\| *(\d*) *\| *(\d*) *\|$", _GUIDE.read_text(), re.MULTILINE)
+    listed = {package: {"__init__.py"} for package in _EXAMPLES}
+    for names, *lines in rows:
+        for (package, folder), expected in zip(_EXAMPLES.items(), lines, strict=True):
+            files = [folder / package / name for name in re.findall(r"`(\w+\.py)`", names)]
+            there = [file for file in files if file.exists()]
+            listed[package] |= {file.name for file in there}
+            counted = sum(len(file.read_text().splitlines()) for file in there)
+            assert counted == pytest.approx(int(expected or 0), abs=5), names
+    for package, folder in _EXAMPLES.items():
+        assert listed[package] == {file.name for file in (folder / package).glob("*.py")}
 
 
 def test_sections_that_the_skeleton_names_exist() -> None:
@@ -62,6 +80,7 @@ def test_links_lead_to_files() -> None:
         assert (_GUIDE.parent / link).exists(), link
 
 
-def test_the_entry_point_of_the_example_is_its_plugin() -> None:
-    project = tomllib.loads((_EXAMPLE / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["lrnde.adapters"] == {"torchode": "lrnde_torchode._plugin"}
+@pytest.mark.parametrize("package", _EXAMPLES)
+def test_the_entry_point_of_an_example_is_its_plugin(package: str) -> None:
+    project = tomllib.loads((_EXAMPLES[package] / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["lrnde.adapters"] == {package.removeprefix("lrnde_"): f"{package}._plugin"}

@@ -1,0 +1,21 @@
+"""Declares the adapter. Imports nothing but the core, so that listing adapters imports no solver."""
+
+from collections.abc import Callable
+
+from lrnde_core import AdapterSpec, hookimpl
+
+
+@hookimpl
+def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
+    """Register the adapter for `jax.experimental.ode.odeint`."""
+    register(
+        AdapterSpec(
+            name="jax_odeint",
+            target="lrnde_jax_odeint._adapter:JaxOdeintAdapter",
+            solves=("jax.experimental.ode:odeint",),
+            requires=("jax>=0.10.2", "equinox>=0.11.10"),
+            install="jax>=0.10.2",
+            api_version=(2, 0),
+            driver="lrnde_jax_odeint._conformance:JaxOdeintDriver",
+        )
+    )
