@@ -115,8 +115,8 @@ def timed_judge(library: str, module: Any, seed: int) -> tuple[Any, endings.Endi
     def stop(*_: Any) -> None:
         raise TooSlowError
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_PER_CALL[library])
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_CALL[library])
     try:
         return module.judge(seed)
     except TooSlowError:
@@ -126,7 +126,7 @@ def timed_judge(library: str, module: Any, seed: int) -> tuple[Any, endings.Endi
         )
         return None, slow, slow, [] if endings.PHASE["now"] == "bare" else [": ".join(slow.error or ())]
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def note(seen: Seen, seed: int, call: Call | None, found: list[str]) -> None:
