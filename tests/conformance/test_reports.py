@@ -17,7 +17,7 @@ from lrnde_conformance._reports._html import as_html
 from lrnde_conformance._reports._json import as_json
 from lrnde_conformance._reports._junit import as_junit
 from lrnde_conformance._reports._markdown import as_markdown
-from lrnde_conformance._reports._report import LAWS, RunReport, Unchecked, headline, summary
+from lrnde_conformance._reports._report import LAWS, RunReport, Unchecked, check_times, headline, summary
 from lrnde_conformance._reports._step_plot import step_plot
 from lrnde_conformance._reports._terminal import print_report
 from lrnde_conformance._reports._text import clean, for_markdown
@@ -228,6 +228,27 @@ def test_markdown_has_the_matrix_and_the_reasons() -> None:
     assert "next step: compare with the formula of E" in text
     assert "## one: skipped" in text
     assert "| x | why |" in text
+
+
+def test_reports_say_how_long_each_check_took() -> None:
+    made = report(
+        verdict(
+            [
+                result("a.slow", case="one"),
+                result("b.fast"),
+                result("a.slow", case="two"),
+                result("c.out", Outcome.SKIPPED),
+            ]
+        )
+    )
+    assert [(time.check, time.seconds, time.num_cases) for time in check_times(made.verdicts[0])] == [
+        ("a.slow", 0.5, 2),
+        ("b.fast", 0.25, 1),
+    ]
+    assert "| a.slow | 0.50 | 2 |" in as_markdown(made)
+    assert "a.slow0.502" in "".join(_Page(as_html(made)).text.split())
+    assert ["a.slow", "0.50", "2"] in [line.split() for line in _terminal(made, is_verbose=True).splitlines()]
+    assert "(lrnde-solver 1.2, cpu, 1 s)" in _terminal(made)
 
 
 def test_terminal_table_says_what_to_do() -> None:

@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable
 
-from lrnde_conformance._reports._report import Finding, RunReport, findings, headline, law_results, law_title, summary
+from lrnde_conformance._reports._report import (
+    Finding,
+    RunReport,
+    check_times,
+    findings,
+    headline,
+    law_results,
+    law_title,
+    summary,
+    total_time,
+)
 from lrnde_conformance._reports._text import for_markdown
 from lrnde_conformance._results import Outcome, Verdict
 
@@ -17,7 +27,7 @@ def as_markdown(report: RunReport) -> str:
     if report.verdicts:
         lines += ["", *_matrix(report), "", *_summaries(report)]
     for verdict in report.verdicts:
-        lines += _reasons(verdict)
+        lines += [*_reasons(verdict), *_times(verdict)]
     if report.unchecked:
         lines += ["", "## Could not be checked", "", *_table(("adapter", "reason"), _unchecked(report))]
     return "\n".join(lines) + "\n"
@@ -66,6 +76,12 @@ def _reasons(verdict: Verdict) -> list[str]:
             lines += ["", f"## {for_markdown(verdict.adapter)}: {title}", ""]
             lines += _table(("check", "law", "tier", "reason"), rows)
     return lines
+
+
+def _times(verdict: Verdict) -> list[str]:
+    rows = [(time.check, f"{time.seconds:.2f}", str(time.num_cases)) for time in check_times(verdict)]
+    title = f"## {for_markdown(verdict.adapter)}: time, {total_time(verdict)} in all"
+    return ["", title, "", *_table(("check", "seconds", "cases"), rows)] if rows else []
 
 
 def _why(finding: Finding) -> str:

@@ -145,6 +145,31 @@ def findings_by_id(results: Iterable[CheckResult]) -> dict[str, Finding]:
     return {name: found for found in findings(results) for name in (found.result.id, *found.others)}
 
 
+@final
+@dataclasses.dataclass(frozen=True)
+class CheckTime:
+    """How long a check took in all of its cases: wall time, `(check, seconds, num_cases)`."""
+
+    check: str
+    seconds: float
+    num_cases: int
+
+
+def check_times(verdict: Verdict) -> tuple[CheckTime, ...]:
+    """The time of each check that ran, the slowest first."""
+    seconds: dict[str, list[float]] = {}
+    for result in verdict.results:
+        if result.outcome.has_run:
+            seconds.setdefault(result.check, []).append(result.seconds)
+    times = (CheckTime(check, sum(each), len(each)) for check, each in seconds.items())
+    return tuple(sorted(times, key=lambda time: -time.seconds))
+
+
+def total_time(verdict: Verdict) -> str:
+    """The time of all checks, such as `34 s`."""
+    return f"{sum(result.seconds for result in verdict.results):.0f} s"
+
+
 def law_title(law: int) -> str:
     """Such as `4 Gradient`; 0 is what comes before any law, the contract, and what all of them are for."""
     return f"{law} {LAWS[law]}" if law in LAWS else "Contract and purpose"

@@ -5,7 +5,16 @@ import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrnde_conformance._reports._report import findings_by_id, headline, law_results, law_title, status, summary
+from lrnde_conformance._reports._report import (
+    check_times,
+    findings_by_id,
+    headline,
+    law_results,
+    law_title,
+    status,
+    summary,
+    total_time,
+)
 from lrnde_conformance._reports._step_plot import step_plot
 from lrnde_conformance._reports._text import clean, one_line
 from lrnde_conformance._results import Outcome
@@ -57,6 +66,7 @@ def _environment() -> "Environment":
     )
     environment.filters["one_line"] = one_line
     names: dict[str, Any] = {
+        "check_times": check_times,
         "findings_by_id": findings_by_id,
         "headline": headline,
         "law_results": law_results,
@@ -65,6 +75,7 @@ def _environment() -> "Environment":
         "status": status,
         "step_plot": step_plot,
         "summary": summary,
+        "total_time": total_time,
     }
     environment.globals.update(names)
     return environment

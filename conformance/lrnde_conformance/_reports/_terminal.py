@@ -8,6 +8,7 @@ from rich.text import Text
 from lrnde_conformance._reports._report import (
     Finding,
     RunReport,
+    check_times,
     findings,
     headline,
     law_reference,
@@ -16,6 +17,7 @@ from lrnde_conformance._reports._report import (
     not_applicable,
     status,
     summary,
+    total_time,
 )
 from lrnde_conformance._reports._text import clean, one_line
 from lrnde_conformance._results import CheckResult, Outcome, Verdict
@@ -43,6 +45,9 @@ def print_report(report: RunReport, console: Console, *, is_verbose: bool) -> No
                 _print_lines(console, [Text(text, style=STYLES[result.outcome])])
     if report.verdicts:
         console.print(_matrix(report))
+    if is_verbose:
+        for verdict in report.verdicts:
+            console.print(_times(verdict))
     for verdict in report.verdicts:
         _print_lines(console, [_conclusion(report, verdict)])
     for unchecked in report.unchecked:
@@ -91,6 +96,16 @@ def _matrix(report: RunReport) -> RenderableType:
     return Group(table)
 
 
+def _times(verdict: Verdict) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, title=Text(f"Time, {one_line(verdict.adapter)}"), title_justify="left")
+    table.add_column("check", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("cases", justify="right")
+    for time in check_times(verdict):
+        table.add_row(Text(one_line(time.check)), f"{time.seconds:.2f}", str(time.num_cases))
+    return table
+
+
 def _conclusion(report: RunReport, verdict: Verdict) -> Text:
     num_skipped = verdict.count("core", Outcome.SKIPPED) + verdict.count("optional", Outcome.SKIPPED)
     skipped = f", {num_skipped} skipped" if num_skipped else ""
@@ -99,5 +114,7 @@ def _conclusion(report: RunReport, verdict: Verdict) -> Text:
     return Text.assemble(
         f"{one_line(verdict.adapter)} ",
         (headline(report, verdict), f"bold {_CELL_STYLES[status(report, verdict)]}"),
-        f": {summary(verdict)}{skipped} ({one_line(verdict.origin)}, {one_line(verdict.device)})",
+        f": {summary(verdict)}{skipped} (",
+        ", ".join([one_line(verdict.origin), one_line(verdict.device), total_time(verdict)]),
+        ")",
     )
