@@ -42,6 +42,7 @@ class DiffraxDriver(AbstractDriver):
     )
     adjoints: ClassVar[tuple[str, ...]] = ("recursive-checkpoint", "direct", "backsolve")
     refuses_full_gradient: ClassVar[bool] = True
+    avoids_jumps: ClassVar[tuple[str, ...]] = ("Tsit5",)
 
     @property
     def backend(self) -> JaxBackend:
@@ -59,6 +60,8 @@ class DiffraxDriver(AbstractDriver):
         controller: Controller = diffrax.ConstantStepSize()
         if task.method.is_adaptive:
             controller = diffrax.PIDController(rtol=task.rtol, atol=task.atol)
+        if task.jump is not None:
+            controller = diffrax.ClipStepSizeController(controller, jump_ts=task.jump[None])
         saveat, event = diffrax.SaveAt(ts=task.ts), None
         if task.event is not None:
             saveat = diffrax.SaveAt(t0=True, t1=True)

@@ -30,6 +30,7 @@ class TorchdiffeqDriver(AbstractDriver):
     )
     adjoints: ClassVar[tuple[str, ...]] = ("direct", "adjoint")
     refuses_full_gradient: ClassVar[bool] = True
+    avoids_jumps: ClassVar[tuple[str, ...]] = ("dopri5", "rk4")
 
     @property
     def backend(self) -> TorchBackend:
@@ -41,7 +42,10 @@ class TorchdiffeqDriver(AbstractDriver):
         return torchdiffeq.odeint_adjoint if task.adjoint == "adjoint" else torchdiffeq.odeint
 
     def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
-        step = "first_step" if task.method.is_adaptive else "step_size"
+        is_adaptive = task.method.is_adaptive
+        options = {"first_step" if is_adaptive else "step_size": task.first_step}
+        if task.jump is not None:
+            options |= {"jump_t": task.ts.new_tensor([task.jump])} if is_adaptive else {"perturb": True}
         times = task.ts
         if task.event is not None:
             times, extra = task.ts[0], {"event_fn": task.event, "reverse_time": bool(task.ts[-1] < task.ts[0]), **extra}
@@ -52,7 +56,7 @@ class TorchdiffeqDriver(AbstractDriver):
             rtol=task.rtol,
             atol=task.atol,
             method=task.method.name,
-            options={step: task.first_step},
+            options=options,
             **extra,
         )
 

@@ -35,6 +35,8 @@ class Task:
       `Capability.EVENTS`). `ts` are then the start and a time after that, and `states` those at the start and the end.
     - `smallest_step`: where not `None`, the size below which a step is accepted whatever its error is; only for drivers
       with `has_smallest_step`.
+    - `jump`: where not `None`, a time at which the field jumps and at which it must not be evaluated; only for the
+      methods in `avoids_jumps`.
 
     In JAX the suite compiles a call once and runs it with other values. All arrays and numbers of the task are then
     traced, so pass them on as they are: no `float(task.rtol)`, no Python `if` on one. What is not an array is part of
@@ -56,6 +58,7 @@ class Task:
     dtype: str
     event: Any = None
     smallest_step: Any = None
+    jump: Any = None
 
 
 class AbstractDriver(abc.ABC):
@@ -73,6 +76,8 @@ class AbstractDriver(abc.ABC):
       rather than along the task's path (protocol.md, "Halves of a fixed step").
     - `has_smallest_step`: whether the first adaptive method takes `task.smallest_step`, and `report.num_forced` counts
       the steps that it forces.
+    - `avoids_jumps`: names of the methods that step around `task.jump`: one step ends just before it, and the next
+      starts at it or just after it. With fixed steps the suite has it between two of them.
     - `refused`: methods of the solver that the adapter does not serve, and so must refuse; for those of solvers with
       memory, say.
     - `refuses_full_gradient`: whether the last of `adjoints` is continuous, and so cannot serve `gradient="full"`.
@@ -96,6 +101,7 @@ class AbstractDriver(abc.ABC):
     shares_steps: ClassVar[bool] = True
     bridges_fixed_steps: ClassVar[bool] = False
     has_smallest_step: ClassVar[bool] = False
+    avoids_jumps: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[tuple[Method, ...]] = ()
     refuses_full_gradient: ClassVar[bool] = False
     takes_first_step: ClassVar[bool] = True

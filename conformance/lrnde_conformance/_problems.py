@@ -64,34 +64,34 @@ class Problem:
         return dataclasses.replace(self, parameters={**self.parameters, **changes}, y0=y0)
 
 
-def _beside(parameter: Any, y: Any) -> Any:
+def beside(parameter: Any, y: Any) -> Any:
     """A parameter of one member with the batch axes of `y`, if it has any: JAX can be told to refuse other ranks."""
     return parameter[(None,) * (y.ndim - 1)]
 
 
 def _network(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    return xp.tanh(y @ p["inner"] + t * _beside(p["shift"], y)) @ p["outer"] + _beside(p["bias"], y)
+    return xp.tanh(y @ p["inner"] + t * beside(p["shift"], y)) @ p["outer"] + beside(p["bias"], y)
 
 
 def _network_second_derivative(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
-    value = xp.tanh(y @ p["inner"] + t * _beside(p["shift"], y))
-    velocity = value @ p["outer"] + _beside(p["bias"], y)
-    return ((1 - value * value) * (velocity @ p["inner"] + _beside(p["shift"], y))) @ p["outer"]
+    value = xp.tanh(y @ p["inner"] + t * beside(p["shift"], y))
+    velocity = value @ p["outer"] + beside(p["bias"], y)
+    return ((1 - value * value) * (velocity @ p["inner"] + beside(p["shift"], y))) @ p["outer"]
 
 
 def _diagonal(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     del t
-    return 0.3 + 0.2 * xp.sin(y * _beside(p["rate"], y) + _beside(p["phase"], y))
+    return 0.3 + 0.2 * xp.sin(y * beside(p["rate"], y) + beside(p["phase"], y))
 
 
 def _diagonal_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     del t
-    return 0.2 * _beside(p["rate"], y) * xp.cos(y * _beside(p["rate"], y) + _beside(p["phase"], y))
+    return 0.2 * beside(p["rate"], y) * xp.cos(y * beside(p["rate"], y) + beside(p["phase"], y))
 
 
 def _additive(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     # Some solvers look whether it depends on the state.
-    return 0.3 + 0.2 * xp.sin(t * _beside(p["rate"], y) + _beside(p["phase"], y)) + xp.zeros_like(y)
+    return 0.3 + 0.2 * xp.sin(t * beside(p["rate"], y) + beside(p["phase"], y)) + xp.zeros_like(y)
 
 
 def _additive_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
@@ -101,18 +101,18 @@ def _additive_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
 
 def _general(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     del t
-    return 0.2 + 0.2 * xp.sin(y[..., None] * _beside(p["rates"], y) + _beside(p["phases"], y))
+    return 0.2 + 0.2 * xp.sin(y[..., None] * beside(p["rates"], y) + beside(p["phases"], y))
 
 
 def _general_slope(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     del t
-    return 0.2 * _beside(p["rates"], y) * xp.cos(y[..., None] * _beside(p["rates"], y) + _beside(p["phases"], y))
+    return 0.2 * beside(p["rates"], y) * xp.cos(y[..., None] * beside(p["rates"], y) + beside(p["phases"], y))
 
 
 def _oscillator(xp: Any, t: Any, y: Any, p: Parameters) -> Any:
     # Quiet until a sudden push at t = 0.5, so that a solver must reject steps.
     push = 1.0 - xp.tanh(60.0 * (t - 0.5)) * xp.tanh(60.0 * (t - 0.5))
-    return y @ p["rotation"] + 20.0 * push * _beside(p["push"], y)
+    return y @ p["rotation"] + 20.0 * push * beside(p["push"], y)
 
 
 NETWORK = Formula("network", _network, second_derivative=_network_second_derivative)

@@ -10,6 +10,7 @@ import numpy as np
 from lrnde_conformance import ReferenceDriver
 from lrnde_conformance._backends import _dual as _namespace
 from lrnde_conformance._backends._dual import Dual, plain
+from lrnde_conformance._checks._jumps import JUMP
 from lrnde_core import Capabilities, Capability, Draw
 from tests.conformance.mutant_adapter import Change
 
@@ -137,17 +138,32 @@ def by_adjoint(solve: Any, task: Any, **extra: Any) -> Any:
     return result, report._replace(penalty=detached(report.penalty))
 
 
-def of_a_tree(solve: Any, task: Any, **extra: Any) -> Any:
-    """A call that joins states of several arrays, and penalises them a little more."""
+def of_a_joined_tree(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call that joins states of several arrays."""
     if not isinstance(task.y0, tuple):
         return _TRUE.call(solve, task, **extra)
 
     def joined(t: Any, y: Any) -> Any:
         return _namespace.concat(task.field(t, (y[:, :1], y[:, 1:])))
 
-    whole = dataclasses.replace(task, field=joined, y0=_namespace.concat(task.y0))
-    result, report = _TRUE.call(solve, whole, **extra)
+    return _TRUE.call(solve, dataclasses.replace(task, field=joined, y0=_namespace.concat(task.y0)), **extra)
+
+
+def of_a_tree(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call that joins states of several arrays, and penalises them a little more."""
+    pair = of_a_joined_tree(solve, task, **extra)
+    if not isinstance(task.y0, tuple):
+        return pair
+    result, report = pair
     return result, report._replace(penalty=1.1 * report.penalty)
+
+
+def of_a_narrow_tree(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call that joins states of several arrays in the dtype of the first."""
+    if isinstance(task.y0, tuple):
+        dtype = plain(task.y0[0]).dtype
+        task = dataclasses.replace(task, y0=tuple(_namespace.astype(part, dtype) for part in task.y0))
+    return of_a_joined_tree(solve, task, **extra)
 
 
 def gradient_lost_by_adjoint(solve: Any, task: Any, **extra: Any) -> Any:
@@ -211,6 +227,10 @@ def state_of_the_end(record: Any, _: Any) -> Any:
     return record if record.drawn.is_end_known else record._replace(y=(1.001 * record.y[0],))
 
 
+def onto_the_jump(t: float) -> float:
+    return JUMP if abs(t - JUMP) < 1e-12 else t
+
+
 class Scaled:
     """A path, scaled."""
 
@@ -268,6 +288,33 @@ class FreshFirstStage:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._problem, name)
+
+
+class WithoutDirections:
+    """A local problem in which a value of another shape than the state's has no derivative along the solution."""
+
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
+
+    def vector_field(self, t: Any, y: Any) -> Any:
+        return (self._problem.field(t, y[0]),)
+
+    def jvp(self, function: Any, t: Any, y: Any, dt: Any, dy: Any) -> Any:
+        if dy[0].shape != y[0].shape:
+            return (0.0 * dy[0],)
+        return self._problem.jvp(function, t, y, dt, dy)
+
+    def total_derivative(self, *args: Any) -> Any:
+        return type(self._problem).total_derivative(self, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
+
+
+def poisoned_by_members_at_rest(value: Any, _: Any, recording: Any, __: Any) -> Any:
+    """The penalty; if a member of the batch is 0, with a norm that is differentiated there."""
+    state = plain(recording.records[0].y[0])
+    return value + 0.0 * _namespace.sqrt(0.0 * value) if np.any(np.all(state == 0, axis=-1)) else value
 
 
 class WithoutCopies:

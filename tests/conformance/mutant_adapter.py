@@ -280,6 +280,7 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
         bridges_fixed_steps = faults.bridges_fixed_steps
         shares_steps = faults.shares_steps
         has_smallest_step = true.has_smallest_step
+        avoids_jumps = true.avoids_jumps
         refused = true.refused
 
         @property

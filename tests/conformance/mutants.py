@@ -18,6 +18,7 @@ from tests.conformance.faults import (
     FreshFirstStage,
     Scaled,
     WithoutCopies,
+    WithoutDirections,
     backward_as_forward,
     by_adjoint,
     declared,
@@ -34,8 +35,11 @@ from tests.conformance.faults import (
     keep_where,
     last_bit,
     leaking,
+    of_a_narrow_tree,
     of_a_tree,
     one_step_late,
+    onto_the_jump,
+    poisoned_by_members_at_rest,
     remember_every_step,
     replaced,
     row_by_row,
@@ -79,6 +83,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Faults(capabilities=lambda true: Capabilities(true.supported - {Capability.FLOAT32}, true.unsupported)),
     ),
     Mutant("method-missing", "interface.driver", Faults(methods=lambda all_: tuple(m for m in all_ if m.is_adaptive))),
+    Mutant("jumps-of-an-unknown-method", "interface.driver", Faults(declares={"avoids_jumps": ("dopri",)})),
     Mutant("solver-unclaimed", "interface.claim", Faults(is_claimed=False), "dopri5"),
     Mutant(
         "first-step-denied",
@@ -155,6 +160,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Faults(problem=replaced(diffusion=lambda g: g and (lambda t, y: g(t, y)[..., ::-1]))),
         "general-error",
     ),
+    Mutant("jump-evaluated", "penalty.jump", Faults(record=replaced(t=onto_the_jump)), "dopri5-error"),
     Mutant(
         "restart-not-at-the-end", "penalty.restarted", Faults(record=replaced(remaining=lambda r: 1e-3 * r)), "dopri5"
     ),
@@ -272,6 +278,12 @@ MUTANTS: tuple[Mutant, ...] = (
             value=lambda value, *_: value + 0.0 * _namespace.sqrt(0.0 * value),
         ),
     ),
+    Mutant(
+        "norm-differentiated-at-a-member-at-rest",
+        "poison.member-at-rest",
+        Faults(value=poisoned_by_members_at_rest),
+        "error",
+    ),
     Mutant("overflow-unmasked", "poison.overflow", Faults(value=unmasked)),
     Mutant(
         "counter-never-reset-after-an-error",
@@ -316,6 +328,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "shape.tree",
         Faults(capabilities=supporting(Capability.TREE_STATE), call=of_a_tree),
         "error",
+    ),
+    Mutant(
+        "leaves-in-the-dtype-of-the-first",
+        "shape.dtypes",
+        Faults(capabilities=supporting(Capability.TREE_STATE), call=of_a_narrow_tree),
+    ),
+    Mutant(
+        "narrow-value-without-a-derivative", "shape.broadcast", Faults(problem=WithoutDirections), "row-taylor-at-step"
     ),
     Mutant(
         "penalty-of-the-first-state",

@@ -21,6 +21,7 @@ _EXPLANATIONS = (
     "the solver itself cannot be differentiated with such a field: ",
     "what an implicit step evaluates is not its state",
     "fields of numpy have no buffers",
+    "the solver itself takes no ",
 )
 # Taylor expansions are no Runge--Kutta scheme; their solver has states of one array, and no events, `jit` or `vmap`.
 _EXPLANATIONS_OF = {"taylor": ("the driver names no scheme that vectors are stored for",)}

@@ -95,8 +95,18 @@ class AbstractBackend(abc.ABC):
     def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
         """The native form of a formula with these parameters.
 
-        `is_split`: for a state that is a tuple of one array per column.
+        `is_split`: for a state that is a tuple of one array per column; the parts of the result have their dtypes.
         """
+
+    @final
+    def split(self, y: Any, *, is_mixed: bool) -> tuple[Any, ...]:
+        """The columns of a state, each an array; `is_mixed`: the first of them float32."""
+        first, *others = (y[:, column : column + 1] for column in range(y.shape[1]))
+        return (self.narrowed(first) if is_mixed else first, *others)
+
+    @abc.abstractmethod
+    def narrowed(self, array: Any) -> Any:
+        """The array in float32."""
 
     @abc.abstractmethod
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:

@@ -55,6 +55,9 @@ class JaxBackend(AbstractBackend):
         diffusion = None if formula.diffusion is None else _native(formula.diffusion, is_split)
         return Equation(_native(formula.drift, is_split), diffusion)
 
+    def narrowed(self, array: Any) -> jax.Array:
+        return array.astype(jnp.float32)
+
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
         return SmoothPath(jnp, amplitude, frequency)
 
@@ -222,6 +225,7 @@ def _native(function: Function, is_split: bool) -> Callable[[Any, Any, Any], Any
         if not is_split:
             return function(jnp, t, y, parameters)
         result = function(jnp, t, jnp.concatenate(y, axis=-1), parameters)
-        return tuple(jnp.split(result, result.shape[-1], axis=-1))
+        parts = jnp.split(result, result.shape[-1], axis=-1)
+        return tuple(part.astype(array.dtype) for part, array in zip(parts, y, strict=True))
 
     return field

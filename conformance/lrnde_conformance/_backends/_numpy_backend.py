@@ -49,6 +49,9 @@ class NumpyBackend(AbstractBackend):
 
         return Equation(native(formula.drift), None if formula.diffusion is None else native(formula.diffusion))
 
+    def narrowed(self, array: Any) -> Any:
+        return _dual.astype(array, np.float32)
+
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
         return SmoothPath(np, amplitude, frequency)
 
@@ -160,4 +163,4 @@ def _call(function: Function, t: Any, y: Any, parameters: Mapping[str, Any], is_
     if not is_split:
         return function(_dual, t, y, parameters)
     result = function(_dual, t, _dual.concat(y), parameters)
-    return tuple(result[:, i : i + 1] for i in range(result.shape[1]))
+    return tuple(_dual.astype(result[:, i : i + 1], array.dtype) for i, array in enumerate(y))

@@ -49,6 +49,9 @@ class TorchBackend(AbstractBackend):
         diffusion = None if formula.diffusion is None else _Field(formula.diffusion, parameters, is_split)
         return Equation(field, diffusion)
 
+    def narrowed(self, array: Any) -> torch.Tensor:
+        return array.to(torch.float32)
+
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
         return SmoothPath(torch, amplitude, frequency)
 
@@ -180,7 +183,7 @@ class _Field(torch.nn.Module):
         if not self._is_split:
             return self._function(torch, t, y, parameters)
         result = self._function(torch, t, torch.cat(y, dim=-1), parameters)
-        return tuple(torch.split(result, 1, dim=-1))
+        return tuple(p.to(array.dtype) for p, array in zip(torch.split(result, 1, dim=-1), y, strict=True))
 
 
 class _Called(torch.nn.Module):

@@ -117,6 +117,15 @@ def interface_driver(subject: Subject, _: str) -> None:
                 expected="a name in `lrnde_conformance.SCHEMES` or `SDE_SCHEMES`, or `None`",
                 hint="use `scheme=None` where the suite does not know it",
             ) from error
+    names = [method.name for method in subject.driver.methods]
+    unknown = [name for name in subject.driver.avoids_jumps if name not in names]
+    if unknown:
+        raise ConformanceFailure(
+            "`avoids_jumps` of the driver names methods that it does not have.",
+            got=unknown,
+            expected=f"names among {names}",
+            hint="use the names of the driver's `methods`",
+        )
 
 
 @check(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnde_conformance._checks._cases import of_method_case, unless_lean
+from lrnde_conformance._checks._cases import costs, of_method_case, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
 from lrnde_conformance._experiments._designs import trajectory
@@ -12,7 +12,7 @@ from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._method import Method
-from lrnde_conformance._problems import exploding, large
+from lrnde_conformance._problems import exploding, large, network
 from lrnde_core import Capability, LrndeError
 
 _NEEDS = (Capability.UNIFORM_TIME,)
@@ -109,11 +109,38 @@ def poison_part_at_rest(subject: Subject, _: str) -> None:
     p = experiment.problem.parameters
     # The second array does not move.
     problem = experiment.problem.moved(outer=p["outer"] * [1.0, 0.0], bias=p["bias"] * [1.0, 0.0])
-    measured = subject.measure(experiment.but(problem=problem, is_split=True))
+    _assert_finite(subject.measure(experiment.but(problem=problem, is_split=True)), "an array")
+
+
+def _resting_costs(subject: Subject) -> list[str]:
+    method = subject.main_method
+    # Noise moves every member.
+    return [] if method.is_driven else [cost for cost in ("error", "stiffness") if cost in costs(subject, method)]
+
+
+@check(
+    "poison.member-at-rest",
+    law=10,
+    needs=_NEEDS,
+    cases=unless_lean(_resting_costs),
+    hint="leave error ratio and stiffness to `LocalState`, one for each member where each takes its own steps",
+)
+def poison_member_at_rest(subject: Subject, case: str) -> None:
+    """Where one member of a batch is at rest beside others, the gradient is a number."""
+    experiment = one_step(subject, subject.main_method, case)
+    problem = network(seed=subject.seed)
+    p = problem.parameters
+    # The field is 0 at 0, where the first member starts.
+    y0 = problem.y0 * np.arange(len(problem.y0))[:, None]
+    problem = problem.moved(y0=y0, shift=0 * p["shift"], bias=0 * p["bias"])
+    _assert_finite(subject.measure(experiment.but(problem=problem)), "a member of the batch")
+
+
+def _assert_finite(measured: Measurement, what: str) -> None:
     names = [name for name, value in measured.gradient.items() if not np.all(np.isfinite(value))]
     if names or not measured.penalty > 0:
         raise ConformanceFailure(
-            "A state with an array at rest poisons the gradient, or has no penalty.",
+            f"A state with {what} at rest poisons the gradient, or has no penalty.",
             got=f"penalty {measured.penalty:.6g}; not finite: the gradient with respect to {names}",
             expected="a penalty above 0 and gradients that are finite",
             tolerance="none",

@@ -28,9 +28,10 @@ class Experiment:
 
     - `ts`: output times. `rtol`, `atol`, `first_step`: as in `Task`. `cost`: name of the heuristic, one of `COSTS`.
     - `sampler`, `gradient`: as for `lrnde_core.regularize`. `draws`: one uniform for each sample.
-    - `is_split`: whether the state is a tuple of one array per column.
+    - `is_split`: whether the state is a tuple of one array per column; `is_mixed`: the first of them float32, whatever
+      the others are.
     - `is_batched`: as for `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as in
-      `Task`.
+      `Task`. `jump_at`: where the field jumps.
     """
 
     method: Method
@@ -46,9 +47,11 @@ class Experiment:
     adjoint: str | None = None
     dtype: str = "float64"
     is_split: bool = False
+    is_mixed: bool = False
     is_batched: bool = False
     event_at: float | None = None
     smallest_step: float | None = None
+    jump_at: float | None = None
 
     @property
     def heuristic(self) -> lrnde.AbstractHeuristic:
@@ -88,8 +91,10 @@ class Experiment:
             self.adjoint,
             self.dtype,
             self.is_split,
+            self.is_mixed,
             self.event_at is None,
             self.smallest_step is None,
+            self.jump_at is None,
             *(getattr(self, name) for name in sorted(static)),
         )
 
@@ -105,7 +110,7 @@ class Experiment:
         problem = self.problem
         if problem.amplitude is not None:
             constants |= {"amplitude": problem.amplitude, "frequency": problem.frequency}
-        chosen = {"event_at": self.event_at, "smallest_step": self.smallest_step}
+        chosen = {"event_at": self.event_at, "smallest_step": self.smallest_step, "jump_at": self.jump_at}
         constants |= {name: value for name, value in chosen.items() if value is not None}
         return {name: value for name, value in constants.items() if name not in static}
 

@@ -13,7 +13,7 @@ from lrnde_conformance._experiments._experiment import Experiment
 def static_numbers(driver: AbstractDriver) -> frozenset[str]:
     """The numbers of an experiment that the solver needs when it is compiled."""
     names: tuple[str, ...] = () if driver.traces_tolerances else ("rtol", "atol")
-    return frozenset(names if driver.traces_times else (*names, "ts", "first_step", "smallest_step"))
+    return frozenset(names if driver.traces_times else (*names, "ts", "first_step", "smallest_step", "jump_at"))
 
 
 def make_task(
@@ -54,7 +54,7 @@ def make_task(
         diffusion=equation.diffusion,
         path=path,
         parameters=parameters,
-        y0=tuple(y0[:, i : i + 1] for i in range(problem.y0.shape[1])) if experiment.is_split else y0,
+        y0=backend.split(y0, is_mixed=experiment.is_mixed) if experiment.is_split else y0,
         ts=tuple(float(t) for t in ts) if is_known else backend.array(ts, dtype),
         rtol=number("rtol", experiment.rtol),
         atol=number("atol", experiment.atol),
@@ -62,6 +62,7 @@ def make_task(
         dtype=dtype,
         event=None if event_at is None else backend.event(backend.number(event_at, dtype)),
         smallest_step=None if smallest_step is None else number("smallest_step", smallest_step),
+        jump=None if experiment.jump_at is None else number("jump_at", experiment.jump_at),
     )
 
 

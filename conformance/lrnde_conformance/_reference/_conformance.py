@@ -27,6 +27,7 @@ class ReferenceDriver(AbstractDriver):
         Method("general", "euler-heun", native="euler_heun", calculus="stratonovich", noise="general"),
     )
     has_smallest_step: ClassVar[bool] = True
+    avoids_jumps: ClassVar[tuple[str, ...]] = ("dopri5",)
     refused: ClassVar[tuple[Method, ...]] = (Method("adams", None, "fixed"),)
 
     @property
@@ -43,6 +44,8 @@ class ReferenceDriver(AbstractDriver):
             chosen["event"] = task.event
         if task.smallest_step is not None:
             chosen["smallest_step"] = task.smallest_step
+        if task.jump is not None:
+            chosen["jump"] = task.jump
         return solve(
             task.field,
             task.y0,

@@ -82,13 +82,18 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         return explicit_nodes(self, tableau(self.method), t, h, y)
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
-        return (h * as_dual(self.field(t + abscissa * h, y[0])),)
+        return (h * self._slope(t + abscissa * h, y[0]),)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return add_increments(y, weights, increments)
 
     def vector_field(self, t: Any, y: Leaves) -> Leaves:
-        return (as_dual(self.field(t, y[0])),)
+        return (self._slope(t, y[0]),)
+
+    def _slope(self, t: Any, y: Dual) -> Dual:
+        value = as_dual(self.field(t, y))
+        # A value may only broadcast to the state.
+        return value if value.shape == y.shape else value + np.zeros(y.shape, y.dtype)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         level = level_of(*y, *dy, *([t] if isinstance(t, Dual) else [])) + 1

@@ -6,6 +6,7 @@ doubled.
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ def integrate(
     atol: float = 1e-6,
     first_step: float = 0.1,
     smallest_step: float = 0.0,
+    jump: float | None = None,
     diffusion: Field | None = None,
     path: Path | None = None,
     event: Callable[[float, Any], float] | None = None,
@@ -53,6 +55,7 @@ def integrate(
       path, of an ordinary one those of a control. Elementwise, or for stochastic equations a matrix for each state.
     - `method`: one of `TABLEAUS`, `IMPLICIT`, `WITH_MEMORY` or `STOCHASTIC`. `first_step`: the size of all steps for
       those not in `ADAPTIVE`. `smallest_step`: no step is smaller but the last; it is accepted whatever its error is.
+    - `jump`: a time at which the field jumps: a step ends a few roundings before it, the next starts as far after it.
     - `event`: a change of its sign ends the solve; the result is then `(time, [y0, y])`, and the last of `ts` a time
       after that.
     - `observe`: called with each attempted step: start, signed size, state, error ratio, whether it is accepted.
@@ -64,12 +67,14 @@ def integrate(
     take = _stepper(method, field, diffusion, path)
     results = [y0 for time in times if time == t]
     size = max(float(first_step), smallest_step)
+    before, after = (times[0], times[0]) if jump is None else _around(jump, direction)
     while direction * (times[-1] - t) > 0:
-        left = direction * (times[-1] - t)
+        stop = before if direction * (before - t) > 0 else times[-1]
+        left = direction * (stop - t)
         # No step ends a rounding short of the end.
         is_last = size >= left * (1 - 1e-12)
         h = direction * (left if is_last else size)
-        end = times[-1] if is_last else t + h
+        end = stop if is_last else t + h
         y1, error, order = take(t, h, y)
         ratio = 0.0 if error is None else _ratio(error, y, y1, rtol, atol)
         is_accepted = ratio <= 1 or abs(h) <= smallest_step
@@ -83,9 +88,15 @@ def integrate(
             return _crossing(event, t, y, end, y1, y0)
         reached = [time for time in times[len(results) :] if direction * (end - time) >= 0]
         results += [y + ((time - t) / h) * (y1 - y) if time != end else y1 for time in reached]
-        t, y = end, y1
-        take.accept()
+        t, y = (after if end == before else end), y1
+        take.accept(is_smooth=t == end)
     return results
+
+
+def _around(jump: float, direction: float) -> tuple[float, float]:
+    """Just before and just after a jump."""
+    gap = 4 * direction * sys.float_info.epsilon * max(abs(jump), 1.0)
+    return jump - gap, jump + gap
 
 
 def _next_size(size: float, ratio: float, order: float, t: float) -> float:
@@ -139,8 +150,8 @@ class _RungeKutta:
         error = None if tableau.error is None else h * _combined(tableau.error, slopes)
         return y + h * _combined(tableau.b, slopes), error, float(tableau.order)
 
-    def accept(self) -> None:
-        self._first = self._last
+    def accept(self, *, is_smooth: bool) -> None:
+        self._first = self._last if is_smooth else None
 
 
 class _OneStep:
@@ -157,7 +168,7 @@ class _OneStep:
         halved = self._take(t + 0.5 * h, 0.5 * h, self._take(t, 0.5 * h, y))
         return halved, halved - whole, self._error_order
 
-    def accept(self) -> None:
+    def accept(self, *, is_smooth: bool) -> None:
         pass
 
 
@@ -174,7 +185,8 @@ class _Adams:
         before = self._slope if self._before is None else self._before
         return y + h * (1.5 * self._slope - 0.5 * before), None, 2.0
 
-    def accept(self) -> None:
+    def accept(self, *, is_smooth: bool) -> None:
+        del is_smooth
         self._before = self._slope
 
 
