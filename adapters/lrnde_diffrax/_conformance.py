@@ -59,9 +59,9 @@ class DiffraxDriver(AbstractDriver):
             terms = diffrax.MultiTerm(terms, _control_term(task))
         controller: Controller = diffrax.ConstantStepSize()
         if task.method.is_adaptive:
-            controller = diffrax.PIDController(rtol=task.rtol, atol=task.atol)
-        if task.jump is not None:
-            controller = diffrax.ClipStepSizeController(controller, jump_ts=task.jump[None])
+            adaptive = diffrax.PIDController(rtol=task.rtol, atol=task.atol)
+            jumps = None if task.jump is None else task.jump[None]
+            controller = adaptive if jumps is None else diffrax.ClipStepSizeController(adaptive, jump_ts=jumps)
         saveat, event = diffrax.SaveAt(ts=task.ts), None
         if task.event is not None:
             saveat = diffrax.SaveAt(t0=True, t1=True)

@@ -1,6 +1,7 @@
 """Faults that an adapter may have: changes of what the reference adapter says and does."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -175,6 +176,21 @@ def gradient_lost_by_adjoint(solve: Any, task: Any, **extra: Any) -> Any:
     return [plain(state) for state in states], report
 
 
+def with_first_times(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call that takes the output times of the first call with the same field."""
+    ts = _FIRST_TIMES.setdefault(task.field, task.ts)
+    return _TRUE.call(solve, dataclasses.replace(task, ts=ts) if extra else task, **extra)
+
+
+def without_gradient_of_partials(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call whose penalty has a gradient only where the field is a function."""
+    pair = _TRUE.call(solve, task, **extra)
+    if not (isinstance(task.field, functools.partial) and isinstance(pair, tuple)):
+        return pair
+    result, report = pair
+    return result, report._replace(penalty=detached(report.penalty))
+
+
 def row_by_row(solve: Any, task: Any, *, is_first_alone: bool = False, **extra: Any) -> Any:
     """A call that solves for each state of a batch alone, so that each takes steps of its own.
 
@@ -336,6 +352,7 @@ class WithoutCopies:
 UNFINISHED: list[int] = []
 ACTIVE: list[int] = []
 _KEPT: list[Any] = []
+_FIRST_TIMES: dict[Any, Any] = {}
 
 
 def start_slowly() -> None:

@@ -50,9 +50,11 @@ from tests.conformance.faults import (
     weighted_again,
     weighted_by_clipped_sizes,
     widened,
+    with_first_times,
     with_global_noise,
     without_event_clipping,
     without_first_step,
+    without_gradient_of_partials,
 )
 from tests.conformance.freezing_faults import (
     at_its_own_times,
@@ -350,6 +352,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Faults(before_run=start_slowly, counts=replaced(nfe=lambda n: n + len(ACTIVE) - 1), after_run=end_call),
     ),
     Mutant("collected-report-of-another-call", "transform.collect", Faults(value=with_global_noise)),
+    Mutant("gradient-of-functions-alone", "use.field", Faults(call=without_gradient_of_partials), "partial"),
+    Mutant("output-times-of-the-first-call", "use.repeated", Faults(call=with_first_times)),
     Mutant(
         "refusal-missing",
         "refusal.capability",
@@ -404,8 +408,9 @@ METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True)
 WITHOUT_MUTANT = {
     "interface.laws": "it looks at what all the others did; test_declarations.py runs them",
     "transform.jit": "numpy compiles nothing; the tests of the diffrax adapter run it",
-    "transform.vmap": "numpy vectorises nothing; the tests of the diffrax adapter run it",
-    "freeze.compiled-times": "numpy compiles nothing; the tests of the torchdiffeq and diffrax adapters run it",
+    "transform.vmap": "numpy vectorises nothing; test_plain_use.py breaks the diffrax adapter for it",
+    "transform.traced": "numpy compiles nothing; test_plain_use.py breaks the diffrax adapter for it",
+    "freeze.compiled-times": "numpy compiles nothing; test_plain_use.py breaks the torchdiffeq adapter for it",
     "transform.strict-promotion": "numpy always promotes; test_strict_promotion.py breaks the diffrax adapter for it",
     "freeze.export": "numpy exports nothing; the tests of the torchdiffeq and diffrax adapters run it",
 }

@@ -98,6 +98,10 @@ class AbstractBackend(abc.ABC):
         `is_split`: for a state that is a tuple of one array per column; the parts of the result have their dtypes.
         """
 
+    @abc.abstractmethod
+    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
+        """The native field as a plain function that captures its parameters."""
+
     @final
     def split(self, y: Any, *, is_mixed: bool) -> tuple[Any, ...]:
         """The columns of a state, each an array; `is_mixed`: the first of them float32."""
@@ -189,9 +193,24 @@ class AbstractBackend(abc.ABC):
         - `is_repeatable`: whether its values must not depend on its state, nor it draw random numbers.
         """
 
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Any) -> Differentiated:
+        """`function(variables) -> (scalar, extra)` and its gradient, with arrays of the library.
+
+        For use within `compiled` and `vectorized`; only where `is_compiled`.
+        """
+        raise NotImplementedError
+
+    def num_compiled(self) -> int:
+        """How many programs were compiled since this was first asked; 0 where calls compile none."""
+        return 0
+
+    def compiled_field(self, field: Any) -> Any:
+        """The native field, compiled for what `num_compiled` counts; `None` where users compile none."""
+        del field
+
     @abc.abstractmethod
-    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
-        """`function` of each of the arrays along the first axis, vectorised; `None` where that does not exist."""
+    def vectorized(self, function: Callable[[Any], Any], values: Sequence[Any]) -> list[Any] | None:
+        """What `function` returns for each of the values, vectorised over them; `None` where that does not exist."""
 
     @abc.abstractmethod
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any] | None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 import jax
 import jax.core
 import jax.export
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
@@ -54,6 +55,9 @@ class JaxBackend(AbstractBackend):
         del parameters
         diffusion = None if formula.diffusion is None else _native(formula.diffusion, is_split)
         return Equation(_native(formula.drift, is_split), diffusion)
+
+    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
+        return lambda t, y, _: field(t, y, parameters)
 
     def narrowed(self, array: Any) -> jax.Array:
         return array.astype(jnp.float32)
@@ -151,8 +155,16 @@ class JaxBackend(AbstractBackend):
     def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> None:
         del formula, is_repeatable
 
-    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> Any:
-        return self._compiled(jax.vmap(function))(arrays)
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Any) -> Differentiated:
+        (value, extra), gradient = jax.value_and_grad(function, has_aux=True)(variables)
+        return Differentiated(value, gradient, extra)
+
+    def num_compiled(self) -> int:
+        return len(_compilations())
+
+    def vectorized(self, function: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+        together = self._compiled(jax.vmap(function))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *values))
+        return [jax.tree.map(lambda leaf, place=place: leaf[place], together) for place in range(len(values))]
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         program = self._compiled(function)
@@ -215,6 +227,19 @@ def _hurried_options() -> dict[str, Any] | None:
     except jax.errors.JaxRuntimeError:
         return None
     return options
+
+
+@functools.cache
+def _compilations() -> list[float]:
+    """The seconds that each program took to compile since this was first called."""
+    found: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return found
 
 
 @functools.lru_cache(maxsize=64)

@@ -49,6 +49,10 @@ class NumpyBackend(AbstractBackend):
 
         return Equation(native(formula.drift), None if formula.diffusion is None else native(formula.diffusion))
 
+    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
+        del parameters
+        return lambda t, y: field(t, y)  # noqa: PLW0108 (a function, whatever the field is)
+
     def narrowed(self, array: Any) -> Any:
         return _dual.astype(array, np.float32)
 
@@ -122,8 +126,8 @@ class NumpyBackend(AbstractBackend):
 
         return FieldWithState(dataclasses.replace(formula, drift=noisy), tuple)
 
-    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
-        del function, arrays
+    def vectorized(self, function: Callable[[Any], Any], values: Sequence[Any]) -> None:
+        del function, values
 
     def compiled(self, function: Callable[..., Any]) -> None:
         del function

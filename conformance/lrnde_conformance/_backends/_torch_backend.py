@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import random
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -13,8 +12,9 @@ import torch
 from lrnde_conformance._backends._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
 from lrnde_conformance._backends._counting import counted_in_python
 from lrnde_conformance._backends._python_states import global_python_states, python_states_preserved, seed_python
+from lrnde_conformance._backends._torch_modules import CalledModule, StatefulDrift, TorchField
 from lrnde_conformance._paths import SmoothPath
-from lrnde_conformance._problems import Formula, Function
+from lrnde_conformance._problems import Formula
 
 
 @final
@@ -28,6 +28,7 @@ class TorchBackend(AbstractBackend):
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
+        self._graphs: list[torch.fx.GraphModule] = []
 
     def array(self, values: Any, dtype: str) -> torch.Tensor:
         if isinstance(values, torch.Tensor):
@@ -44,10 +45,14 @@ class TorchBackend(AbstractBackend):
         return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
     def equation(self, formula: Formula, parameters: Mapping[str, Any], *, is_split: bool) -> Equation:
-        field = _Field(formula.drift, parameters, is_split)
+        field = TorchField(formula.drift, parameters, is_split)
         # The parameters belong to the drift, so that they are counted once.
-        diffusion = None if formula.diffusion is None else _Field(formula.diffusion, parameters, is_split)
+        diffusion = None if formula.diffusion is None else TorchField(formula.diffusion, parameters, is_split)
         return Equation(field, diffusion)
+
+    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
+        del parameters
+        return lambda t, y: field(t, y)  # noqa: PLW0108 (a function, whatever the field is)
 
     def narrowed(self, array: Any) -> torch.Tensor:
         return array.to(torch.float32)
@@ -108,11 +113,21 @@ class TorchBackend(AbstractBackend):
         return torch.rand(1, device="cpu")
 
     def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> FieldWithState:
-        drift = _StatefulDrift(formula.drift, is_repeatable=is_repeatable).to(self.device)
+        drift = StatefulDrift(formula.drift, is_repeatable=is_repeatable).to(self.device)
         return FieldWithState(dataclasses.replace(formula, drift=drift), drift.states)
 
-    def vectorized(self, function: Callable[[Any], Any], arrays: Any) -> None:
-        del function, arrays
+    def num_compiled(self) -> int:
+        return len(self._graphs)
+
+    def compiled_field(self, field: Any) -> Any:
+        def count(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+            self._graphs.append(graph)
+            return graph.forward
+
+        return torch.compile(field, backend=count)
+
+    def vectorized(self, function: Callable[[Any], Any], values: Sequence[Any]) -> None:
+        del function, values
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         # What is captured whole is what counts, and not the code that a compiler makes of it.
@@ -121,7 +136,7 @@ class TorchBackend(AbstractBackend):
     def exports(self, function: Callable[..., Any], arrays: Sequence[Any]) -> Mapping[str, Callable[..., Any]]:
         batch = torch.export.Dim("batch", min=2)
         shapes = {"arrays": tuple({0: batch} for _ in arrays)}
-        exported = torch.export.export(_Called(function), tuple(arrays), dynamic_shapes=shapes)
+        exported = torch.export.export(CalledModule(function), tuple(arrays), dynamic_shapes=shapes)
         return {"torch.compile": self.compiled(function), "torch.export": exported.module()}
 
     def held_bytes(self, function: Callable[[], Any]) -> int:
@@ -163,80 +178,6 @@ class TorchBackend(AbstractBackend):
     def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
         is_array = {name: isinstance(value, np.ndarray) and value.ndim > 0 for name, value in constants.items()}
         return {name: self.array(v, dtype) if is_array[name] else v for name, v in constants.items()}
-
-
-class _Field(torch.nn.Module):
-    """`function` with parameters, on a tensor, or on a tuple of its columns."""
-
-    def __init__(self, function: Function, parameters: Mapping[str, torch.Tensor], is_split: bool) -> None:
-        super().__init__()
-        self._function = function
-        self._is_split = is_split
-        self._names = tuple(parameters)
-        for name, value in parameters.items():
-            self.register_parameter(name, value) if isinstance(value, torch.nn.Parameter) else setattr(
-                self, name, value
-            )
-
-    def forward(self, t: Any, y: Any) -> Any:
-        parameters = {name: getattr(self, name) for name in self._names}
-        if not self._is_split:
-            return self._function(torch, t, y, parameters)
-        result = self._function(torch, t, torch.cat(y, dim=-1), parameters)
-        return tuple(p.to(array.dtype) for p, array in zip(torch.split(result, 1, dim=-1), y, strict=True))
-
-
-class _Called(torch.nn.Module):
-    """A function as the module that torch exports."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self._function = function
-
-    def forward(self, *arrays: torch.Tensor) -> Any:
-        return self._function(*arrays)
-
-
-class _StatefulDrift(torch.nn.Module):
-    """A drift with every kind of state that a module may have, in training mode.
-
-    Dropout, a running mean and a counter in buffers, noise from numpy, from Python and from a generator of its own, its
-    last result, and a list of its results.
-
-    - `is_repeatable`: whether the derivative depends on none of them, and draws nothing.
-    """
-
-    def __init__(self, drift: Function, *, is_repeatable: bool) -> None:
-        super().__init__()
-        self._drift = drift
-        self._is_repeatable = is_repeatable
-        self._dropout = torch.nn.Dropout(0.2)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("calls", torch.zeros(()))
-        self._generator = torch.Generator().manual_seed(0)
-        self._last: Any = None
-        self._results: list[Any] = []
-
-    def forward(self, xp: Any, t: Any, y: Any, p: Any) -> Any:
-        mean = self.get_buffer("mean")
-        mean.mul_(0.9).add_(0.1 * y.detach().mean().to(mean.dtype))
-        self.get_buffer("calls").add_(1)
-        self._last = self._drift(xp, t, y, p)
-        if not self._is_repeatable:
-            noise = np.random.normal() + random.gauss(0.0, 1.0) + torch.randn((), generator=self._generator).item()
-            self._last = self._dropout(self._last) * (1.0 + 0.01 * noise) + 0.01 * (y - mean.to(y.dtype))
-        self._results.append(self._last)
-        return self._last
-
-    def states(self) -> dict[str, Any]:
-        """All that is the module's own, to be compared."""
-        buffers = {name: buffer.reshape(-1).tolist() for name, buffer in self.named_buffers()}
-        return {
-            **buffers,
-            "the last result": None if self._last is None else self._last.tolist(),
-            "its results": len(self._results),
-            "its generator": self._generator.get_state().tolist(),
-        }
 
 
 @final

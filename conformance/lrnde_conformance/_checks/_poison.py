@@ -127,7 +127,7 @@ def _resting_costs(subject: Subject) -> list[str]:
 )
 def poison_member_at_rest(subject: Subject, case: str) -> None:
     """Where one member of a batch is at rest beside others, the gradient is a number."""
-    experiment = one_step(subject, subject.main_method, case)
+    experiment = trajectory(subject, subject.main_method, case)
     problem = network(seed=subject.seed)
     p = problem.parameters
     # The field is 0 at 0, where the first member starts.

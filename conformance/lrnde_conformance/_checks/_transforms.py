@@ -1,20 +1,26 @@
 """Law 13, continued: under `jit` and `vmap` where declared, from several threads, and collected deep inside a model."""
 
 import concurrent.futures
+import functools
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import lrnde_core as lrnde
+from lrnde_conformance._backends._backend import Differentiated
 from lrnde_conformance._checks._bounds import solve_bounds, states_bound
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded, time_slack
+from lrnde_conformance._checks._moved import ARGUMENTS, SCALES, assert_plain, moved_by
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._failure import CheckSkipped, ConformanceFailure
+from lrnde_conformance._failure import CheckNotApplicable, CheckSkipped, ConformanceFailure
 from lrnde_conformance._oracles._oracle import oracle
 from lrnde_core import Capability
+
+# Of initial states that need other steps.
+_FAR_SCALES = (0.2, 1.0, 3.0)
+_NEEDS = (Capability.UNIFORM_TIME, Capability.LOCAL_GRADIENT)
 
 
 @check(
@@ -52,43 +58,65 @@ def _limits(subject: Subject, experiment: Experiment, measured: Measurement) -> 
     return states, solve_bounds(subject, experiment, measured).penalty
 
 
+def _arguments(subject: Subject, capability: Capability, most_telling: str) -> tuple[str, ...]:
+    if not subject.supports(capability):
+        return ("",)
+    return (most_telling,) if subject.is_lean else ARGUMENTS
+
+
+@check(
+    "transform.traced",
+    law=13,
+    tier="optional",
+    needs=[*_NEEDS, Capability.JIT],
+    cases=lambda subject: _arguments(subject, Capability.JIT, "ts"),
+    hint="convert no argument to a number or a numpy array, and keep none beyond the call",
+)
+def transform_traced(subject: Subject, case: str) -> None:
+    """Under jit with one argument traced and the others constants, result and gradient are those of the plain call."""
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    call, traces = _differentiated(subject, experiment, case), list[str]()
+    if subject.is_lean:
+        # Most that cannot be compiled cannot be traced.
+        value = _arrays(subject, experiment)[case]
+        subject.backend.trace(lambda given: call(given[case]), {case: value}, experiment.dtype)
+        return
+
+    def traced(value: Any) -> Differentiated:
+        traces.append(case)
+        return call(value)
+
+    compiled = subject.backend.compiled(traced)
+    assert compiled is not None  # as there are programs
+    for scale in SCALES:
+        moved = moved_by(experiment, case, scale)
+        assert_plain(subject, moved, _read(subject, compiled(_arrays(subject, moved)[case])), f"`{case}` traced alone")
+    assert_equal(
+        f"The number of traces with `{case}` traced alone",
+        len(traces),
+        1,
+        cause="the call changes a global setting that the compiler looks at",
+        hint="change nothing global",
+    )
+
+
 @check(
     "transform.vmap",
     law=13,
     tier="optional",
-    needs=[Capability.VMAP, Capability.UNIFORM_TIME],
+    needs=[*_NEEDS, Capability.VMAP],
+    cases=lambda subject: _arguments(subject, Capability.VMAP, "y0"),
     hint="keep one record for each element of the batch: choose with `where`, not with a Python `if`",
 )
-def transform_vmap(subject: Subject, _: str) -> None:
-    """Under vectorisation each element has the penalty, the sample and the counts that it has alone."""
+def transform_vmap(subject: Subject, case: str) -> None:
+    """With one argument vectorised each element has the result, gradient, sample and counts that it has alone."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
-    scales = (0.2, 1.0, 3.0)
-    starts = np.stack([scale * experiment.problem.y0 for scale in scales])
-
-    def solve(y0: Any) -> Any:
-        result, report = subject.solve(experiment, y0=y0)
-        return subject.driver.states(result), report
-
-    together = subject.backend.vectorized(solve, subject.backend.array(starts, experiment.dtype))
-    if together is None:
-        msg = f"the suite cannot vectorise calls of {subject.backend.name}"
-        raise CheckSkipped(msg)
-    states, report = together
-    to_numpy = subject.backend.to_numpy
-    for place, scale in enumerate(scales):
-        one = experiment.but(problem=experiment.problem.moved(y0=scale * experiment.problem.y0))
-        alone = subject.measure(one)
-        cause = "records or counts are shared by the batch, or the kept step is chosen by the first element"
-        hint = "compare the sample of each element with that of a solve of it alone"
-        states_limit, penalty_limit = _limits(subject, one, alone)
-        for part, got, expected, limit in (
-            ("solution", to_numpy(states)[place], alone.states, states_limit),
-            ("penalty", to_numpy(report.penalty)[place], alone.penalty, penalty_limit),
-            ("sampled time", to_numpy(report.sample.t)[place], alone.t, time_slack(experiment)),
-            ("number of steps", to_numpy(report.num_steps)[place], alone.num_steps, 0.0),
-        ):
-            what = f"The {part} of element {place} under vmap"
-            assert_rounded(what, got, expected, limit, cause=cause, hint=hint)
+    call = _differentiated(subject, experiment, case)
+    moved = [moved_by(experiment, case, scale) for scale in (_FAR_SCALES if case == "y0" else SCALES)]
+    elements = subject.backend.vectorized(call, [_arrays(subject, each)[case] for each in moved])
+    assert elements is not None  # as there are programs
+    for place, (each, element) in enumerate(zip(moved, elements, strict=True)):
+        assert_plain(subject, each, _read(subject, element), f"`{case}` vectorised, for element {place}")
 
 
 @check(
@@ -170,3 +198,37 @@ def transform_collect(subject: Subject, _: str) -> None:
     )
     penalties = [float(to_numpy(each.penalty)) for each in (reports[0], report)]
     assert_equal("The collected penalty", penalties[0], penalties[1], cause=hint, hint=hint)
+
+
+def _differentiated(subject: Subject, experiment: Experiment, argument: str) -> Callable[[Any], Differentiated]:
+    """The penalty, its gradient by the parameters, and states and report, as a function of one argument alone."""
+    if not subject.backend.is_compiled:
+        raise CheckSkipped(f"the suite cannot compile calls of {subject.backend.name}")
+    if argument in subject.static:
+        raise CheckNotApplicable("the solver needs output times when it is compiled (`traces_times = False`)")
+    arrays = _arrays(subject, experiment)
+
+    def call(value: Any) -> Differentiated:
+        given = {**arrays, argument: value}
+
+        def solve(parameters: Any) -> tuple[Any, Any]:
+            result, report = subject.solve(experiment, **{**given, "parameters": parameters})
+            return report.penalty, (subject.driver.states(result), report)
+
+        return subject.backend.gradient(solve, given["parameters"])
+
+    return call
+
+
+def _arrays(subject: Subject, experiment: Experiment) -> dict[str, Any]:
+    """All that a call is given, as arrays of the library."""
+    problem, array = experiment.problem, functools.partial(subject.backend.array, dtype=experiment.dtype)
+    constants = {name: array(value) for name, value in experiment.constants(subject.static).items()}
+    parameters = {name: array(value) for name, value in problem.parameters.items()}
+    return {**constants, "y0": array(problem.y0), "parameters": parameters}
+
+
+def _read(subject: Subject, done: Differentiated) -> Measurement:
+    gradient = {name: subject.backend.to_numpy(value) for name, value in done.gradient.items()}
+    states, report = done.extra
+    return subject.read(states, report, gradient)
