@@ -115,6 +115,10 @@ def at_its_own_times(solve: Any, plan: Any, *_: Any) -> Any:
     return lambda field, y0, ts, **settings: solve(field, y0, plan.times.outputs, **settings)
 
 
+def over_its_own_interval(solve: Any, plan: Any) -> Any:
+    return lambda field, y0, ts, **settings: solve(field, y0, (plan.t0, plan.t1), **settings)
+
+
 def without_a_look(solve: Any, plan: Any, *_: Any) -> Any:
     def call(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
         if y0.shape[1:] == plan.shapes[0]:

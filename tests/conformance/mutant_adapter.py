@@ -38,7 +38,7 @@ class Faults:
     - Of freezing: `span`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
       `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
-      equations: `sde_plan`, `frozen_sde_plan`.
+      equations: `sde_native`, `sde_plan`, `frozen_sde_plan`; `frozen_sde` (the frozen solve, then its plan).
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` and `solver` (in their place), `declares` (class variables by name).
     """
@@ -71,8 +71,10 @@ class Faults:
     step_ends: Change = _same
     frozen_run: Change = _same
     frozen_states: Change = _same
+    sde_native: Change = _same
     sde_plan: Change = _same
     frozen_sde_plan: Change = _same
+    frozen_sde: Change = _same
     frozen: Change = _same
     is_claimed: bool = True
     is_method: bool = False
@@ -180,10 +182,10 @@ class _SDEFreezer(AbstractSDEFreezer):
         return self._true.isolated([call._call for call in calls])
 
     def copied(self, call: Any) -> Any:
-        return _Call(self._true.copied(call._call), self._faults)
+        return self._faults.copied(_Call(self._true.copied(call._call), self._faults), call)
 
     def solve(self, call: Any) -> Any:
-        return self._true.solve(call._call)
+        return self._faults.sde_native(self._true.solve(call._call))
 
     def with_plan(self, call: Any, plan: Any) -> Any:
         return _Call(self._true.with_plan(call._call, self._faults.sde_plan(plan)), self._faults)
@@ -192,7 +194,8 @@ class _SDEFreezer(AbstractSDEFreezer):
         return self._true.runner(call._call)
 
     def frozen(self, solve: Any, plan: Any) -> Any:
-        return self._true.frozen(solve, self._faults.frozen_sde_plan(plan))
+        plan = self._faults.frozen_sde_plan(plan)
+        return self._faults.frozen_sde(self._true.frozen(solve, plan), plan)
 
 
 def _adapter(name: str, faults: Faults) -> type[AbstractAdapter]:

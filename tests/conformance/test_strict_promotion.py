@@ -12,9 +12,10 @@ from lrnde_diffrax._conformance import DiffraxDriver
 _CHECK = next(check for check in CHECKS if check.id == "transform.strict-promotion")
 
 
-def test_a_weight_in_the_default_dtype_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", ["", "all-steps"])
+def test_a_weight_in_the_default_dtype_is_caught(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject(DiffraxDriver())
-    assert run_check(subject, _CHECK, "").outcome is Outcome.PASSED
+    assert run_check(subject, _CHECK, case).outcome is Outcome.PASSED
     evaluate = DiffraxAdapter.evaluate
 
     def weighted(self: DiffraxAdapter, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -22,6 +23,6 @@ def test_a_weight_in_the_default_dtype_is_caught(monkeypatch: pytest.MonkeyPatch
         return jnp.ones(()) * penalty, sample
 
     monkeypatch.setattr(DiffraxAdapter, "evaluate", weighted)
-    result = run_check(subject, _CHECK, "")
+    result = run_check(subject, _CHECK, case)
     assert result.outcome is Outcome.FAILED
     assert "TypePromotionError" in result.reason

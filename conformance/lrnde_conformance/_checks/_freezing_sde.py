@@ -1,5 +1,7 @@
 """Law 15 for stochastic equations: fixed steps along the call's own path, and the weak error of their statistics."""
 
+import contextlib
+import dataclasses
 import functools
 import inspect
 from typing import Any
@@ -7,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import lrnde_core as lrnde
-from lrnde_conformance._checks._cases import unless_lean
+from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
-from lrnde_conformance._checks._compare import assert_rounded
-from lrnde_conformance._experiments._calibrated import captured
+from lrnde_conformance._checks._compare import assert_equal, assert_rounded
+from lrnde_conformance._experiments._calibrated import broken, captured, overwriting
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
@@ -32,12 +34,16 @@ def _method(subject: Subject) -> Method | None:
     return next(fixed, None)
 
 
+def _cases(subject: Subject) -> tuple[str, ...]:
+    return () if _method(subject) is None else ("",)
+
+
 @check(
     "freeze.statistics",
     law=15,
     tier="optional",
     needs=[Capability.FREEZE_SDE],
-    cases=unless_lean(lambda subject: () if _method(subject) is None else ("",)),
+    cases=unless_lean(_cases),
     hint="make in `with_plan` the call that `frozen` makes: the same method and path, in the steps of the plan",
 )
 def freeze_statistics(subject: Subject, _: str) -> None:
@@ -46,15 +52,7 @@ def freeze_statistics(subject: Subject, _: str) -> None:
     assert method is not None
     problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
     calls = [_call(subject, method, problem) for problem in problems]
-    native = subject.driver.native(subject.task(_experiment(subject, method, problems[0])))
-    solve, report = lrnde.freeze_sde(
-        native,
-        calibration=calls,
-        statistic=lambda result: subject.backend.to_numpy(subject.driver.states(result))[-1],
-        error=100.0,
-        candidates=[_FROZEN_STEPS],
-        adapter=subject.name,
-    )
+    solve, report = _freeze(subject, method, calls, at=-1)
     found = subject.backend.to_numpy(subject.driver.states(solve(**calls[1])))[-1]
     ends = [[_by_hand(method, problem, steps) for steps in (_FROZEN_STEPS, _NATIVE_STEPS)] for problem in problems]
     limits = [
@@ -85,21 +83,145 @@ def freeze_statistics(subject: Subject, _: str) -> None:
         )
 
 
+@check(
+    "freeze.sde-failed",
+    law=15,
+    tier="optional",
+    needs=[Capability.FREEZE_SDE],
+    cases=unless_lean(_cases),
+    hint="return from `solve` the `failure` that the library's result tells of, or that some of it is not finite",
+)
+def freeze_sde_failed(subject: Subject, _: str) -> None:
+    """A native solve that fails ends the calibration of a stochastic equation, whatever its statistic looks at."""
+    method = _method(subject)
+    assert method is not None
+    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+    formula = broken(problems[0].formula)
+    calls = [_call(subject, method, dataclasses.replace(problem, formula=formula)) for problem in problems]
+    try:
+        _, report = _freeze(subject, method, calls, at=0)
+    except Exception:  # the library's own error, or a refusal
+        return
+    raise ConformanceFailure(
+        "A solve is frozen whose drift is not a number on a part of its interval.",
+        got=str(report),
+        expected="the library's own error, or `InputError`",
+        cause="the native solve failed without raising, and its result is trusted",
+        hint="look at the status of the native result, and whether all of it is finite",
+    )
+
+
+@check(
+    "freeze.sde-trace",
+    law=15,
+    tier="optional",
+    needs=[Capability.FREEZE_SDE],
+    cases=unless_compiled(_cases),
+    hint="return from `copied` the call with a copy of its state, and put back in `isolated` what fields change",
+)
+def freeze_sde_trace(subject: Subject, _: str) -> None:
+    """A calibration of stochastic equations leaves its inputs, buffers and the global random states as they were."""
+    method = _method(subject)
+    assert method is not None
+    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+    formula, buffers = overwriting(problems[0].formula), dict
+    field = subject.backend.field_with_state(formula, is_repeatable=True)
+    if field is not None:
+        formula, buffers = field
+    inputs = [subject.backend.array(problem.y0.copy(), subject.main_dtype) for problem in problems]
+    calls = [
+        _call(subject, method, problem, y0=y0, formula=formula) for problem, y0 in zip(problems, inputs, strict=True)
+    ]
+
+    def left() -> Any:
+        arrays = [subject.backend.to_numpy(y0) for y0 in inputs]
+        return np.stack(arrays), buffers(), subject.backend.global_state()
+
+    before = left()
+    _freeze(subject, method, calls, at=-1)
+    cause, hint = "runs of the calibration are given what is the user's", "solve one call twice by hand"
+    names = ("inputs of the calibration", "buffers of the field", "global random states")
+    for name, now, was in zip(names, left(), before, strict=True):
+        assert_equal(f"The {name} afterwards", now, was, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.sde-times",
+    law=15,
+    tier="optional",
+    needs=[Capability.FREEZE_SDE],
+    cases=unless_lean(_cases),
+    hint="call `plan.times.check` in the frozen solve, and compare traced times in the compiled code itself",
+)
+def freeze_sde_times(subject: Subject, _: str) -> None:
+    """Over another interval than its plan's a frozen stochastic solve is refused; compiled, it never answers there."""
+    method = _method(subject)
+    assert method is not None
+    problem = driven(method, batch=_NUM_PATHS, seed=_SEEDS[0] + 2 * subject.seed)
+    described = _experiment(subject, method, problem)
+    task = subject.task(described)
+    solve = lrnde.apply_sde_plan(
+        subject.driver.native(task), lrnde.SDEPlan(*_TIMES, _FROZEN_STEPS), adapter=subject.name
+    )
+
+    def states_at(ts: Any) -> Any:
+        return subject.driver.states(subject.driver.call(solve, dataclasses.replace(task, ts=ts)))
+
+    longer = subject.task(described.but(ts=(_TIMES[0], 2 * _TIMES[1]))).ts
+    cause, hint = "the interval of the call is not compared with the plan's", "print `plan.times` and the call's times"
+    with contextlib.suppress(lrnde.LrndeError):
+        got = subject.backend.to_numpy(states_at(longer))[-1]
+        raise ConformanceFailure(
+            "A frozen stochastic solve over another interval is not refused.",
+            got=got,
+            expected="`InputError`",
+            cause=cause,
+            hint=hint,
+        )
+    if not subject.backend.is_compiled or "ts" in subject.static:
+        return
+    compiled = subject.backend.compiled(states_at)
+    assert compiled is not None
+    found = subject.backend.to_numpy(compiled(task.ts))[-1]
+    ends = functools.partial(_by_hand, method, num_steps=_FROZEN_STEPS)
+    limit = rounding_of(ends, problem, dtype=subject.main_dtype)
+    assert_rounded("The end of the compiled frozen solve", found, ends(problem), limit, cause=cause, hint=hint)
+    try:
+        found = subject.backend.to_numpy(compiled(longer))[-1]
+    except Exception:  # as the library fails in compiled code
+        return
+    what = "The share of compiled results that are not a number over another interval than the plan's"
+    assert_equal(what, float(np.isnan(found).mean()), 1.0, cause=cause, hint=hint)
+
+
+def _freeze(subject: Subject, method: Method, calls: list[dict[str, Any]], *, at: int) -> Any:
+    """Freeze calls to `_FROZEN_STEPS`, by the states at one of the output times."""
+    native = subject.driver.native(subject.task(_experiment(subject, method, driven(method))))
+    return lrnde.freeze_sde(
+        native,
+        calibration=calls,
+        statistic=lambda result: subject.backend.to_numpy(subject.driver.states(result))[at],
+        error=100.0,
+        candidates=[_FROZEN_STEPS],
+        adapter=subject.name,
+    )
+
+
 def _experiment(subject: Subject, method: Method, problem: Problem) -> Experiment:
     size = (_TIMES[1] - _TIMES[0]) / _NATIVE_STEPS
     return Experiment(method, problem, _TIMES, 1e-3, 1e-3, size, dtype=subject.main_dtype)
 
 
-def _call(subject: Subject, method: Method, problem: Problem) -> dict[str, Any]:
-    """What the driver calls the solver with, all of it by name."""
-    task = subject.task(_experiment(subject, method, problem))
+def _call(subject: Subject, method: Method, problem: Problem, **given: Any) -> dict[str, Any]:
+    """What the driver calls the solver with, all of it by name; `given`: as in `Subject.task`."""
+    task = subject.task(_experiment(subject, method, problem), **given)
     args, kwargs = captured(subject, task)
     signature = inspect.signature(subject.driver.native(task))
-    given = dict(signature.bind(*args, **kwargs).arguments)
+    named = dict(signature.bind(*args, **kwargs).arguments)
     further = (name for name, parameter in signature.parameters.items() if parameter.kind is parameter.VAR_KEYWORD)
     for name in further:
-        given |= given.pop(name, {})
-    return given
+        named |= named.pop(name, {})
+    return named
 
 
 def _by_hand(method: Method, problem: Problem, num_steps: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Law 15, continued: freezing changes nothing of the user's, trusts no failed solve, and answers for no other times."""
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,14 @@ from lrnde_conformance._checks._compare import assert_equal, assert_rounded
 from lrnde_conformance._experiments._calibrated import (
     TIMES,
     apply,
+    broken,
     by_hand,
     captured,
     experiment,
     freeze,
     frozen_states,
     if_freezable,
+    overwriting,
     plan_of,
     starts,
 )
@@ -44,7 +45,7 @@ _SEED = 37
 def freeze_trace(subject: Subject, case: str) -> None:
     """A calibration leaves its inputs, a field's buffers and the global random states as they were."""
     described = experiment(subject)
-    formula, buffers = _overwriting(described.problem.formula), dict
+    formula, buffers = overwriting(described.problem.formula), dict
     if case == "buffers":
         field = subject.backend.field_with_state(described.problem.formula, is_repeatable=True)
         if field is None:
@@ -77,7 +78,7 @@ def freeze_failed(subject: Subject, _: str) -> None:
     """A native solve that fails ends the calibration, whether the library raises or not."""
     described = experiment(subject)
     try:
-        report = _freeze(subject, described, list(starts(_SEED, 2)), _broken(described.problem.formula))
+        report = _freeze(subject, described, list(starts(_SEED, 2)), broken(described.problem.formula))
     except Exception:  # the library's own error, or a refusal
         return
     raise ConformanceFailure(
@@ -136,22 +137,3 @@ def freeze_compiled_times(subject: Subject, _: str) -> None:
 def _freeze(subject: Subject, described: Experiment, inputs: list[Any], formula: Formula) -> lrnde.FreezeReport:
     tasks = [subject.task(described, y0=y0, formula=formula) for y0 in inputs]
     return freeze(subject, tasks, error=1e3, candidates=[lrnde.Candidate("euler", 1)])[1]
-
-
-def _broken(formula: Formula) -> Formula:
-    """Not a number from 0.6 to 0.9, which one step of Euler's method does not see."""
-
-    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
-        return formula.drift(xp, t, y, p) * xp.where((t > 0.6) & (t < 0.9), math.nan, 1.0)
-
-    return dataclasses.replace(formula, drift=drift)
-
-
-def _overwriting(formula: Formula) -> Formula:
-    """Writes into the state that it is given, as fields do that set a boundary value."""
-
-    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
-        y[..., 0] = 0.0
-        return formula.drift(xp, t, y, p)
-
-    return dataclasses.replace(formula, drift=drift)

@@ -25,7 +25,7 @@ _NEEDS = (Capability.UNIFORM_TIME, Capability.LOCAL_GRADIENT)
     "use.field",
     law=4,
     needs=_NEEDS,
-    cases=unless_lean(lambda _: ("closure", "partial")),
+    cases=unless_lean(lambda subject: ("partial",) if subject.backend.is_compiled else ("closure", "partial")),
     hint="take nothing from the field but its values, and differentiate whatever they depend on",
 )
 def use_field(subject: Subject, case: str) -> None:

@@ -119,14 +119,20 @@ def transform_vmap(subject: Subject, case: str) -> None:
         assert_plain(subject, each, _read(subject, element), f"`{case}` vectorised, for element {place}")
 
 
+def _strict_cases(subject: Subject) -> tuple[str, ...]:
+    has_all_steps = subject.supports(Capability.ALL_STEPS) and subject.supports(Capability.FULL_GRADIENT)
+    return ("", "all-steps") if has_all_steps and subject.backend.is_compiled and not subject.is_lean else ("",)
+
+
 @check(
     "transform.strict-promotion",
     law=13,
     tier="optional",
     needs=[Capability.FLOAT32, Capability.UNIFORM_TIME],
+    cases=_strict_cases,
     hint="give each array that you make the dtype of what it meets: that of time, of the state, of the penalty",
 )
-def transform_strict_promotion(subject: Subject, _: str) -> None:
+def transform_strict_promotion(subject: Subject, case: str) -> None:
     """Where the library refuses to promote dtypes and ranks, a call in single precision works all the same."""
     strict = subject.backend.strict()
     if strict is None:
@@ -135,6 +141,8 @@ def transform_strict_promotion(subject: Subject, _: str) -> None:
     # In single precision, so that whatever takes the default dtype of a library set to double shows.
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     experiment = experiment.but(dtype="float32", rtol=1e-3, atol=1e-3, first_step=0.2)
+    if case == "all-steps":
+        experiment = experiment.but(sampler=lrnde.AllSteps(), gradient="full")
     seed = {subject.adapter.random_argument or "draw": subject.backend.random_source(0)}
     with strict:
         _, report = subject.solve(experiment, extra=seed)

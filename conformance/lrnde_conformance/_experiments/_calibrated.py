@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, final
@@ -14,7 +15,7 @@ from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._method import Method
 from lrnde_conformance._oracles._schemes import SCHEMES, Scheme
-from lrnde_conformance._problems import Problem, network
+from lrnde_conformance._problems import Formula, Problem, network
 
 SCHEME_OF = {
     "euler": "euler",
@@ -162,6 +163,25 @@ def native_result(subject: Subject, described: Experiment) -> Any:
 def native_solution(subject: Subject, described: Experiment) -> np.ndarray:
     """The states of the native result."""
     return subject.backend.to_numpy(subject.driver.states(native_result(subject, described)))
+
+
+def broken(formula: Formula) -> Formula:
+    """Not a number from 0.6 to 0.9, which one step of Euler's method does not see."""
+
+    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+        return formula.drift(xp, t, y, p) * xp.where((t > 0.6) & (t < 0.9), math.nan, 1.0)
+
+    return dataclasses.replace(formula, drift=drift)
+
+
+def overwriting(formula: Formula) -> Formula:
+    """Writes into the state that it is given, as fields do that set a boundary value."""
+
+    def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+        y[..., 0] = 0.0
+        return formula.drift(xp, t, y, p)
+
+    return dataclasses.replace(formula, drift=drift)
 
 
 def uniform(num_steps: int) -> tuple[float, ...]:

@@ -141,7 +141,8 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 
     def solve(self, call: AbstractCall) -> NativeSolve:
         run = call.run(None)
-        return NativeSolve(run.result, run.counts.nfe)
+        is_finite = all(np.all(np.isfinite(plain(state))) for state in run.result)
+        return NativeSolve(run.result, run.counts.nfe, None if is_finite else "some of its states are not finite")
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> ReferenceCall:
         call = _reference(call)
