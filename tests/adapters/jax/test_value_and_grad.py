@@ -1,5 +1,6 @@
 """Loss, gradient and next weight of an iteration: by each gradient apart, under transformations, compiled once."""
 
+import functools
 from typing import Any
 
 import diffrax
@@ -13,7 +14,9 @@ import lrnde
 from lrnde_jax import value_and_grad
 
 _SOLVE = lrnde.regularize(diffrax.diffeqsolve)
-_PARAMETERS = {"inner": jnp.array([[0.8, -0.5], [0.3, 0.9]]), "outer": jnp.array([1.5, -0.7])}
+# Other tests may have made float64 the default.
+_array = functools.partial(jnp.array, dtype=jnp.float32)
+_PARAMETERS = {"inner": _array([[0.8, -0.5], [0.3, 0.9]]), "outer": _array([1.5, -0.7])}
 
 
 def _field(t: Any, y: Any, inner: Any) -> Any:
@@ -25,9 +28,9 @@ def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
     solution, report = _SOLVE(
         diffrax.ODETerm(_field),
         diffrax.Tsit5(),
-        0.0,
-        1.0,
-        0.1,
+        _array(0.0),
+        _array(1.0),
+        _array(0.1),
         y0,
         parameters["inner"],
         stepsize_controller=controller,
@@ -37,7 +40,7 @@ def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
     return scale * jnp.sum((solution.ys[-1] @ parameters["outer"]) ** 2), report
 
 
-_Y0, _DRAW = jnp.array([[0.5, -1.0], [0.2, 0.4]]), jnp.array([0.4])
+_Y0, _DRAW = _array([[0.5, -1.0], [0.2, 0.4]]), _array([0.4])
 
 
 def _apart() -> tuple[Any, Any]:
@@ -72,11 +75,11 @@ def test_it_takes_modules_several_reports_and_vmap() -> None:
         value, report = _loss({"inner": model.weight, "outer": _PARAMETERS["outer"]}, y0, draw)
         return value, [report, report]
 
-    model = eqx.nn.Linear(2, 2, key=jax.random.key(0))
+    model = eqx.nn.Linear(2, 2, dtype=jnp.float32, key=jax.random.key(0))
     step = eqx.filter_jit(
         eqx.filter_vmap(value_and_grad(loss, weight), in_axes=(None, eqx.if_array(0), None, eqx.if_array(0)))
     )
-    draws, states = jnp.array([[0.2], [0.7]]), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), weight.init(like=_Y0))
+    draws, states = _array([[0.2], [0.7]]), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), weight.init(like=_Y0))
     _, gradient, states = step(model, states, _Y0, draws)
     _, gradient, _ = step(model, states, _Y0, draws)
     for index in range(2):
@@ -104,7 +107,7 @@ def test_a_loss_times_a_constant_gives_the_same_training() -> None:
 
         parameters, state = _PARAMETERS, weight.init(like=_Y0)
         for index in range(6):
-            parameters, state = iterate(parameters, state, jnp.array([0.15 * index]))
+            parameters, state = iterate(parameters, state, _array([0.15 * index]))
         return parameters
 
     # A power of two, so that nothing is rounded otherwise.
