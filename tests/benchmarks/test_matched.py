@@ -76,16 +76,14 @@ def test_a_margin_is_fixed_beforehand(tmp_path: Path, monkeypatch: pytest.Monkey
         margin_of(DENSITY)
 
 
-@pytest.mark.parametrize("adapter", ["torchdiffeq", "diffrax"])
-def test_a_trained_cell_climbs_the_ladder_once(adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hyperparameters = dataclasses.replace(DIGITS.fast, steps=4, chunk=2, repetitions=1, batch=64, hidden=8)
     settings = (setting_by_name("looser_training", steps=4, tuning=DIGITS.tuning),)
-    study = Study(DIGITS, (adapter,), (0,), settings, hyperparameters, 1, is_side_by_side=False)
-    store = Store(tmp_path, study, "data", {adapter: {}}, {adapter: "code"})
+    study = Study(DIGITS, ("torchdiffeq",), (0,), settings, hyperparameters, 1, is_side_by_side=False)
+    store = Store(tmp_path, study, "data", {"torchdiffeq": {}}, {"torchdiffeq": "code"})
     (job,) = study.cells
     store.write(job, run_cell(study, job, lambda _: None))
-    fine, coarse_solver = {"torchdiffeq": ("dopri5", "bosh3"), "diffrax": ("Tsit5", "Bosh3")}[adapter]
-    rungs = [Rung(1e-6, 0.1, fine), Rung(1e-1, 1.0, coarse_solver)]
+    rungs = [Rung(1e-6, 0.1, "dopri5"), Rung(1e-1, 1.0, "bosh3")]
     monkeypatch.setattr(Ladder, "_rungs", lambda _: rungs)
     (climbed,) = Ladder(store, job).climb().values()
     exact, coarse = climbed.tried
