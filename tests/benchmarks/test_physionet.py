@@ -14,8 +14,8 @@ import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._challenge import VARIABLES, load_records
-from lrnde_benchmarks._tasks._latent_ode import LatentODE, divergence_weights, masked_error
 from lrnde_benchmarks._tasks._physionet import PHYSIONET
+from lrnde_benchmarks._tasks._record_ode import RecordODE, divergence_weights, masked_error
 from tests.benchmarks.operations import NUMPY
 
 HEADER = "Time,Parameter,Value"
@@ -95,7 +95,7 @@ def test_a_damaged_archive_is_named(content: bytes, tmp_path: Path) -> None:
 
 def test_the_divergence_and_the_draw_are_those_of_a_normal_distribution(archives: Path) -> None:
     """The divergence by its definition, as a mean over many draws."""
-    problem = LatentODE(archives)
+    problem = RecordODE(archives)
     data = problem.load(PHYSIONET.fast, seed=0)
     weights = {
         name: value.astype(np.float64)
@@ -112,7 +112,7 @@ def test_the_divergence_and_the_draw_are_those_of_a_normal_distribution(archives
 
 
 def test_the_encoder_passes_over_hours_without_measurements(archives: Path) -> None:
-    problem = LatentODE(archives)
+    problem = RecordODE(archives)
     weights = problem.initial_weights(PHYSIONET.hyperparameters, seed=0)
     record = problem.load(PHYSIONET.fast, seed=0).inputs[:1].reshape(49, 74)
     is_measured = record[:, 37:].any(-1)
@@ -136,7 +136,7 @@ def test_the_divergence_is_charged_for_from_its_start_on() -> None:
 
 
 def test_backends_train_the_same_model_with_the_same_draws(archives: Path) -> None:
-    problem = LatentODE(archives)
+    problem = RecordODE(archives)
     hyperparameters = dataclasses.replace(PHYSIONET.fast, steps=3, batch=16, divergence_start=0, dtype="float64")
     data = problem.load(hyperparameters, seed=0)
 
@@ -155,7 +155,7 @@ def test_backends_train_the_same_model_with_the_same_draws(archives: Path) -> No
 
 
 def test_a_running_cost_is_penalised_through_the_whole_solve(archives: Path) -> None:
-    problem = LatentODE(archives)
+    problem = RecordODE(archives)
     hyperparameters = dataclasses.replace(PHYSIONET.fast, steps=2, batch=8)
     data = problem.load(hyperparameters, seed=0)
     penalty = Penalty(lrnde.KineticEnergy(), lrnde.Integral())

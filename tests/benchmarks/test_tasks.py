@@ -76,7 +76,7 @@ def test_a_prediction_holds_every_image_once_for_each_path() -> None:
     assert np.array_equal(data.test_batches[:, :128], data.test_batches[:, -128:])
 
 
-@pytest.mark.parametrize("name", ["digits", "density-tabular", "dynamics"])
+@pytest.mark.parametrize("name", ["digits", "density-tabular", "dynamics", "latent-ode"])
 def test_calibration_examples_are_neither_trained_on_nor_tested(name: str) -> None:
     task = TASKS[name]
     data = task.problem.load(task.hyperparameters, seed=0)

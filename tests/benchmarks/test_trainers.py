@@ -23,6 +23,7 @@ SMALL: Mapping[str, Hyperparameters] = {
     "spiral-sde": dataclasses.replace(TASKS["spiral-sde"].fast, steps=8, chunk=4),
     "density-tabular": dataclasses.replace(TASKS["density-tabular"].fast, steps=8, chunk=4, hidden=16, tolerance=1e-6),
     "dynamics": dataclasses.replace(TASKS["dynamics"].fast, steps=8, chunk=4, hidden=16, learning_rate=2e-2),
+    "latent-ode": dataclasses.replace(TASKS["latent-ode"].fast, steps=8, chunk=4, hidden=16),
 }
 # What 8 iterations improve the score by, at least.
 GAINS: Mapping[str, float] = {
@@ -31,7 +32,9 @@ GAINS: Mapping[str, float] = {
     "spiral-sde": 0.5,
     "density-tabular": 0.1,
     "dynamics": 0.05,
+    "latent-ode": 0.01,
 }
+TURNING = Hyperparameters(steps=20, batch=3, learning_rate=2e-2, final_learning_rate=1e-3, tolerance=1e-5)
 NONE = Setting("none")
 PENALISED = Setting("penalised", Penalty(lrnde.PredictedSteps()), lrnde.Constant(1e-4))
 # Stochastic tasks take diffrax long to compile: `KnownMoments` is what it trains.
@@ -42,6 +45,7 @@ PAIRS = [
     ("spiral-sde", "torchsde"),
     ("density-tabular", "torchdiffeq"),
     ("dynamics", "torchdiffeq"),
+    ("latent-ode", "torchdiffeq"),
 ]
 
 
@@ -128,7 +132,7 @@ def test_weight_decay_shrinks_alike_on_both_backends() -> None:
     assert accuracies[0] == pytest.approx(accuracies[1], abs=2 / 360)
 
 
-@pytest.mark.parametrize("task", ["density-tabular", "dynamics"])
+@pytest.mark.parametrize("task", ["density-tabular", "dynamics", "latent-ode"])
 def test_backends_solve_the_same_untrained_model(task: str) -> None:
     scores = [make(task, adapter, NONE).evaluate().score for adapter in TASKS[task].solvers]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
@@ -264,6 +268,73 @@ def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exa
     assert evaluation.nfe < trainer.evaluate().nfe
     assert trainer.step_times(plan) == list(plan.step_ends)
     assert trainer.predict_once(plan) > 0
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Turns(AbstractSmallProblem):
+    """The point (1, 0), turning at the speed of each example, solved apart; the output is where it is in the end.
+
+    The speeds are multiplied by w, which is to become 1.
+    """
+
+    speeds: tuple[float, ...]
+
+    @property
+    def solves_apart(self) -> bool:
+        return True
+
+    def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
+        speeds = np.array(self.speeds)
+        batch = np.arange(len(speeds))[None]
+        zeros, ones = np.zeros_like(speeds), np.ones_like(speeds)
+        inputs = np.stack([zeros, speeds, -speeds, zeros, ones, zeros], axis=-1)
+        targets = np.stack([np.cos(speeds), np.sin(speeds)], axis=-1)
+        calibration = np.tile(batch, (2, 10))
+        return Data(inputs, targets, np.tile(batch, (hyperparameters.steps, 1)), batch, len(speeds), calibration)
+
+    def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Any]:
+        return {"w": np.full((1, 1), 0.9)}
+
+    def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
+        return inputs[:, 4:]
+
+    def path(self, inputs: Any) -> Mapping[str, Any]:
+        return {"turn": inputs[:, :4].reshape(-1, 2, 2)}
+
+    def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
+        return weights["w"] * (y[:, None] @ weights["turn"])[:, 0]
+
+    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
+        return ((outputs - targets[batch]) ** 2).mean()
+
+    def score(self, outputs: Sequence[Any], data: Data, hyperparameters: Hyperparameters) -> float:
+        """The largest error of all."""
+        return float(np.abs(outputs[0] - data.targets).max())
+
+
+SPEEDS = (1.0, 2.0, 6.0)
+
+
+@pytest.mark.parametrize("adapter", list(TASKS["digits"].solvers))
+def test_each_example_is_solved_along_its_own_path(adapter: str) -> None:
+    trainer = make_on(Turns(SPEEDS), adapter, PENALISED, TURNING)
+    assert trainer.evaluate().score > 0.4
+    trainer.train(20)
+    assert trainer.evaluate().score < 0.1
+    report = trainer.freeze(0.3)
+    assert 0.01 < report.error < 0.3
+    assert trainer.evaluate(report.plan).score == pytest.approx(report.error, abs=0.1)
+
+
+def test_examples_that_are_solved_apart_take_the_steps_that_each_takes_alone() -> None:
+    pytest.importorskip("diffrax")
+    together = make_on(Turns(SPEEDS), "diffrax", PENALISED, TURNING).evaluate()
+    alone = [make_on(Turns((speed,)), "diffrax", PENALISED, TURNING).evaluate() for speed in SPEEDS]
+    assert together.nfe == pytest.approx(np.mean([each.nfe for each in alone]))
+    assert together.num_accepted == pytest.approx(np.mean([each.num_accepted for each in alone]))
+    assert max(each.nfe for each in alone) > 2 * min(each.nfe for each in alone)
+    assert together.score == pytest.approx(max(each.score for each in alone), abs=1e-5)
 
 
 @final

@@ -69,19 +69,50 @@ class SolveSettings(NamedTuple):
         return diffrax.diffeqsolve if self.plan is None else apply_plan(diffrax.diffeqsolve, self.plan)
 
 
+def solve_states(
+    call: Callable[..., Any],
+    method: SolveSettings,
+    weights: Weights,
+    inputs: Array,
+    y0: Array,
+    noise: Array | None,
+    **kwargs: Any,
+) -> tuple[Array, Any]:
+    """The solution of a batch, `(times, batch, channels)`, and the report where the call is regularized, else `None`.
+
+    Of a problem that `solves_apart` each example is a call under `vmap`, and the report is the mean of theirs.
+    """
+    if not method.problem.solves_apart:
+        return _states_and_report(solve(call, method, weights, inputs, y0, noise, **kwargs))
+    keys = {"key": jax.random.split(kwargs.pop("key"), len(y0))} if "key" in kwargs else {}
+
+    def one(inputs: Array, y0: Array, key: dict[str, Array]) -> tuple[Array, Any]:
+        return _states_and_report(solve(call, method, weights, inputs[None], y0[None], None, **key, **kwargs))
+
+    ys, report = jax.vmap(one)(inputs, y0, keys)
+    return jnp.swapaxes(ys[:, :, 0], 0, 1), jax.tree.map(lambda entry: entry.mean(0), report)
+
+
+def _states_and_report(result: Any) -> tuple[Array, Any]:
+    solution, report = result if isinstance(result, tuple) else (result, None)
+    return solution.ys, report
+
+
 def solve(
     call: Callable[..., Any],
     method: SolveSettings,
     weights: Weights,
+    inputs: Array,
     y0: Array,
     noise: Array | None,
     *,
     end: Any = 1.0,
     **kwargs: Any,
 ) -> Any:
-    """Make a call of `diffrax.diffeqsolve`, bare or regularized.
+    """Make a call of `diffrax.diffeqsolve`, bare or regularized, for a batch that shares its steps.
 
-    - `noise`: the key of the Brownian path. `end`: when the solve ends, where the final state alone is wanted.
+    - `inputs`: of the batch. `noise`: the key of the Brownian path. `end`: when the solve ends, where the final state
+      alone is wanted.
     """
     problem, expansion = method.problem, method.expansion
     # Known when the program is compiled, so that a frozen solve need not compare them when it runs.
@@ -103,7 +134,7 @@ def solve(
         end,
         first_step,
         y0,
-        weights,
+        {**weights, **problem.path(inputs)},
         stepsize_controller=controller,
         **{"max_steps": max_steps, "saveat": saveat, **kwargs},
     )

@@ -22,7 +22,7 @@ from jax import Array
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve
+from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve, solve_states
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks._backends._optax import step
 from lrnde_benchmarks._backends._taylor_jax import (
@@ -121,11 +121,9 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         inputs, noise = examples.inputs[batch], _noise(method, key)
         end = 1.0 if examples.end_times is None else examples.end_times[index]
         y0, divergence = _training_state(problem, weights, inputs, examples, index)
-        if wrapped is None:
-            solution, report = solve(diffrax.diffeqsolve, method, weights, y0, noise, end=end), None
-        else:
-            solution, report = solve(wrapped, method, weights, y0, noise, end=end, key=key)
-        outputs = problem.outputs(OPERATIONS, weights, solution.ys)
+        call, own = (diffrax.diffeqsolve, {}) if wrapped is None else (wrapped, {"key": key})
+        ys, report = solve_states(call, method, weights, inputs, y0, noise, end=end, **own)
+        outputs = problem.outputs(OPERATIONS, weights, ys)
         return problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence, report
 
     def differentiate(weights: Weights, penalty_weight: Any, *args: Any) -> tuple[Weights, Any]:
@@ -137,10 +135,11 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
 
     def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
         assert method.expansion is not None
-        y0 = _initial_state(method, weights, examples.inputs[examples.batches[index]])
+        inputs = examples.inputs[examples.batches[index]]
+        y0 = _initial_state(method, weights, inputs)
 
         def states(method: SolveSettings, weights: Weights) -> Array:
-            return solve(diffrax.diffeqsolve, method, weights, y0, None).ys
+            return solve_states(diffrax.diffeqsolve, method, weights, inputs, y0, None)[0]
 
         wanted = functools.partial(states, method._replace(expansion=None), weights)
         return learn_midpoint(method.expansion, index, weights, state, functools.partial(states, method), wanted)
@@ -171,8 +170,9 @@ def predictor(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]
 
     @jax.jit
     def predict(weights: Weights, inputs: Array, key: Array) -> Array:
-        solution = solve(native, method, weights, _initial_state(method, weights, inputs), _noise(method, key))
-        return method.problem.outputs(OPERATIONS, weights, solution.ys)
+        y0 = _initial_state(method, weights, inputs)
+        ys, _ = solve_states(native, method, weights, inputs, y0, _noise(method, key))
+        return method.problem.outputs(OPERATIONS, weights, ys)
 
     return predict
 
@@ -195,8 +195,8 @@ def _counter_at(method: SolveSettings) -> Callable[..., tuple[Array, lrnde.Repor
     ) -> tuple[Array, lrnde.Report]:
         chosen = method._replace(tolerance=tolerance, first_step=first_step)
         y0 = _initial_state(method, weights, inputs)
-        solution, report = solve(wrapped, chosen, weights, y0, _noise(method, key), penalize=False, **room)
-        return method.problem.outputs(OPERATIONS, weights, solution.ys), report
+        ys, report = solve_states(wrapped, chosen, weights, inputs, y0, _noise(method, key), penalize=False, **room)
+        return method.problem.outputs(OPERATIONS, weights, ys), report
 
     return count
 
@@ -209,26 +209,24 @@ def _states_finder(method: SolveSettings) -> Callable[[Weights, Array, Array], A
     @jax.jit
     def states(weights: Weights, inputs: Array, key: Array) -> Array:
         y0 = _initial_state(method, weights, inputs)
-        return solve(native, method, weights, y0, _noise(method, key)).ys[1 - len(method.problem.times) :]
+        ys, _ = solve_states(native, method, weights, inputs, y0, _noise(method, key))
+        return ys[1 - len(method.problem.times) :]
 
     return states
 
 
 @functools.cache
 def _stepper(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]:
-    """A compiled function from inputs to the end times of the steps, padded with inf."""
+    """A compiled function from inputs to the end times of the steps, padded with inf.
+
+    Where examples are solved apart, these are the first one's.
+    """
 
     @jax.jit
     def steps(weights: Weights, inputs: Array, key: Array) -> Array:
-        saveat = diffrax.SaveAt(steps=True)
-        return solve(
-            diffrax.diffeqsolve,
-            method,
-            weights,
-            _initial_state(method, weights, inputs),
-            _noise(method, key),
-            saveat=saveat,
-        ).ts
+        inputs = inputs[:1] if method.problem.solves_apart else inputs
+        y0, saveat = _initial_state(method, weights, inputs), diffrax.SaveAt(steps=True)
+        return solve(diffrax.diffeqsolve, method, weights, inputs, y0, _noise(method, key), saveat=saveat).ts
 
     return steps
 
@@ -315,7 +313,7 @@ class JaxTrainer:
         return Evaluation(
             self._score([outputs for outputs, _ in solves]),
             sum(self._num_evaluations(report) for report in reports) / len(reports),
-            sum(int(report.num_accepted) for report in reports) / len(reports),
+            sum(float(report.num_accepted) for report in reports) / len(reports),
         )
 
     def predict_once(self, prediction: Prediction = None) -> float:
@@ -347,8 +345,9 @@ class JaxTrainer:
         method, weights = self._method(None, self._expansion), self._state.weights
         calls, settings = [], {}
         for batch in [] if self._data.calibration is None else self._data.calibration:
-            y0 = _initial_state(method, weights, self._examples.inputs[jnp.asarray(batch, jnp.int32)])
-            args, settings = solve(_spelled, method, weights, y0, None)
+            inputs = self._examples.inputs[jnp.asarray(batch, jnp.int32)]
+            # Fixed steps are the same for every example, so these are solved together.
+            args, settings = solve(_spelled, method, weights, inputs, _initial_state(method, weights, inputs), None)
             calls.append(args)
         return lrnde.freeze(
             functools.partial(diffrax.diffeqsolve, **settings), calibration=calls, error=error, over=over
@@ -370,13 +369,13 @@ class JaxTrainer:
         state = run(self._state, self._examples, self._weight_decay, self._key, self._num_done, num_steps)
         return jax.block_until_ready(state)
 
-    def _num_evaluations(self, report: lrnde.Report) -> int:
+    def _num_evaluations(self, report: lrnde.Report) -> float:
         if self._expansion is None:
             assert report.nfe is not None  # diffrax shows it
-            return int(report.nfe)
+            return float(report.nfe)
         assert report.num_steps is not None  # as above
         # The adapter does not know what a step of another library's solver costs.
-        return int(report.num_steps) * self._expansion.evaluations_per_step
+        return float(report.num_steps) * self._expansion.evaluations_per_step
 
     def _method(self, prediction: Prediction, expansion: ExpansionSettings | None) -> SolveSettings:
         hyperparameters = self._hyperparameters

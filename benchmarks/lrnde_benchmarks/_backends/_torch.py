@@ -3,6 +3,7 @@
 # Parts of torch come without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -59,6 +60,12 @@ class Network(nn.Module):
         for name, value in problem.initial_weights(hyperparameters, seed).items():
             self.register_parameter(name, nn.Parameter(torch.as_tensor(value, dtype=dtype)))
         self.weights = dict(self.named_parameters())
+
+    def along(self, inputs: Tensor) -> "Network":
+        """The same parameters, with the `path` of a batch beside them."""
+        network = copy.copy(self)
+        network.weights = {**self.weights, **self.problem.path(inputs)}
+        return network
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         return self.f(t, y)
@@ -210,8 +217,8 @@ class TorchTrainer:
             self._loss(index).backward()
             self._optimizer.step()
             if self._solver.learner is not None:
-                y0 = self._initial_state(self._network, self._batches[index])
-                self._solver.learner.learn(index, self._network, y0, self._times(index), self._tolerance)
+                network, y0 = self._field(self._network, self._batches[index])
+                self._solver.learner.learn(index, network, y0, self._times(index), self._tolerance)
         self._num_done += num_steps
         return now() - start
 
@@ -286,8 +293,8 @@ class TorchTrainer:
         solver, calls, settings = self._solver, [], {}
         for batch in [] if self._data.calibration is None else torch.as_tensor(self._data.calibration):
             with torch.no_grad():
-                y0 = self._initial_state(self._network, batch)
-            args, settings = self._solve(solver, _spelled, self._network, y0, self._network.times, None, 0)
+                network, y0 = self._field(self._network, batch)
+            args, settings = self._solve(solver, _spelled, network, y0, network.times, None, 0)
             calls.append(args)
         return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
 
@@ -309,12 +316,13 @@ class TorchTrainer:
         batch = self._batches[index]
         path = path_seed(self._seed, is_test=False, index=index)
         times = self._times(index)
+        network = self._network.along(self._inputs[batch])
         y0, divergence = self._training_state(batch, index)
         if self._regularized is None:
-            ys, report = self._solve(self._solver, self._solver.native, self._network, y0, times, None, path), None
+            ys, report = self._solve(self._solver, self._solver.native, network, y0, times, None, path), None
         else:
             ys, report = self._solve(
-                self._solver, self._regularized, self._network, y0, times, None, path, generator=self._generator
+                self._solver, self._regularized, network, y0, times, None, path, generator=self._generator
             )
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
         loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch) + divergence
@@ -362,8 +370,8 @@ class TorchTrainer:
         **own: Any,
     ) -> Any:
         path = path_seed(self._seed, is_test=True, index=index)
-        y0 = self._initial_state(network, self._test_batches[index])
-        return self._solve(solver, call, network, y0, network.times, tolerance, path, **own)
+        field, y0 = self._field(network, self._test_batches[index])
+        return self._solve(solver, call, field, y0, network.times, tolerance, path, **own)
 
     def _solve(
         self,
@@ -378,6 +386,10 @@ class TorchTrainer:
     ) -> Any:
         tolerance = self._tolerance if tolerance is None else tolerance
         return solver.solve(call, network, y0, times, tolerance, path, **own)
+
+    def _field(self, network: Network, batch: Tensor) -> tuple[Network, Tensor]:
+        """The vector field of a batch, and its state at time 0."""
+        return network.along(self._inputs[batch]), self._initial_state(network, batch)
 
     def _initial_state(self, network: Network, batch: Tensor) -> Tensor:
         return self._problem.initial_state(OPERATIONS, network.weights, self._inputs[batch])

@@ -6,8 +6,10 @@ from lrnde_benchmarks._tasks._cifar import CIFAR10
 from lrnde_benchmarks._tasks._density import DENSITY, DENSITY_GAUSSIANS, DENSITY_TABULAR
 from lrnde_benchmarks._tasks._digits import DIGITS, DIGITS_SDE
 from lrnde_benchmarks._tasks._dynamics import BRUSSELATOR, DYNAMICS
+from lrnde_benchmarks._tasks._latent_ode import LATENT_ODE
 from lrnde_benchmarks._tasks._mnist import MNIST, MNIST_SDE
 from lrnde_benchmarks._tasks._mocap import MOCAP
+from lrnde_benchmarks._tasks._neural_cde import NEURAL_CDE
 from lrnde_benchmarks._tasks._physionet import PHYSIONET
 from lrnde_benchmarks._tasks._spiral import SPIRAL_SDE
 from lrnde_benchmarks._tasks._task import BenchmarkTask
@@ -24,6 +26,8 @@ _ALL = (
     DENSITY,
     DENSITY_GAUSSIANS,
     DENSITY_TABULAR,
+    LATENT_ODE,
+    NEURAL_CDE,
     PHYSIONET,
     MOCAP,
     CIFAR10,

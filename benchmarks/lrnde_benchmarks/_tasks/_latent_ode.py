@@ -1,159 +1,185 @@
-"""A latent ODE: what was measured is encoded as a state, which a neural ODE carries on.
+"""The task `latent-ode`: damped spirals from measurements at irregular times, carried on beyond the last one read.
 
-Source: Rubanova, Chen and Duvenaud, NeurIPS 2019, in the form of the PhysioNet experiments of Pal et al., ICML 2021 and
-2023.
+Source: Rubanova, Chen and Duvenaud, NeurIPS 2019; decaying spirals are also diffrax's example of a latent ODE.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._tasks._challenge import NUM_HOURS, SOURCE, VARIABLES, load_records
+from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._gru import encode, gru_layers
-from lrnde_benchmarks._tasks._layers import apply, glorot_layer, layer
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
-from lrnde_core import InputError
+from lrnde_benchmarks._tasks._layers import apply, layer
+from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
+from lrnde_benchmarks._tasks._task import AbstractProblem, BenchmarkTask, Data, Metric, Operations
 
-_CHANNELS = 20
-_ENCODED = 50
-_ENCODER_HIDDEN = 40
-_NUM_BLOCKS = 4
-_DEVIATION = 0.01
-# The encoder's logarithm of the variance before training. At 0 the draws drown what differs between the records, and in
-# 1500 iterations nothing was learned but the mean of all of them.
-_INITIAL_LOGARITHM = -6.0
+NUM_SPIRALS = 1000
+TIMES = np.linspace(0.0, 1.0, 61)
+NUM_READ = 20
+"""How many measurements of a spiral the encoder reads, all before `READ_UNTIL`; half as many follow."""
+
+READ_UNTIL = 2 / 3
+NOISE = 0.05
+
+_CHANNELS = 8
+_ENCODED = 16
+_ENCODER_HIDDEN = 32
+# Points of the plane beside the time from a measurement to the next one.
+_READ = 3
+
+
+@final
+class Spirals(NamedTuple):
+    """Damped spirals, measured at times of their own.
+
+    - `points`: exact, shape `(spirals, times, 2)`. `measured`: with noise, 0 where nothing was measured.
+    - `mask`: 1 where a spiral was measured, shape `(spirals, times, 1)`.
+    - `read`: what the encoder reads, from the last measurement to the first, `(spirals, NUM_READ, 3)`: points, and the
+      time to the measurement after, or to `READ_UNTIL`.
+    """
+
+    points: Floats
+    measured: Floats
+    mask: Floats
+    read: Floats
+
+
+def make_spirals() -> Spirals:
+    r"""The data, the same for every seed: $y(t) = e^{-\gamma t} R(\omega t) y_0$, $y_0$ standard normal.
+
+    $\gamma$ is uniform on [0.5, 1.5] and $\omega$ on [6, 12]: one or two turns. Each spiral draws its times of
+    measurement from `TIMES`, so a batch that shares its steps has few times to interpolate at.
+    """
+    generator = np.random.default_rng(0)
+    damping, speed = generator.uniform(0.5, 1.5, (NUM_SPIRALS, 1)), generator.uniform(6.0, 12.0, (NUM_SPIRALS, 1))
+    starts = generator.standard_normal((NUM_SPIRALS, 2)) @ [1.0, 1.0j]
+    turned = starts[:, None] * np.exp((1.0j * speed - damping) * TIMES)
+    points = np.stack([turned.real, turned.imag], axis=-1)
+    num_early = int((TIMES < READ_UNTIL).sum())
+    early = np.sort(generator.permuted(np.tile(np.arange(num_early), (NUM_SPIRALS, 1)), axis=1)[:, :NUM_READ])
+    late = np.tile(np.arange(num_early, len(TIMES)), (NUM_SPIRALS, 1))
+    late = generator.permuted(late, axis=1)[:, : NUM_READ // 2]
+    mask = np.zeros((NUM_SPIRALS, len(TIMES), 1))
+    np.put_along_axis(mask, np.concatenate([early, late], axis=1)[..., None], 1.0, axis=1)
+    measured = mask * (points + NOISE * generator.standard_normal(points.shape))
+    gaps = np.diff(TIMES[early], append=READ_UNTIL)
+    read = np.concatenate([np.take_along_axis(measured, early[..., None], axis=1), gaps[..., None]], axis=-1)
+    return Spirals(points, measured, mask, read[:, ::-1])
 
 
 @final
 @dataclasses.dataclass(frozen=True)
 class LatentODE(AbstractProblem):
-    r"""A GRU reads the record backward and gives mean and variance of a state of 20 channels at hour 0.
+    """A GRU reads measurements backward, with the times between them, and gives a state of 8 channels at time 0.
 
-    Field tanh -> 4 times (20 -> hidden tanh -> 20 tanh), decoder linear 20 -> 37, on 48 hours scaled to [0, 1]. The
-    loss is the negative log-likelihood per measured value, normal of deviation 0.01 and without its constant, plus the
-    divergence of the encoder's distribution from the standard normal one, mean over channels, times a weight that
-    grows over training. Training draws the state; prediction takes its mean.
-
-    - `folder`: of the archives.
+    Field 8 -> hidden tanh -> hidden tanh -> 8, decoder linear 8 -> 2. The loss is the squared error of measurements,
+    also of those that come after what was read. Without the draw of the state, so it is no variational model.
     """
-
-    folder: Path | None
 
     @property
     def is_stochastic(self) -> bool:
         return False
 
     @property
+    def solves_apart(self) -> bool:
+        return True
+
+    @property
     def times(self) -> Sequence[float]:
-        return tuple(np.linspace(0.0, 1.0, NUM_HOURS).tolist())
+        return tuple(TIMES.tolist())
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        """An example is a record: targets are values beside mask, `(records, hours, 2 * variables)`.
-
-        Inputs are the same from the last hour to the first. Raises `InputError` without a folder.
-        """
-        if self.folder is None:
-            raise InputError(
-                "This task needs the records of the PhysioNet Challenge 2012: give a folder with --data DIR that holds "
-                f"set-a.tar.gz and set-b.tar.gz from {SOURCE}."
-            )
-        records = load_records(self.folder, hyperparameters.examples)
-        both = np.concatenate([records.values, records.mask], axis=-1)
-        split = random_split(len(both), hyperparameters.test_fraction, seed, fold)
-        steps, batch = hyperparameters.steps, hyperparameters.batch
-        generator = np.random.default_rng([seed, 7])
+        """An example is a spiral: targets are exact points, measured ones and mask, `(spirals, times, 5)`."""
+        spirals = make_spirals()
+        split = random_split(NUM_SPIRALS, hyperparameters.test_fraction, seed, fold)
         calibration = hold_out_calibration(split.train, seed)
         return Data(
-            inputs=both[:, ::-1].reshape(len(both), -1),
-            targets=both,
-            train_batches=training_batches(calibration.train, batch, steps, seed),
-            test_batches=test_batches(split.test, batch),
+            inputs=spirals.read.reshape(NUM_SPIRALS, -1),
+            targets=np.concatenate([spirals.points, spirals.measured, spirals.mask], axis=-1),
+            train_batches=training_batches(calibration.train, hyperparameters.batch, hyperparameters.steps, seed),
+            test_batches=test_batches(split.test, hyperparameters.batch),
             num_tested=len(split.test),
             calibration=calibration.halves,
-            noise=generator.standard_normal((steps, batch, _CHANNELS), np.float32),
-            divergence_weights=divergence_weights(steps, hyperparameters.divergence_start),
         )
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
-        blocks = {
-            name: values
-            for index in range(_NUM_BLOCKS)
-            for name, values in (
-                *glorot_layer(generator, f"block{index}_inner", _CHANNELS, hyperparameters.hidden),
-                *glorot_layer(generator, f"block{index}_outer", hyperparameters.hidden, _CHANNELS),
-            )
-        }
-        bridge = dict(layer(generator, "bridge_outer", _ENCODED, 2 * _CHANNELS))
-        bridge["bridge_outer_bias"][_CHANNELS:] += _INITIAL_LOGARITHM
+        hidden = hyperparameters.hidden
         return {
-            **dict(gru_layers(generator, len(VARIABLES), _ENCODER_HIDDEN, _ENCODED)),
-            **dict(layer(generator, "bridge_inner", 2 * _ENCODED, _ENCODED)),
-            **bridge,
-            **blocks,
-            **dict(layer(generator, "decoder", _CHANNELS, len(VARIABLES))),
+            **dict(gru_layers(generator, _READ, _ENCODER_HIDDEN, _ENCODED)),
+            **dict(layer(generator, "bridge", 2 * _ENCODED, _CHANNELS)),
+            **dict(layer(generator, "first", _CHANNELS, hidden)),
+            **dict(layer(generator, "second", hidden, hidden)),
+            **dict(layer(generator, "third", hidden, _CHANNELS)),
+            **dict(layer(generator, "decoder", _CHANNELS, 2)),
         }
 
     def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
-        return self._encoded(operations, weights, inputs)[0]
-
-    def drawn_state(
-        self, operations: Operations, weights: Mapping[str, Any], inputs: Any, noise: Any
-    ) -> tuple[Any, Any]:
-        mean, logarithm = self._encoded(operations, weights, inputs)
-        divergence = 0.5 * (mean**2 + operations.exp(logarithm) - 1 - logarithm)
-        return mean + operations.exp(0.5 * logarithm) * noise, divergence.mean()
+        read = inputs.reshape(-1, NUM_READ, _READ).swapaxes(0, 1)
+        encoded = encode(operations, weights, read, 0.0 * read + 1.0, _ENCODED)
+        return apply(operations, weights, "bridge", operations.join(encoded))
 
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         del t
-        y = operations.tanh(y)
-        for index in range(_NUM_BLOCKS):
-            inner = operations.tanh(apply(operations, weights, f"block{index}_inner", y))
-            y = operations.tanh(apply(operations, weights, f"block{index}_outer", inner))
-        return y
+        first = operations.tanh(apply(operations, weights, "first", y))
+        second = operations.tanh(apply(operations, weights, "second", first))
+        return _SPEED * apply(operations, weights, "third", second)
 
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         raise NotImplementedError
 
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
-        """The reconstructed records, shape `(hours, batch, variables)`."""
-        decoded = apply(operations, weights, "decoder", ys.reshape(-1, _CHANNELS))
-        return decoded.reshape(len(ys), -1, len(VARIABLES))
+        """The points of the plane, shape `(times, batch, 2)`."""
+        return apply(operations, weights, "decoder", ys.reshape(-1, _CHANNELS)).reshape(len(ys), -1, 2)
 
     def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
         del operations
-        return masked_error(outputs, targets[batch]) / (2 * _DEVIATION**2)
+        wanted = targets[batch].swapaxes(0, 1)
+        measured, mask = wanted[..., 2:4], wanted[..., 4:]
+        return (mask * (outputs - measured) ** 2).sum() / (2 * mask.sum())
 
     def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
-        """Mean squared error of all measured values of the held out records."""
+        """Root mean square error of the held out spirals against the exact ones, at all times."""
         del hyperparameters
-        predicted = np.concatenate(outputs, axis=1)[:, : data.num_tested].astype(np.float64)
-        return float(masked_error(predicted, data.targets[data.test_batches.flatten()[: data.num_tested]]))
-
-    def _encoded(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> tuple[Any, Any]:
-        """Mean and logarithm of the variance of the state at hour 0."""
-        record = inputs.reshape(-1, NUM_HOURS, 2 * len(VARIABLES)).swapaxes(0, 1)
-        mean, spread = encode(
-            operations, weights, record[..., : len(VARIABLES)], record[..., len(VARIABLES) :], _ENCODED
-        )
-        inner = operations.tanh(apply(operations, weights, "bridge_inner", operations.join([mean, spread])))
-        both = apply(operations, weights, "bridge_outer", inner)
-        return both[:, :_CHANNELS], both[:, _CHANNELS:]
+        predicted = np.concatenate(outputs, axis=1)[:, : data.num_tested].swapaxes(0, 1)
+        exact = data.targets[data.test_batches.flatten()[: data.num_tested], :, :2]
+        return float(np.sqrt(np.mean((predicted - exact) ** 2)))
 
 
-def masked_error(outputs: Any, records: Any) -> Any:
-    """Mean squared error of the measured values; outputs `(hours, batch, variables)`, records `(batch, hours, ...)`."""
-    both = records.swapaxes(0, 1)
-    values, mask = both[..., : len(VARIABLES)], both[..., len(VARIABLES) :]
-    return (mask * (outputs - values) ** 2).sum() / mask.sum()
+# Of the field, so that it turns once or twice from the first iteration on.
+_SPEED = 6.0
 
+_HYPERPARAMETERS = Hyperparameters(
+    steps=1000,
+    batch=64,
+    learning_rate=1e-2,
+    final_learning_rate=1e-3,
+    hidden=32,
+    tolerance=1e-5,
+    first_step=0.02,
+    chunk=50,
+    repetitions=20,
+)
 
-def divergence_weights(steps: int, start: int) -> Floats:
-    r"""The weight of the divergence in iteration i, $\max(0, 1 - 0.99^{i - s})$ with s the `start`."""
-    return np.maximum(0.0, 1.0 - 0.99 ** (np.arange(steps, dtype=np.float64) - start))
+LATENT_ODE = BenchmarkTask(
+    name="latent-ode",
+    title="a latent ODE on spirals measured at irregular times",
+    data=f"{NUM_SPIRALS} damped spirals in the plane, each measured with noise at {NUM_READ} times of its own, which "
+    f"the encoder reads, and {NUM_READ // 2} later ones; split by seed",
+    model="GRU over measurements and the times between them, neural ODE of 8 channels, field 8-hidden-hidden-8 with "
+    "tanh, linear decoder",
+    problem=LatentODE(),
+    metric=Metric("spiral error", "ratio", is_higher_better=False),
+    solvers=ODE_SOLVERS,
+    hyperparameters=_HYPERPARAMETERS,
+    fast=dataclasses.replace(_HYPERPARAMETERS, steps=60, chunk=20, repetitions=5),
+    tuning=Tuning(weights={"default": 1e-4}, weight_decay=0.1, looser_tolerance=1e-3),
+    compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+    # The targets belong to fixed times, so `steer` does not apply.
+    benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
+)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Tuning
-from lrnde_benchmarks._tasks._latent_ode import LatentODE
+from lrnde_benchmarks._tasks._record_ode import RecordODE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
 from lrnde_benchmarks._tasks._task import BenchmarkTask, Metric
 
 RECONSTRUCTION_ERROR = Metric("reconstruction error", "ratio", is_higher_better=False)
 
 
-def _in(folder: Path) -> LatentODE:
-    return LatentODE(folder.resolve())
+def _in(folder: Path) -> RecordODE:
+    return RecordODE(folder.resolve())
 
 
 # As published but for the dtype (see `mnist`): AdaMax at 1e-2 with inverse decay 1e-5, by 3% in all. The usual schedule
@@ -42,7 +42,7 @@ PHYSIONET = BenchmarkTask(
     data="PhysioNet Challenge 2012, 37 variables at 49 hours: set-a.tar.gz and set-b.tar.gz from --data DIR; split by "
     "seed",
     model="latent ODE: GRU encoder, field tanh, then 4 times 20-hidden-20 with tanh, linear decoder",
-    problem=LatentODE(None),
+    problem=RecordODE(None),
     metric=RECONSTRUCTION_ERROR,
     solvers=ODE_SOLVERS,
     hyperparameters=_USUAL,

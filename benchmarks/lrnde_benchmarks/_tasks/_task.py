@@ -74,6 +74,11 @@ class AbstractProblem(abc.ABC):
         """Whether there is noise at all; `diffusion` is not asked for otherwise."""
 
     @property
+    def solves_apart(self) -> bool:
+        """Whether each example takes steps of its own, on a backend that can: JAX, by `vmap`."""
+        return False
+
+    @property
     @abc.abstractmethod
     def times(self) -> Sequence[float]:
         """When the solution is wanted, from 0 to 1."""
@@ -98,6 +103,14 @@ class AbstractProblem(abc.ABC):
         Asked for in place of `initial_state` where `Data.noise` is given, with that of the iteration.
         """
         raise NotImplementedError
+
+    def path(self, inputs: Any) -> Mapping[str, Any]:
+        """What `drift` reads of the inputs beside the state, by names that it finds among the weights.
+
+        Examples along the first axis; nothing but for a controlled equation.
+        """
+        del inputs
+        return {}
 
     @abc.abstractmethod
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
