@@ -140,5 +140,6 @@ def test_a_model_learns_and_is_frozen(recordings: Path) -> None:
 def test_the_real_recordings_are_those_of_nine_speakers() -> None:
     found = load_utterances(None)
     assert len(found.series) == 640
-    assert {len(each) for each in found.series} == set(range(7, 30)) - {28}
-    assert np.bincount(found.labels).min() >= 54
+    lengths = [len(each) for each in found.series]
+    assert (min(lengths), max(lengths)) == (7, 29)
+    assert np.bincount(found.labels).tolist() == [61, 65, 118, 74, 59, 54, 70, 80, 59]

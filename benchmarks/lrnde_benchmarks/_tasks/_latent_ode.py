@@ -13,7 +13,6 @@ from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
-from lrnde_benchmarks._tasks._gru import encode, gru_layers
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
 from lrnde_benchmarks._tasks._task import AbstractProblem, BenchmarkTask, Data, Metric, Operations
@@ -27,8 +26,9 @@ READ_UNTIL = 2 / 3
 NOISE = 0.05
 
 _CHANNELS = 8
-_ENCODED = 16
-_ENCODER_HIDDEN = 32
+_ENCODED = 32
+# Of the field, so that it turns about once from the first iteration on.
+_SPEED = 6.0
 # Points of the plane beside the time from a measurement to the next one.
 _READ = 3
 
@@ -52,11 +52,11 @@ class Spirals(NamedTuple):
 def make_spirals() -> Spirals:
     r"""The data, the same for every seed: $y(t) = e^{-\gamma t} R(\omega t) y_0$, $y_0$ standard normal.
 
-    $\gamma$ is uniform on [0.5, 1.5] and $\omega$ on [6, 12]: one or two turns. Each spiral draws its times of
+    $\gamma$ is uniform on [0.5, 1.5] and $\omega$ on [6, 10]: one turn or more. Each spiral draws its times of
     measurement from `TIMES`, so a batch that shares its steps has few times to interpolate at.
     """
     generator = np.random.default_rng(0)
-    damping, speed = generator.uniform(0.5, 1.5, (NUM_SPIRALS, 1)), generator.uniform(6.0, 12.0, (NUM_SPIRALS, 1))
+    damping, speed = generator.uniform(0.5, 1.5, (NUM_SPIRALS, 1)), generator.uniform(6.0, 10.0, (NUM_SPIRALS, 1))
     starts = generator.standard_normal((NUM_SPIRALS, 2)) @ [1.0, 1.0j]
     turned = starts[:, None] * np.exp((1.0j * speed - damping) * TIMES)
     points = np.stack([turned.real, turned.imag], axis=-1)
@@ -111,8 +111,10 @@ class LatentODE(AbstractProblem):
         generator = np.random.default_rng([seed, 2])
         hidden = hyperparameters.hidden
         return {
-            **dict(gru_layers(generator, _READ, _ENCODER_HIDDEN, _ENCODED)),
-            **dict(layer(generator, "bridge", 2 * _ENCODED, _CHANNELS)),
+            **dict(layer(generator, "update", _READ + _ENCODED, _ENCODED)),
+            **dict(layer(generator, "reset", _READ + _ENCODED, _ENCODED)),
+            **dict(layer(generator, "candidate", _READ + _ENCODED, _ENCODED)),
+            **dict(layer(generator, "bridge", _ENCODED, _CHANNELS)),
             **dict(layer(generator, "first", _CHANNELS, hidden)),
             **dict(layer(generator, "second", hidden, hidden)),
             **dict(layer(generator, "third", hidden, _CHANNELS)),
@@ -120,9 +122,20 @@ class LatentODE(AbstractProblem):
         }
 
     def initial_state(self, operations: Operations, weights: Mapping[str, Any], inputs: Any) -> Any:
-        read = inputs.reshape(-1, NUM_READ, _READ).swapaxes(0, 1)
-        encoded = encode(operations, weights, read, 0.0 * read + 1.0, _ENCODED)
-        return apply(operations, weights, "bridge", operations.join(encoded))
+        def gate(name: str, state: Any, measured: Any) -> Any:
+            # The logistic function of twice what it is given.
+            return 0.5 + 0.5 * operations.tanh(apply(operations, weights, name, operations.join([state, measured])))
+
+        def step(states: tuple[Any], measured: Any) -> tuple[Any]:
+            (state,) = states
+            reset = gate("reset", state, measured) * state
+            candidate = operations.tanh(apply(operations, weights, "candidate", operations.join([reset, measured])))
+            return (state + gate("update", state, measured) * (candidate - state),)
+
+        # No array library is named here, so zeros come from what is at hand.
+        zeros = 0.0 * inputs[:, :1] + 0.0 * weights["update_bias"][None]
+        (encoded,) = operations.fold(step, (zeros,), inputs.reshape(-1, NUM_READ, _READ).swapaxes(0, 1))
+        return apply(operations, weights, "bridge", encoded)
 
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         del t
@@ -151,9 +164,6 @@ class LatentODE(AbstractProblem):
         return float(np.sqrt(np.mean((predicted - exact) ** 2)))
 
 
-# Of the field, so that it turns once or twice from the first iteration on.
-_SPEED = 6.0
-
 _HYPERPARAMETERS = Hyperparameters(
     steps=1000,
     batch=64,
@@ -178,7 +188,9 @@ LATENT_ODE = BenchmarkTask(
     solvers=ODE_SOLVERS,
     hyperparameters=_HYPERPARAMETERS,
     fast=dataclasses.replace(_HYPERPARAMETERS, steps=60, chunk=20, repetitions=5),
-    tuning=Tuning(weights={"default": 1e-4}, weight_decay=0.1, looser_tolerance=1e-3),
+    # On torchdiffeq, seed 10: `default` at 3e-5 needs 0.9 of the evaluations at the same error; with another encoder,
+    # 1e-3 doubled the error. Weight decay is not tuned.
+    tuning=Tuning(weights={"default": 3e-5}, weight_decay=0.1, looser_tolerance=1e-3),
     compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     # The targets belong to fixed times, so `steer` does not apply.
     benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
