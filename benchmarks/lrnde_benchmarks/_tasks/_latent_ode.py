@@ -188,9 +188,9 @@ LATENT_ODE = BenchmarkTask(
     solvers=ODE_SOLVERS,
     hyperparameters=_HYPERPARAMETERS,
     fast=dataclasses.replace(_HYPERPARAMETERS, steps=60, chunk=20, repetitions=5),
-    # On torchdiffeq, seed 10: `default` at 3e-5 needs 0.9 of the evaluations at the same error; with another encoder,
-    # 1e-3 doubled the error. Weight decay is not tuned.
-    tuning=Tuning(weights={"default": 3e-5}, weight_decay=0.1, looser_tolerance=1e-3),
+    # On torchdiffeq, seed 10: `default` at 1e-5 and at 3e-5 needs 0.91 of the evaluations, at 0.91 and 1.01 of the
+    # error; with another encoder, 1e-3 doubled the error. Weight decay is not tuned.
+    tuning=Tuning(weights={"default": 1e-5}, weight_decay=0.1, looser_tolerance=1e-3),
     compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     # The targets belong to fixed times, so `steer` does not apply.
     benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),

@@ -152,9 +152,9 @@ NEURAL_CDE = BenchmarkTask(
     solvers=ODE_SOLVERS,
     hyperparameters=_HYPERPARAMETERS,
     fast=dataclasses.replace(_HYPERPARAMETERS, steps=40, chunk=20, repetitions=5),
-    # On torchdiffeq, seed 10: `default` at 1e-5 needs 0.8 of the evaluations, at an accuracy 3 points higher. Weight
-    # decay is not tuned.
-    tuning=Tuning(weights={"default": 1e-5}, weight_decay=0.1, looser_tolerance=1e-2),
+    # On torchdiffeq, seed 10: `default` at 1e-5, 1e-4 and 1e-3 needs 0.80, 0.62 and 0.56 of the evaluations, at an
+    # accuracy 3.1, 3.9 and 2.3 points higher. Weight decay is not tuned.
+    tuning=Tuning(weights={"default": 1e-4}, weight_decay=0.1, looser_tolerance=1e-2),
     compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
     # The path ends where the recording does, so `steer` does not apply.
     benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
