@@ -75,7 +75,7 @@ class AbstractProblem(abc.ABC):
 
     @property
     def solves_apart(self) -> bool:
-        """Whether each example takes steps of its own, on a backend that can: JAX, by `vmap`."""
+        """Whether each example takes its own steps, on a backend that can: JAX, by `vmap`."""
         return False
 
     @property
