@@ -6,6 +6,7 @@ from typing import Any, Literal, final
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "general"]
 Control = Literal["increment", "derivative"]
+Norm = Literal["rms", "max"]
 
 
 @final
@@ -22,6 +23,8 @@ class Method:
     - `is_implicit`: whether a step solves an equation.
     - `control`: of a controlled equation dy = f dt + g dX with a smooth control X, what the stages of a step see of it:
       its increment over the step, `"increment"`, or its derivative at their times, `"derivative"`; else `None`.
+    - `norm`: of the error ratio: the root mean square or the largest modulus of all elements of the state. The local
+      problem's `norm` must be the same.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Method:
     noise: Noise | None = None
     is_implicit: bool = False
     control: Control | None = None
+    norm: Norm = "rms"
 
     @property
     def is_stochastic(self) -> bool:

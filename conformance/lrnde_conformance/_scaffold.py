@@ -26,6 +26,14 @@ _BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The suite's backend, as a driver makes it, and what it and the helpers of lrnde for it require."""
 
+_RECORDED = "a recorder offers each accepted step to `plan.keep_steps(duration)`"
+_RECORDINGS = {
+    "torch": _RECORDED,
+    "jax": "a recorder in the loop asks `plan.sampler.keep` about each accepted step",
+    "numpy": _RECORDED,
+}
+"""How a solver of a backend records its steps."""
+
 
 def write_adapter(
     name: str,
@@ -136,6 +144,7 @@ def _values(
         "solve": solve,
         "install": install,
         "backend": made,
+        "recording": _RECORDINGS[backend],
         "driver_imports": ", ".join(imported),
         "requires": ", ".join(quoted) + ("," if len(quoted) == 1 else ""),
         "dependencies": ", ".join(['"lrnde"', *quoted]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Command, interrupt, run
+from tests.commands import Command, interrupt
 
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
@@ -20,15 +20,15 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) -> None:
+def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path, command: Command) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
     args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--jobs", "1"]
     args += ["--out", str(out), "--json", str(copy)]
-    first = run("benchmark", *args, "--methods", "none,steer")
+    first = command("benchmark", *args, "--methods", "none,steer")
     assert first.code == 0, first.err
     cells = {path: path.read_bytes() for path in (out / "cells").iterdir()}
     assert sorted(path.suffix for path in cells) == 3 * [".json"] + 3 * [".npz"]
-    second = run("benchmark", *args, "--methods", "none", "--methods", "steer,weight_decay")
+    second = command("benchmark", *args, "--methods", "none", "--methods", "steer,weight_decay")
     assert second.code == 0, second.err
     assert "3 of 4 trainings are finished already" in second.out
     assert {path: path.read_bytes() for path in cells} == cells
@@ -43,7 +43,7 @@ def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path) 
     assert {path.name for path in out.iterdir()} == {"report.json", "cells", *PLOTS}
 
 
-def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: Path, command: Command) -> None:
     args = ["digits", "--fast", "--steps", "3", "--methods", "none", "--adapters", "torchdiffeq", "--jobs", "1"]
 
     def is_under_way() -> bool:
@@ -57,7 +57,7 @@ def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: 
     counts = [len(row["seeds"]) for row in read(tmp_path / "report.json")["rows"] if row["setting"] in MODELS]
     assert sum(counts) == len(finished)
     # The same cells, but for fewer seeds: nothing is left to train.
-    again = run("benchmark", *args, "--seeds", "2", "--out", str(tmp_path))
+    again = command("benchmark", *args, "--seeds", "2", "--out", str(tmp_path))
     assert again.code == 0, again.err
     assert "4 of 4 trainings are finished already" in again.out
     assert {name: (tmp_path / "cells" / name).read_bytes() for name in finished} == finished

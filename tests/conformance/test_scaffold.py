@@ -252,7 +252,8 @@ def test_the_skeleton_registers_and_the_suite_says_what_is_next(tmp_path: Path, 
     assert "interface.contract failed" in done.stdout
     assert "ToyDriver.native" in done.stdout
     assert "See docs/write-an-adapter.md, section" in done.stdout
-    # What it says next, once the driver is there.
+    if backend != "numpy":
+        return  # what comes next is the same for every backend
     _replace(folder / "lrnde_toy" / "_conformance.py", "    def native", "", _DRIVER)
     done = _run("-c", code, path=(folder, library))
     assert "`read_call`: find field, initial state, times" in done.stdout, done.stdout + done.stderr

@@ -15,6 +15,7 @@ from lrnde_core import Capability, UniformStep, UniformTime
 
 _CAUSE = (
     "a wrong tableau, error weights or order; h or a scale dropped or applied twice; other tolerances than the call's; "
+    "another norm than `Method.norm` says; "
     "the state before a rejected attempt; or a first stage that is not at the start of the step"
 )
 

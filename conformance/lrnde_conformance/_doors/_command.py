@@ -68,7 +68,12 @@ class ConformanceOptions:
 
 
 def list_checks(console: Console) -> None:
-    """Print every check with its tier and law, and what it checks."""
+    """Print every check with its tier and law, and what it checks; in a pipe one on a line, separated by tabs."""
+    if not console.is_terminal:
+        for check in ALL:
+            columns = (check.id, check.tier, law_title(check.law), check.doc)
+            console.print(Text("\t".join(columns)), soft_wrap=True)
+        return
     table = Table(box=box.SIMPLE_HEAD)
     # Ids are there to be copied.
     table.add_column("check", no_wrap=True, min_width=max(len(check.id) for check in ALL))

@@ -59,7 +59,23 @@ def trace(subject: Subject, experiment: Experiment, *, with_gradient: bool = Tru
     t0, t1 = experiment.ts[0], experiment.ts[-1]
     draws = [(abs(point.t - t0) + 0.5 * abs(point.h)) / abs(t1 - t0) for point in points]
     measurements = [subject.measure(experiment.but(draws=(draw,)), with_gradient=with_gradient) for draw in draws]
+    if reference is not None:
+        pairs = zip(points, measurements, strict=True)
+        points = tuple(_as_measured(experiment, reference, *pair) for pair in pairs)
     return Trace(experiment, points, tuple(measurements), reference)
+
+
+def _as_measured(experiment: Experiment, reference: Oracle, point: StepPoint, measured: Measurement) -> StepPoint:
+    """The step as the measured solve took it.
+
+    A solve that is differentiated is another program, where steps may be rounded otherwise. The state was read at the
+    start of the step in the other, so the slack grows by how far it moves in between.
+    """
+    t, h = float(measured.t[0]), float(measured.h[0])
+    apart, duration = abs(t - point.t), abs(experiment.ts[-1] - experiment.ts[0])
+    if apart > _INSIDE[experiment.dtype] * duration:
+        return point  # another step, which is what checks are to find
+    return dataclasses.replace(point, t=t, h=h, slack=point.slack + apart * reference.speed(point))
 
 
 def find_points(subject: Subject, experiment: Experiment) -> tuple[tuple[StepPoint, ...], Oracle | None]:

@@ -5,12 +5,13 @@ Everything is analytic in parameters and state where no maximum changes hands, s
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._method import Control, Method, Noise
+from lrnde_conformance._method import Control, Method, Noise, Norm
 from lrnde_conformance._oracles._schemes import SCHEMES, Scheme
 from lrnde_conformance._oracles._sde_schemes import SDE_SCHEMES, SDEScheme
 from lrnde_conformance._paths import PathIncrement
@@ -39,7 +40,7 @@ class StepPoint:
 @final
 @dataclasses.dataclass(frozen=True)
 class Oracle:
-    """A problem, a published scheme and tolerances; `noise` and `control` as the method has them."""
+    """A problem, a published scheme and tolerances; `noise`, `control` and `norm` as the method has them."""
 
     problem: Problem
     scheme: Scheme | SDEScheme
@@ -47,6 +48,7 @@ class Oracle:
     control: Control | None
     rtol: float
     atol: float
+    norm: Norm = "rms"
 
     @property
     def error_order(self) -> float:
@@ -59,14 +61,14 @@ class Oracle:
     def error_ratio(
         self, point: StepPoint, *, column: int | None = None, halves: tuple[PathIncrement, PathIncrement] | None = None
     ) -> Any:
-        """E by the root mean square over the whole state, or over one column of it.
+        """E by the norm over the whole state, or over one column of it.
 
         - `halves`: what the path does in the halves of the step, in place of the problem's.
         """
         y1, error = self._estimate(point, halves)
         scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
         columns = slice(None) if column is None else slice(column, column + 1)
-        return _rms((error / scale)[:, columns])
+        return self._normed((error / scale)[:, columns])
 
     def cost(self, heuristic: str, point: StepPoint) -> Any:
         """The cost of the step."""
@@ -112,7 +114,7 @@ class Oracle:
         weights = [2.0] if embedded is None else [abs(float(e)) for e in embedded]
         y1, error = self._estimate(point, None)
         scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
-        return bool(_rms(error / scale) <= multiple * sum(weights) * _rms(rounding / scale))
+        return bool(self._normed(error / scale) <= multiple * sum(weights) * self._normed(rounding / scale))
 
     def gradient(self, heuristic: str, point: StepPoint) -> dict[str, np.ndarray]:
         """The derivative of the cost by each parameter, at fixed (t, h, y)."""
@@ -162,7 +164,10 @@ class Oracle:
         increments, _ = scheme.increments(field, t, h, y, first=h * velocity)
         y1, error = scheme.solution_of(y, increments), scheme.error_of(increments)
         scale = self.atol + self.rtol * _maximum(_magnitude(y), _magnitude(y1))
-        return _rms(error / scale) * abs(h)
+        return self._normed(error / scale) * abs(h)
+
+    def _normed(self, values: Any) -> Any:
+        return _rms(values) if self.norm == "rms" else _largest(values)
 
     def _field(self, start: Any, h: Any) -> Callable[[Any, Any], Any]:
         """dy/dt as the stages of a step from `start` over `h` see it."""
@@ -221,7 +226,7 @@ def oracle(problem: Problem, method: Method, rtol: float, atol: float) -> Oracle
     if method.scheme is None:
         return None
     table: Mapping[str, Scheme | SDEScheme] = SDE_SCHEMES if method.is_stochastic else SCHEMES
-    return Oracle(problem, table[method.scheme], method.noise, method.control, rtol, atol)
+    return Oracle(problem, table[method.scheme], method.noise, method.control, rtol, atol, method.norm)
 
 
 def complex_step_gradient(
@@ -246,6 +251,12 @@ def _joined(first: PathIncrement, second: PathIncrement, h: float) -> PathIncrem
 
 def _rms(values: Any) -> Any:
     return np.sqrt(np.mean(values**2))
+
+
+def _largest(values: Any) -> Any:
+    # One by one, for numbers that carry bounds or slopes have no other maximum.
+    magnitudes = _magnitude(values)
+    return functools.reduce(_maximum, (magnitudes[index] for index in np.ndindex(magnitudes.shape)))
 
 
 def _magnitude(y: Any) -> Any:

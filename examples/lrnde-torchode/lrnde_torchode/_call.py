@@ -104,7 +104,7 @@ class TorchodeCall(AbstractCall):
 
 
 def _record(recorder: Recorder, steps: KeptSteps, kept: KeptStep | None) -> Record:
-    assert kept is not None  # without a step, the start stands for it
+    assert kept is not None  # if the solve takes no step, its start is kept
     t, h, y = kept.step
     # torchode clips its last step to the end of the solve, so that sizes are as taken.
     return Record(t, h, (y,), None, recorder.problem.t_end.detach() - t, steps.drawn(kept, kept.size))
