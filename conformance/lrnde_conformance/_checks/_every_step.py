@@ -36,7 +36,7 @@ _INTEGRAL = (*_NEEDS, Capability.RUNNING_COST, Capability.POINT_HEURISTICS)
 def _reduction_cases(subject: Subject) -> list[str]:
     """Costs with a reduction; all reductions for the main method, unless each needs a separate program."""
     cases = cost_cases(subject)
-    if subject.is_lean or not subject.supports(Capability.ALL_STEPS):
+    if not subject.supports(Capability.ALL_STEPS):
         cases = cases[:1]
     elif subject.backend.is_compiled:
         # One for each main method: what its other costs are, `penalty.oracle` has checked.
@@ -82,7 +82,7 @@ def _whole(experiment: Experiment, sampler: lrnde.AbstractSampler) -> Experiment
     law=3,
     tier="optional",
     needs=_ALL_STEPS,
-    cases=_reduction_cases,
+    cases=unless_lean(_reduction_cases),
     hint="record each accepted step where `plan.sampler.keeps_every_step`, and reduce as `penalty.sampler` says",
 )
 def every_step_reduction(subject: Subject, case: str) -> None:

@@ -208,7 +208,7 @@ def freeze_gradient(subject: Subject, _: str) -> None:
     law=15,
     tier="optional",
     needs=_NEEDS,
-    cases=if_freezable,
+    cases=unless_lean(if_freezable),
     hint="no Python branch on a value of an array, and no shape of the calibration in the code",
 )
 def freeze_export(subject: Subject, _: str) -> None:
