@@ -34,11 +34,15 @@ def solution_derivatives(field: Callable[[Time, Leaves], Leaves], order: int, t:
 
     Calls `field` once, whatever the order.
 
-    - `order`: K, at least 1. `y`: leaves of real floating-point dtypes; `field` returns leaves of the same shapes.
+    - `order`: K, at least 1. `y`: leaves of real floating-point dtypes, to whose shapes that of `field` broadcasts.
 
     Differentiable in forward and reverse mode, like `field` itself.
     """
-    program = jax.make_jaxpr(lambda t, y: tuple(field(t, y)))(t, y)
+
+    def slope(t: Time, y: Leaves) -> Leaves:
+        return tuple(jnp.broadcast_to(value, leaf.shape) for value, leaf in zip(field(t, y), y, strict=True))
+
+    program = jax.make_jaxpr(slope)(t, y)
     time = Series(t, is_constant=False)
     time.coefficients += [jnp.ones_like(t)] + [None] * order
     states = [Series(leaf, is_constant=False) for leaf in y]
@@ -48,8 +52,8 @@ def solution_derivatives(field: Callable[[Time, Leaves], Leaves], order: int, t:
         if k > 0:
             for sweep in sweeps:
                 sweep(k)
-        for state, slope in zip(states, slopes, strict=True):
-            coefficient = slope.at(k)
+        for state, speed in zip(states, slopes, strict=True):
+            coefficient = speed.at(k)
             state.coefficients.append(None if coefficient is None else coefficient.astype(state.dtype) / (k + 1))
     return [tuple(_derivative(state, k) for state in states) for k in range(1, order + 1)]
 

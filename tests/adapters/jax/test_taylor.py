@@ -142,3 +142,15 @@ def test_it_can_be_vectorised_and_differentiated_forward() -> None:
     for i in range(2):
         np.testing.assert_allclose(together[i], third(times[i], states[i], 1.3), rtol=1e-12)
     np.testing.assert_allclose(slope, jax.jacrev(third, argnums=2)(times[0], states[0], 1.3), rtol=1e-12)
+
+
+def test_the_value_of_a_field_may_only_broadcast_to_the_state() -> None:
+    y = jnp.array([[0.3, -0.2], [0.5, 0.1]], jnp.float64)
+
+    def row(t: Any, y: Any) -> Any:
+        return (jnp.cos(y[0][:1]),)
+
+    # y'' = -sin(y) y' by the first row, for every row.
+    (found,) = solution_derivative(row, 2, jnp.asarray(0.1, y.dtype), (y,))
+    expected = np.broadcast_to(-np.sin(y[:1]) * np.cos(y[:1]), (2, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
