@@ -135,7 +135,7 @@ class Ladder:
 
 
 def time_both(one: Trainer, other: Trainer, repetitions: int) -> float:
-    """How many times as long a prediction of `one` takes as one of `other`, by turns; the median."""
+    """The time of a prediction of `one` over that of `other`, by turns; the median of the ratios."""
     for trainer in (one, other):
         trainer.predict_once()  # compiles
     return statistics.median(one.predict_once() / other.predict_once() for _ in range(repetitions))

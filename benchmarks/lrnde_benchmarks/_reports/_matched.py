@@ -104,7 +104,7 @@ def matched(
 ) -> dict[str, Any]:
     """The comparison of a model with the unpenalised one, each at its own setting, on test data, paired by seed.
 
-    - `speedup(seed, base_rung, rung)`: how many times as fast the model predicts.
+    - `speedup(seed, base_rung, rung)`: the time of a prediction of the unpenalised model over that of the model.
     """
     base_choice, choice = (choose(each, base, task, margin) for each in (base, model))
     assert base_choice is not None  # at the tolerance of training it reaches its own score
