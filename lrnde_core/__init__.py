@@ -82,13 +82,13 @@ from lrnde_core._local import LocalState
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm
+from lrnde_core._plans._call_form import CallForm, check_interval
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
-from lrnde_core._plans._plan import Plan, SDEPlan
+from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, SDETrial, Trial, WeakError
-from lrnde_core._plans._steps import FrozenSolution, GuardSignals, follow_plan, is_flagged
-from lrnde_core._plans._times import PlannedTimes, Span
+from lrnde_core._plans._steps import GuardSignals, StepTaken, follow_steps, guard_signals, is_flagged, outputs_inside
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, StepEstimate
 from lrnde_core._random_states import RandomSource, random_fingerprint, random_states_kept
@@ -155,6 +155,7 @@ __all__ = [
     "Array",
     "BackwardCount",
     "Bits",
+    "CallForm",
     "Candidate",
     "Capabilities",
     "Capability",
@@ -173,10 +174,10 @@ __all__ = [
     "ExponentialDecay",
     "ExtraCapability",
     "FixedMethod",
+    "FixedSteps",
     "Flags",
     "FreezeReport",
     "FrozenRun",
-    "FrozenSolution",
     "GradientNorms",
     "GradientRatio",
     "GradientRatioState",
@@ -209,7 +210,6 @@ __all__ = [
     "PenaltyError",
     "PenaltyTerm",
     "Plan",
-    "PlannedTimes",
     "PluginError",
     "PluginFailure",
     "PluginWarning",
@@ -231,10 +231,10 @@ __all__ = [
     "Sample",
     "Scalar",
     "Signal",
-    "Span",
     "State",
     "StepData",
     "StepEstimate",
+    "StepTaken",
     "StiffnessEstimate",
     "TargetWarning",
     "TaylorDerivative",
@@ -254,6 +254,7 @@ __all__ = [
     "apply_plan",
     "apply_sde_plan",
     "calling_frame",
+    "check_interval",
     "collect",
     "collected",
     "count_unresolved",
@@ -262,10 +263,11 @@ __all__ = [
     "explicit_advance",
     "explicit_nodes",
     "explicit_step",
-    "follow_plan",
+    "follow_steps",
     "freeze",
     "freeze_sde",
     "get_adapter",
+    "guard_signals",
     "hide_calls",
     "hookimpl",
     "is_collecting",
@@ -274,6 +276,7 @@ __all__ = [
     "list_adapters",
     "mean_square",
     "noise_seed",
+    "outputs_inside",
     "penalty_errors",
     "presets",
     "random_fingerprint",

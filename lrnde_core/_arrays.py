@@ -69,6 +69,9 @@ Truth: TypeAlias = Bool[Array, "*#draws"] | bool
 OfSamples: TypeAlias = Float[Array, "samples ..."]
 """A real number for each sample of a penalty."""
 
+OfOutputs: TypeAlias = Float[Array, "*batch times"]
+"""A real number for each output time; of each member of a batch, if each has its own."""
+
 Members: TypeAlias = Bool[Array, "batch"]
 """A mask that selects members of a batch."""
 

@@ -71,7 +71,7 @@ def check_alike(differences: Sequence[tuple[str, str] | None]) -> None:
         if found is not None:
             raise InputError(
                 f"`calibration[{index}]` differs from the first call: it {found[0]}, and the first one {found[1]}. A "
-                "plan is for one interval, its outputs and one shape; freeze them apart."
+                "plan is for states of one shape; freeze them apart."
             )
 
 

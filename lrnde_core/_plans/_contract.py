@@ -11,9 +11,9 @@ from typing import NamedTuple
 from lrnde_core._arrays import Leaves
 from lrnde_core._call import AbstractCall
 from lrnde_core._claims import NativeFunction, NativeResult
+from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._plan import Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
-from lrnde_core._plans._times import Span
 from lrnde_core._random_states import random_states_kept
 
 
@@ -74,8 +74,8 @@ class AbstractFreezer(AbstractCalibrator):
     """
 
     @abc.abstractmethod
-    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
-        """The span of a call. Raises `CapabilityError` for what no plan can replace: events, noise."""
+    def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
+        """The form of a call. Raises `CapabilityError` for what no plan can replace: events, noise."""
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
@@ -117,8 +117,8 @@ class AbstractSDEFreezer(AbstractCalibrator):
     """
 
     @abc.abstractmethod
-    def read(self, call: AbstractCall) -> tuple[float, float]:
-        """The start and end of a call. Raises `CapabilityError` for what no plan can replace."""
+    def check(self, call: AbstractCall) -> None:
+        """Raise `CapabilityError` for what no plan can replace, `InputError` for an interval without length."""
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
@@ -134,7 +134,7 @@ class AbstractSDEFreezer(AbstractCalibrator):
 
     @abc.abstractmethod
     def frozen(self, solve: functools.partial[NativeResult], plan: SDEPlan) -> NativeFunction:
-        """The native call with the steps of the plan, in its own form. Refuses another interval if it is known.
+        """The native call with the steps of the plan, in its own form.
 
         - `solve`: as in `AbstractFreezer.frozen`.
         """

@@ -1,9 +1,10 @@
 """Errors of fixed steps: per sample for an ordinary solve, and of means over paths for a stochastic one."""
 
+import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, cast, final
 
 from array_api_compat import array_namespace
 
@@ -60,15 +61,69 @@ def _rank(over: Over, count: int) -> int:
     return min(count, math.ceil((count + 1) * over - 1e-9)) if isinstance(over, float) else count
 
 
-def relative_errors(states: Leaves, reference: Leaves, *, is_batched: bool) -> list[float]:
-    """The error of each sample: the norm of the difference over that of the reference, over all outputs and arrays.
+@final
+@dataclasses.dataclass(frozen=True)
+class ErrorMeasure:
+    """The error of a sample: that of each array of its state, and of these the largest. Dimensionless.
 
-    - `states`, `reference`: arrays of shape `(times, batch, *state)`, without the second axis if `is_batched` is false.
-      A state that is not finite counts as infinitely far.
+    The error of an array is the norm of the difference over that of the reference, both over all outputs; or over the
+    median of that norm over all samples, if that is larger, so that a solution may pass through 0.
+
+    - `scales`: pairs of an array, counted from 0, and what its difference is divided by instead, in its units: 1 for a
+      log-density, whose zero means nothing.
+    - `metric`: the user's own error instead.
     """
-    differences = tuple(a - b for a, b in zip(states, reference, strict=True))
-    sizes = [sample_norms(leaves, is_batched=is_batched) for leaves in (differences, reference)]
-    return [_ratio(difference, size) for difference, size in zip(*sizes, strict=True)]
+
+    scales: tuple[tuple[int, float], ...] = ()
+    metric: Metric | None = None
+
+    @classmethod
+    def of(cls, scales: object, metric: Metric | None) -> "ErrorMeasure":
+        """The measure that a user asked for. Raises `InputError` or `InputTypeError` for scales that are none."""
+        if not isinstance(scales, Mapping):
+            raise InputTypeError(f"`scales` must be a mapping such as `{{1: 1.0}}`, not {described(scales)}.")
+        if scales and metric is not None:
+            raise InputError("`scales` are those of the usual error, and `metric` replaces it; leave one of them out.")
+        found: list[tuple[int, float]] = []
+        for place, scale in cast("Mapping[object, object]", scales).items():
+            if not (
+                isinstance(place, int)
+                and not isinstance(place, bool)
+                and place >= 0
+                and isinstance(scale, int | float)
+                and not isinstance(scale, bool)
+                and 0 < scale < math.inf
+            ):
+                raise InputError(
+                    f"`scales={{{place!r}: {scale!r}}}`: needs the place of an array in the state, counted from 0, and "
+                    "a positive number in its units."
+                )
+            found.append((place, float(scale)))
+        return cls(tuple(found), metric)
+
+    def errors(self, states: Leaves, reference: Leaves, *, is_batched: bool) -> list[float]:
+        """The error of each sample.
+
+        - `states`, `reference`: arrays of shape `(times, batch, *state)`, without the second axis if `is_batched` is
+          false. A state that is not finite counts as infinitely far.
+        """
+        scales = dict(self.scales)
+        beyond = [place for place in scales if place >= len(states)]
+        if beyond:
+            raise InputError(f"`scales` names array {beyond[0]} of a state of {len(states)}; they count from 0.")
+        errors = [0.0] * (states[0].shape[1] if is_batched else 1)
+        for place, (found, exact) in enumerate(zip(states, reference, strict=True)):
+            differences = sample_norms((found - exact,), is_batched=is_batched)
+            sizes = sample_norms((exact,), is_batched=is_batched)
+            median = statistics.median(sizes)
+            fixed = scales.get(place)
+            for index, (difference, size) in enumerate(zip(differences, sizes, strict=True)):
+                error = _ratio(difference, max(size, median) if fixed is None else fixed)
+                errors[index] = max(errors[index], error)
+        return errors
+
+
+RELATIVE = ErrorMeasure()
 
 
 def sample_norms(leaves: Leaves, *, is_batched: bool) -> list[float]:

@@ -1,11 +1,13 @@
 """The public entry points for freezing a solve onto a fixed plan."""
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._claims import NativeFunction
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
+from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._calls import (
     CalibrationCall,
     bind_calls,
@@ -16,11 +18,10 @@ from lrnde_core._plans._calls import (
     read_all,
 )
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
-from lrnde_core._plans._errors import Metric, Over, check_count, check_over
+from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_count, check_over
 from lrnde_core._plans._plan import Plan
 from lrnde_core._plans._report import Candidate, FreezeReport
 from lrnde_core._plans._search import Calibration, search
-from lrnde_core._plans._times import Span
 
 
 def freeze(
@@ -29,6 +30,7 @@ def freeze(
     calibration: Sequence[CalibrationCall],
     error: float = 1e-3,
     over: Over = "max",
+    scales: Mapping[int, float] = types.MappingProxyType({}),
     metric: Metric | None = None,
     candidates: Sequence[Candidate] | None = None,
     guard: bool = False,
@@ -48,10 +50,13 @@ def freeze(
     - `solve`: the native call with its tolerances, such as a `functools.partial` of `torchdiffeq.odeint`. Errors are
       measured against its solution.
     - `calibration`: calls to solve, each a tuple of positional or a mapping of keyword arguments of `solve`, all with
-      the same interval, output times and state shape. At least two calls, with at least 10 samples held back, and q /
-      (1 - q) for a quantile q.
-    - `error`: the largest allowed error, dimensionless. The error of a sample is the norm of its difference from the
-      native solution over the norm of the latter, over all output times after the start.
+      the same state shape, and with intervals and output times like those of prediction. At least two calls, with at
+      least 10 samples held back, and q / (1 - q) for a quantile q.
+    - `error`: the largest allowed error, dimensionless. The error of a sample is the largest of the arrays of its
+      state: the norm of the difference from the native solution, over all output times after the start, divided by the
+      norm of the latter or by the median of that norm over the samples of the call, whichever is larger.
+    - `scales`: by the place of an array in the state, counted from 0, a number in its units by which its error is
+      divided instead: `{1: 1.0}` if the second array is a log-density, whose zero means nothing.
     - `over`: the samples that the bound holds for: `"max"`, all; a quantile such as 0.99; or `"mean"`.
     - `metric`: your own error: takes the frozen result, the native one and the index of the call in `calibration`, and
       returns one number for each sample.
@@ -73,12 +78,13 @@ def freeze(
     """
     check_bound(error)
     check_over(over)
+    measure = ErrorMeasure.of(scales, metric)
     solver = find_solver(solve, adapter)
     freezer = find_freezer(solver, Capability.FREEZE, AbstractFreezer)
     calls = bind_calls(solver, calibration)
-    span = _common_span(freezer, calls, is_batched=batched)
+    form = _common_form(freezer, calls, is_batched=batched)
     with without_a_trace(freezer, calls):
-        measured = Calibration.solve(freezer, calls, span, metric, is_batched=batched)
+        measured = Calibration.solve(freezer, calls, form, measure, is_batched=batched)
         check_count(over, measured.num_held_back)
         is_guarded = guard or fallback is not None
         report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
@@ -102,13 +108,13 @@ def apply_plan(
     return find_freezer(solver, Capability.FREEZE, AbstractFreezer).frozen(solver.partial, plan, fallback)
 
 
-def _common_span(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batched: bool) -> Span:
+def _common_form(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batched: bool) -> CallForm:
     for call in calls:
         if call.facts.is_stochastic:
             raise CapabilityError(
                 "The solution of a stochastic equation differs from path to path, so the error of one sample says "
                 "nothing of fixed steps. `lrnde.freeze_sde` freezes it on statistics of many paths."
             )
-    spans = read_all(calls, lambda call: freezer.read(call, is_batched=is_batched))
-    check_alike([span.difference(spans[0]) for span in spans])
-    return spans[0]
+    forms = read_all(calls, lambda call: freezer.read(call, is_batched=is_batched))
+    check_alike([form.difference(forms[0]) for form in forms])
+    return CallForm(forms[0].shapes, any(form.has_outputs_inside for form in forms))

@@ -12,7 +12,6 @@ from lrnde_core._errors import CapabilityError, InputError, InputTypeError, desc
 from lrnde_core._plans._calls import (
     CalibrationCall,
     bind_calls,
-    check_alike,
     check_bound,
     find_freezer,
     find_solver,
@@ -32,7 +31,6 @@ from lrnde_core._plans._errors import (
 )
 from lrnde_core._plans._plan import SDEPlan
 from lrnde_core._plans._report import SDEFreezeReport, SDETrial, WeakError
-from lrnde_core._plans._times import PlannedTimes, check_interval
 
 _MOST_STEPS = 1024
 
@@ -59,7 +57,7 @@ def freeze_sde(
     rule some out, and the first whose error is at most `error` on the held-back calls, with 95% confidence, wins.
 
     - `solve`: the native call with its tolerances, adaptive or with small steps. Errors are measured against it.
-    - `calibration`: calls to solve, as in `freeze`, with the same interval. Give each its own Brownian motion (`bm` in
+    - `calibration`: calls to solve, as in `freeze`. Give each its own Brownian motion (`bm` in
       torchsde, the path inside `terms` in diffrax), so that both solves follow the same paths: with new noise in each
       solve, measuring an error takes (2 / error)^2 paths or more.
     - `statistic`: the quantity whose mean to preserve, for each path: a function of a native result that returns an
@@ -80,9 +78,9 @@ def freeze_sde(
     solver = find_solver(solve, adapter)
     freezer = find_freezer(solver, Capability.FREEZE_SDE, AbstractSDEFreezer)
     calls = bind_calls(solver, calibration)
-    interval = _common_interval(freezer, calls)
+    _check_calls(freezer, calls)
     with without_a_trace(freezer, calls):
-        measured = _Calibration.solve(freezer, calls, interval, statistic)
+        measured = _Calibration.solve(freezer, calls, statistic)
         report = _search(measured, float(error), candidates)
     return freezer.frozen(solver.partial, report.plan), report
 
@@ -105,20 +103,13 @@ class _Calibration:
 
     freezer: AbstractSDEFreezer
     calls: Sequence[AbstractCall]
-    interval: tuple[float, float]
     statistic: Statistic
     natives: Sequence[Rows]
     scales: Sequence[float]
     native_evaluations: float | None
 
     @classmethod
-    def solve(
-        cls,
-        freezer: AbstractSDEFreezer,
-        calls: Sequence[AbstractCall],
-        interval: tuple[float, float],
-        statistic: Statistic,
-    ) -> "_Calibration":
+    def solve(cls, freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall], statistic: Statistic) -> "_Calibration":
         solves = solve_all(freezer, calls)
         natives = [statistic_rows(statistic, native.result) for native in solves]
         for index, rows in enumerate(natives):
@@ -130,7 +121,7 @@ class _Calibration:
                 f"least {MIN_PATHS} are needed. Give more or larger calls."
             )
         scales = native_scales([row for rows in natives for row in rows])
-        return cls(freezer, calls, interval, statistic, natives, scales, mean_evaluations(solves))
+        return cls(freezer, calls, statistic, natives, scales, mean_evaluations(solves))
 
     def solve_by(self, plan: SDEPlan, *, is_held_back: bool) -> tuple[WeakError, int | None]:
         """The weak error on one half, and the evaluations of one solve."""
@@ -152,7 +143,7 @@ class _Calibration:
 def _search(measured: _Calibration, error: float, candidates: Sequence[int] | None) -> SDEFreezeReport:
     trials: list[SDETrial] = []
     for num_steps in _ladder() if candidates is None else _checked(candidates):
-        plan = SDEPlan(*measured.interval, num_steps)
+        plan = SDEPlan(num_steps)
         searched, num_evaluations = measured.solve_by(plan, is_held_back=False)
         most = measured.native_evaluations
         is_dear = most is not None and num_evaluations is not None and num_evaluations > most
@@ -194,14 +185,10 @@ def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
     )
 
 
-def _common_interval(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> tuple[float, float]:
+def _check_calls(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> None:
     if not all(call.facts.is_stochastic for call in calls):
         raise CapabilityError("This is an ordinary equation, whose solution itself has an error; use `lrnde.freeze`.")
-    intervals = read_all(calls, freezer.read)
-    check_interval(*intervals[0])
-    planned = PlannedTimes(*intervals[0])
-    check_alike([planned.difference(*interval) for interval in intervals])
-    return intervals[0]
+    read_all(calls, freezer.check)
 
 
 def _ladder() -> list[int]:

@@ -13,32 +13,24 @@ from array_api_compat import array_namespace
 from lrnde_core._arrays import Leaves, OfMembers
 from lrnde_core._call import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._calls import solve_all
 from lrnde_core._plans._contract import AbstractFreezer, FrozenRun, NativeSolve, mean_evaluations, median_seconds
 from lrnde_core._plans._errors import (
-    Metric,
+    RELATIVE,
+    ErrorMeasure,
     Over,
     metric_errors,
     reduced_error,
-    relative_errors,
     sample_norms,
     share_beyond,
 )
-from lrnde_core._plans._plan import Plan
+from lrnde_core._plans._plan import FixedSteps, Plan
 from lrnde_core._plans._report import Candidate, FreezeReport, Trial
-from lrnde_core._plans._times import Span
 from lrnde_core._tableau import FIXED_METHODS
 
-# Output times in float32 lie this close to the intended fraction, so they need no interpolation.
-_SNAP = 1e-6
 
-
-def uniform_grid(num_steps: int, outputs: Sequence[float]) -> tuple[float, ...]:
-    """`num_steps` steps of equal size."""
-    return _snapped([index / num_steps for index in range(1, num_steps + 1)], outputs)
-
-
-def solver_grid(num_steps: int, grids: Sequence[Sequence[float]], outputs: Sequence[float]) -> tuple[float, ...]:
+def solver_grid(num_steps: int, grids: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """`num_steps` steps with the average density of the solver's steps over its `grids`.
 
     Each grid counts its steps: i/N at the end of step i of N, linear in between. The new steps end where the mean of
@@ -48,7 +40,7 @@ def solver_grid(num_steps: int, grids: Sequence[Sequence[float]], outputs: Seque
     total = sum(len(grid) for grid in grids)
     counts = [sum(_count(grid, point) for grid in grids) / total for point in points]
     ends = [_inverse(points, counts, index / num_steps) for index in range(1, num_steps)]
-    return _snapped([*ends, 1.0], outputs)
+    return (*ends, 1.0)
 
 
 def _count(grid: Sequence[float], point: float) -> float:
@@ -64,11 +56,6 @@ def _inverse(points: Sequence[float], counts: Sequence[float], count: float) -> 
     index = bisect.bisect_left(counts, count)
     low, high = counts[index - 1], counts[index]
     return points[index - 1] + (points[index] - points[index - 1]) * (count - low) / (high - low)
-
-
-def _snapped(ends: list[float], outputs: Sequence[float]) -> tuple[float, ...]:
-    snapped = [next((output for output in outputs if abs(output - end) < _SNAP), end) for end in ends]
-    return (*snapped[:-1], 1.0)
 
 
 # If the library hides its evaluations.
@@ -90,8 +77,8 @@ class Calibration:
 
     freezer: AbstractFreezer
     calls: Sequence[AbstractCall]
-    span: Span
-    metric: Metric | None
+    form: CallForm
+    measure: ErrorMeasure
     is_batched: bool
     natives: Sequence[NativeSolve]
     references: Sequence[Leaves]
@@ -102,8 +89,8 @@ class Calibration:
         cls,
         freezer: AbstractFreezer,
         calls: Sequence[AbstractCall],
-        span: Span,
-        metric: Metric | None,
+        form: CallForm,
+        measure: ErrorMeasure,
         *,
         is_batched: bool,
     ) -> "Calibration":
@@ -118,7 +105,7 @@ class Calibration:
                     f"The native solution of `calibration[{index}]` is not finite for {broken} of its "
                     f"{len(call_norms)} samples, so nothing can be compared with it; leave these inputs out."
                 )
-        return cls(freezer, calls, span, metric, is_batched, natives, references, [len(found) for found in norms])
+        return cls(freezer, calls, form, measure, is_batched, natives, references, [len(found) for found in norms])
 
     @property
     def num_held_back(self) -> int:
@@ -134,18 +121,18 @@ class Calibration:
         for index in range(int(is_held_back), len(self.calls), 2):
             call, native = self.calls[index], self.natives[index]
             result = self._run(call, plan).result
-            if self.metric is not None:
-                found += metric_errors(self.metric, result, native.result, index, self.counts[index])
+            if self.measure.metric is not None:
+                found += metric_errors(self.measure.metric, result, native.result, index, self.counts[index])
             else:
                 states = self.freezer.states(call, result)
-                found += relative_errors(states, self.references[index], is_batched=self.is_batched)
+                found += self.measure.errors(states, self.references[index], is_batched=self.is_batched)
         return found
 
     def check_repeatable(self, plan: Plan) -> None:
         """Raise `CapabilityError` if two solves of the first call by this plan differ by more than rounding."""
         call = self.calls[0]
         one, other = (self.freezer.states(call, self._run(call, plan).result) for _ in range(2))
-        differences = relative_errors(other, one, is_batched=self.is_batched)
+        differences = RELATIVE.errors(other, one, is_batched=self.is_batched)
         if any(_ROUNDING < difference < math.inf for difference in differences):
             raise CapabilityError(
                 "Two solves of one call by the same steps differ, so the field draws random numbers or keeps a state, "
@@ -160,16 +147,11 @@ class Calibration:
 
     def plan(self, candidate: Candidate, *, is_guarded: bool) -> Plan:
         """The plan of a candidate; the bounds of a guard are found later."""
-        outputs, span = self.span.outputs, self.span
+        steps = FixedSteps.equal(candidate.method, candidate.num_steps)
         if candidate.follows_solver:
-            ends = solver_grid(candidate.num_steps, self.solver_grids, outputs)
-        else:
-            ends = uniform_grid(candidate.num_steps, outputs)
-        method = FIXED_METHODS[candidate.method]
+            steps = dataclasses.replace(steps, ends=solver_grid(candidate.num_steps, self.solver_grids))
         bounds = (math.inf, math.inf) if is_guarded else None
-        return Plan(
-            candidate.method, method.tableau, span.t0, span.t1, ends, outputs, span.shapes, self.is_batched, bounds
-        )
+        return Plan(steps, self.form.shapes, self.is_batched, self.form.has_outputs_inside, bounds)
 
     @functools.cached_property
     def solver_grids(self) -> list[tuple[float, ...]]:
@@ -258,8 +240,8 @@ def _default_candidates(calibration: Calibration) -> list[Candidate]:
         found.append(uniform)
         if calibration.solver_grids and num_steps > 1:
             alike = Candidate(method, num_steps, follows_solver=True)
-            ends = calibration.plan(alike, is_guarded=False).step_ends
-            if max(abs(a - b) for a, b in zip(ends, plan.step_ends, strict=True)) > _ALIKE:
+            ends = calibration.plan(alike, is_guarded=False).steps.ends
+            if max(abs(a - b) for a, b in zip(ends, plan.steps.ends, strict=True)) > _ALIKE:
                 found.append(alike)
     return found or [Candidate("euler", 1)]
 

@@ -1,12 +1,12 @@
-"""The loop over a plan's steps. It never looks at a value, so it compiles, exports and differentiates."""
+"""The loop over fixed steps. It never looks at a value, so it compiles, exports and differentiates."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from types import ModuleType
 from typing import NamedTuple
 
-from lrnde_core._arrays import Array, Flags, Leaves, Signal
+from lrnde_core._arrays import Array, Flags, Leaf, Leaves, OfOutputs, Real, Signal, Time, matching
 from lrnde_core._explicit import AbstractStages, take_stages
-from lrnde_core._plans._plan import Plan
+from lrnde_core._plans._plan import FixedSteps, Plan
 from lrnde_core._tableau import ExplicitTableau
 
 
@@ -23,43 +23,106 @@ class GuardSignals(NamedTuple):
     size: Signal
 
 
-class FrozenSolution(NamedTuple):
-    """The result of a plan: the state at each of its outputs, and the signals for a guard if requested."""
+class StepTaken(NamedTuple):
+    """One step as it was taken.
 
-    states: tuple[Leaves, ...]
-    signals: GuardSignals | None
-
-
-def follow_plan(stages: AbstractStages, plan: Plan, y0: Leaves, *, is_watched: bool) -> FrozenSolution:
-    """Take the steps of a plan from `y0`: `plan.num_evaluations` evaluations.
-
-    - `is_watched`: whether to return the signals. They cost one more evaluation if the plan has no guard and its method
-      evaluates the field at its new solution.
+    - `t`, `h`: its start and signed size. `y`, `y1`: the states at its start and end.
+    - `increments`: h k for each stage k that was evaluated, that at the start first. `stage_states`: the states of the
+      stages that these reach. `last`: h f at the end; `None` if it was not evaluated.
     """
-    duration, ends = plan.t1 - plan.t0, (0.0, *plan.step_ends)
-    found: dict[float, Leaves] = {0.0: y0}
-    y, first = y0, None
-    errors: list[Signal] = []
-    sizes: list[Signal] = [_norm(y0, plan)] if is_watched else []
-    for index, (start, end) in enumerate(pairwise(ends)):
-        t, h = plan.t0 + start * duration, (end - start) * duration
-        inside = [output for output in plan.outputs if start < output < end]
-        needs_last = end < 1 or bool(inside) or is_watched
-        y1, increments, last = _take_step(stages, plan.tableau, t, h, y, first, needs_last=needs_last)
-        if inside:
-            last = stages.increment(t, h, 1.0, y1) if last is None else last
-            for output in inside:
-                found[output] = _interpolate(stages, (output - start) / (end - start), y, y1, increments[0], last)
-        if is_watched:
-            errors.append(_norm(_estimate(plan.tableau, increments), plan))
-            sizes.append(_norm(y1, plan))
-        first = None
-        if last is not None and end < 1:
-            ratio = (ends[index + 2] - end) / (end - start)
-            first = tuple(ratio * leaf for leaf in last)
-        y = found[end] = y1
-    signals = GuardSignals(_sum(errors) / sizes[-1], _sum(sizes) / len(sizes)) if is_watched else None
-    return FrozenSolution(tuple(found[output] for output in plan.outputs), signals)
+
+    t: Time
+    h: Time
+    y: Leaves
+    y1: Leaves
+    increments: list[Leaves]
+    stage_states: list[Leaves]
+    last: Leaves | None
+
+    def inside(self, fraction: Real) -> Leaves:
+        """The state at a fraction of the step, by the cubic through the states and derivatives of both ends."""
+        assert self.last is not None  # asked for
+        ends = zip(self.y, self.y1, self.increments[0], self.last, strict=True)
+        return tuple(_hermite(matching(fraction, each[0]), *each) for each in ends)
+
+
+def follow_steps(
+    stages: AbstractStages, steps: FixedSteps, t0: Time, t1: Time, y0: Leaves, *, needs_last: bool = False
+) -> tuple[StepTaken, ...]:
+    """Take fixed steps from `y0` over the interval from `t0` to `t1`, whose values nobody needs to know.
+
+    - `needs_last`: whether the field is also evaluated at the very end. Outputs inside the last step need it, and the
+      signals of a method that ends with that evaluation.
+    """
+    duration, tableau = t1 - t0, steps.tableau
+    taken: list[StepTaken] = []
+    y, first, before = y0, None, 0.0
+    for index, end in enumerate(steps.ends):
+        t, h = t0 + before * duration, (end - before) * duration
+        is_end = index == steps.num_steps - 1
+        num_evaluated = tableau.num_stages - (tableau.is_last_stage_solution and is_end and not needs_last)
+        increments, stage_states = take_stages(stages, tableau, t, h, y, first, num_evaluated)
+        y1, last, first = stage_states[-1], None, None
+        if not tableau.is_last_stage_solution:
+            y1 = stages.combine(y, tableau.b, increments)
+        elif num_evaluated == tableau.num_stages:
+            last = increments[-1]
+        if is_end and needs_last and last is None:
+            last = stages.increment(t, h, 1.0, y1)
+        if last is not None and not is_end:
+            first = _scaled(last, (steps.ends[index + 1] - end) / (end - before))
+        if taken and taken[-1].last is None:
+            start = steps.ends[index - 2] if index > 1 else 0.0
+            taken[-1] = taken[-1]._replace(last=_scaled(increments[0], (before - start) / (end - before)))
+        taken.append(StepTaken(t, h, y, y1, increments, stage_states, last))
+        y, before = y1, end
+    return tuple(taken)
+
+
+def outputs_inside(
+    steps: FixedSteps,
+    taken: Sequence[StepTaken],
+    fractions: OfOutputs,
+    xp: ModuleType,
+    members: Array | None = None,
+) -> Leaves:
+    """The states at outputs anywhere in the interval, stacked along a first axis of times.
+
+    - `fractions`: where they lie in the interval, of shape `(times,)`; or `(batch, times)` if each member of a batch
+      has its own, and then the axis of times comes second. The steps were taken with `needs_last`.
+    - `xp`: the array library. `members`: the numbers of the members, of shape `(batch, 1)`, if each has its own.
+    """
+    index, start = xp.where(fractions > 1, 1, 0) * 0, fractions * 0
+    size = start + steps.ends[0]
+    for place, (end, following) in enumerate(zip(steps.ends, steps.ends[1:], strict=False), start=1):
+        is_beyond = fractions > end
+        index = xp.where(is_beyond, place, index)
+        start = xp.where(is_beyond, end, start)
+        size = xp.where(is_beyond, following - end, size)
+    inside = (fractions - start) / size
+    place = index if members is None else (index, members)
+    states: list[Leaf] = []
+    for leaf in range(len(taken[0].y)):
+        ends = [
+            xp.stack(parts)[place]
+            for parts in zip(
+                *((step.y[leaf], step.y1[leaf], step.increments[0][leaf], _last(step)[leaf]) for step in taken),
+                strict=True,
+            )
+        ]
+        fraction = inside.reshape(inside.shape + (1,) * (ends[0].ndim - inside.ndim))
+        states.append(_hermite(matching(fraction, ends[0]), *ends))
+    return tuple(states)
+
+
+def guard_signals(tableau: ExplicitTableau, taken: Sequence[StepTaken], *, is_batched: bool) -> GuardSignals:
+    """The signals of a solve whose every stage was evaluated.
+
+    - `is_batched`: whether the first axis of every array counts samples.
+    """
+    sizes = [_norm(leaves, is_batched=is_batched) for leaves in (taken[0].y, *(step.y1 for step in taken))]
+    errors = [_norm(_estimate(tableau, step.increments), is_batched=is_batched) for step in taken]
+    return GuardSignals(_sum(errors) / sizes[-1], _sum(sizes) / len(sizes))
 
 
 def is_flagged(plan: Plan, signals: GuardSignals) -> Flags:
@@ -69,42 +132,33 @@ def is_flagged(plan: Plan, signals: GuardSignals) -> Flags:
     return ~((signals.error_estimate <= error_bound) & (signals.size <= size_bound))
 
 
-def _take_step(
-    stages: AbstractStages,
-    tableau: ExplicitTableau,
-    t: float,
-    h: float,
-    y: Leaves,
-    first: Leaves | None,
-    *,
-    needs_last: bool,
-) -> tuple[Leaves, list[Leaves], Leaves | None]:
-    """The new state, the increments, and the increment at the new state if a stage has it and `needs_last`."""
-    if not tableau.is_last_stage_solution:
-        increments, _ = take_stages(stages, tableau, t, h, y, first, tableau.num_stages)
-        return stages.combine(y, tableau.b, increments), increments, None
-    increments, stage_states = take_stages(stages, tableau, t, h, y, first, tableau.num_stages - (not needs_last))
-    return stage_states[-1], increments, increments[-1] if needs_last else None
+def _last(step: StepTaken) -> Leaves:
+    assert step.last is not None  # asked for
+    return step.last
 
 
-def _interpolate(stages: AbstractStages, x: float, y0: Leaves, y1: Leaves, first: Leaves, last: Leaves) -> Leaves:
-    """The cubic through the states and derivatives of both ends, at the fraction `x` of the step."""
-    rise = tuple(b - a for a, b in zip(y0, y1, strict=True))
-    return stages.combine(y0, (x * x * (3 - 2 * x), x * (1 - x) ** 2, x * x * (x - 1)), [rise, first, last])
+def _scaled(leaves: Leaves, factor: float) -> Leaves:
+    return leaves if factor == 1 else tuple(factor * leaf for leaf in leaves)
+
+
+def _hermite(x: Array, y0: Leaf, y1: Leaf, first: Leaf, last: Leaf) -> Leaf:
+    # Exact at both ends.
+    rise = x * x * (3 - 2 * x)
+    return (1 - rise) * y0 + rise * y1 + x * (1 - x) ** 2 * first + x * x * (x - 1) * last
 
 
 def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
     """The method's own estimate of the error of a step."""
-    assert tableau.error is not None  # every plan with a guard has one
+    assert tableau.error is not None  # every fixed method has one
     pairs = [(weight, leaves) for weight, leaves in zip(tableau.error, increments, strict=True) if weight != 0]
     terms = [tuple(weight * leaf for leaf in leaves) for weight, leaves in pairs]
     return tuple(_sum(leaves) for leaves in zip(*terms, strict=True))
 
 
-def _norm(leaves: Leaves, plan: Plan) -> Signal:
+def _norm(leaves: Leaves, *, is_batched: bool) -> Signal:
     """The Euclidean norm of each sample over all arrays of the state."""
     # Methods of the arrays: `torch.compile` warns about the cache behind `array_namespace`.
-    rows = (leaf.reshape((leaf.shape[0], -1) if plan.is_batched else (-1,)) for leaf in leaves)
+    rows = (leaf.reshape((leaf.shape[0], -1) if is_batched else (-1,)) for leaf in leaves)
     return _sum([(row * row).sum(axis=-1) for row in rows]) ** 0.5
 
 

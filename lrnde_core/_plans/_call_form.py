@@ -1,0 +1,65 @@
+"""The properties of a call that decide whether a plan can stand for it, and at what cost."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, final
+
+from lrnde_core._errors import InputError
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@final
+class CallForm(NamedTuple):
+    """The form of a call.
+
+    - `shapes`: of each array of its state, without the axis of the samples. All calls of a frozen solve share them.
+    - `has_outputs_inside`: whether it asks for outputs between its start and its end.
+    """
+
+    shapes: tuple[Shape, ...]
+    has_outputs_inside: bool
+
+    @classmethod
+    def of(
+        cls, t0: float, t1: float, times: Sequence[float], shapes: Sequence[Shape], *, is_batched: bool
+    ) -> "CallForm":
+        """The form of a call from `t0` to `t1`.
+
+        - `times`: its output times. `shapes`: the shape of each array of its initial state, as the user gave it.
+
+        Raises `InputError` if there is nothing to freeze: an interval without length, no output on it, no samples.
+        """
+        check_interval(t0, t1)
+        if all(time == t0 for time in times):
+            raise InputError(
+                f"It asks for no output after its start at {t0}, so nothing can be compared; ask for the end too."
+            )
+        if is_batched and not all(shapes):
+            raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
+        if is_batched and len({shape[0] for shape in shapes}) > 1:
+            counts = ", ".join(str(shape[0]) for shape in shapes)
+            raise InputError(
+                f"The arrays of `y0` hold {counts} samples; their first axis must count the same ones. With "
+                "`batched=False` each call is one sample."
+            )
+        if any(0 in shape for shape in shapes):
+            raise InputError(f"`y0` holds no numbers: its shape is {', '.join(map(str, shapes))}.")
+        inside = any(time not in (t0, t1) for time in times)
+        return cls(tuple(tuple(shape)[is_batched:] for shape in shapes), inside)
+
+    def difference(self, first: "CallForm") -> tuple[str, str] | None:
+        """The difference from the form of the first call, in words: this one's, then the first one's; or `None`."""
+        if self.shapes == first.shapes:
+            return None
+        mine, others = (", ".join(map(str, form.shapes)) for form in (self, first))
+        return f"has a state of shape {mine} for each sample", others
+
+
+def check_interval(t0: float, t1: float) -> None:
+    """Raise `InputError` unless the interval from `t0` to `t1` has a length."""
+    if not (math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
+        raise InputError(
+            f"The interval from {t0} to {t1} has no length that a plan could divide; give the start and a later or "
+            "earlier end."
+        )
