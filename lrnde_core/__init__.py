@@ -81,8 +81,9 @@ from lrnde_core._hookspecs import AdapterSpec, hookimpl
 from lrnde_core._local import LocalState
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
-from lrnde_core._penalty import LocalPenalty, PenaltyTerm
+from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
 from lrnde_core._plans._call_form import CallForm, check_interval
+from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
@@ -140,6 +141,7 @@ __all__ = [
     "AbstractFreezer",
     "AbstractHeuristic",
     "AbstractLocalProblem",
+    "AbstractPlanHolder",
     "AbstractPointHeuristic",
     "AbstractSDEFreezer",
     "AbstractSampler",
@@ -161,6 +163,8 @@ __all__ = [
     "Capability",
     "CapabilityError",
     "Carry",
+    "CheckedPlan",
+    "CheckedSteps",
     "CollectedSolve",
     "Constant",
     "Count",
@@ -285,6 +289,7 @@ __all__ = [
     "register",
     "regularize",
     "root_mean_square",
+    "sampled_fraction",
     "warn_at_call",
     "warn_if_unresolved",
 ]

@@ -7,7 +7,7 @@ from typing import final
 
 from lrnde_core._errors import CapabilityError, InputTypeError
 
-ADAPTER_API = (2, 0)
+ADAPTER_API = (2, 1)
 """Version (major, minor) of the contract. Each adapter states in its `AdapterSpec` the one it was written for."""
 
 
@@ -53,6 +53,7 @@ class Capability(enum.Enum):
     COLLECT = "collecting reports of solves deep inside a model"
     FREEZE = "frozen solves of ordinary equations"
     FREEZE_SDE = "frozen solves of stochastic equations"
+    CHECKED_STEPS = "training on fixed steps that the adaptive solver checks"
 
     @property
     def since(self) -> tuple[int, int]:
@@ -60,7 +61,7 @@ class Capability(enum.Enum):
         return _SINCE.get(self.name, (1, 0))
 
 
-_SINCE = {"PROBES": (2, 0), "REVERSE_PRODUCTS": (2, 0)}
+_SINCE = {"PROBES": (2, 0), "REVERSE_PRODUCTS": (2, 0), "CHECKED_STEPS": (2, 1)}
 
 
 @final

@@ -49,6 +49,8 @@ class CollectedSolve:
         solver = wrapped.solver
         args, kwargs = solver.arguments(args, kwargs)
         kwargs.pop(solver.adapter.random_argument, None)
+        if wrapped.steps is not None:
+            kwargs.pop("plan", None)
         self._warn_in_training(solver, args, kwargs)
         return solver.function(*args, **kwargs)
 

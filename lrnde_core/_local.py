@@ -47,6 +47,7 @@ class LocalState:
     - `stability_interval`: the method's real stability interval, dimensionless.
     - `first_stage`: dy/dt at the start, if it must not be evaluated again. `estimate`: the step itself, if the solver's
       own stages are available.
+    - `point`: time and state of the sample, if they are known; every point heuristic is then evaluated there.
     - `probe_seed`: the seed of the sample's probe, 32 bits, unsigned. `probes`: the user's own probes, used instead.
     """
 
@@ -64,6 +65,7 @@ class LocalState:
         stability_interval: float | None,
         first_stage: Leaves | None = None,
         estimate: StepEstimate | None = None,
+        point: tuple[Time, Leaves] | None = None,
         probe_seed: Bits = 0,
         probes: Leaves | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class LocalState:
         self._stability_interval = stability_interval
         self._first_stage = first_stage
         self._known_estimate = estimate
+        self._point = point
         self._probe_seed = probe_seed
         self._probes = probes
         self._error_ratios: dict[tuple[float | None, float | None], Scalar] = {}
@@ -173,6 +176,8 @@ class LocalState:
     @functools.cached_property
     def sampled_point(self) -> tuple[Time, Leaves]:
         """The sampled time and the state there, reached by one step from the start of the recorded one."""
+        if self._point is not None:
+            return self._point
         if self._fraction is None:
             return self.t, self.y
         size = self.h * self._fraction
@@ -189,7 +194,8 @@ class LocalState:
                 for node in self._nodes
             ]
             return functools.reduce(operator.add, values)
-        time, y = self.sampled_point if at == "time" else (self.t, self.y)
+        is_inside = at == "time" or self._point is not None
+        time, y = self.sampled_point if is_inside else (self.t, self.y)
         return function(self._time_inside(time), y)
 
     def _time_inside(self, time: Time) -> Time:

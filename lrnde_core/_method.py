@@ -26,6 +26,7 @@ class MethodFacts:
       together.
     - `is_stochastic`: whether the equation is stochastic.
     - `tableau`: the coefficients of an explicit Runge--Kutta method, else `None`. A running cost uses its nodes.
+    - `reads_points`: whether the solve interpolates between its steps, so that each record has its own `point`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class MethodFacts:
     evaluations_per_point: int = 1
     is_stochastic: bool = False
     tableau: ExplicitTableau | None = None
+    reads_points: bool = False
 
     @classmethod
     def explicit(
@@ -77,6 +79,13 @@ class MethodFacts:
             unsupported=tuple({**reasons, **unsupported}.items()),
             tableau=tableau,
         )
+
+    def by_steps(self, name: str, order: int, tableau: ExplicitTableau) -> "MethodFacts":
+        """The facts of this call solved by fixed steps of an explicit method, with the tolerances that it has."""
+        facts = MethodFacts.explicit(name, order, tableau, is_adaptive=self.is_adaptive)
+        # What the call does not support it does not support on fixed steps either, so that both train alike.
+        unsupported = tuple({**dict(facts.unsupported), **dict(self.unsupported)}.items())
+        return dataclasses.replace(facts, unsupported=unsupported, reads_points=True)
 
     @classmethod
     def without_steps(cls, name: str, reason: str | None) -> "MethodFacts":

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple, final
 
-from lrnde_core._arrays import Count, Leaves, Scalar, clip, matching
+from lrnde_core._arrays import Count, Leaves, Real, Scalar, clip, matching
 from lrnde_core._capabilities import Capability
 from lrnde_core._draws import probe_seed
 from lrnde_core._heuristics import AbstractHeuristic
@@ -12,7 +12,7 @@ from lrnde_core._method import MethodFacts
 from lrnde_core._problem import AbstractLocalProblem
 from lrnde_core._recording import Record
 from lrnde_core._report import Sample
-from lrnde_core._samplers import AbstractSampler, Draw
+from lrnde_core._samplers import AbstractSampler, Draw, DrawnStep
 
 
 class PenaltyTerm(NamedTuple):
@@ -70,17 +70,30 @@ class LocalPenalty:
             nodes, reaching = method.tableau.num_quadrature_nodes, method.tableau.num_quadrature_evaluations
             return num_samples * nodes * at_point + (num_samples - num_reused) * reaching
         if not self._is_restarted:
-            per_sample = needed.step * step + needed.step_to_point * advance + at_point
+            leading = 0 if method.reads_points else needed.step_to_point * advance
+            per_sample = needed.step * step + leading + at_point
             return num_samples * per_sample - num_reused * (needed.step * step)
-        reading = advance if self.sampler.is_sample_inside_step else 0
+        reading = advance if self.sampler.is_sample_inside_step and not method.reads_points else 0
         return num_samples * (reading + 2 + needed.step * (step - 1) + at_point)
+
+    @property
+    def reads_point(self) -> bool:
+        """Whether it evaluates anything at the sampled point, on a method that `reads_points`."""
+        if not self.method.reads_points or self.sampler.is_quadrature:
+            return False
+        needed = self.heuristic.evaluations
+        return (
+            needed.at_point > 0
+            or bool(needed.derivatives)
+            or (self._is_restarted and self.sampler.is_sample_inside_step)
+        )
 
     @property
     def _is_restarted(self) -> bool:
         return self.sampler.local_start == "sample"
 
     def _as_taken(self, problem: AbstractLocalProblem, draw: Draw, record: Record, probes: Leaves | None) -> LocalState:
-        fraction = clip(self.sampler.locate(draw, record.drawn), 0.0, 1.0)
+        fraction = sampled_fraction(self.sampler, draw, record.drawn)
         return LocalState(
             problem,
             record.t,
@@ -92,6 +105,7 @@ class LocalPenalty:
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
             estimate=record.estimate,
+            point=record.point,
             probe_seed=probe_seed(draw.bits),
             probes=probes,
         )
@@ -121,3 +135,8 @@ class LocalPenalty:
             probe_seed=probe_seed(draw.bits),
             probes=probes,
         )
+
+
+def sampled_fraction(sampler: AbstractSampler, draw: Draw, step: DrawnStep) -> Real:
+    """Where in a kept step the sample lies, from 0 at its start to 1 at its end."""
+    return clip(sampler.locate(draw, step), 0.0, 1.0)

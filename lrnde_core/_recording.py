@@ -89,7 +89,7 @@ def _now(other: Any) -> Any:
 
 
 class Counts(NamedTuple):
-    """The cost of a solve, as in `Report`: evaluations (`None` if hidden), steps, two for SDEs, and backward."""
+    """The cost of a solve, as in `Report`: evaluations (`None` if hidden), steps, two for SDEs, backward, and error."""
 
     nfe: Count | None
     num_steps: Count | None
@@ -98,6 +98,7 @@ class Counts(NamedTuple):
     nfe_diffusion: Count | None = None
     num_forced: Count | None = None
     nfe_backward: BackwardCount | None = None
+    step_error: Scalar | None = None
 
 
 class Record(NamedTuple):
@@ -111,6 +112,8 @@ class Record(NamedTuple):
     - `estimate`: the step itself, with gradient, if the solver's own stages are available; else `None`.
     - `solver_error_ratio`: the number that the solver's controller compared with 1 at this step, if the protocol
       defines the error ratio differently; else `None`.
+    - `point`: time and state of the sample inside the step, if the solve itself interpolates there, as on a plan; else
+      `None`, and a further step leads there.
     """
 
     t: Time
@@ -121,6 +124,7 @@ class Record(NamedTuple):
     drawn: DrawnStep
     estimate: StepEstimate | None = None
     solver_error_ratio: Scalar | None = None
+    point: tuple[Time, Leaves] | None = None
 
 
 Records: TypeAlias = Any
@@ -138,6 +142,7 @@ class Recording(NamedTuple):
     - `is_valid`: whether the solve took a step and succeeded; if not, the penalty is exactly 0. May be traced, and an
       integer, 1 or 0.
     - `num_reused`: the number of records that have their own `estimate`. May be traced.
+    - `num_reading`: evaluations that it took to read the samples' own points.
     - `num_evaluated`: the number of local steps that the penalty evaluates, if it is not one per draw. May be traced.
     - `cost`: the reduced cost of every step, if it was added up while the solve ran. `num_unresolved`: the count for
       `Report`, made along with it.
@@ -150,6 +155,7 @@ class Recording(NamedTuple):
     num_evaluated: Count | None = None
     cost: Scalar | None = None
     num_unresolved: Count | None = None
+    num_reading: Count = 0
 
 
 class KeptStep(NamedTuple):

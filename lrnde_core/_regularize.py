@@ -10,9 +10,19 @@ from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, n
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, LrndeError, PluginError, penalty_errors
+from lrnde_core._errors import (
+    CapabilityError,
+    InputError,
+    InputTypeError,
+    LrndeError,
+    PluginError,
+    described,
+    penalty_errors,
+)
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
+from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedSteps
+from lrnde_core._plans._planned_call import AskedSteps, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
 from lrnde_core._recording import Counts, Recording
@@ -44,6 +54,8 @@ class RegularizedSolve:
     A frozen value: hashable, equal by value, picklable, deep-copyable.
 
     - `solver`: the native call. `heuristic`: `None` for the default. The other fields are arguments of `regularize`.
+    - `plan_holder`: what keeps the plan of `steps`, in torch; else `None`. It compares by identity, and is copied with
+      the solve.
     """
 
     solver: Solver
@@ -52,6 +64,8 @@ class RegularizedSolve:
     gradient: Gradient
     num_samples: int
     batched: bool
+    steps: CheckedSteps | None = None
+    plan_holder: AbstractPlanHolder | None = None
 
     def __call__(
         self,
@@ -59,6 +73,7 @@ class RegularizedSolve:
         penalize: bool = True,
         draw: Array | Sequence[float] | None = None,
         probes: State | None = None,
+        plan: AskedSteps = "held",
         **kwargs: NativeArgument,
     ) -> Any:
         """Solve as the native call does, and return `(native result, Report)`.
@@ -70,6 +85,9 @@ class RegularizedSolve:
           the same sample.
         - `probes`: one random direction for all samples, for `JacobianNorm`: a tree with the structure, shapes and
           dtypes of the state. By default each sample has its own, determined by its draw, the same on every backend.
+        - `plan`: with `steps`, the fixed steps of this call, or `None` to solve adaptively; in JAX required and static
+          under `jit` (`CheckedPlan.steps`). In torch those of `plan_holder` by default, checked if that is due, and
+          the adaptive solve where gradients are disabled.
         - the ecosystem's random source: `key=` in JAX (required unless `draw` or `penalize=False` is given),
           `generator=` in torch. Without either, torch draws `torch.rand(num_samples)` once from the global CPU
           generator.
@@ -90,11 +108,19 @@ class RegularizedSolve:
         call = self._bound(args, kwargs)
         if reports is not None and penalize and not adapter.is_collected():
             return call.run(None).result
+        checked = None
+        if self.steps is not None:
+            call, checked = planned_call(self.solver, call, self.steps, self.plan_holder, plan)
+        elif plan != "held":
+            raise InputError("`plan` is for a solve on checked steps: `regularize(solve, steps=CheckedSteps())`.")
         if penalize:
             result, report = self._penalized(adapter, call, source, draw, probes)
         else:
             result, counts, _ = call.run(None)
             report = _report(adapter.zero_penalty(call), 0, counts, None)
+        if checked is not None and self.plan_holder is not None:
+            self.plan_holder.remember(report.step_error)
+            report = report._replace(plan=checked)
         if reports is None:
             return result, report
         reports.append(report)
@@ -155,7 +181,7 @@ class RegularizedSolve:
             )
         num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
         evaluations = plan.penalty.num_evaluations(recording.problem, num_evaluated, recording.num_reused)
-        nfe_extra = None if evaluations is None else evaluations * recording.is_valid
+        nfe_extra = None if evaluations is None else (evaluations + recording.num_reading) * recording.is_valid
         return result, _report(value, nfe_extra, counts, sample, num_unresolved)
 
     def _checked_probes(self, probes: State, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
@@ -171,7 +197,8 @@ class RegularizedSolve:
     def __signature__(self) -> inspect.Signature:
         parameters = list(self.solver.signature.parameters.values())
         tail = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD]
-        own = {"penalize": True, "draw": None, "probes": None, self.solver.adapter.random_argument: None}
+        own: dict[str, object] = {"penalize": True, "draw": None, "probes": None}
+        own |= {self.solver.adapter.random_argument: None} | ({} if self.steps is None else {"plan": "held"})
         added = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()
         ]
@@ -194,6 +221,7 @@ def regularize(
     gradient: Gradient | None = None,
     num_samples: int = 1,
     batched: bool = False,
+    steps: CheckedSteps | None = None,
     adapter: str | None = None,
 ) -> RegularizedSolve:
     """Wrap a native solver call so that it also returns the penalty of one sampled local step.
@@ -209,6 +237,7 @@ def regularize(
       `Integral`) also differentiates how the solve got there, if the adjoint differentiates through the solve.
     - `num_samples`: independent samples per solve; the penalty is their mean. More samples cost more and vary less.
     - `batched`: torch only: evaluates all samples in one `torch.func.vmap` instead of one after the other.
+    - `steps`: trains on a few fixed steps, which the adaptive solver chooses and checks; see `CheckedSteps`.
     - `adapter`: name of the adapter to use. Asserts that `solve` has the signature of the adapter's first solver call
       (or of the one named after a colon, `"torchdiffeq:odeint_adjoint"`), for callables that no adapter claims.
 
@@ -229,7 +258,11 @@ def regularize(
     if chosen.keeps_every_step:
         _check_every_step(chosen, gradient, num_samples, batched=batched)
     gradient = gradient or ("full" if chosen.keeps_every_step else "local")
-    regularized = RegularizedSolve(Solver.find(solve, adapter), named, chosen, gradient, num_samples, batched)
+    if not isinstance(steps, CheckedSteps | None):
+        raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.")
+    solver = Solver.find(solve, adapter)
+    holder = None if steps is None else make_plan_holder(solver, steps)
+    regularized = RegularizedSolve(solver, named, chosen, gradient, num_samples, batched, steps, holder)
     _check_adapter(regularized)
     return regularized
 
@@ -268,6 +301,11 @@ def _check_adapter(regularized: RegularizedSolve) -> None:
     heuristic = regularized.heuristic or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
     needs = _needs(regularized, heuristic)
     refuse(solver.adapter_name, needs, solver.capabilities.reason_against, _alternative(sampler))
+    if regularized.steps is not None and Capability.STIFFNESS_ESTIMATE in needs:
+        raise CapabilityError(
+            "Fixed steps of low order have no pair of stages that estimates stiffness, so `steps` exclude "
+            "`StiffnessEstimate`; use another heuristic."
+        )
     if regularized.gradient == "full" and sampler.local_start == "sample":
         raise CapabilityError(
             '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '

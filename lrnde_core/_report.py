@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Generator
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from lrnde_core._arrays import Count, OfSamples, Scalar
 
@@ -55,6 +55,9 @@ class Report(NamedTuple):
     - `nfe_backward`: evaluations, counted like `nfe`, that the backward pass of a continuous adjoint has made so far:
       a `BackwardCount`, 0 until `backward()` runs, and the sum over its runs; read it with `int(...)`. `None` if the
       backward pass only differentiates the evaluations of the forward solve, or if the library does not show it (JAX).
+    - `step_error`: for fixed steps of a plan (`CheckedSteps`), their own estimate of the largest error of a sample,
+      relative to the norm of its final state, without gradient; `None` for the adaptive solve.
+    - `plan`: in torch, the `CheckedPlan` by which the call was solved; `None` elsewhere, and without `CheckedSteps`.
     """
 
     penalty: Scalar
@@ -68,6 +71,8 @@ class Report(NamedTuple):
     num_forced: Count | None = None
     num_unresolved: Count | None = None
     nfe_backward: Count | None = None
+    step_error: Scalar | None = None
+    plan: Any = None  # of a module that imports this one
 
 
 _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("lrnde_reports", default=None)

@@ -15,6 +15,7 @@ from lrnde_core import (
 )
 from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchdiffeq._call import TorchdiffeqCall, read_call
+from lrnde_torchdiffeq._stepped import SteppedCall
 
 
 @final
@@ -40,5 +41,5 @@ class TorchdiffeqAdapter(AbstractTorchAdapter):
         return read_call(solve, native, args, kwargs)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
-        assert isinstance(call, TorchdiffeqCall)
+        assert isinstance(call, TorchdiffeqCall | SteppedCall)
         return call.zero

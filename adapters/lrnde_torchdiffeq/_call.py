@@ -67,7 +67,7 @@ class TorchdiffeqCall(AbstractCall):
             return Run(result, counts, self._recording(result, recorder, plan))
 
     def _recording(self, result: NativeResult, recorder: Recorder, plan: RecordingPlan) -> Recording:
-        problem, kept = self._problem(), recorder.kept
+        problem, kept = self.problem(), recorder.kept
         assert kept is not None  # a plan was given
         end = result[0].item() if self.asked.end is None else self.asked.end
         records = [self._record(problem, kept, each, end, plan.keeps_gradient) for each in kept.kept]
@@ -87,6 +87,11 @@ class TorchdiffeqCall(AbstractCall):
     def check_probes(self, probes: State) -> Leaves:
         layout = self.asked.layout
         return (layout.flatten(check_probes(probes, self.asked.y0)).to(layout.dtype),)
+
+    @property
+    def times(self) -> torch.Tensor:
+        """The output times as the user gave them; none for `odeint_event`."""
+        return self.kwargs["t"] if "t" in self.kwargs else self.args[2]
 
     @property
     def zero(self) -> torch.Tensor:
@@ -115,7 +120,8 @@ class TorchdiffeqCall(AbstractCall):
             kwargs = {**kwargs, "adjoint_params": tuple(find_parameters(field))}
         return with_field(recorder, self.native, self.args, kwargs)()
 
-    def _problem(self) -> ExplicitProblem:
+    def problem(self) -> ExplicitProblem:
+        """The local problem of a step by the method of the call."""
         asked, layout = self.asked, self.asked.layout
         norm = asked.options.get("norm", mixed_norm if layout.is_tuple else rms_norm)
         is_perturbed = not self._is_adaptive and bool(asked.options.get("perturb"))

@@ -14,7 +14,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("torchdiffeq:odeint", "torchdiffeq:odeint_adjoint", "torchdiffeq:odeint_event"),
             requires=("torch>=2.4", "torchdiffeq>=0.2.5"),
             install="lrnde[torchdiffeq]",
-            api_version=(2, 0),
+            api_version=(2, 1),
             freezer="lrnde_torchdiffeq._freeze:TorchdiffeqFreezer",
             driver="lrnde_torchdiffeq._conformance:TorchdiffeqDriver",
         )

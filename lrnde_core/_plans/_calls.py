@@ -1,14 +1,13 @@
 """The calibration calls of a search: how they are read, compared and solved."""
 
 import contextlib
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._claims import NativeArguments, NativeKeywords, import_path
-from lrnde_core._errors import InputError, InputTypeError, LrndeError, PluginError, described
+from lrnde_core._errors import InputError, InputTypeError, LrndeError, PluginError
 from lrnde_core._plans._contract import AbstractFreezer, AbstractSDEFreezer, NativeSolve
 from lrnde_core._registry import REGISTRY
 from lrnde_core._solver import Solver
@@ -31,7 +30,7 @@ def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer
     """The class that the adapter's spec names for `capability`. Raises `CapabilityError` if it is unsupported."""
     solver.require(capability)
     spec = REGISTRY.spec(solver.adapter_name)
-    path = spec.freezer if capability is Capability.FREEZE else spec.sde_freezer
+    path = spec.sde_freezer if capability is Capability.FREEZE_SDE else spec.freezer
     freezer = None if path is None else import_path(path)()
     if not isinstance(freezer, expected):
         raise PluginError(
@@ -40,12 +39,6 @@ def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer
             "other."
         )
     return freezer
-
-
-def check_bound(error: object) -> None:
-    """Raise `InputError` unless the allowed error is a positive number."""
-    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
-        raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
 
 
 def bind_calls(solve: Solver, calibration: object) -> list[AbstractCall]:

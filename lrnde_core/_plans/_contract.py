@@ -11,8 +11,10 @@ from typing import NamedTuple
 from lrnde_core._arrays import Leaves
 from lrnde_core._call import AbstractCall
 from lrnde_core._claims import NativeFunction, NativeResult
+from lrnde_core._errors import PluginError
 from lrnde_core._plans._call_form import CallForm
-from lrnde_core._plans._plan import Plan, SDEPlan
+from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
 from lrnde_core._random_states import random_states_kept
 
@@ -88,6 +90,30 @@ class AbstractFreezer(AbstractCalibrator):
     @abc.abstractmethod
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         """The solve by the plan, with its signals even if the plan has no guard."""
+
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
+        """The same call solved by fixed steps, through which its result differentiates.
+
+        Its counts have `step_error`, the records of its steps their own `point`, and its facts say `reads_points`.
+        Required for `Capability.CHECKED_STEPS`; called for training, not within `isolated`.
+
+        - `is_batched`: whether the first axis of every array of the state counts samples.
+
+        Raises `CapabilityError` for what no fixed steps can replace: events.
+        """
+        del call, steps, is_batched
+        raise PluginError(
+            f"`{type(self).__name__}` has no `by_steps`, and its adapter does not declare `Capability.CHECKED_STEPS` "
+            "unsupported. This is a fault of the adapter: it needs one or the other."
+        )
+
+    def plan_holder(self, plan: CheckedPlan) -> AbstractPlanHolder | None:
+        """What keeps the plan of `CheckedSteps` between the calls of a training; `None` if the caller keeps it.
+
+        - `plan`: that before the first call.
+        """
+        del plan
+        return None
 
     @abc.abstractmethod
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:

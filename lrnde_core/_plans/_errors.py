@@ -20,6 +20,12 @@ MIN_SAMPLES = 10
 """Fewer held-back samples promise next to nothing: one fresh sample in n + 1 exceeds the largest error of n."""
 
 
+def check_bound(error: object) -> None:
+    """Raise `InputError` unless the allowed error is a positive number."""
+    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
+        raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
+
+
 def check_over(over: Over) -> Over:
     """Return `over`. Raises `InputError` unless it is "max", "mean" or a quantile."""
     is_quantile = isinstance(over, float) and 0 < over < 1

@@ -12,13 +12,12 @@ from lrnde_core._plans._calls import (
     CalibrationCall,
     bind_calls,
     check_alike,
-    check_bound,
     find_freezer,
     find_solver,
     read_all,
 )
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
-from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_count, check_over
+from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_bound, check_count, check_over
 from lrnde_core._plans._plan import Plan
 from lrnde_core._plans._report import Candidate, FreezeReport
 from lrnde_core._plans._search import Calibration, search

@@ -12,7 +12,6 @@ from lrnde_core._errors import CapabilityError, InputError, InputTypeError, desc
 from lrnde_core._plans._calls import (
     CalibrationCall,
     bind_calls,
-    check_bound,
     find_freezer,
     find_solver,
     read_all,
@@ -23,6 +22,7 @@ from lrnde_core._plans._errors import (
     MIN_PATHS,
     Rows,
     Statistic,
+    check_bound,
     check_rows,
     check_same_paths,
     native_scales,

@@ -62,9 +62,20 @@ class FixedSteps:
         ends = (*(index / num_steps for index in range(1, num_steps)), 1.0)
         return cls(method, FIXED_METHODS[method].tableau, ends)
 
+    @classmethod
+    def from_fields(cls, fields: Json) -> "FixedSteps":
+        """The steps whose fields `dataclasses.asdict` gave, from JSON too."""
+        tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields["tableau"].items()})
+        return cls(fields["method"], tableau, _tuples(fields["ends"]))
+
     @property
     def num_steps(self) -> int:
         return len(self.ends)
+
+    @property
+    def order(self) -> int:
+        """The order of the method."""
+        return FIXED_METHODS[self.method].order
 
     def num_evaluations(self, *, needs_last: bool) -> int:
         """Evaluations of the field in one solve.
@@ -129,16 +140,15 @@ class Plan:
         """The plan that `to_json` wrote. Raises `InputError` for anything else."""
 
         def make(fields: Json) -> Plan:
-            steps = fields.pop("steps")
-            tableau = ExplicitTableau(**{name: _tuples(value) for name, value in steps.pop("tableau").items()})
-            fixed = FixedSteps(tableau=tableau, **{name: _tuples(value) for name, value in steps.items()})
-            return cls(steps=fixed, **{name: _tuples(value) for name, value in fields.items()})
+            steps = FixedSteps.from_fields(fields.pop("steps"))
+            return cls(steps, **{name: _tuples(value) for name, value in fields.items()})
 
         return read_plan(text, _FORMAT, make)
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, cast("list[Any]", value))) if isinstance(value, list) else value
+    is_row = isinstance(value, list | tuple)
+    return tuple(map(_tuples, cast("Sequence[Any]", value))) if is_row else value
 
 
 _SDE_FORMAT = "lrnde-sde-plan/1"

@@ -1,0 +1,73 @@
+"""The plan of a training on checked steps, as a module to save with a model."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from lrnde_core import AbstractPlanHolder, CheckedPlan, Scalar
+
+
+@final
+class PlanHolder(torch.nn.Module, AbstractPlanHolder):
+    """Keeps the plan of `lrnde.CheckedSteps` between the calls of one training.
+
+        odeint = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps())
+        model.plan_holder = odeint.plan_holder          # saved and loaded with the model
+
+    - `plan`: the plan now (`lrnde.CheckedPlan`).
+
+    With several processes, all check before the same iteration and take the same steps, the cheapest ones that keep the
+    bound on each.
+    """
+
+    plan: CheckedPlan
+
+    def __init__(self, plan: CheckedPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        self._step_error: Tensor | None = None
+
+    def extra_repr(self) -> str:
+        return str(self.plan)
+
+    def is_training(self) -> bool:
+        return torch.is_grad_enabled()
+
+    def remember(self, step_error: Scalar | None) -> None:
+        self._step_error = step_error
+
+    def remembered(self) -> float | None:
+        # All processes have the same plan, so either all of them have a number or none.
+        return None if self._step_error is None else self._largest(self._step_error)
+
+    def agree(self, value: float) -> float:
+        return self._largest(torch.tensor(value, dtype=torch.float64)) if _is_distributed() else value
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.plan)
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        self.plan = CheckedPlan.from_fields(state)
+        self._step_error = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The estimate of an iteration may carry a device, and means nothing in a copy.
+        return {**self.__dict__, "_step_error": None}
+
+    def _largest(self, value: Tensor) -> float:
+        if not _is_distributed():
+            return value.item()
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        # The reduction may forget what is not a number.
+        shared = torch.stack([value.isnan().double(), value.nan_to_num(-math.inf).double()]).to(device)
+        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+        is_nan, largest = shared.tolist()
+        return math.nan if is_nan else largest
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

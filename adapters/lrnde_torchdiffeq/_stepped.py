@@ -1,0 +1,182 @@
+"""A call of torchdiffeq solved by the fixed steps of a plan, for training."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from lrnde_core import (
+    AbstractCall,
+    CapabilityError,
+    Counts,
+    Draw,
+    FixedSteps,
+    KeptStep,
+    KeptSteps,
+    Leaves,
+    MethodFacts,
+    NativeResult,
+    Record,
+    Recording,
+    RecordingPlan,
+    Run,
+    State,
+    StepTaken,
+    follow_steps,
+    guard_signals,
+    outputs_inside,
+    penalty_errors,
+    read_stages,
+    sampled_fraction,
+)
+from lrnde_torch import ExplicitProblem, FrozenStages, no_side_effects
+from lrnde_torchdiffeq._call import TorchdiffeqCall
+
+Tensor = torch.Tensor
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class SteppedCall(AbstractCall):
+    """A call of `odeint` or `odeint_adjoint` by fixed steps. Its gradient is that of the steps.
+
+    - `native`: the call that they replace. `steps`: these. `is_batched`: whether the first axis counts samples.
+    """
+
+    native: TorchdiffeqCall
+    steps: FixedSteps
+    is_batched: bool
+    facts: MethodFacts
+
+    def run(self, plan: RecordingPlan | None) -> Run:
+        asked = self.native.asked
+        t, stages = self.native.times, FrozenStages(asked.field, asked.layout.is_tuple)
+        y0: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
+        t0, t1 = (t[0], t[-1]) if t.requires_grad else (asked.start, asked.end)
+        has_outputs_inside = len(t) > 2
+        needs_last = has_outputs_inside or self.steps.tableau.is_last_stage_solution
+        # The field may write into its state.
+        copies = tuple(leaf.clone() for leaf in y0)
+        taken = follow_steps(stages, self.steps, t0, t1, copies, needs_last=needs_last)
+        parts: list[Leaves] = [tuple(leaf[None] for leaf in y0), tuple(leaf[None] for leaf in taken[-1].y1)]
+        if has_outputs_inside:
+            parts.insert(1, outputs_inside(self.steps, taken, ((t - t0) / (t1 - t0))[1:-1], torch))
+        ys = tuple(torch.cat(each) for each in zip(*parts, strict=True))
+        with torch.no_grad():
+            signals = guard_signals(self.steps.tableau, taken, is_batched=self.is_batched)
+            step_error = signals.error_estimate.amax()
+        num_steps = self.steps.num_steps
+        nfe = self.steps.num_evaluations(needs_last=needs_last)
+        counts = Counts(nfe, num_steps, num_steps, 0, step_error=step_error)
+        result: NativeResult = ys if asked.layout.is_tuple else ys[0]
+        if plan is None:
+            return Run(result, counts, None)
+        with penalty_errors():
+            return Run(result, counts, self._recording(plan, stages, taken))
+
+    def check_probes(self, probes: State) -> Leaves:
+        return self.native.check_probes(probes)
+
+    @property
+    def zero(self) -> Tensor:
+        """0 in the state's real dtype, on its device."""
+        return self.native.zero
+
+    def _recording(self, plan: RecordingPlan, stages: FrozenStages, taken: Sequence[StepTaken]) -> Recording:
+        asked = self.native.asked
+        assert asked.end is not None  # events are refused
+        problem = dataclasses.replace(
+            self.native.problem(), tableau=self.steps.tableau, starts_after_t0=False, ends_before_t1=False
+        )
+        duration, elapsed = abs(asked.end - asked.start), 0.0
+        kept = plan.keep_steps(duration)
+        for step, end in zip(taken, self.steps.ends, strict=True):
+            kept.offer(elapsed, end * duration - elapsed, step)
+            elapsed = end * duration
+        draws = plan.draws
+        assert not isinstance(draws, Draw)  # one for each sample
+        reader = _Reader(plan, stages, self.native.asked.layout.device)
+        records = [
+            self._record(problem, plan, reader, kept, each, draw)
+            for each, draw in zip(kept.kept, itertools.cycle(draws), strict=False)
+        ]
+        num_reused = sum(record.estimate is not None for record in records)
+        return Recording(
+            problem, records, True, num_reused, num_evaluated=len(records), num_reading=reader.num_evaluations
+        )
+
+    def _record(
+        self,
+        problem: ExplicitProblem,
+        plan: RecordingPlan,
+        reader: "_Reader",
+        steps: KeptSteps,
+        kept: KeptStep | None,
+        draw: Draw,
+    ) -> Record:
+        assert kept is not None  # every plan has a step
+        asked, layout, step = self.native.asked, self.native.asked.layout, kept.step
+        assert asked.end is not None  # events are refused
+        t, h = asked.start + asked.direction * kept.elapsed, asked.direction * kept.size
+        drawn = steps.drawn(kept, kept.size)
+
+        def flat(leaves: Leaves) -> Leaves:
+            return (layout.flatten(leaves if layout.is_tuple else leaves[0]),)
+
+        point = None
+        if plan.penalty.reads_point:
+            fraction = sampled_fraction(plan.sampler, draw, drawn)
+            point = (t + fraction * h, flat(reader.inside(step, fraction)))
+        estimate = None
+        if plan.keeps_gradient:
+            increments, states = (list(map(flat, each)) for each in (step.increments, step.stage_states))
+            estimate = read_stages(problem, problem.tableau, flat(step.y), increments, states)
+        y = flat(step.y)
+        return Record(
+            t=t,
+            h=h,
+            y=y if plan.keeps_gradient else problem.detach(y),
+            carry=None,
+            remaining=asked.end - t,
+            drawn=drawn,
+            estimate=estimate,
+            point=point,
+        )
+
+
+class _Reader:
+    """Reads states inside of steps; counts the evaluations that this takes, at most one."""
+
+    def __init__(self, plan: RecordingPlan, stages: FrozenStages, device: torch.device) -> None:
+        self._keeps_gradient = plan.keeps_gradient
+        self._stages = stages
+        self._device = device
+        self._last: Leaves | None = None
+        self.num_evaluations = 0
+
+    def inside(self, step: StepTaken, fraction: float) -> Leaves:
+        with contextlib.nullcontext() if self._keeps_gradient else torch.no_grad():
+            if step.last is None:
+                step = step._replace(last=self._evaluated_last(step))
+            return step.inside(fraction)
+
+    def _evaluated_last(self, step: StepTaken) -> Leaves:
+        # Only at the very end of the solve; elsewhere the next step has it.
+        if self._last is None:
+            with no_side_effects(self._stages.field, self._device):
+                self._last = self._stages.increment(step.t, step.h, 1.0, step.y1)
+            self.num_evaluations += 1
+        return self._last
+
+
+def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
+    """The call by fixed steps. Raises `CapabilityError` where an event ends it."""
+    if call.asked.has_event:
+        raise CapabilityError(
+            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` up "
+            "to a time of your own, or leave `steps` out."
+        )
+    return SteppedCall(call, steps, is_batched, call.facts.by_steps(steps.method, steps.order, steps.tableau))

@@ -1,0 +1,389 @@
+"""Training on fixed steps that the adaptive solver chooses and checks."""
+
+import abc
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast, final
+
+from array_api_compat import array_namespace
+
+from lrnde_core._arrays import Array, Count, Leaves, Scalar
+from lrnde_core._claims import NativeResult
+from lrnde_core._errors import InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._plans._errors import (
+    ErrorMeasure,
+    Over,
+    check_bound,
+    check_over,
+    metric_errors,
+    reduced_error,
+    sample_norms,
+)
+from lrnde_core._plans._plan import FixedSteps
+from lrnde_core._plans._report import Candidate
+from lrnde_core._report import Report
+from lrnde_core._tableau import FIXED_METHODS
+
+# A ladder whose rungs grow by a third to a half, so that few of them serve a whole training.
+_DEFAULT_CANDIDATES = (
+    Candidate("midpoint", 1),
+    *(Candidate("rk4", num_steps) for num_steps in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)),
+)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class CheckedPlan:
+    """The steps that a training takes now, and what their last check found. Hashable.
+
+    - `steps`: `None` for the adaptive solve, as before the first check, after one that failed, and where no fixed
+      steps within its cost keep the bound.
+    - `error`: of `steps` against the adaptive solution, as measured at the last check on the samples that did not
+      choose them; without `steps`, that of the best ones; `None` if nothing could be measured.
+    - `error_estimate`: the estimate that these steps made of their error then (`Report.step_error`).
+    - `num_iterations`: so far. `checked_at`: the iteration before which the last check was made. `period`: the number
+      of iterations from there to the next check.
+    - `num_checks`, `num_check_evaluations`: the number of checks so far, and their evaluations of the field, adaptive
+      solves included; the latter `None` if the library hides its own.
+    - `native_evaluations`: of the adaptive solve at the last check; `None` if they are hidden.
+    - `tried`: all steps that the training has taken, in the order of their first use.
+    """
+
+    steps: FixedSteps | None = None
+    error: float | None = None
+    error_estimate: float | None = None
+    num_iterations: int = 0
+    checked_at: int | None = None
+    period: int = 0
+    num_checks: int = 0
+    num_check_evaluations: int | None = 0
+    native_evaluations: float | None = None
+    tried: tuple[FixedSteps, ...] = ()
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "CheckedPlan":
+        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(fields) != names:
+            raise InputError(f"The saved plan has the entries {sorted(fields)}; a `CheckedPlan` has {sorted(names)}.")
+        steps = fields["steps"]
+        read = {
+            "steps": None if steps is None else FixedSteps.from_fields(steps),
+            "tried": tuple(map(FixedSteps.from_fields, fields["tried"])),
+        }
+        return cls(**{**fields, **read})
+
+    def __str__(self) -> str:
+        if self.checked_at is None:
+            return "adaptive steps, not checked yet"
+        steps = "adaptive steps" if self.steps is None else str(self.steps)
+        error = "nothing could be measured" if self.error is None else f"error {self.error:.2g}"
+        if self.steps is None and self.error is not None:
+            error = f"the best fixed ones have {error}"
+        return f"{steps}; {error} before iteration {self.checked_at}, {self.num_checks} checks"
+
+
+class AbstractPlanHolder(abc.ABC):
+    """Keeps the plan of one training between its calls, where a call may have a state.
+
+    - `plan`: the plan now.
+    """
+
+    plan: CheckedPlan
+
+    @abc.abstractmethod
+    def is_training(self) -> bool:
+        """Whether a call now is one of the training: whether it is differentiated."""
+
+    @abc.abstractmethod
+    def remember(self, step_error: Scalar | None) -> None:
+        """Keep `Report.step_error` of this iteration, without waiting for it."""
+
+    @abc.abstractmethod
+    def remembered(self) -> float | None:
+        """The number that was remembered last, the largest over processes; `None` if there is none."""
+
+    @abc.abstractmethod
+    def agree(self, value: float) -> float:
+        """The largest of a number over the processes that train together. Not a number if that is one of them."""
+
+
+class Solved(NamedTuple):
+    """One solve of a call that is checked, without gradient.
+
+    - `result`: in the form that a `metric` takes. `states`: the outputs after the start: arrays of shape `(times,
+      batch, *state)`, without the second axis if the state is one sample. `None` if the solve failed.
+    - `num_evaluations`: `None` if they are hidden. `error_estimate`: as in `Report.step_error`.
+    """
+
+    result: NativeResult
+    states: Leaves | None
+    num_evaluations: float | None
+    error_estimate: float | None = None
+
+
+SolveBy: TypeAlias = Callable[[FixedSteps | None], Solved]
+"""Solves the call that is checked by fixed steps; adaptively for `None`."""
+
+
+class _Measured(NamedTuple):
+    """Steps with their error on each half of the samples, and their own estimate of it."""
+
+    steps: FixedSteps
+    chosen: float
+    judged: float
+    error_estimate: float | None
+
+    @property
+    def worst(self) -> float:
+        return max(self.chosen, self.judged)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class CheckedSteps:
+    """Train on a few fixed steps, chosen and checked by the adaptive solver.
+
+    Between checks every iteration takes the same fixed steps, differentiated as they are. At a check the call is also
+    solved adaptively, without gradient, and the cheapest fixed steps within `error` of that solution are chosen anew.
+    Every second sample chooses, the others judge. If no fixed steps within the cost of the adaptive solve keep the
+    bound, or a check fails, the training solves adaptively until the next check.
+
+    - `error`, `over`, `scales`: the bound on the error of the samples, as in `freeze`.
+    - `metric`: your own error instead: takes the outputs by fixed steps and the adaptive ones, and returns one number
+      for each sample.
+    - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1 to 64 of the 3/8
+      rule of order 4.
+    - `period`: the fewest and the most iterations from one check to the next. The time doubles whenever the steps
+      stay, and starts anew when they change. A check is made at once if the steps' own estimate of their error has
+      grown by what the last check left below the bound.
+    - `max_plans`: the most different steps of one training, since compilers make a program for each.
+    - `batched`: whether the first axis of every array of the state counts samples; else each call is one sample, which
+      both chooses and judges.
+
+    In torch the wrapped solve keeps the plan and checks by itself whenever gradients are enabled; without them it
+    solves adaptively. In JAX the plan is a static argument of the training step, and the caller keeps it:
+
+        plan = steps.init()
+        for batch in batches:
+            plan = steps.check(plan, lambda steps: solve_batch(params, batch, steps), report)
+            params, report = train_step(params, batch, plan.steps)
+    """
+
+    error: float = 1e-2
+    over: Over = "max"
+    scales: Mapping[int, float] | tuple[tuple[int, float], ...] = types.MappingProxyType({})
+    metric: Callable[[NativeResult, NativeResult], Array | Sequence[float]] | None = None
+    candidates: Sequence[Candidate] = _DEFAULT_CANDIDATES
+    period: tuple[int, int] = (10, 100)
+    max_plans: int = 6
+    batched: bool = True
+
+    def __post_init__(self) -> None:
+        check_bound(self.error)
+        check_over(self.over)
+        # Hashable, in place of what the user gave.
+        object.__setattr__(self, "scales", ErrorMeasure.of(dict(self.scales), None).scales)
+        object.__setattr__(self, "candidates", _checked_candidates(self.candidates))
+        fewest, most = self.period
+        if not (isinstance(fewest, int) and isinstance(most, int) and 1 <= fewest <= most):
+            raise InputError(
+                f"`period={self.period!r}`: needs two whole numbers of iterations, 1 or more, such as (10, 100)."
+            )
+        if not isinstance(self.max_plans, int) or self.max_plans < 1:
+            raise InputError(f"`max_plans={self.max_plans!r}`: must be a whole number of at least 1.")
+
+    def init(self) -> CheckedPlan:
+        """The plan before the first iteration: nothing is known, so the first check is due."""
+        return CheckedPlan(period=self.period[0])
+
+    def check(
+        self,
+        plan: CheckedPlan,
+        call: Callable[[FixedSteps | None], tuple[NativeResult, Report | Sequence[Report]]],
+        report: Report | Sequence[Report] | None = None,
+    ) -> CheckedPlan:
+        """The plan for the next iteration, checked if that is due. Called before every iteration, outside of `jit`.
+
+        - `call`: solves a batch by these steps, adaptively for `None`, and returns the outputs and the report of the
+          wrapped solve; for several solves, a list of reports. Outputs are an array or a tuple, list or dictionary of
+          arrays, such as `sol.ys`; their first axis counts samples. It may be jitted, with the steps as a static
+          argument.
+        - `report`: of the last iteration; with it, growing errors are noticed between checks.
+        """
+        if not self.is_due(plan, None if report is None else _largest(_each(report), "step_error")):
+            return self.next(plan)
+
+        def solve(steps: FixedSteps | None) -> Solved:
+            result, reports = call(steps)
+            states = tuple(leaf[None] for leaf in _arrays(result))
+            counted = _largest(_each(reports), "nfe")
+            return Solved(result, states, counted, _largest(_each(reports), "step_error"))
+
+        return self.choose(plan, solve)
+
+    def is_due(self, plan: CheckedPlan, error_estimate: float | None) -> bool:
+        """Whether a check is due before the next iteration.
+
+        - `error_estimate`: `Report.step_error` of the last iteration, if it is known.
+        """
+        if plan.checked_at is None or plan.num_iterations - plan.checked_at >= plan.period:
+            return True
+        if plan.steps is None or error_estimate is None or plan.error_estimate is None or plan.error is None:
+            return False
+        room = self.error / plan.error if plan.error > 0 else math.inf
+        # False for what is not a number.
+        return not error_estimate <= max(room, 1.0) * plan.error_estimate
+
+    def next(self, plan: CheckedPlan) -> CheckedPlan:
+        """The plan after an iteration before which no check was made."""
+        return dataclasses.replace(plan, num_iterations=plan.num_iterations + 1)
+
+    def choose(self, plan: CheckedPlan, solve: SolveBy, agree: Callable[[float], float] = float) -> CheckedPlan:
+        """The plan that a check chooses, for the next iteration.
+
+        - `agree`: makes one number of those of several processes, so that all choose the same steps.
+        """
+        reference = solve(None)
+        counted: list[float | None] = [reference.num_evaluations]
+        found, best = None, None
+        is_finite = reference.states is not None and _is_finite(reference.states, is_batched=self.batched)
+        if agree(0.0 if is_finite else 1.0) == 0:
+            found, best = self._search(plan, reference, solve, counted, agree)
+        steps = None if found is None else found.steps
+        measured = found or best
+        is_kept = plan.checked_at is not None and steps == plan.steps and measured is not None
+        fewest, most = self.period
+        spent = None if None in counted else sum(filter(None, counted))
+        before = plan.num_check_evaluations
+        return dataclasses.replace(
+            plan,
+            steps=steps,
+            error=None if measured is None else (measured.judged if found else measured.worst),
+            error_estimate=None if found is None else found.error_estimate,
+            num_iterations=plan.num_iterations + 1,
+            checked_at=plan.num_iterations,
+            period=min(2 * plan.period, most) if is_kept else fewest,
+            num_checks=plan.num_checks + 1,
+            num_check_evaluations=None if before is None or spent is None else before + round(spent),
+            native_evaluations=reference.num_evaluations,
+            tried=plan.tried if steps is None or steps in plan.tried else (*plan.tried, steps),
+        )
+
+    def _search(
+        self,
+        plan: CheckedPlan,
+        reference: Solved,
+        solve: SolveBy,
+        counted: list[float | None],
+        agree: Callable[[float], float],
+    ) -> tuple[_Measured | None, _Measured | None]:
+        """The cheapest steps within the bound, if any, and the best of all that were tried."""
+        native = reference.num_evaluations
+        ladder = self._ladder(plan, None if native is None else agree(native))
+        measured: dict[int, _Measured] = {}
+
+        def is_within(place: int) -> bool:
+            solved = solve(ladder[place])
+            counted.append(solved.num_evaluations)
+            measured[place] = self._measure(ladder[place], solved, reference, agree)
+            return measured[place].worst <= self.error
+
+        # Errors fall along the ladder, so the search starts where the training is.
+        place = ladder.index(plan.steps) if plan.steps in ladder else 0
+        found = None
+        if ladder and is_within(place):
+            found = place
+            while found > 0 and is_within(found - 1):
+                found -= 1
+        else:
+            found = next((each for each in range(place + 1, len(ladder)) if is_within(each)), None)
+        best = min(measured.values(), key=lambda each: each.worst, default=None)
+        return None if found is None else measured[found], best
+
+    def _measure(
+        self, steps: FixedSteps, solved: Solved, reference: Solved, agree: Callable[[float], float]
+    ) -> _Measured:
+        assert reference.states is not None
+        assert solved.states is not None  # fixed steps do not fail
+        measure = ErrorMeasure(tuple(self.scales))  # pyright: ignore[reportArgumentType]
+        errors = measure.errors(solved.states, reference.states, is_batched=self.batched)
+        metric = self.metric
+        if metric is not None:
+            errors = metric_errors(
+                lambda found, native, _: metric(found, native), solved.result, reference.result, 0, len(errors)
+            )
+        choosing, judging = errors[::2], errors[1::2] or errors
+        chosen, judged = (agree(reduced_error(half, self.over)) for half in (choosing, judging))
+        estimate = solved.error_estimate
+        return _Measured(steps, chosen, judged, None if estimate is None else agree(estimate))
+
+    def _ladder(self, plan: CheckedPlan, most: float | None) -> list[FixedSteps]:
+        """The steps to choose from, from cheap to dear."""
+        steps = [FixedSteps.equal(each.method, each.num_steps) for each in self.candidates]
+        ladder = sorted(steps, key=_cost)
+        if len(plan.tried) >= self.max_plans:
+            ladder = [each for each in ladder if each in plan.tried]
+        return [each for each in ladder if most is None or _cost(each) <= most]
+
+
+def _cost(steps: FixedSteps) -> int:
+    return steps.num_evaluations(needs_last=False)
+
+
+def _is_finite(states: Leaves, *, is_batched: bool) -> bool:
+    return all(map(math.isfinite, sample_norms(states, is_batched=is_batched)))
+
+
+def _each(reports: Report | Sequence[Report]) -> Sequence[Report]:
+    return [reports] if isinstance(reports, Report) else reports
+
+
+def _largest(reports: Sequence[Report], field: str) -> float | None:
+    """A field of the reports, its largest where solves are vectorised, summed over solves; `None` if one lacks it."""
+    values: list[Scalar | Count | None] = [getattr(report, field) for report in reports]
+    if not values or any(value is None for value in values):
+        return None
+    return math.fsum(_maximum(value) for value in values)
+
+
+def _maximum(value: Array | float) -> float:
+    if isinstance(value, int | float) or not value.shape:
+        return float(value)
+    numbers = array_namespace(value).reshape(value, (-1,)).tolist()
+    # Python's maximum forgets what is not a number.
+    return math.nan if any(map(math.isnan, numbers)) else float(max(numbers))
+
+
+def _arrays(result: NativeResult) -> Iterable[Array]:
+    """The arrays of a result."""
+    if isinstance(result, Mapping):
+        result = tuple(cast("Mapping[object, object]", result).values())
+    if isinstance(result, tuple | list):
+        return [leaf for part in cast("Sequence[object]", result) for leaf in _arrays(part)]
+    if not hasattr(result, "shape") or not result.shape:
+        raise InputTypeError(
+            f"`call` returned outputs with {described(result)}; return an array or a tuple, list or dictionary of "
+            "arrays whose first axis counts samples, such as `sol.ys`, and the report."
+        )
+    return [result]
+
+
+def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:
+    found = cast("Sequence[object]", candidates) if isinstance(candidates, list | tuple) else ()
+    if not found:
+        raise InputTypeError(f"`candidates` must be a list of `Candidate`s, not {candidates!r}.")
+    for candidate in found:
+        if not isinstance(candidate, Candidate):
+            raise InputTypeError(f"`candidates` must be a list of `Candidate`s, and holds {described(candidate)}.")
+        if candidate.method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{candidate.method}`; known are {list(FIXED_METHODS)}.")
+        if not isinstance(candidate.num_steps, int) or candidate.num_steps < 1:
+            raise InputError(f"`num_steps` of `{candidate}` must be a whole number of at least 1.")
+        if candidate.follows_solver:
+            raise InputError(
+                f"`{candidate}` follows the solver's steps, which differ from check to check; leave it out."
+            )
+    return cast("tuple[Candidate, ...]", tuple(found))
