@@ -66,7 +66,7 @@ class DiffraxCall(AbstractCall):
         is_doubled = self.method.advances_by_halves
         warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
-        return Run(solution, counts, Recording(self._problem(), records, is_valid))
+        return Run(solution, counts, Recording(self.problem(), records, is_valid))
 
     def check_probes(self, probes: State) -> Leaves:
         return check_probes(probes, self.arguments.y0)
@@ -82,7 +82,7 @@ class DiffraxCall(AbstractCall):
             draws = plan.draws._replace(uniform=jnp.asarray(plan.draws.uniform, dtype))
             if plan.sampler.keeps_every_step:
                 draw = jax.tree.map(lambda leaf: leaf[0], draws)
-                running = RunningCost(plan.penalty, self._problem(), draw, plan.probes, t1, self.method.solver)
+                running = RunningCost(plan.penalty, self.problem(), draw, plan.probes, t1, self.method.solver)
                 draws = None
         has_hidden = has_hidden_state(self.method.solver)
         solver_state = arguments["solver_state"]
@@ -114,7 +114,8 @@ class DiffraxCall(AbstractCall):
             num_unresolved=state.total.num_unresolved,
         )
 
-    def _problem(self) -> DiffraxProblem:
+    def problem(self) -> DiffraxProblem:
+        """The local problem of a step by the method of the call."""
         arguments, method = self.arguments, self.method
         controller, terms = arguments["stepsize_controller"], arguments["terms"]
         rtol, atol, norm = None, None, optx.rms_norm  # as diffrax's controllers have it where the user chose none

@@ -176,7 +176,7 @@ def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> S
     """The call by fixed steps. Raises `CapabilityError` where an event ends it."""
     if call.asked.has_event:
         raise CapabilityError(
-            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` up "
-            "to a time of your own, or leave `steps` out."
+            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
+            "up to a time of your own, or leave `steps` out."
         )
     return SteppedCall(call, steps, is_batched, call.facts.by_steps(steps.method, steps.order, steps.tableau))

@@ -68,12 +68,12 @@ class CheckedPlan:
         names = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != names:
             raise InputError(f"The saved plan has the entries {sorted(fields)}; a `CheckedPlan` has {sorted(names)}.")
-        steps = fields["steps"]
-        read = {
-            "steps": None if steps is None else FixedSteps.from_fields(steps),
-            "tried": tuple(map(FixedSteps.from_fields, fields["tried"])),
-        }
-        return cls(**{**fields, **read})
+        steps, tried = fields["steps"], fields["tried"]
+        return dataclasses.replace(
+            cls(**fields),
+            steps=None if steps is None else FixedSteps.from_fields(steps),
+            tried=tuple(map(FixedSteps.from_fields, tried)),
+        )
 
     def __str__(self) -> str:
         if self.checked_at is None:
