@@ -198,6 +198,9 @@ def matching(value: Array | float, like: Array | float) -> Array | float:
     """`value` in the dtype of `like`; unchanged if either is a Python number."""
     if isinstance(value, int | float) or isinstance(like, int | float) or value.dtype == like.dtype:
         return value
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return value.to(like.dtype)  # `torch.compile` warns about the cache behind `array_namespace`
     return array_namespace(like).astype(value, like.dtype)
 
 

@@ -2,11 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import NoReturn, final
+from typing import final
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -15,9 +13,11 @@ import numpy as np
 from lrnde_core import (
     AbstractStages,
     Array,
+    CallForm,
     CapabilityError,
     Flags,
     GuardSignals,
+    InputError,
     InputTypeError,
     Leaf,
     Leaves,
@@ -25,35 +25,18 @@ from lrnde_core import (
     NativeFunction,
     NativeResult,
     Plan,
-    PlannedTimes,
-    Scalar,
-    Span,
     State,
     Time,
     described,
-    follow_plan,
+    follow_steps,
+    guard_signals,
     is_flagged,
+    outputs_inside,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
 from lrnde_jax import TreeStructure
-
-
-def check_times(planned: PlannedTimes, t0: Time, t1: Time, outputs: Sequence[Time] = ()) -> Scalar | int:
-    """A factor of 1 that fails if a time is not the planned one.
-
-    Raises `InputError` for times whose values are known. For traced times the 1 is an array, and the program that uses
-    it fails when it runs (`equinox.error_if`), or if it is differentiated with respect to them.
-    """
-    planned.check(_known(t0), _known(t1), [_known(time) for time in outputs])
-    pairs = zip((t0, t1, *outputs), (planned.t0, planned.t1, *planned.outputs), strict=True)
-    traced = [(time, known) for time, known in pairs if _known(time) is None]
-    if not traced:
-        return 1
-    times = jnp.stack([_constant(jnp.asarray(time, float)) for time, _ in traced])
-    known = np.asarray([known for _, known in traced], times.dtype)
-    return eqx.error_if(jnp.ones(()), ~(jnp.abs(times - known) <= planned.slack), planned.message)
 
 
 def scalar_time(time: Time) -> Time:
@@ -63,41 +46,22 @@ def scalar_time(time: Time) -> Time:
     return time
 
 
-def _known(time: Time) -> float | None:
-    """The value of a time; `None` if it is traced."""
-    return None if isinstance(scalar_time(time), jax.core.Tracer) else float(time)
-
-
-@jax.custom_jvp
-def _constant(time: jax.Array) -> jax.Array:
-    return time
-
-
-@_constant.defjvp
-def _refuse(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> NoReturn:
-    del primals, tangents
-    raise CapabilityError(
-        "A frozen solve is differentiated with respect to its times, and its plan's do not move with them. Use "
-        "`jax.lax.stop_gradient` on these, or differentiate the native solve."
-    )
-
-
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenDiffeqsolve:
     """`diffeqsolve` by the fixed steps of a plan; takes its arguments, and returns its `Solution`.
 
-    Solver, first step, controller and adjoint are ignored. Runs under `jit`, `vmap`, `grad` and `jax.export`. Its steps
-    are unrolled, so compile time is proportional to their number.
+    Solver, first step, controller and adjoint are ignored. The interval and the output times may be others in each
+    call. Runs under `jit`, `vmap`, `grad` and `jax.export`, with respect to times too. Its steps are unrolled, so
+    compile time is proportional to their number.
 
     With a guard it returns `(solution, flagged)`, where `flagged` is boolean of shape `(batch,)` (a scalar if the state
     is one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
     those of the fallback, which solves the whole call if any is flagged (`jax.lax.cond`; under `vmap`, always);
     `solution.result` is then that of the fallback.
 
-    Raises `InputError` for another interval, other output times or another shape than the plan's. If times are traced,
-    the program fails when it runs at other times (`equinox.error_if`, which compiles a callback: `jax.export` needs
-    known times).
+    Raises `InputError` for another shape than the plan's, and for output times outside of the interval, if their values
+    are known; at traced ones it extrapolates.
     """
 
     solve: functools.partial[NativeResult]
@@ -111,12 +75,7 @@ class FrozenDiffeqsolve:
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
         check_form(arguments)
         plan.check_shapes([leaf.shape for leaf in jax.tree.leaves(arguments.y0)])
-        one = check_times(plan.times, arguments["t0"], arguments["t1"], output_times(arguments))
         solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)
-        if isinstance(one, jax.Array):
-            # A product, so that derivatives depend on it too, even those of a linear solution.
-            held = jax.tree.map(lambda leaf: leaf * one.astype(leaf.dtype), (solution.ys, signals))
-            solution, signals = dataclasses.replace(solution, ys=held[0]), held[1]
         if signals is None:
             return solution
         flagged = is_flagged(plan, signals)
@@ -159,25 +118,38 @@ def solve_by_plan(
     """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
     y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
     leaves, structure = jax.tree.flatten(y0)
-    found = follow_plan(_Stages(arguments, structure), plan, tuple(leaves), is_watched=is_watched)
-    ys = jax.tree.unflatten(structure, [jnp.stack(states) for states in zip(*found.states, strict=True)])
-    t0, t1, *ts = (
-        jnp.asarray(time, arguments.time_dtype) for time in (arguments["t0"], arguments["t1"], *output_times(arguments))
-    )
+    leaves = tuple(leaves)
+    t0, t1 = (jnp.asarray(scalar_time(arguments[name]), arguments.time_dtype) for name in ("t0", "t1"))
+    has_inside = not _are_at_ends(arguments)
+    needs_last = has_inside or (is_watched and plan.steps.tableau.is_last_stage_solution)
+    taken = follow_steps(_Stages(arguments, structure), plan.steps, t0, t1, leaves, needs_last=needs_last)
+    sub = arguments["saveat"].subs
+    start, end = ((t0[None], _in_a_row(leaves)), (t1[None], _in_a_row(taken[-1].y1)))
+    if sub.ts is None:
+        inside = []
+    elif has_inside:
+        ts = jnp.asarray(sub.ts, arguments.time_dtype)
+        inside = [(ts, outputs_inside(plan.steps, taken, (ts - t0) / (t1 - t0), jnp))]
+    else:
+        inside = [start if time == float(arguments["t0"]) else end for time in _inner_times(arguments)]
+    times, states = zip(*([start] * bool(sub.t0) + inside + [end] * bool(sub.t1)), strict=True)
+    outputs = [jnp.concatenate(parts) for parts in zip(*states, strict=True)]
     solution = diffrax.Solution(
         t0=t0,
         t1=t1,
-        ts=jnp.stack(ts),
-        ys=ys,
+        ts=jnp.concatenate(times),
+        ys=jax.tree.unflatten(structure, outputs),
         interpolation=None,
-        stats={"num_steps": plan.num_steps, "num_accepted_steps": plan.num_steps, "num_rejected_steps": 0},
+        stats={"num_steps": plan.steps.num_steps, "num_accepted_steps": plan.steps.num_steps, "num_rejected_steps": 0},
         result=diffrax.RESULTS.successful,
         solver_state=None,
         controller_state=None,
         made_jump=None,
         event_mask=None,
     )
-    return solution, found.signals
+    if not is_watched:
+        return solution, None
+    return solution, guard_signals(plan.steps.tableau, taken, is_batched=plan.is_batched)
 
 
 def check_form(arguments: Arguments) -> None:
@@ -200,23 +172,43 @@ def check_form(arguments: Arguments) -> None:
     raise CapabilityError(f"This `diffeqsolve` cannot be frozen: {reason}.")
 
 
-def read_span(arguments: Arguments, *, is_batched: bool) -> Span:
-    """The span of a call with known values."""
-    t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
-    times = [float(time) for time in output_times(arguments)]
+def read_form(arguments: Arguments, *, is_batched: bool) -> CallForm:
+    """The form of a call with known values."""
+    t0, t1 = (float(scalar_time(arguments[name])) for name in ("t0", "t1"))
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
-    return Span.of(float(t0), float(t1), times, shapes, is_batched=is_batched)
+    return CallForm.of(t0, t1, output_times(arguments), shapes, is_batched=is_batched)
 
 
-def output_times(arguments: Arguments) -> list[Time]:
-    """The times of the outputs as `diffeqsolve` orders them."""
+def output_times(arguments: Arguments) -> list[float]:
+    """The times of the outputs of a call with known values, as `diffeqsolve` orders them."""
     sub = arguments["saveat"].subs
-    if sub.ts is None:
-        inner = []
-    else:
-        # Reading known times together is faster than one by one.
-        inner = list(sub.ts) if isinstance(sub.ts, jax.core.Tracer) else np.asarray(sub.ts).tolist()
-    return [arguments["t0"]] * bool(sub.t0) + inner + [arguments["t1"]] * bool(sub.t1)
+    return [float(arguments["t0"])] * bool(sub.t0) + _inner_times(arguments) + [float(arguments["t1"])] * bool(sub.t1)
+
+
+def _inner_times(arguments: Arguments) -> list[float]:
+    """`SaveAt(ts=...)`, whose values are known."""
+    ts = arguments["saveat"].subs.ts
+    return [] if ts is None else np.asarray(ts, float).tolist()
+
+
+def _are_at_ends(arguments: Arguments) -> bool:
+    """Whether all outputs are known to be at the start or the end of the interval.
+
+    Raises `InputError` if one is known to lie outside of it.
+    """
+    t0, t1, ts = arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts
+    if ts is None or any(isinstance(time, jax.core.Tracer) for time in (t0, t1, ts)):
+        return ts is None
+    ends, inner = (float(t0), float(t1)), _inner_times(arguments)
+    outside = [time for time in inner if not min(ends) <= time <= max(ends)]
+    if outside:
+        raise InputError(f"The output time {outside[0]} lies outside of the interval from {ends[0]} to {ends[1]}.")
+    return all(time in ends for time in inner)
+
+
+def _in_a_row(leaves: Leaves) -> Leaves:
+    """With a first axis of one output time."""
+    return tuple(leaf[None] for leaf in leaves)
 
 
 def _align(flagged: Flags, array: Array) -> Flags:

@@ -16,6 +16,7 @@ from lrnde_core import (
     AbstractCall,
     AbstractFreezer,
     AbstractSDEFreezer,
+    CallForm,
     CapabilityError,
     FrozenRun,
     InputError,
@@ -26,17 +27,16 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     SDEPlan,
-    Span,
     State,
+    check_interval,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
 from lrnde_diffrax._fixed_steps import (
     FrozenDiffeqsolve,
     check_form,
-    check_times,
     output_times,
-    read_span,
+    read_form,
     scalar_time,
     solve_by_plan,
 )
@@ -74,13 +74,13 @@ def _failure(solution: diffrax.Solution) -> str | None:
 class DiffraxFreezer(AbstractFreezer):
     """Freezes `diffeqsolve` of ordinary equations."""
 
-    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+    def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
         arguments = _arguments(call)
         check_known(arguments)
         check_form(arguments)
         if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(arguments["y0"])):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-        return read_span(arguments, is_batched=is_batched)
+        return read_form(arguments, is_batched=is_batched)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -110,7 +110,7 @@ class DiffraxFreezer(AbstractFreezer):
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         arguments = _arguments(call)
-        num_at_start = [float(time) for time in output_times(arguments)].count(float(arguments["t0"]))
+        num_at_start = output_times(arguments).count(float(arguments["t0"]))
         return tuple(leaf[num_at_start:] for leaf in jax.tree.leaves(result.ys))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -134,12 +134,12 @@ class DiffraxFreezer(AbstractFreezer):
 class DiffraxSDEFreezer(AbstractSDEFreezer):
     """Freezes `diffeqsolve` of stochastic equations."""
 
-    def read(self, call: AbstractCall) -> tuple[float, float]:
+    def check(self, call: AbstractCall) -> None:
         arguments = _arguments(call)
         if arguments.has_event:
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
         check_known(arguments)
-        return float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"]))
+        check_interval(float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"])))
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -167,10 +167,10 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenSDE:
-    """`diffeqsolve` in the fixed steps of a plan; takes what it takes, and returns its `Solution`. Runs under `jit`.
+    """`diffeqsolve` in the equal steps of a plan; takes what it takes, and returns its `Solution`. Runs under `jit`.
 
-    First step and controller are the plan's; of a `HalfSolver` the solver inside takes the steps. Raises `InputError`
-    for another interval than the plan's; where it is traced, the program fails when it runs (`equinox.error_if`).
+    The steps divide the interval of the call, whatever it is. First step and controller of the call are ignored; of a
+    `HalfSolver` the solver inside takes the steps.
     """
 
     solve: functools.partial[NativeResult]
@@ -183,17 +183,13 @@ class FrozenSDE:
 
 
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
-    """The call in the plan's steps. Raises `InputError` for another interval, as `check_times` does."""
+    """The call in the plan's steps."""
     solver, max_steps = arguments["solver"], arguments["max_steps"]
-    t0, t1 = arguments["t0"], arguments["t1"]
-    # All steps hang on this 1.
-    one = check_times(plan.times, t0, t1)
-    # The call's own ends, from which those of the plan may be some roundings off: diffrax allows for none.
-    if isinstance(one, jax.Array):
-        ts = jnp.linspace(t0, t1, plan.num_steps + 1)
-        ts = ts * one.astype(ts.dtype)
+    t0, t1, num_times = scalar_time(arguments["t0"]), scalar_time(arguments["t1"]), plan.num_steps + 1
+    if any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
+        ts = jnp.linspace(t0, t1, num_times)
     else:
-        ts = np.linspace(float(t0), float(t1), plan.num_steps + 1)
+        ts = np.linspace(float(t0), float(t1), num_times)
     return arguments.but(
         solver=solver.solver if is_doubling(solver) else solver,
         dt0=None,

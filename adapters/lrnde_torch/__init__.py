@@ -11,10 +11,10 @@ from lrnde_torch._derivative import (
 )
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._freeze import (
-    TimesCheck,
     check_state,
+    check_times,
     isolated,
-    read_span,
+    read_form,
     solve_by_plan,
     solve_natively,
     timed_runner,
@@ -31,10 +31,10 @@ __all__ = [
     "AbstractTorchAdapter",
     "AbstractTorchProblem",
     "ExplicitProblem",
-    "TimesCheck",
     "WeightHolder",
     "check_probes",
     "check_state",
+    "check_times",
     "check_uniforms",
     "collect",
     "collected",
@@ -43,7 +43,7 @@ __all__ = [
     "evaluate_samples",
     "isolated",
     "no_side_effects",
-    "read_span",
+    "read_form",
     "solution_derivatives",
     "solve_by_plan",
     "solve_natively",

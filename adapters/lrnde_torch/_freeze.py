@@ -1,17 +1,16 @@
-"""Freezing in torch: reading and timing calibration calls, following a plan, its guard, and checks of times."""
+"""Freezing in torch: reading and timing calibration calls, following a plan, and its guard."""
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Generator, Iterable
 from typing import final
 
 import torch
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from lrnde_core import (
     AbstractCall,
     AbstractStages,
+    CallForm,
     Capability,
     CapabilityError,
     GuardSignals,
@@ -21,13 +20,13 @@ from lrnde_core import (
     NativeResult,
     NativeSolve,
     Plan,
-    PlannedTimes,
-    Span,
     State,
     Time,
     described,
-    follow_plan,
+    follow_steps,
+    guard_signals,
     is_flagged,
+    outputs_inside,
 )
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._problem import add_increments
@@ -35,14 +34,32 @@ from lrnde_torch._problem import add_increments
 Tensor = torch.Tensor
 
 
-def read_span(leaves: Leaves, times: object, *, is_batched: bool) -> Span:
-    """The span of a call with this initial state, whose interval is from the first to the last output time.
+def check_times(times: object, name: str, *, ndims: tuple[int, ...] = (1,)) -> Tensor:
+    """Return `times` without looking at its values.
+
+    Raises `InputTypeError` or `InputError` unless it is a floating-point tensor of at least two times.
+
+    - `name`: of the argument, for messages. `ndims`: how many dimensions it may have, of which times are the last.
+    """
+    dimensions = " or ".join(map(str, ndims))
+    if not isinstance(times, Tensor) or times.ndim not in ndims or not times.is_floating_point():
+        raise InputTypeError(
+            f"`{name}` must be a tensor of real floating-point numbers with {dimensions} "
+            f"dimension{'s' * (ndims != (1,))}, not {described(times)}."
+        )
+    if times.shape[-1] < 2:
+        raise InputError(f"`{name}` holds {times.shape[-1]} times; give at least two, of which the last is the end.")
+    return times
+
+
+def read_form(leaves: Leaves, times: Tensor, *, is_batched: bool) -> CallForm:
+    """The form of a call with this initial state, whose interval is from the first to the last output time.
+
+    - `times`: of shape `(times,)`, or `(batch, times)` where each sample has its own.
 
     Raises `CapabilityError` for states that are not real, `InputError` for those that are not finite and for what has
-    no span (`Span.of`), `InputTypeError` for times that are no row of numbers.
+    no form (`CallForm.of`).
     """
-    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) == 0:
-        raise InputTypeError(f"The output times must be a tensor of one dimension, not {described(times)}.")
     for leaf in leaves:
         if not leaf.dtype.is_floating_point:
             raise CapabilityError(f"The state has dtype {leaf.dtype}; it must be real floating point.")
@@ -51,8 +68,10 @@ def read_span(leaves: Leaves, times: object, *, is_batched: bool) -> Span:
         if not bool(leaf.isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
     # On the host: not every device has float64.
-    outputs: list[float] = times.detach().cpu().double().tolist()
-    return Span.of(outputs[0], outputs[-1], outputs, [tuple(leaf.shape) for leaf in leaves], is_batched=is_batched)
+    rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).tolist()
+    shapes = [tuple(leaf.shape) for leaf in leaves]
+    forms = [CallForm.of(row[0], row[-1], row, shapes, is_batched=is_batched) for row in rows]
+    return next((form for form in forms if form.has_outputs_inside), forms[0])
 
 
 @contextlib.contextmanager
@@ -98,23 +117,32 @@ def _random_state(device: torch.device) -> Tensor:
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenStages(AbstractStages):
-    """Steps of dy/dt = `field(t, y)` at times that are Python numbers. Makes no data-dependent choice.
+    """Steps of dy/dt = `field(t, y)` at times that are Python numbers or tensors, whose values it never looks at.
 
-    - `field`: takes a scalar time tensor and a state as the user has it. `is_tuple`: whether that is a tuple.
+    - `field`: takes a time tensor (a scalar, or of shape `(batch,)` if the steps are those of each member of a batch)
+      and a state as the user has it. `is_tuple`: whether that is a tuple.
     """
 
     field: Callable[[Tensor, State], State]
     is_tuple: bool
 
     def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
-        time = torch.full((), t + abscissa * h, dtype=y[0].dtype, device=y[0].device)
-        derivative = self.field(time, y if self.is_tuple else y[0])
+        derivative = self.field(_time(t + abscissa * h, y[0]), y if self.is_tuple else y[0])
         leaves: Leaves = derivative if self.is_tuple else (derivative,)
-        return tuple(leaf.to(like.dtype) * h for leaf, like in zip(leaves, y, strict=True))
+        return tuple(leaf.to(like.dtype) * _beside(h, like) for leaf, like in zip(leaves, y, strict=True))
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         by_leaf = zip(*increments, strict=True)
         return tuple(add_increments(leaf, weights, parts) for leaf, parts in zip(y, by_leaf, strict=True))
+
+
+def _time(time: Time, like: Tensor) -> Tensor:
+    return time.to(like) if isinstance(time, Tensor) else torch.full((), time, dtype=like.dtype, device=like.device)
+
+
+def _beside(size: Time, leaf: Tensor) -> Tensor | float:
+    """A number, or one for each member of a batch, to multiply `leaf` by."""
+    return size.to(leaf).reshape(size.shape + (1,) * (leaf.ndim - size.ndim)) if isinstance(size, Tensor) else size
 
 
 def check_state(plan: Plan, y0: State) -> None:
@@ -130,33 +158,35 @@ def check_state(plan: Plan, y0: State) -> None:
 
 
 def solve_by_plan(
-    plan: Plan,
-    field: Callable[[Tensor, State], State],
-    y0: State,
-    *,
-    is_watched: bool,
-    dim: int = 0,
-    factor: Tensor | None = None,
+    plan: Plan, field: Callable[[Tensor, State], State], y0: State, t: Tensor, *, is_watched: bool
 ) -> tuple[State, GuardSignals | None]:
-    """The states at the plan's outputs, stacked along `dim`, and the signals for a guard or `None`.
+    """The states at `t`, stacked along its axis of times, and the signals for a guard or `None`.
 
     - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are of the same form. It is not written to,
       even where `field` writes into its state.
-    - `factor`: what states and signals are multiplied by, as `TimesCheck` returned it.
+    - `t`: the output times, monotonic from the start to the end of the interval, at least two: of shape `(times,)`, or
+      `(batch, times)` where each member of a batch has its own. Their values are not looked at. Those between the first
+      and the last are interpolated, which takes one evaluation at the end.
+
+    Differentiable with respect to `y0`, `t` and what `field` holds.
     """
-    is_tuple = isinstance(y0, tuple)
+    is_tuple, tableau = isinstance(y0, tuple), plan.steps.tableau
     leaves: Leaves = y0 if is_tuple else (y0,)
     copies = tuple(leaf.clone() for leaf in leaves)
-    solution = follow_plan(FrozenStages(field, is_tuple), plan, copies, is_watched=is_watched)
+    t = t.to(leaves[0].device)
+    t0, t1, has_inside = t[..., 0], t[..., -1], t.shape[-1] > 2
+    needs_last = has_inside or (is_watched and tableau.is_last_stage_solution)
+    taken = follow_steps(FrozenStages(field, is_tuple), plan.steps, t0, t1, copies, needs_last=needs_last)
+    axis = t.ndim - 1
     # An output at the start is the initial state as it was given.
-    outputs = zip(plan.outputs, solution.states, strict=True)
-    states = [leaves if output == 0 else state for output, state in outputs]
-    stacked = tuple(torch.stack(parts, dim) for parts in zip(*states, strict=True))
-    signals = solution.signals
-    if factor is not None:
-        stacked = tuple(leaf * factor.to(leaf) for leaf in stacked)
-        signals = None if signals is None else GuardSignals(*(signal * factor.to(signal) for signal in signals))
-    return stacked if is_tuple else stacked[0], signals
+    parts = [tuple(leaf.unsqueeze(axis) for leaf in states) for states in (leaves, taken[-1].y1)]
+    if has_inside:
+        fractions = (t[..., 1:-1] - t[..., :1]) / (t[..., -1:] - t[..., :1])
+        members = torch.arange(len(t), device=t.device).unsqueeze(1) if axis else None
+        parts.insert(1, outputs_inside(plan.steps, taken, fractions, torch, members))
+    states = tuple(torch.cat(leaf_parts, axis) for leaf_parts in zip(*parts, strict=True))
+    signals = guard_signals(tableau, taken, is_batched=plan.is_batched) if is_watched else None
+    return states if is_tuple else states[0], signals
 
 
 def with_guard(
@@ -184,79 +214,3 @@ def with_guard(
             "that the guard flags outside."
         )
     return (merge(result, fallback(), flagged) if flagged.any() else result), flagged
-
-
-# Devices on which torch has an assertion that does not wait.
-_WITH_ASSERTION = ("cpu", "cuda")
-
-
-@final
-class TimesCheck:
-    """Compares the output times of calls with a plan's, each tensor of times once.
-
-    Comparing waits for the device; when it is done a CUDA graph can capture the solve. Code that is compiled, exported
-    or traced compares when it runs: it raises a `RuntimeError` at other times, and where its format has no assertions
-    (ONNX, `torch.jit`) its results are NaN there.
-
-    - `times`: the plan's. `name`: of the argument, for messages. `ndims`: how many dimensions it may have.
-    """
-
-    def __init__(self, times: PlannedTimes, name: str, *, ndims: tuple[int, ...]) -> None:
-        self._times = times
-        # Made here: compiled code with dynamic numbers cannot format them.
-        self._message = times.message
-        self._name = name
-        self._ndims = ndims
-        self._known: tuple[Tensor, int] | None = None
-
-    def __call__(self, times: object) -> Tensor | None:
-        """What to multiply results by, a 1 that is NaN at other times than the plan's; `None` where that is settled.
-
-        - `times`: of shape `(times,)` or `(batch, times)`, ends included.
-
-        Raises `InputTypeError` where it is no such tensor; `InputError` where the times are not the plan's, where they
-        need a gradient, which steps at fixed times have none of, and where they cannot be compared.
-        """
-        if not isinstance(times, Tensor) or times.ndim not in self._ndims:
-            dimensions = " or ".join(map(str, self._ndims))
-            raise InputTypeError(
-                f"`{self._name}` must be a tensor of {dimensions} dimension{'s' * (self._ndims != (1,))}, not "
-                f"{described(times)}."
-            )
-        self._times.check(None, None, [None] * times.shape[-1])
-        if times.requires_grad and torch.is_grad_enabled():
-            raise InputError(
-                f"`{self._name}` requires a gradient, and the times of a plan do not move with it; give "
-                f"`{self._name}.detach()`, or differentiate the native solve."
-            )
-        # Under a dispatch mode tensors may have no values, or ones that must not be baked into a graph.
-        is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if torch.compiler.is_compiling() or is_traced or is_in_torch_dispatch_mode():
-            return self._compared_when_run(times)
-        if times.is_inference():
-            self._compare(times)  # each time: such a tensor does not tell whether it has been written to
-        elif self._known is None or self._known[0] is not times or self._known[1] != times._version:
-            self._compare(times)
-            self._known = (times, times._version)
-        return None
-
-    def _compare(self, times: Tensor) -> None:
-        try:
-            # On the host: not every device has float64.
-            rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).unique(dim=0).tolist()
-        except RuntimeError as exc:
-            raise InputError(
-                f"`{self._name}` has no values that can be compared with the plan's times, as under `torch.func.vmap`. "
-                "One plan has one interval: give the same times to all samples, outside of it."
-            ) from exc
-        for outputs in rows:
-            self._times.check(outputs[0], outputs[-1], outputs)
-
-    def _compared_when_run(self, times: Tensor) -> Tensor:
-        dtype = times.dtype if times.is_floating_point() else torch.get_default_dtype()
-        planned = torch.tensor(self._times.outputs, dtype=dtype, device=times.device)
-        are_close = ((times - planned).abs() <= self._times.slack).all()
-        asserted = are_close if are_close.device.type in _WITH_ASSERTION else are_close.cpu()
-        # What `torch.export` makes of its own assertions; `torch._check` would wait for the device.
-        torch._assert_async(asserted, self._message)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        return torch.where(are_close, 1.0, math.nan)

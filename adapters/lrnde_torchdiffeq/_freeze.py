@@ -11,6 +11,7 @@ from lrnde_core import (
     AbstractCall,
     AbstractFreezer,
     AllSteps,
+    CallForm,
     CapabilityError,
     ErrorEstimate,
     FrozenRun,
@@ -23,14 +24,13 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     RecordingPlan,
-    Span,
     State,
 )
 from lrnde_torch import (
-    TimesCheck,
     check_state,
+    check_times,
     isolated,
-    read_span,
+    read_form,
     solve_by_plan,
     solve_natively,
     timed_runner,
@@ -45,7 +45,7 @@ from lrnde_torchdiffeq._state import Field
 class TorchdiffeqFreezer(AbstractFreezer):
     """Freezes `odeint` and `odeint_adjoint`."""
 
-    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+    def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
         asked = _torchdiffeq(call).asked
         if asked.has_event:
             raise CapabilityError(
@@ -53,7 +53,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
                 "a time of your own."
             )
         leaves: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
-        return read_span(leaves, _times(call), is_batched=is_batched)
+        return read_form(leaves, check_times(_times(call), "t"), is_batched=is_batched)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         return isolated((call.asked.field, call.asked.layout.device) for call in map(_torchdiffeq, calls))
@@ -78,7 +78,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         asked = _torchdiffeq(call).asked
-        result, signals = solve_by_plan(plan, asked.field, asked.y0, is_watched=True)
+        result, signals = solve_by_plan(plan, asked.field, asked.y0, _times(call), is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
 
@@ -91,7 +91,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         asked, frozen = call.asked, FrozenOdeint(plan)
         return (
             timed_runner(lambda: call.native(*call.args, **call.kwargs), asked.layout.device),
-            timed_runner(lambda: frozen(asked.field, asked.y0), asked.layout.device),
+            timed_runner(lambda: frozen(asked.field, asked.y0, _times(call)), asked.layout.device),
         )
 
     def frozen(
@@ -120,60 +120,53 @@ Tensor = torch.Tensor
 class FrozenOdeint(torch.nn.Module):
     """`odeint(func, y0, t)` by the fixed steps of a plan; takes the arguments of `odeint` and `odeint_adjoint`.
 
-    Has no parameters and buffers. Differentiable through its steps. It accepts and ignores tolerances, method and
-    options, so that it can replace a native call. Without `t` it uses the plan's times.
+    Has no parameters and buffers. It accepts and ignores tolerances, method and options, so that it can replace a
+    native call. The interval is that from the first to the last time of `t`, and may be another in each call. Values of
+    `t` are never looked at: the times may be an input of compiled and exported code. Differentiable through the steps,
+    with respect to `t` too.
 
     With a guard the result is `(ys, flagged)`, where `flagged` is boolean of shape `(batch,)`; a sample that is not
     finite is flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which solves
     the whole call, so that a field that knows its batch keeps working. Whether it runs depends on the data, so it works
     only in eager mode.
 
-    `t` is compared with the plan, once for each tensor, or by compiled and exported code when it runs (`TimesCheck`).
-
-    Raises `InputError` for another interval, other output times or another shape than the plan's; `InputTypeError` for
-    unknown arguments.
+    Raises `InputError` for another shape than the plan's and for less than two times; `InputTypeError` for unknown
+    arguments and for what is no tensor of numbers.
     """
 
     def __init__(self, plan: Plan, fallback: NativeFunction | None = None) -> None:
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan.times, "t", ndims=(1,))
 
     def extra_repr(self) -> str:
         return self.plan.describe()
 
     def with_field(self, func: Field) -> "FrozenModel":
-        """A module of `y0` alone with the weights of `func`, for `torch.export`, ONNX and a state dict."""
+        """A module of `(y0, t)` with the weights of `func`, for `torch.export`, ONNX and a state dict."""
         return FrozenModel(self, func)
 
-    def forward(
-        self, func: Field, y0: State, t: Tensor | None = None, **unused: object
-    ) -> State | tuple[State, Tensor]:
+    def forward(self, func: Field, y0: State, t: Tensor, **unused: object) -> State | tuple[State, Tensor]:
         _check_unused(unused)
         check_state(self.plan, y0)
-        factor = None if t is None else self._check_times(t)
-        ys, signals = solve_by_plan(self.plan, func, y0, is_watched=self.plan.is_guarded, factor=factor)
+        check_times(t, "t")
+        ys, signals = solve_by_plan(self.plan, func, y0, t, is_watched=self.plan.is_guarded)
         fallback = self.fallback
-        solve = None if fallback is None else lambda: fallback(func, y0, self._times(y0) if t is None else t)
+        solve = None if fallback is None else lambda: fallback(func, y0, t)
         return with_guard(self.plan, ys, signals, solve, _replaced)
-
-    def _times(self, y0: State) -> Tensor:
-        like = y0[0] if isinstance(y0, tuple) else y0
-        return torch.tensor(self.plan.times.outputs, dtype=like.dtype, device=like.device)
 
 
 @final
 class FrozenModel(torch.nn.Module):
-    """`odeint(func, y0, t)` as a function of `y0`, by the steps of `frozen`."""
+    """`odeint(func, y0, t)` as a function of `y0` and `t`, by the steps of `frozen`."""
 
     def __init__(self, frozen: FrozenOdeint, func: Field) -> None:
         super().__init__()
         self.frozen = frozen
         self.func = func
 
-    def forward(self, y0: State) -> State | tuple[State, Tensor]:
-        return self.frozen(self.func, y0)
+    def forward(self, y0: State, t: Tensor) -> State | tuple[State, Tensor]:
+        return self.frozen(self.func, y0, t)
 
 
 def _check_unused(unused: dict[str, object]) -> None:

@@ -8,7 +8,15 @@ from typing import final
 
 import torch
 
-from lrnde_core import AbstractCall, AbstractSDEFreezer, NativeArgument, NativeResult, NativeSolve, SDEPlan
+from lrnde_core import (
+    AbstractCall,
+    AbstractSDEFreezer,
+    NativeArgument,
+    NativeResult,
+    NativeSolve,
+    SDEPlan,
+    check_interval,
+)
 from lrnde_torch import isolated, timed_runner
 from lrnde_torchsde._arguments import Arguments, read_arguments
 from lrnde_torchsde._call import TorchsdeCall, read_call
@@ -18,9 +26,9 @@ from lrnde_torchsde._call import TorchsdeCall, read_call
 class TorchsdeFreezer(AbstractSDEFreezer):
     """Freezes `sdeint` and `sdeint_adjoint`."""
 
-    def read(self, call: AbstractCall) -> tuple[float, float]:
+    def check(self, call: AbstractCall) -> None:
         arguments = _torchsde(call).arguments
-        return arguments.start, arguments.end
+        check_interval(arguments.start, arguments.end)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         found = (_torchsde(call).arguments for call in calls)
@@ -51,30 +59,29 @@ class TorchsdeFreezer(AbstractSDEFreezer):
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenSdeint:
-    """`sdeint` or `sdeint_adjoint` with the fixed steps of a plan; takes its arguments, and returns its result.
+    """`sdeint` or `sdeint_adjoint` in the equal steps of a plan; takes its arguments, and returns its result.
 
-    `adaptive` and `dt` are the plan's. Raises `InputError` for another interval than the plan's.
+    The steps divide the interval of the call, whatever it is; `adaptive` and `dt` of the call are ignored.
     """
 
     solve: functools.partial[NativeResult]
     plan: SDEPlan
 
     def __call__(self, *args: NativeArgument, **kwargs: NativeArgument) -> NativeResult:
-        plan = self.plan
         solve, native = self.solve, self.solve.func
         name = f"torchsde:{native.__name__}"
         arguments = read_arguments(name, native, (*solve.args, *args), {**solve.keywords, **kwargs})
-        plan.times.check(arguments.start, arguments.end)
-        return arguments.native(**_fixed(arguments, plan).given)
+        return arguments.native(**_fixed(arguments, self.plan).given)
 
 
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     ts, y0 = arguments["ts"], arguments["y0"]
     dtype = ts.dtype if isinstance(ts, torch.Tensor) and ts.is_floating_point() else y0.dtype
+    start, end = arguments.start, arguments.end
     # torchsde adds up its steps in this dtype, and goes on until it reaches the end. Steps a few roundings longer leave
     # no sliver for another step.
-    stretch = 1 + 4 * plan.num_steps * torch.finfo(dtype).eps
-    return arguments.but(adaptive=False, dt=stretch * (plan.t1 - plan.t0) / plan.num_steps)
+    rounding = torch.finfo(dtype).eps * max(abs(start), abs(end))
+    return arguments.but(adaptive=False, dt=(end - start) / plan.num_steps + 4 * rounding)
 
 
 def _torchsde(call: AbstractCall) -> TorchsdeCall:

@@ -1,5 +1,6 @@
 """Frozen solves of the reference solver, of ordinary and of stochastic equations."""
 
+import bisect
 import contextlib
 import dataclasses
 import functools
@@ -18,6 +19,7 @@ from lrnde_core import (
     AbstractFreezer,
     AbstractSDEFreezer,
     AbstractStages,
+    CallForm,
     CapabilityError,
     FrozenRun,
     GuardSignals,
@@ -26,8 +28,9 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     SDEPlan,
-    Span,
-    follow_plan,
+    check_interval,
+    follow_steps,
+    guard_signals,
     is_flagged,
 )
 
@@ -41,10 +44,8 @@ class FrozenIntegrate:
     fallback: Callable[..., Any] | None
 
     def __call__(self, field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
-        times = [float(t) for t in ts]
         self.plan.check_shapes([y0.shape])
-        self.plan.times.check(times[0], times[-1], times)
-        states, signals = _solve_by_plan(self.plan, field, y0, is_watched=self.plan.is_guarded)
+        states, signals = _solve_by_plan(self.plan, field, y0, ts, is_watched=self.plan.is_guarded)
         if signals is None:
             return states
         flagged = is_flagged(self.plan, signals)
@@ -59,7 +60,7 @@ class FrozenIntegrate:
 class ReferenceFreezer(AbstractFreezer):
     """Freezes `integrate` of ordinary equations without control and event."""
 
-    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+    def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
         call = _reference(call)
         if call.settings.get("event") is not None:
             raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a time of your own.")
@@ -67,7 +68,7 @@ class ReferenceFreezer(AbstractFreezer):
             raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
         if not np.isfinite(plain(call.y0)).all():
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
-        return Span.of(call.ts[0], call.ts[-1], call.ts, [call.y0.shape], is_batched=is_batched)
+        return CallForm.of(call.ts[0], call.ts[-1], call.ts, [call.y0.shape], is_batched=is_batched)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -97,7 +98,7 @@ class ReferenceFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         call = _reference(call)
-        states, signals = _solve_by_plan(plan, call.field, call.y0, is_watched=True)
+        states, signals = _solve_by_plan(plan, call.field, call.y0, call.ts, is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(states, signals)
 
@@ -126,11 +127,11 @@ class ReferenceFreezer(AbstractFreezer):
 class ReferenceSDEFreezer(AbstractSDEFreezer):
     """Freezes `integrate` of stochastic equations with the methods that take fixed steps."""
 
-    def read(self, call: AbstractCall) -> tuple[float, float]:
+    def check(self, call: AbstractCall) -> None:
         call = _reference(call)
         if call.facts.name in ADAPTIVE:
             raise CapabilityError(f"`{call.facts.name}` takes no fixed steps. Use `euler_maruyama`.")
-        return call.ts[0], call.ts[-1]
+        check_interval(call.ts[0], call.ts[-1])
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -146,7 +147,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 
     def with_plan(self, call: AbstractCall, plan: SDEPlan) -> ReferenceCall:
         call = _reference(call)
-        return dataclasses.replace(call, settings={**call.settings, "first_step": _size(plan)})
+        return dataclasses.replace(call, settings={**call.settings, "first_step": _size(plan, call.ts)})
 
     def runner(self, call: AbstractCall) -> Callable[[], None]:
         call = _reference(call)
@@ -154,8 +155,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
         def frozen(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
-            plan.times.check(float(ts[0]), float(ts[-1]))
-            return solve(field, y0, ts, **{**settings, "first_step": _size(plan)})
+            return solve(field, y0, ts, **{**settings, "first_step": _size(plan, ts)})
 
         return frozen
 
@@ -174,17 +174,27 @@ class _Stages(AbstractStages):
         return add_increments(y, weights, increments)
 
 
-def _solve_by_plan(plan: Plan, field: Field, y0: Any, *, is_watched: bool) -> tuple[list[Any], GuardSignals | None]:
-    solution = follow_plan(_Stages(field), plan, (copied(y0),), is_watched=is_watched)
-    outputs = zip(plan.outputs, solution.states, strict=True)
-    states = [y0 if output == 0 else y for output, (y,) in outputs]
-    if solution.signals is None:
+def _solve_by_plan(
+    plan: Plan, field: Field, y0: Any, ts: Any, *, is_watched: bool
+) -> tuple[list[Any], GuardSignals | None]:
+    times, steps = [float(t) for t in ts], plan.steps
+    needs_last = len(times) > 2 or (is_watched and steps.tableau.is_last_stage_solution)
+    taken = follow_steps(_Stages(field), steps, times[0], times[-1], (copied(y0),), needs_last=needs_last)
+    states = [y0]
+    for time in times[1:-1]:
+        fraction = (time - times[0]) / (times[-1] - times[0])
+        index = bisect.bisect_left(steps.ends, fraction)
+        start, end = (0.0, *steps.ends)[index : index + 2]
+        states += taken[index].inside((fraction - start) / (end - start))
+    states += taken[-1].y1
+    if not is_watched:
         return states, None
-    return states, GuardSignals(*(np.asarray(plain(signal)) for signal in solution.signals))
+    signals = guard_signals(steps.tableau, taken, is_batched=plan.is_batched)
+    return states, GuardSignals(*(np.asarray(plain(signal)) for signal in signals))
 
 
-def _size(plan: SDEPlan) -> float:
-    return abs(plan.t1 - plan.t0) / plan.num_steps
+def _size(plan: SDEPlan, ts: Any) -> float:
+    return abs(float(ts[-1]) - float(ts[0])) / plan.num_steps
 
 
 def _reference(call: AbstractCall) -> ReferenceCall:

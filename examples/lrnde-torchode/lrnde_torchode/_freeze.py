@@ -10,6 +10,7 @@ import torchode
 from lrnde_core import (
     AbstractCall,
     AbstractFreezer,
+    CallForm,
     CapabilityError,
     FrozenRun,
     GuardSignals,
@@ -20,13 +21,12 @@ from lrnde_core import (
     NativeResult,
     NativeSolve,
     Plan,
-    Span,
 )
 from lrnde_torch import (
-    TimesCheck,
     check_state,
+    check_times,
     isolated,
-    read_span,
+    read_form,
     solve_by_plan,
     solve_natively,
     timed_runner,
@@ -39,7 +39,7 @@ from lrnde_torchode._types import Field
 
 @final
 class FrozenSolveIvp(torch.nn.Module):
-    """`solve_ivp(f, y0, t_eval)` by the fixed steps of a plan: one interval for all samples.
+    """`solve_ivp(f, y0, t_eval)` by the fixed steps of a plan, which divide the interval of each sample.
 
     It accepts and ignores tolerances and the like. With a guard it returns `(solution, flagged)`; with a `fallback`, a
     native call, the flagged samples of `solution.ys` are those of its solution.
@@ -49,15 +49,12 @@ class FrozenSolveIvp(torch.nn.Module):
         super().__init__()
         self.plan = plan
         self.fallback = fallback
-        self._check_times = TimesCheck(plan.times, "t_eval", ndims=(1, 2))
 
     def forward(
         self, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, **settings: NativeArgument
     ) -> NativeResult | tuple[NativeResult, torch.Tensor]:
         check_state(self.plan, y0)
-        factor = self._check_times(t_eval)
-        is_guarded = self.plan.is_guarded
-        solution, signals = _solve_by_plan(self.plan, f, y0, t_eval, is_watched=is_guarded, factor=factor)
+        solution, signals = _solve_by_plan(self.plan, f, y0, _checked(t_eval), is_watched=self.plan.is_guarded)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(f, y0, t_eval, **settings)
         return with_guard(self.plan, solution, signals, solve, _merged)
@@ -65,9 +62,9 @@ class FrozenSolveIvp(torch.nn.Module):
 
 @final
 class TorchodeFreezer(AbstractFreezer):
-    """Freezes `solve_ivp` if all samples have the same times."""
+    """Freezes `solve_ivp`."""
 
-    def read(self, call: AbstractCall, *, is_batched: bool) -> Span:
+    def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
         asked = _torchode(call).asked
         if asked is None or not is_batched:
             raise CapabilityError(
@@ -75,13 +72,7 @@ class TorchodeFreezer(AbstractFreezer):
                 "not for `solve` of an adjoint. Call that, with a field that holds its arguments."
             )
         _, y0, times = asked
-        if isinstance(times, torch.Tensor) and times.ndim == 2 and len(times):
-            if not bool((times == times[0]).all()):
-                raise InputError(
-                    "`t_eval` differs from sample to sample, and a plan has one interval; freeze them apart."
-                )
-            times = times[0]
-        return read_span((y0,), times, is_batched=True)
+        return read_form((y0,), _checked(times), is_batched=True)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         return isolated((f, y0.device) for f, y0, _ in map(_asked, calls))
@@ -120,30 +111,25 @@ class TorchodeFreezer(AbstractFreezer):
         return FrozenSolveIvp(plan, fallback)
 
 
+def _checked(t_eval: object) -> torch.Tensor:
+    return check_times(t_eval, "t_eval", ndims=(1, 2))
+
+
 def _solve_by_plan(
-    plan: Plan,
-    f: Field,
-    y0: torch.Tensor,
-    t_eval: torch.Tensor,
-    *,
-    is_watched: bool,
-    factor: torch.Tensor | None = None,
+    plan: Plan, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool
 ) -> tuple[NativeResult, GuardSignals | None]:
     field = f.f if isinstance(f, torchode.ODETerm) else f
-
-    def at_each_time(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return field(t.expand(y.shape[0]), y)
-
-    ys, signals = solve_by_plan(plan, at_each_time, y0, is_watched=is_watched, dim=1, factor=factor)
+    times = t_eval.expand(y0.shape[0], -1)
+    ys, signals = solve_by_plan(plan, field, y0, times, is_watched=is_watched)
     counts = {
         "n_f_evals": plan.num_evaluations,
-        "n_steps": plan.num_steps,
-        "n_accepted": plan.num_steps,
+        "n_steps": plan.steps.num_steps,
+        "n_accepted": plan.steps.num_steps,
         "n_initialized": ys.shape[1],
     }
     stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
     status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)
-    return torchode.Solution(t_eval.expand(y0.shape[0], -1), ys, stats, status), signals
+    return torchode.Solution(times, ys, stats, status), signals
 
 
 def _failure(status: torch.Tensor) -> str | None:
