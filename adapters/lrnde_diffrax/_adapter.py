@@ -23,6 +23,7 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
+from lrnde_diffrax._stepped import SteppedCall
 from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples, warn_if_unresolved
 
 
@@ -55,5 +56,6 @@ class DiffraxAdapter(AbstractAdapter):
         return jnp.where(is_defined, recording.cost, 0.0), None
 
     def zero_penalty(self, call: AbstractCall) -> Scalar:
-        assert isinstance(call, DiffraxCall)
-        return jnp.zeros((), call.arguments.state_dtype)
+        assert isinstance(call, DiffraxCall | SteppedCall)
+        native = call.native if isinstance(call, SteppedCall) else call
+        return jnp.zeros((), native.arguments.state_dtype)

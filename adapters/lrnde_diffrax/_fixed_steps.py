@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import final
+from typing import NamedTuple, final
 
 import diffrax
 import jax
@@ -15,6 +15,7 @@ from lrnde_core import (
     Array,
     CallForm,
     CapabilityError,
+    FixedSteps,
     Flags,
     GuardSignals,
     InputError,
@@ -26,6 +27,7 @@ from lrnde_core import (
     NativeResult,
     Plan,
     State,
+    StepTaken,
     Time,
     described,
     follow_steps,
@@ -112,24 +114,33 @@ class _Stages(AbstractStages):
         return add_increments(y, weights, increments)
 
 
-def solve_by_plan(
-    plan: Plan, arguments: Arguments, *, is_watched: bool
-) -> tuple[diffrax.Solution, GuardSignals | None]:
-    """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
+class Followed(NamedTuple):
+    """A call solved by fixed steps: its solution as `diffeqsolve` returns it, and the steps that were taken."""
+
+    solution: diffrax.Solution
+    taken: tuple[StepTaken, ...]
+    has_outputs_inside: bool
+
+
+def stages_of(arguments: Arguments) -> AbstractStages:
+    """The stages of a call's equation."""
+    return _Stages(arguments, jax.tree.structure(arguments.y0))
+
+
+def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool) -> Followed:
+    """The call by fixed steps; `needs_last` as in `follow_steps`."""
     y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
-    leaves, structure = jax.tree.flatten(y0)
-    leaves = tuple(leaves)
+    leaves = tuple(jax.tree.leaves(y0))
     t0, t1 = (jnp.asarray(scalar_time(arguments[name]), arguments.time_dtype) for name in ("t0", "t1"))
     has_inside = not _are_at_ends(arguments)
-    needs_last = has_inside or (is_watched and plan.steps.tableau.is_last_stage_solution)
-    taken = follow_steps(_Stages(arguments, structure), plan.steps, t0, t1, leaves, needs_last=needs_last)
+    taken = follow_steps(stages_of(arguments), steps, t0, t1, leaves, needs_last=needs_last or has_inside)
     sub = arguments["saveat"].subs
     start, end = ((t0[None], _in_a_row(leaves)), (t1[None], _in_a_row(taken[-1].y1)))
     if sub.ts is None:
         inside = []
     elif has_inside:
         ts = jnp.asarray(sub.ts, arguments.time_dtype)
-        inside = [(ts, outputs_inside(plan.steps, taken, (ts - t0) / (t1 - t0), jnp))]
+        inside = [(ts, outputs_inside(steps, taken, (ts - t0) / (t1 - t0), jnp))]
     else:
         inside = [start if time == float(arguments["t0"]) else end for time in _inner_times(arguments)]
     times, states = zip(*([start] * bool(sub.t0) + inside + [end] * bool(sub.t1)), strict=True)
@@ -138,18 +149,27 @@ def solve_by_plan(
         t0=t0,
         t1=t1,
         ts=jnp.concatenate(times),
-        ys=jax.tree.unflatten(structure, outputs),
+        ys=jax.tree.unflatten(jax.tree.structure(y0), outputs),
         interpolation=None,
-        stats={"num_steps": plan.steps.num_steps, "num_accepted_steps": plan.steps.num_steps, "num_rejected_steps": 0},
+        stats={"num_steps": steps.num_steps, "num_accepted_steps": steps.num_steps, "num_rejected_steps": 0},
         result=diffrax.RESULTS.successful,
         solver_state=None,
         controller_state=None,
         made_jump=None,
         event_mask=None,
     )
+    return Followed(solution, taken, has_inside)
+
+
+def solve_by_plan(
+    plan: Plan, arguments: Arguments, *, is_watched: bool
+) -> tuple[diffrax.Solution, GuardSignals | None]:
+    """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
+    tableau = plan.steps.tableau
+    followed = solve_by_steps(plan.steps, arguments, needs_last=is_watched and tableau.is_last_stage_solution)
     if not is_watched:
-        return solution, None
-    return solution, guard_signals(plan.steps.tableau, taken, is_batched=plan.is_batched)
+        return followed.solution, None
+    return followed.solution, guard_signals(tableau, followed.taken, is_batched=plan.is_batched)
 
 
 def check_form(arguments: Arguments) -> None:

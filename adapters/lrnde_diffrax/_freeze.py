@@ -18,6 +18,7 @@ from lrnde_core import (
     AbstractSDEFreezer,
     CallForm,
     CapabilityError,
+    FixedSteps,
     FrozenRun,
     InputError,
     Leaves,
@@ -41,6 +42,7 @@ from lrnde_diffrax._fixed_steps import (
     solve_by_plan,
 )
 from lrnde_diffrax._solvers import is_doubling
+from lrnde_diffrax._stepped import SteppedCall, by_steps
 
 
 def check_known(arguments: Arguments) -> None:
@@ -107,6 +109,10 @@ class DiffraxFreezer(AbstractFreezer):
         solution, signals = solve_by_plan(plan, _arguments(call), is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(solution, signals)
+
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
+        assert isinstance(call, DiffraxCall)
+        return by_steps(call, steps, is_batched=is_batched)
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         arguments = _arguments(call)

@@ -14,7 +14,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("diffrax:diffeqsolve",),
             requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
             install="lrnde[diffrax]",
-            api_version=(2, 0),
+            api_version=(2, 1),
             freezer="lrnde_diffrax._freeze:DiffraxFreezer",
             sde_freezer="lrnde_diffrax._freeze:DiffraxSDEFreezer",
             driver="lrnde_diffrax._conformance:DiffraxDriver",

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -69,9 +68,7 @@ class SteppedCall(AbstractCall):
 
         is_needed = is_watched or followed.has_outputs_inside
         nfe = steps.num_evaluations(needs_last=is_needed)
-        counts = Counts(
-            count(nfe), count(steps.num_steps), count(steps.num_steps), count(0), step_error=step_error
-        )
+        counts = Counts(count(nfe), count(steps.num_steps), count(steps.num_steps), count(0), step_error=step_error)
         if plan is None:
             return Run(followed.solution, counts, None)
         return Run(followed.solution, counts, self._recording(plan, taken, count(is_read and not is_needed)))
@@ -88,19 +85,21 @@ class SteppedCall(AbstractCall):
             return self._summed(plan, problem, taken)
         dtype = self.native.arguments.time_dtype
         draws = plan.draws._replace(uniform=jnp.asarray(plan.draws.uniform, dtype))
-        kept = jnp.zeros(draws.bits.shape, int)
+        kept = jnp.zeros(jnp.shape(draws.bits), int)
         drawn = [self._drawn(index, taken) for index in range(len(taken))]
         for index, step in enumerate(drawn):
             offered = AcceptedStep(index + 1, step.elapsed, step.size, step.duration)
             kept = jnp.where(plan.sampler.keep(draws, offered), index, kept)
         step, chosen = jax.tree.map(lambda *each: jnp.stack(each)[kept], *zip(taken, drawn, strict=True))
-        return Recording(problem, self._record(plan, problem, draws, step, chosen), 1, num_reading=num_reading)
+        # Static, so that it stays a Python value.
+        chosen = chosen._replace(is_end_known=True)
+        return Recording(problem, self._record(plan, draws, step, chosen), 1, num_reading=num_reading)
 
     def _summed(self, plan: RecordingPlan, problem: DiffraxProblem, taken: Sequence[StepTaken]) -> Recording:
         """The recording of all steps with the cost of each."""
         draw = jax.tree.map(lambda leaf: leaf[0], plan.draws)
         terms = [
-            plan.penalty(problem, draw, self._record(plan, problem, draw, step, self._drawn(index, taken)), plan.probes)
+            plan.penalty(problem, draw, self._record(plan, draw, step, self._drawn(index, taken)), plan.probes)
             for index, step in enumerate(taken)
         ]
         cost: Scalar = _REDUCTIONS[plan.sampler.reduction](jnp.stack([term.cost for term in terms]))
@@ -113,17 +112,14 @@ class SteppedCall(AbstractCall):
         duration = abs(taken[-1].t + taken[-1].h - t0)
         return DrawnStep(elapsed, size, size, duration, jnp.asarray(len(taken)), True)
 
-    def _record(
-        self, plan: RecordingPlan, problem: DiffraxProblem, draw: Draw, step: StepTaken, drawn: DrawnStep
-    ) -> Record:
+    def _record(self, plan: RecordingPlan, draw: Draw, step: StepTaken, drawn: DrawnStep) -> Record:
         """One record, or those of several draws, with a first axis."""
         if not plan.keeps_gradient:
             step = jax.lax.stop_gradient(step)
         point = estimate = None
         if plan.penalty.reads_point:
             fraction = sampled_fraction(plan.sampler, draw, drawn)
-            inside = step.inside if jnp.ndim(fraction) == 0 else jax.vmap(StepTaken.inside)
-            y = step.inside(fraction) if jnp.ndim(fraction) == 0 else inside(step, fraction)
+            y = step.inside(fraction) if jnp.ndim(fraction) == 0 else jax.vmap(StepTaken.inside)(step, fraction)
             point = (step.t + fraction * step.h, y)
         if plan.keeps_gradient:
             read = functools.partial(read_stages, stages_of(self.native.arguments), self.steps.tableau)

@@ -11,17 +11,20 @@ from lrnde_torch._derivative import (
 )
 from lrnde_torch._evaluate import evaluate_samples
 from lrnde_torch._freeze import (
+    FrozenStages,
     check_state,
     check_times,
     isolated,
     read_form,
     solve_by_plan,
+    solve_by_steps,
     solve_natively,
     timed_runner,
     with_guard,
 )
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
+from lrnde_torch._plan_holder import PlanHolder
 from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 
@@ -31,6 +34,8 @@ __all__ = [
     "AbstractTorchAdapter",
     "AbstractTorchProblem",
     "ExplicitProblem",
+    "FrozenStages",
+    "PlanHolder",
     "WeightHolder",
     "check_probes",
     "check_state",
@@ -46,6 +51,7 @@ __all__ = [
     "read_form",
     "solution_derivatives",
     "solve_by_plan",
+    "solve_by_steps",
     "solve_natively",
     "timed_runner",
     "transposed_product",

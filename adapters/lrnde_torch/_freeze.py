@@ -13,6 +13,7 @@ from lrnde_core import (
     CallForm,
     Capability,
     CapabilityError,
+    FixedSteps,
     GuardSignals,
     InputError,
     InputTypeError,
@@ -21,6 +22,7 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     State,
+    StepTaken,
     Time,
     described,
     follow_steps,
@@ -157,36 +159,54 @@ def check_state(plan: Plan, y0: State) -> None:
     plan.check_shapes([leaf.shape for leaf in leaves])
 
 
-def solve_by_plan(
-    plan: Plan, field: Callable[[Tensor, State], State], y0: State, t: Tensor, *, is_watched: bool
-) -> tuple[State, GuardSignals | None]:
-    """The states at `t`, stacked along its axis of times, and the signals for a guard or `None`.
+def solve_by_steps(
+    steps: FixedSteps,
+    field: Callable[[Tensor, State], State],
+    y0: State,
+    t: Tensor,
+    *,
+    interval: tuple[float, float] | None = None,
+    needs_last: bool = False,
+) -> tuple[State, tuple[StepTaken, ...]]:
+    """The states at `t`, stacked along its axis of times, and the steps that were taken.
 
     - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are of the same form. It is not written to,
       even where `field` writes into its state.
     - `t`: the output times, monotonic from the start to the end of the interval, at least two: of shape `(times,)`, or
       `(batch, times)` where each member of a batch has its own. Their values are not looked at. Those between the first
       and the last are interpolated, which takes one evaluation at the end.
+    - `interval`: the first and last of them, if they are known: faster than tensors.
+    - `needs_last`: as in `follow_steps`.
 
-    Differentiable with respect to `y0`, `t` and what `field` holds.
+    Differentiable with respect to `y0`, `t` (without `interval`) and what `field` holds.
     """
-    is_tuple, tableau = isinstance(y0, tuple), plan.steps.tableau
+    is_tuple = isinstance(y0, tuple)
     leaves: Leaves = y0 if is_tuple else (y0,)
     copies = tuple(leaf.clone() for leaf in leaves)
     t = t.to(leaves[0].device)
-    t0, t1, has_inside = t[..., 0], t[..., -1], t.shape[-1] > 2
-    needs_last = has_inside or (is_watched and tableau.is_last_stage_solution)
-    taken = follow_steps(FrozenStages(field, is_tuple), plan.steps, t0, t1, copies, needs_last=needs_last)
+    t0, t1 = (t[..., 0], t[..., -1]) if interval is None else interval
+    has_inside = t.shape[-1] > 2
+    stages = FrozenStages(field, is_tuple)
+    taken = follow_steps(stages, steps, t0, t1, copies, needs_last=needs_last or has_inside)
     axis = t.ndim - 1
     # An output at the start is the initial state as it was given.
     parts = [tuple(leaf.unsqueeze(axis) for leaf in states) for states in (leaves, taken[-1].y1)]
     if has_inside:
         fractions = (t[..., 1:-1] - t[..., :1]) / (t[..., -1:] - t[..., :1])
         members = torch.arange(len(t), device=t.device).unsqueeze(1) if axis else None
-        parts.insert(1, outputs_inside(plan.steps, taken, fractions, torch, members))
+        parts.insert(1, outputs_inside(steps, taken, fractions, torch, members))
     states = tuple(torch.cat(leaf_parts, axis) for leaf_parts in zip(*parts, strict=True))
-    signals = guard_signals(tableau, taken, is_batched=plan.is_batched) if is_watched else None
-    return states if is_tuple else states[0], signals
+    return states if is_tuple else states[0], taken
+
+
+def solve_by_plan(
+    plan: Plan, field: Callable[[Tensor, State], State], y0: State, t: Tensor, *, is_watched: bool
+) -> tuple[State, GuardSignals | None]:
+    """The states as `solve_by_steps` returns them, and the signals for a guard or `None`."""
+    tableau = plan.steps.tableau
+    needs_last = is_watched and tableau.is_last_stage_solution
+    states, taken = solve_by_steps(plan.steps, field, y0, t, needs_last=needs_last)
+    return states, guard_signals(tableau, taken, is_batched=plan.is_batched) if is_watched else None
 
 
 def with_guard(

@@ -13,7 +13,9 @@ from lrnde_core import (
     AllSteps,
     CallForm,
     CapabilityError,
+    CheckedPlan,
     ErrorEstimate,
+    FixedSteps,
     FrozenRun,
     InputError,
     InputTypeError,
@@ -27,6 +29,7 @@ from lrnde_core import (
     State,
 )
 from lrnde_torch import (
+    PlanHolder,
     check_state,
     check_times,
     isolated,
@@ -39,6 +42,7 @@ from lrnde_torch import (
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 from lrnde_torchdiffeq._state import Field
+from lrnde_torchdiffeq._stepped import SteppedCall, by_steps
 
 
 @final
@@ -81,6 +85,12 @@ class TorchdiffeqFreezer(AbstractFreezer):
         result, signals = solve_by_plan(plan, asked.field, asked.y0, _times(call), is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
+
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
+        return by_steps(_torchdiffeq(call), steps, is_batched=is_batched)
+
+    def plan_holder(self, plan: CheckedPlan) -> PlanHolder:
+        return PlanHolder(plan)
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         del call

@@ -18,21 +18,18 @@ from lrnde_core import (
     KeptSteps,
     Leaves,
     MethodFacts,
-    NativeResult,
     Record,
     Recording,
     RecordingPlan,
     Run,
     State,
     StepTaken,
-    follow_steps,
     guard_signals,
-    outputs_inside,
     penalty_errors,
     read_stages,
     sampled_fraction,
 )
-from lrnde_torch import ExplicitProblem, FrozenStages, no_side_effects
+from lrnde_torch import ExplicitProblem, FrozenStages, no_side_effects, solve_by_steps
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 
 Tensor = torch.Tensor
@@ -52,30 +49,21 @@ class SteppedCall(AbstractCall):
     facts: MethodFacts
 
     def run(self, plan: RecordingPlan | None) -> Run:
-        asked = self.native.asked
-        t, stages = self.native.times, FrozenStages(asked.field, asked.layout.is_tuple)
-        y0: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
-        t0, t1 = (t[0], t[-1]) if t.requires_grad else (asked.start, asked.end)
-        has_outputs_inside = len(t) > 2
-        needs_last = has_outputs_inside or self.steps.tableau.is_last_stage_solution
-        # The field may write into its state.
-        copies = tuple(leaf.clone() for leaf in y0)
-        taken = follow_steps(stages, self.steps, t0, t1, copies, needs_last=needs_last)
-        parts: list[Leaves] = [tuple(leaf[None] for leaf in y0), tuple(leaf[None] for leaf in taken[-1].y1)]
-        if has_outputs_inside:
-            parts.insert(1, outputs_inside(self.steps, taken, ((t - t0) / (t1 - t0))[1:-1], torch))
-        ys = tuple(torch.cat(each) for each in zip(*parts, strict=True))
+        asked, steps = self.native.asked, self.steps
+        assert asked.end is not None  # events are refused
+        t, needs_last = self.native.times, steps.tableau.is_last_stage_solution
+        # Numbers are faster, but have no gradient.
+        interval = None if t.requires_grad else (asked.start, asked.end)
+        result, taken = solve_by_steps(steps, asked.field, asked.y0, t, interval=interval, needs_last=needs_last)
         with torch.no_grad():
-            signals = guard_signals(self.steps.tableau, taken, is_batched=self.is_batched)
+            signals = guard_signals(steps.tableau, taken, is_batched=self.is_batched)
             step_error = signals.error_estimate.amax()
-        num_steps = self.steps.num_steps
-        nfe = self.steps.num_evaluations(needs_last=needs_last)
-        counts = Counts(nfe, num_steps, num_steps, 0, step_error=step_error)
-        result: NativeResult = ys if asked.layout.is_tuple else ys[0]
+        nfe = steps.num_evaluations(needs_last=taken[-1].last is not None)
+        counts = Counts(nfe, steps.num_steps, steps.num_steps, 0, step_error=step_error)
         if plan is None:
             return Run(result, counts, None)
         with penalty_errors():
-            return Run(result, counts, self._recording(plan, stages, taken))
+            return Run(result, counts, self._recording(plan, taken))
 
     def check_probes(self, probes: State) -> Leaves:
         return self.native.check_probes(probes)
@@ -85,7 +73,7 @@ class SteppedCall(AbstractCall):
         """0 in the state's real dtype, on its device."""
         return self.native.zero
 
-    def _recording(self, plan: RecordingPlan, stages: FrozenStages, taken: Sequence[StepTaken]) -> Recording:
+    def _recording(self, plan: RecordingPlan, taken: Sequence[StepTaken]) -> Recording:
         asked = self.native.asked
         assert asked.end is not None  # events are refused
         problem = dataclasses.replace(
@@ -98,7 +86,7 @@ class SteppedCall(AbstractCall):
             elapsed = end * duration
         draws = plan.draws
         assert not isinstance(draws, Draw)  # one for each sample
-        reader = _Reader(plan, stages, self.native.asked.layout.device)
+        reader = _Reader(plan, FrozenStages(asked.field, asked.layout.is_tuple), asked.layout.device)
         records = [
             self._record(problem, plan, reader, kept, each, draw)
             for each, draw in zip(kept.kept, itertools.cycle(draws), strict=False)

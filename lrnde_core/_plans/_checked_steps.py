@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 import math
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast, final
 
@@ -174,7 +173,7 @@ class CheckedSteps:
 
     error: float = 1e-2
     over: Over = "max"
-    scales: Mapping[int, float] | tuple[tuple[int, float], ...] = types.MappingProxyType({})
+    scales: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
     metric: Callable[[NativeResult, NativeResult], Array | Sequence[float]] | None = None
     candidates: Sequence[Candidate] = _DEFAULT_CANDIDATES
     period: tuple[int, int] = (10, 100)
