@@ -25,6 +25,11 @@ from lrnde_core._plans._report import Candidate
 from lrnde_core._report import Report
 from lrnde_core._tableau import FIXED_METHODS
 
+# Of the bound, that cheaper steps may use.
+_SPARE = 0.5
+# A method's estimate of its error is of lower order than the error, so that it grows more slowly: like its power 3/5 for
+# the 3/8 rule, whose steps are accurate to h^5 and its estimate to h^3.
+_LAG = 0.6
 # A ladder whose rungs grow by a third to a half, so that few of them serve a whole training.
 _DEFAULT_CANDIDATES = (
     Candidate("midpoint", 1),
@@ -232,9 +237,9 @@ class CheckedSteps:
             return True
         if plan.steps is None or error_estimate is None or plan.error_estimate is None or plan.error is None:
             return False
-        room = self.error / plan.error if plan.error > 0 else math.inf
+        room = max(self.error / plan.error, 1.0) if plan.error > 0 else math.inf
         # False for what is not a number.
-        return not error_estimate <= max(room, 1.0) * plan.error_estimate
+        return not error_estimate <= room**_LAG * plan.error_estimate
 
     def next(self, plan: CheckedPlan) -> CheckedPlan:
         """The plan after an iteration before which no check was made."""
@@ -284,18 +289,19 @@ class CheckedSteps:
         ladder = self._ladder(plan, None if native is None else agree(native))
         measured: dict[int, _Measured] = {}
 
-        def is_within(place: int) -> bool:
+        def is_within(place: int, bound: float = self.error) -> bool:
             solved = solve(ladder[place])
             counted.append(solved.num_evaluations)
             measured[place] = self._measure(ladder[place], solved, reference, agree)
-            return measured[place].worst <= self.error
+            return measured[place].worst <= bound
 
         # Errors fall along the ladder, so the search starts where the training is.
         place = ladder.index(plan.steps) if plan.steps in ladder else 0
         found = None
         if ladder and is_within(place):
             found = place
-            while found > 0 and is_within(found - 1):
+            # With room to spare, or the training would go back and forth.
+            while found > 0 and is_within(found - 1, _SPARE * self.error):
                 found -= 1
         else:
             found = next((each for each in range(place + 1, len(ladder)) if is_within(each)), None)

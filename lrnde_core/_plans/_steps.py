@@ -40,10 +40,13 @@ class StepTaken(NamedTuple):
     last: Leaves | None
 
     def inside(self, fraction: Real) -> Leaves:
-        """The state at a fraction of the step, by the cubic through the states and derivatives of both ends."""
+        """The state at a fraction of the step, by the cubic through the states and derivatives of both ends.
+
+        - `fraction`: a number, or one for each member of a batch.
+        """
         assert self.last is not None  # asked for
         ends = zip(self.y, self.y1, self.increments[0], self.last, strict=True)
-        return tuple(_hermite(matching(fraction, each[0]), *each) for each in ends)
+        return tuple(_hermite(_beside(fraction, each[0]), *each) for each in ends)
 
 
 def follow_steps(
@@ -110,8 +113,7 @@ def outputs_inside(
                 strict=True,
             )
         ]
-        fraction = inside.reshape(inside.shape + (1,) * (ends[0].ndim - inside.ndim))
-        states.append(_hermite(matching(fraction, ends[0]), *ends))
+        states.append(_hermite(_beside(inside, ends[0]), *ends))
     return tuple(states)
 
 
@@ -139,6 +141,13 @@ def _last(step: StepTaken) -> Leaves:
 
 def _scaled(leaves: Leaves, factor: float) -> Leaves:
     return leaves if factor == 1 else tuple(factor * leaf for leaf in leaves)
+
+
+def _beside(fraction: Real, leaf: Leaf) -> Real:
+    """A number, or one for each entry of the first axes of `leaf`, to multiply it by."""
+    if isinstance(fraction, int | float):
+        return fraction
+    return matching(fraction.reshape(fraction.shape + (1,) * (leaf.ndim - fraction.ndim)), leaf)
 
 
 def _hermite(x: Array, y0: Leaf, y1: Leaf, first: Leaf, last: Leaf) -> Leaf:

@@ -20,6 +20,7 @@ from lrnde_torch import AbstractTorchAdapter
 from lrnde_torchode._arguments import NO_TREE_STATE, read_call
 from lrnde_torchode._call import TorchodeCall
 from lrnde_torchode._evaluate import evaluate_own_steps
+from lrnde_torchode._stepped import SteppedCall
 
 
 @final
@@ -47,7 +48,7 @@ class TorchodeAdapter(AbstractTorchAdapter):
         return read_call(native, args, kwargs)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
-        assert isinstance(call, TorchodeCall)
+        assert isinstance(call, TorchodeCall | SteppedCall)
         return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)
 
     def evaluate_records(

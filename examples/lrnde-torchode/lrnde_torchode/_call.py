@@ -8,7 +8,9 @@ from typing import final
 import torch
 from lrnde_core import (
     AbstractCall,
+    CapabilityError,
     Counts,
+    ExplicitTableau,
     KeptStep,
     KeptSteps,
     Leaves,
@@ -73,16 +75,40 @@ class TorchodeCall(AbstractCall):
         # One failed sample ends the solve of all samples.
         is_valid = bool((solution.status == 0).all() & (steps.num_offered > 0).any())
         records = [_record(recorder, steps, kept) for kept in steps.kept]
-        return Run(solution, _counts(solution), Recording(self._problem(recorder), records, is_valid))
+        return Run(solution, _counts(solution), Recording(self._recorded_problem(recorder), records, is_valid))
 
     def check_probes(self, probes: State) -> Leaves:
         return (check_probes(probes, self.y0),)
 
-    def _problem(self, recorder: Recorder) -> OwnStepsProblem:
-        tableau = _methods.tableau_of(self.step_method)
-        assert tableau is not None  # refused before the solve
+    @property
+    def equation(self) -> tuple[Field, torch.Tensor, torch.Tensor]:
+        """`asked`, of a call of `solve_ivp`. Raises `CapabilityError` for any other."""
+        if self.asked is None:
+            raise CapabilityError(
+                "Fixed steps stand for `torchode.solve_ivp(f, y0, t_eval)`, without `t_span` and `args`, and not for "
+                "`solve` of an adjoint. Call that, with a field that holds its arguments."
+            )
+        return self.asked
+
+    def problem(self, field: Field, tableau: ExplicitTableau, time_dtype: torch.dtype) -> OwnStepsProblem:
+        """The local problem of a step by this method, with the tolerances and the norm of the call."""
         has_tolerances = _methods.has_tolerances(self.controller)
         norm: NativeFunction = self.controller.norm if has_tolerances else rms_norm
+        return OwnStepsProblem(
+            field=field,
+            user_field=getattr(field, "f", field),
+            tableau=tableau,
+            rtol=self.controller.rtol.item() if has_tolerances else None,
+            atol=self.controller.atol.item() if has_tolerances else None,
+            error_norm=norm,
+            time_dtype=time_dtype,
+            dtype=self.y0.dtype,
+            device=self.y0.device,
+        )
+
+    def _recorded_problem(self, recorder: Recorder) -> OwnStepsProblem:
+        tableau = _methods.tableau_of(self.step_method)
+        assert tableau is not None  # refused before the solve
         term = self.step_method.term if recorder.term is None else recorder.term
 
         def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -90,17 +116,8 @@ class TorchodeCall(AbstractCall):
             term.init(recorder.problem, stats)
             return term.vf(t, y, stats, recorder.args)
 
-        return OwnStepsProblem(
-            field=field,
-            user_field=getattr(term, "f", term),
-            tableau=tableau,
-            rtol=self.controller.rtol.item() if has_tolerances else None,
-            atol=self.controller.atol.item() if has_tolerances else None,
-            error_norm=norm,
-            time_dtype=recorder.problem.time_dtype,
-            dtype=self.y0.dtype,
-            device=self.y0.device,
-        )
+        problem = self.problem(field, tableau, recorder.problem.time_dtype)
+        return dataclasses.replace(problem, user_field=getattr(term, "f", term))
 
 
 def _record(recorder: Recorder, steps: KeptSteps, kept: KeptStep | None) -> Record:

@@ -52,9 +52,15 @@ def _evaluate_members(
     has_step = torch.as_tensor(record.drawn.num_accepted > 0)
 
     def one(
-        probes: Leaves | None, t: Tensor, h: Tensor, remaining: Tensor, y: Tensor, *drawn: Tensor
+        probes: Leaves | None,
+        point: tuple[Tensor, Leaves] | None,
+        t: Tensor,
+        h: Tensor,
+        remaining: Tensor,
+        y: Tensor,
+        *drawn: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        kept = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
+        kept = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known), point=point)
         cost, sample = penalty(problem, draw, kept, probes)
         # `vmap` takes only tensors: a weight may be a Python number, and entries that were not computed are left out.
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
@@ -69,7 +75,8 @@ def _evaluate_members(
         # Shaped like the user's state, which the solve may have joined into one.
         probes = tuple(probe.reshape(leaf.shape) for probe, leaf in zip(probes, record.y, strict=True))
     kept = (t, or_tiny(h), remaining, *record.y, *drawn)
-    costs, entries = torch.func.vmap(one, in_dims=(None if probes is None else 0, *(0 for _ in kept)))(probes, *kept)
+    in_dims = (*(None if each is None else 0 for each in (probes, record.point)), *(0 for _ in kept))
+    costs, entries = torch.func.vmap(one, in_dims=in_dims)(probes, record.point, *kept)
     for name in ("h", "weight"):
         entries[name] = torch.where(has_step, entries[name], 0.0)
     missing: dict[str, Tensor | None] = dict.fromkeys(Sample._fields)

@@ -12,6 +12,8 @@ from lrnde_core import (
     AbstractFreezer,
     CallForm,
     CapabilityError,
+    CheckedPlan,
+    FixedSteps,
     FrozenRun,
     GuardSignals,
     InputError,
@@ -21,19 +23,21 @@ from lrnde_core import (
     NativeResult,
     NativeSolve,
     Plan,
+    guard_signals,
 )
 from lrnde_torch import (
+    PlanHolder,
     check_state,
     check_times,
     isolated,
     read_form,
-    solve_by_plan,
     solve_natively,
     timed_runner,
     with_guard,
 )
 
 from lrnde_torchode._call import TorchodeCall
+from lrnde_torchode._stepped import SteppedCall, solve_ivp_by_steps
 from lrnde_torchode._types import Field
 
 
@@ -65,23 +69,19 @@ class TorchodeFreezer(AbstractFreezer):
     """Freezes `solve_ivp`."""
 
     def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
-        asked = _torchode(call).asked
-        if asked is None or not is_batched:
-            raise CapabilityError(
-                "A plan stands for `torchode.solve_ivp(f, y0, t_eval)` of a batch, without `t_span` and `args`, and "
-                "not for `solve` of an adjoint. Call that, with a field that holds its arguments."
-            )
-        _, y0, times = asked
+        _, y0, times = _torchode(call).equation
+        if not is_batched:
+            raise CapabilityError("torchode solves batches; leave `batched` as it is.")
         return read_form((y0,), _checked(times), is_batched=True)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
-        return isolated((f, y0.device) for f, y0, _ in map(_asked, calls))
+        return isolated((f, y0.device) for f, y0, _ in (_torchode(call).equation for call in calls))
 
     def copied(self, call: AbstractCall) -> TorchodeCall:
         return _torchode(call).on_copy()
 
     def solve(self, call: AbstractCall) -> NativeSolve:
-        native = solve_natively(call, _asked(call)[1].device)
+        native = solve_natively(call, _torchode(call).equation[1].device)
         return native._replace(failure=_failure(native.result.status))
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
@@ -89,17 +89,26 @@ class TorchodeFreezer(AbstractFreezer):
         return ()  # each sample has its own steps
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
-        f, y0, t_eval = _asked(call)
+        f, y0, t_eval = _torchode(call).equation
         solution, signals = _solve_by_plan(plan, f, y0, t_eval, is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(solution, signals)
+
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
+        native = _torchode(call)
+        if not is_batched:
+            raise CapabilityError("torchode solves batches; leave `batched` as it is.")
+        return SteppedCall(native, steps, native.facts.by_steps(steps.method, steps.order, steps.tableau))
+
+    def plan_holder(self, plan: CheckedPlan) -> PlanHolder:
+        return PlanHolder(plan)
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         del call
         return (result.ys.transpose(0, 1)[1:],)
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
-        asked, frozen = _asked(call), FrozenSolveIvp(plan)
+        asked, frozen = _torchode(call).equation, FrozenSolveIvp(plan)
         native = timed_runner(_torchode(call).solve, asked[1].device)
         return native, timed_runner(lambda: frozen(*asked), asked[1].device)
 
@@ -118,18 +127,10 @@ def _checked(t_eval: object) -> torch.Tensor:
 def _solve_by_plan(
     plan: Plan, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool
 ) -> tuple[NativeResult, GuardSignals | None]:
-    field = f.f if isinstance(f, torchode.ODETerm) else f
-    times = t_eval.expand(y0.shape[0], -1)
-    ys, signals = solve_by_plan(plan, field, y0, times, is_watched=is_watched)
-    counts = {
-        "n_f_evals": plan.num_evaluations,
-        "n_steps": plan.steps.num_steps,
-        "n_accepted": plan.steps.num_steps,
-        "n_initialized": ys.shape[1],
-    }
-    stats = {name: torch.full((y0.shape[0],), count, device=y0.device) for name, count in counts.items()}
-    status = torch.zeros(y0.shape[0], dtype=torch.long, device=y0.device)
-    return torchode.Solution(times, ys, stats, status), signals
+    tableau = plan.steps.tableau
+    needs_last = is_watched and tableau.is_last_stage_solution
+    solution, taken = solve_ivp_by_steps(plan.steps, f, y0, t_eval, needs_last=needs_last)
+    return solution, guard_signals(tableau, taken, is_batched=True) if is_watched else None
 
 
 def _failure(status: torch.Tensor) -> str | None:
@@ -142,12 +143,6 @@ def _merged(solution: NativeResult, native: NativeResult, flagged: torch.Tensor)
     ys = torch.where(flagged[:, None, None], native.ys, solution.ys)
     stats = {name: torch.where(flagged, native.stats.get(name, value), value) for name, value in solution.stats.items()}
     return torchode.Solution(solution.ts, ys, stats, torch.where(flagged, native.status, solution.status))
-
-
-def _asked(call: AbstractCall) -> tuple[Field, torch.Tensor, torch.Tensor]:
-    asked = _torchode(call).asked
-    assert asked is not None  # refused by `read`
-    return asked
 
 
 def _torchode(call: AbstractCall) -> TorchodeCall:

@@ -20,7 +20,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             ),
             requires=("torch>=2.4", "torchode>=1.0.1,<2"),
             install="torchode",
-            api_version=(2, 0),
+            api_version=(2, 1),
             freezer="lrnde_torchode._freeze:TorchodeFreezer",
             driver="lrnde_torchode._conformance:TorchodeDriver",
         )
