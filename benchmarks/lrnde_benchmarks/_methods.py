@@ -16,6 +16,9 @@ Schedule = float | tuple[float, float]
 """A weight over training: constant, or the first and the last value of an exponential decay."""
 
 
+_CHECKED_STEPS = lrnde.CheckedSteps(error=1e-2)
+
+
 @final
 @dataclasses.dataclass(frozen=True)
 class Tuning:
@@ -25,7 +28,7 @@ class Tuning:
     - `weight_decay`: of the row that regularizes otherwise (AdamW, decoupled).
     - `looser_tolerance`: of the rows that solve the unpenalised model less exactly, at prediction or from the first
       iteration on.
-    - `end_spread`: of `steer`, see `Setting`.
+    - `steps`: of the rows that train on a plan. `end_spread`: of `steer`, see `Setting`.
     - `published_for`: the task whose published weights stand where `weights` has none; failing that, those for MNIST.
     """
 
@@ -33,6 +36,7 @@ class Tuning:
     weight_decay: float
     looser_tolerance: float
     end_spread: float = 0.5
+    steps: lrnde.CheckedSteps = _CHECKED_STEPS
     published_for: str = "mnist"
 
 
@@ -98,12 +102,14 @@ def setting_by_name(name: str, *, steps: int, tuning: Tuning) -> Setting:
 
 
 def with_frozen(settings: Sequence[Setting]) -> tuple[Setting, ...]:
-    """The settings, with a row behind each trained adaptive model that predicts by fixed steps; see `Setting`."""
+    """The settings, with rows behind each trained adaptive model that predict by fixed steps; see `Setting`."""
     found: list[Setting] = []
     for setting in settings:
         found.append(setting)
         if setting.trained_as is None and setting.expansion is None:
             found.append(Setting(f"{setting.name}, frozen", frozen_error=_FROZEN_ERROR, trained_as=setting.name))
+        if setting.steps is not None:
+            found.append(Setting(f"{setting.name}, on its steps", on_plan=True, trained_as=setting.name))
     return tuple(found)
 
 
@@ -139,6 +145,10 @@ _METHODS: Mapping[str, Callable[[int, Tuning], Setting]] = {
     BASELINE: lambda _steps, _rivals: Setting(BASELINE),
     **{name: functools.partial(_penalised, name) for name in _PENALTIES},
     "gradient_ratio": lambda _steps, _tuning: Setting("gradient ratio", Penalty(), GradientRatio()),
+    "planned": lambda _steps, tuning: Setting("planned", steps=tuning.steps),
+    "planned_default": lambda steps, tuning: dataclasses.replace(
+        _penalised("default", steps, tuning), name="planned default", steps=tuning.steps
+    ),
     "steer": lambda _steps, tuning: Setting("steer", end_spread=tuning.end_spread),
     "weight_decay": lambda _steps, tuning: Setting("weight decay", weight_decay=tuning.weight_decay),
     "looser_tolerance": lambda _steps, tuning: Setting(
@@ -154,7 +164,17 @@ METHOD_NAMES = tuple(_METHODS)
 ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
 """Where there is no noise, `taylor_derivative` is the default. `tl_node` is tuned for few tasks, which name it."""
 
-_ODES_ONLY = ("lrnde_stiffness", "srnode", "rnode", "rnode_sampled", "taynode", "taynode_sampled", "tl_node")
+_ODES_ONLY = (
+    "planned",
+    "planned_default",
+    "lrnde_stiffness",
+    "srnode",
+    "rnode",
+    "rnode_sampled",
+    "taynode",
+    "taynode_sampled",
+    "tl_node",
+)
 
 SDE_METHODS = tuple(name for name in METHOD_NAMES if name not in _ODES_ONLY)
 """Step doubling has no pair of stages that estimates stiffness, no state inside of a step; noise has no expansion."""

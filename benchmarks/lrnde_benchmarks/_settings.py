@@ -28,13 +28,14 @@ class Penalty:
     gradient: Literal["local", "full"] | None = _DEFAULTS["gradient"]
     num_samples: int = 1
 
-    def wrap(self, solve: Callable[..., Any]) -> lrnde.RegularizedSolve:
+    def wrap(self, solve: Callable[..., Any], steps: lrnde.CheckedSteps | None = None) -> lrnde.RegularizedSolve:
         return lrnde.regularize(
             solve,
             heuristic=self.heuristic,
             sampler=self.sampler,
             gradient=self.gradient,
             num_samples=self.num_samples,
+            steps=steps,
         )
 
 
@@ -70,9 +71,11 @@ class Setting:
     - `end_spread`: half the width b of the interval around the end time from which each training solve draws its own
       (STEER); 0 where all of them end alike. Prediction ends where the task says.
     - `expansion`: solves by Taylor expansion; `None` solves adaptively.
+    - `steps`: trains on fixed steps that the adaptive solver checks; predicts adaptively.
     - `tolerance`: rtol and atol in training, and at prediction too; `None` for those that all rows share.
     - `predict_tolerance`: rtol and atol at prediction, where they differ from those in training.
     - `frozen_error`: predicts by fixed steps, within this relative error of the adaptive solution (`lrnde.freeze`).
+    - `on_plan`: predicts by the steps that the training ended with.
     - `trained_as`: name of the setting whose trained model this row uses; `None` trains a model for this row.
     """
 
@@ -82,9 +85,11 @@ class Setting:
     weight_decay: float = 0.0
     end_spread: float = 0.0
     expansion: ExpansionSettings | None = None
+    steps: lrnde.CheckedSteps | None = None
     tolerance: float | None = None
     predict_tolerance: float | None = None
     frozen_error: float | None = None
+    on_plan: bool = False
     trained_as: str | None = None
 
     def __post_init__(self) -> None:
@@ -122,8 +127,10 @@ class Setting:
             "weight_decay": self.weight_decay,
             "end_spread": self.end_spread,
             "expansion": None if self.expansion is None else dataclasses.asdict(self.expansion),
+            "steps": None if self.steps is None else repr(self.steps),
             "tolerance": self.tolerance,
             "predict_tolerance": self.predict_tolerance,
             "frozen_error": self.frozen_error,
+            "on_plan": self.on_plan,
             "trained_as": self.trained_as,
         }

@@ -27,8 +27,8 @@ from lrnde_core._tableau import FIXED_METHODS
 
 # Of the bound, that cheaper steps may use.
 _SPARE = 0.5
-# A method's estimate of its error is of lower order than the error, so that it grows more slowly: like its power 3/5 for
-# the 3/8 rule, whose steps are accurate to h^5 and its estimate to h^3.
+# A method's estimate of its error is of lower order than the error, so it grows more slowly: like its power 3/5 for the
+# 3/8 rule, where a step is off by h^5 and its estimate is of size h^3.
 _LAG = 0.6
 # A ladder whose rungs grow by a third to a half, so that few of them serve a whole training.
 _DEFAULT_CANDIDATES = (
@@ -132,6 +132,10 @@ SolveBy: TypeAlias = Callable[[FixedSteps | None], Solved]
 """Solves the call that is checked by fixed steps; adaptively for `None`."""
 
 
+PlannedSolve: TypeAlias = Callable[[FixedSteps | None], tuple[NativeResult, Report | Sequence[Report]]]
+"""Solves a batch by these steps, adaptively for `None`, and returns the outputs and the report of the wrapped solve."""
+
+
 class _Measured(NamedTuple):
     """Steps with their error on each half of the samples, and their own estimate of it."""
 
@@ -206,7 +210,7 @@ class CheckedSteps:
     def check(
         self,
         plan: CheckedPlan,
-        call: Callable[[FixedSteps | None], tuple[NativeResult, Report | Sequence[Report]]],
+        call: PlannedSolve,
         report: Report | Sequence[Report] | None = None,
     ) -> CheckedPlan:
         """The plan for the next iteration, checked if that is due. Called before every iteration, outside of `jit`.
@@ -219,6 +223,11 @@ class CheckedSteps:
         """
         if not self.is_due(plan, None if report is None else _largest(_each(report), "step_error")):
             return self.next(plan)
+
+        return self.next(self.choose_by(plan, call))
+
+    def choose_by(self, plan: CheckedPlan, call: PlannedSolve) -> CheckedPlan:
+        """Check now, whether that is due or not. Returns the plan before the next iteration; `call` as in `check`."""
 
         def solve(steps: FixedSteps | None) -> Solved:
             result, reports = call(steps)
@@ -235,18 +244,22 @@ class CheckedSteps:
         """
         if plan.checked_at is None or plan.num_iterations - plan.checked_at >= plan.period:
             return True
-        if plan.steps is None or error_estimate is None or plan.error_estimate is None or plan.error is None:
-            return False
-        room = max(self.error / plan.error, 1.0) if plan.error > 0 else math.inf
         # False for what is not a number.
-        return not error_estimate <= room**_LAG * plan.error_estimate
+        return error_estimate is not None and not error_estimate <= self.largest_estimate(plan)
 
-    def next(self, plan: CheckedPlan) -> CheckedPlan:
-        """The plan after an iteration before which no check was made."""
-        return dataclasses.replace(plan, num_iterations=plan.num_iterations + 1)
+    def largest_estimate(self, plan: CheckedPlan) -> float:
+        """`Report.step_error` beyond which a check is due at once."""
+        if plan.steps is None or plan.error_estimate is None or plan.error is None:
+            return math.inf
+        room = max(self.error / plan.error, 1.0) if plan.error > 0 else math.inf
+        return room**_LAG * plan.error_estimate
+
+    def next(self, plan: CheckedPlan, count: int = 1) -> CheckedPlan:
+        """The plan after `count` more iterations by its steps."""
+        return dataclasses.replace(plan, num_iterations=plan.num_iterations + count)
 
     def choose(self, plan: CheckedPlan, solve: SolveBy, agree: Callable[[float], float] = float) -> CheckedPlan:
-        """The plan that a check chooses, for the next iteration.
+        """The plan that a check chooses, before the next iteration.
 
         - `agree`: makes one number of those of several processes, so that all choose the same steps.
         """
@@ -267,7 +280,6 @@ class CheckedSteps:
             steps=steps,
             error=None if measured is None else (measured.judged if found else measured.worst),
             error_estimate=None if found is None else found.error_estimate,
-            num_iterations=plan.num_iterations + 1,
             checked_at=plan.num_iterations,
             period=min(2 * plan.period, most) if is_kept else fewest,
             num_checks=plan.num_checks + 1,

@@ -51,8 +51,7 @@ def planned_call(
         return PlannedCall(call, None)
     if steps.is_due(holder.plan, holder.remembered()):
         holder.plan = _checked(freezer, call, steps, holder)
-    else:
-        holder.plan = steps.next(holder.plan)
+    holder.plan = steps.next(holder.plan)
     chosen = holder.plan.steps
     if chosen is None:
         return PlannedCall(call, holder.plan)

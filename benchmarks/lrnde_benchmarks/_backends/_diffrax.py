@@ -80,7 +80,8 @@ def solve_states(
 ) -> tuple[Array, Any]:
     """The solution of a batch, `(times, batch, channels)`, and the report where the call is regularized, else `None`.
 
-    Of a problem that `solves_apart` each example is a call under `vmap`, and the report is the mean of theirs.
+    Of a problem that `solves_apart` each example is a call under `vmap`, and the report is the mean of theirs,
+    `step_error` the largest.
     """
     if not method.problem.solves_apart:
         return _states_and_report(solve(call, method, weights, inputs, y0, noise, **kwargs))
@@ -90,7 +91,10 @@ def solve_states(
         return _states_and_report(solve(call, method, weights, inputs[None], y0[None], None, **key, **kwargs))
 
     ys, report = jax.vmap(one)(inputs, y0, keys)
-    return jnp.swapaxes(ys[:, :, 0], 0, 1), jax.tree.map(lambda entry: entry.mean(0), report)
+    means = jax.tree.map(lambda entry: entry.mean(0), report)
+    if report is not None and report.step_error is not None:
+        means = means._replace(step_error=report.step_error.max())
+    return jnp.swapaxes(ys[:, :, 0], 0, 1), means
 
 
 def _states_and_report(result: Any) -> tuple[Array, Any]:

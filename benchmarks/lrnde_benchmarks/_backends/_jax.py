@@ -10,6 +10,7 @@ so settings that differ in nothing else share one compilation.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
@@ -25,22 +26,24 @@ from lrnde_benchmarks._arrays import Arrays, Floats
 from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve, solve_states
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks._backends._optax import step
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_of
 from lrnde_benchmarks._backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
     initial_optimizer_state,
     learn_midpoint,
 )
-from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
+from lrnde_benchmarks._backends._trainer import Evaluation, Prediction, Spent
 from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._hyperparameters import Hyperparameters, Optimizer
 from lrnde_benchmarks._settings import ExpansionSettings, Penalty, Setting
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data
-from lrnde_core import AbstractWeight, Constant, Plan
+from lrnde_core import AbstractWeight, CheckedPlan, Constant, Plan
 from lrnde_jax import value_and_grad
 
 # Name of the number of iterations in a trainer's state, beside the leaves of `_State`.
 _NUM_DONE = "num_done"
+_PLAN = "plan"
 
 # Room for the steps of a solve that nothing is differentiated through.
 _MAX_COUNTED_STEPS = 2**14
@@ -74,11 +77,16 @@ class _Examples(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class _Program:
-    """All that a compilation of the training loop depends on."""
+    """All that a compilation of the training loop depends on.
+
+    - `checked`: see `Setting.steps`. `steps`: those that it takes now; `None` for adaptive ones.
+    """
 
     method: SolveSettings
     penalty: Penalty | None
     weight: AbstractWeight
+    checked: lrnde.CheckedSteps | None
+    steps: lrnde.FixedSteps | None
     optimizer: Optimizer
     learning_rate: float
     learning_rate_decay: float
@@ -111,27 +119,39 @@ def _initial_state(method: SolveSettings, weights: Weights, inputs: Array) -> Ar
 
 
 @functools.cache
-def _training_loop(program: _Program) -> Callable[..., _State]:
-    """A compiled function that runs `count` iterations from iteration `start` on."""
+def _training_loop(program: _Program) -> Callable[..., tuple[_State, Array, Array]]:
+    """A compiled function that runs `count` iterations from iteration `start` on.
+
+    It stops early after an iteration whose steps estimate an error above `limit`. Returns the state, the number of
+    iterations that are done then, and the last estimate; 0 for adaptive steps.
+    """
     method, problem = program.method, program.method.problem
-    wrapped = None if program.penalty is None else program.penalty.wrap(diffrax.diffeqsolve)
+    is_penalised, wrapped = program.penalty is not None, None
+    if program.penalty is not None or program.checked is not None:
+        wrapped = (program.penalty or Penalty()).wrap(diffrax.diffeqsolve, program.checked)
+    planned = {} if program.checked is None else {"plan": program.steps}
 
     def loss(weights: Weights, examples: _Examples, index: Array, key: Array) -> Any:
         batch, weights = examples.batches[index], frozen_midpoint(weights)
         inputs, noise = examples.inputs[batch], _noise(method, key)
         end = 1.0 if examples.end_times is None else examples.end_times[index]
         y0, divergence = _training_state(problem, weights, inputs, examples, index)
-        call, own = (diffrax.diffeqsolve, {}) if wrapped is None else (wrapped, {"key": key})
+        call, own = (
+            (diffrax.diffeqsolve, {})
+            if wrapped is None
+            else (wrapped, {"key": key, "penalize": is_penalised, **planned})
+        )
         ys, report = solve_states(call, method, weights, inputs, y0, noise, end=end, **own)
         outputs = problem.outputs(OPERATIONS, weights, ys)
         return problem.loss(OPERATIONS, outputs, examples.targets, batch) + divergence, report
 
-    def differentiate(weights: Weights, penalty_weight: Any, *args: Any) -> tuple[Weights, Any]:
-        """The gradient, and the state of the penalty's weight after the iteration."""
-        if wrapped is None:
-            return jax.grad(loss, has_aux=True)(weights, *args)[0], penalty_weight
-        _, gradient, penalty_weight = value_and_grad(loss, program.weight)(weights, penalty_weight, *args)
-        return gradient, penalty_weight
+    def differentiate(weights: Weights, penalty_weight: Any, *args: Any) -> tuple[Weights, Any, Any]:
+        """The gradient, the state of the penalty's weight after the iteration, and the report."""
+        if not is_penalised:
+            gradient, report = jax.grad(loss, has_aux=True)(weights, *args)
+            return gradient, penalty_weight, report
+        (_, report), gradient, penalty_weight = value_and_grad(loss, program.weight)(weights, penalty_weight, *args)
+        return gradient, penalty_weight, report
 
     def learn(weights: Weights, state: Any, examples: _Examples, index: Array) -> Any:
         assert method.expansion is not None
@@ -145,20 +165,30 @@ def _training_loop(program: _Program) -> Callable[..., _State]:
         return learn_midpoint(method.expansion, index, weights, state, functools.partial(states, method), wanted)
 
     @jax.jit
-    def run(state: _State, examples: _Examples, weight_decay: Any, key: Array, start: Any, count: Any) -> _State:
+    def run(
+        state: _State, examples: _Examples, weight_decay: Any, key: Array, start: Any, count: Any, limit: Any
+    ) -> tuple[_State, Array, Array]:
         optimizer = _optimizer(program, weight_decay)
 
-        def iterate(index: Array, state: _State) -> _State:
-            gradient, penalty_weight = differentiate(
+        def goes_on(carry: tuple[_State, Array, Array]) -> Array:
+            _, index, estimate = carry
+            # Also false for what is not a number.
+            return (index < start + count) & (estimate <= limit)
+
+        def iterate(carry: tuple[_State, Array, Array]) -> tuple[_State, Array, Array]:
+            state, index, estimate = carry
+            gradient, penalty_weight, report = differentiate(
                 state.weights, state.penalty_weight, examples, index, jax.random.fold_in(key, index)
             )
             weights, optimizer_state = step(optimizer, gradient, state.optimizer, state.weights)
             midpoint_state = state.midpoint_optimizer
             if method.expansion is not None:
                 weights, midpoint_state = learn(weights, midpoint_state, examples, index)
-            return _State(weights, optimizer_state, penalty_weight, midpoint_state)
+            if report is not None and report.step_error is not None:
+                estimate = report.step_error.astype(estimate.dtype)
+            return _State(weights, optimizer_state, penalty_weight, midpoint_state), index + 1, estimate
 
-        return jax.lax.fori_loop(start, start + count, iterate, state)
+        return jax.lax.while_loop(goes_on, iterate, (state, jnp.asarray(start), jnp.zeros(())))
 
     return run
 
@@ -175,6 +205,23 @@ def predictor(method: SolveSettings) -> Callable[[Weights, Array, Array], Array]
         return method.problem.outputs(OPERATIONS, weights, ys)
 
     return predict
+
+
+@functools.cache
+def _checker(program: _Program) -> Callable[..., tuple[Array, lrnde.Report]]:
+    """A compiled function that solves a batch of the training, and returns its states and report."""
+    assert program.checked is not None
+    method, wrapped = program.method, lrnde.regularize(diffrax.diffeqsolve, steps=program.checked)
+
+    @jax.jit
+    def check(weights: Weights, examples: _Examples, index: Array) -> tuple[Array, lrnde.Report]:
+        inputs = examples.inputs[examples.batches[index]]
+        y0, _ = _training_state(method.problem, weights, inputs, examples, index)
+        ys, report = solve_states(wrapped, method, weights, inputs, y0, None, penalize=False, plan=program.steps)
+        start = len(ys) + 1 - len(method.problem.times)
+        return jnp.swapaxes(ys[start:], 0, 1), report
+
+    return check
 
 
 def _counter(method: SolveSettings) -> Callable[[Weights, Array, Array], tuple[Array, lrnde.Report]]:
@@ -255,6 +302,8 @@ class JaxTrainer:
             self._method(None, setting.expansion),
             setting.penalty,
             weight,
+            setting.steps,
+            None,
             hyperparameters.optimizer,
             hyperparameters.learning_rate,
             hyperparameters.learning_rate_decay,
@@ -291,17 +340,31 @@ class JaxTrainer:
         self._key = jax.random.key(seed)
         self._test_key = jax.random.fold_in(self._key, hyperparameters.steps)
         self._num_done = 0
+        self._checked = None if setting.steps is None else setting.steps.init()
+        self._estimate: float | None = None
+        self._compiled: set[Any] = set()
+        self._compilation = 0.0
 
     def prepare(self) -> float:
         begin = now()
         self._run(0)
+        if self._checked is not None:
+            self._solve_checked(None)
         return now() - begin
 
-    def train(self, num_steps: int) -> float:
-        begin = now()
-        self._state = self._run(num_steps)
-        self._num_done += num_steps
-        return now() - begin
+    def train(self, num_steps: int) -> Spent:
+        begin, end = now(), self._num_done + num_steps
+        self._compilation = 0.0
+        while self._num_done < end:
+            count, limit = end - self._num_done, math.inf
+            if self._checked is not None:
+                count, limit = min(count, self._check()), self._limit()
+            self._state, num_done, estimate = self._run(count, limit)
+            count, self._num_done = int(num_done) - self._num_done, int(num_done)
+            if self._checked is not None and self._program.checked is not None:
+                self._checked = self._program.checked.next(self._checked, count)
+                self._estimate = float(estimate) if self._checked.steps is not None else None
+        return Spent(now() - begin - self._compilation, self._compilation)
 
     def evaluate(self, prediction: Prediction = None) -> Evaluation:
         method = self._method(prediction, self._expansion)
@@ -335,11 +398,24 @@ class JaxTrainer:
         self._state = self._state._replace(weights=tree_like(self._state.weights, weights))
 
     def state(self) -> Arrays:
-        return {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done)}
+        plan = {} if self._checked is None else {_PLAN: plan_array(self._checked)}
+        return {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done), **plan}
 
     def restore(self, state: Arrays) -> None:
-        self._state = tree_like(self._state, {name: each for name, each in state.items() if name != _NUM_DONE})
+        own = (_NUM_DONE, _PLAN)
+        self._state = tree_like(self._state, {name: each for name, each in state.items() if name not in own})
         self._num_done = int(state[_NUM_DONE])
+        if _PLAN in state:
+            self._checked = plan_of(state[_PLAN])
+            self._estimate = None
+
+    def checked(self) -> CheckedPlan | None:
+        return self._checked
+
+    def plan(self) -> Plan | None:
+        weights, inputs, _ = self._test_arguments(0)
+        method = self._method(None, None)
+        return plan_from(self._checked, _initial_state(method, weights, inputs).shape, self._problem)
 
     def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
         method, weights = self._method(None, self._expansion), self._state.weights
@@ -364,10 +440,44 @@ class JaxTrainer:
         jax.block_until_ready(predict(weights, inputs, key))
         return now() - begin
 
-    def _run(self, num_steps: int) -> _State:
+    def _check(self) -> int:
+        """Check the steps if that is due; how many iterations they are to be taken for."""
+        checked, steps = self._checked, self._program.checked
+        assert checked is not None
+        assert steps is not None
+        if steps.is_due(checked, self._estimate):
+            checked = steps.choose_by(checked, self._solve_checked)
+            self._checked, self._estimate = checked, None
+            self._program = dataclasses.replace(self._program, steps=checked.steps)
+        assert checked.checked_at is not None
+        return checked.checked_at + checked.period - checked.num_iterations
+
+    def _limit(self) -> float:
+        """The estimate of an error beyond which a check is due."""
+        assert self._checked is not None
+        assert self._program.checked is not None
+        return self._program.checked.largest_estimate(self._checked)
+
+    def _solve_checked(self, steps: lrnde.FixedSteps | None) -> tuple[Array, lrnde.Report]:
+        check = _checker(dataclasses.replace(self._program, steps=steps))
+        index = min(self._num_done, len(self._examples.batches) - 1)
+        arguments = self._state.weights, self._examples, jnp.asarray(index)
+        self._compile_first((_checker, steps), lambda: check(*arguments))
+        return jax.block_until_ready(check(*arguments))
+
+    def _run(self, num_steps: int, limit: float = math.inf) -> tuple[_State, Array, Array]:
         run = _training_loop(self._program)
-        state = run(self._state, self._examples, self._weight_decay, self._key, self._num_done, num_steps)
-        return jax.block_until_ready(state)
+        arguments = self._state, self._examples, self._weight_decay, self._key, self._num_done
+        self._compile_first((_training_loop, self._program.steps), lambda: run(*arguments, 0, limit))
+        return jax.block_until_ready(run(*arguments, num_steps, limit))
+
+    def _compile_first(self, name: Any, call: Callable[[], Any]) -> None:
+        """Call what is called for the first time once more before it counts, and note how long that took."""
+        if name not in self._compiled:
+            self._compiled.add(name)
+            begin = now()
+            jax.block_until_ready(call())
+            self._compilation += now() - begin
 
     def _num_evaluations(self, report: lrnde.Report) -> float:
         if self._expansion is None:

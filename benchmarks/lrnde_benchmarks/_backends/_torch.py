@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_of
 from lrnde_benchmarks._backends._step_times import StepTimes
 from lrnde_benchmarks._backends._torch_state import (
     load_module,
@@ -22,13 +23,13 @@ from lrnde_benchmarks._backends._torch_state import (
     module_arrays,
     optimizer_arrays,
 )
-from lrnde_benchmarks._backends._trainer import Evaluation, Prediction
+from lrnde_benchmarks._backends._trainer import Evaluation, Prediction, Spent
 from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._solvers import path_seed
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
-from lrnde_core import Plan
+from lrnde_core import CheckedPlan, Plan
 from lrnde_torch import WeightHolder
 
 OPERATIONS = Operations(
@@ -190,7 +191,10 @@ class TorchTrainer:
         if self._solver.learner is not None:
             self._learned.add_module("midpoint", self._solver.learner.module)
         self._weight = WeightHolder(setting.weight, self._network.parameters())
-        self._regularized = None if setting.penalty is None else setting.penalty.wrap(self._solver.native)
+        self._regularized = None
+        if setting.penalty is not None or setting.steps is not None:
+            self._regularized = (setting.penalty or Penalty()).wrap(self._solver.native, setting.steps)
+        self._is_penalised = setting.penalty is not None
         self._counted = lrnde.regularize(self._solver.native)
         self._end_times = setting.end_times(seed, hyperparameters.steps)
         self._noise = None if data.noise is None else torch.as_tensor(data.noise)
@@ -200,16 +204,17 @@ class TorchTrainer:
         self._num_done = 0
 
     def prepare(self) -> float:
-        untouched = self._weight.state_dict()
+        untouched, plan = self._weight.state_dict(), self.checked()
         start = now()
         self._loss(0).backward()
         seconds = now() - start
+        self._set_plan(plan)
         self._optimizer.zero_grad()
         self._generator.manual_seed(self._generator.initial_seed())
         self._weight.load_state_dict(untouched)
         return seconds
 
-    def train(self, num_steps: int) -> float:
+    def train(self, num_steps: int) -> Spent:
         start = now()
         for index in range(self._num_done, self._num_done + num_steps):
             self._set_learning_rate(index)
@@ -220,7 +225,7 @@ class TorchTrainer:
                 network, y0 = self._field(self._network, self._batches[index])
                 self._solver.learner.learn(index, network, y0, self._times(index), self._tolerance)
         self._num_done += num_steps
-        return now() - start
+        return Spent(now() - start)
 
     def evaluate(self, prediction: Prediction = None) -> Evaluation:
         outputs: list[Any] = []
@@ -274,6 +279,9 @@ class TorchTrainer:
         }
         if self._solver.learner is not None:
             parts["learner"] = optimizer_arrays(self._solver.learner.optimizer)
+        checked = self.checked()
+        if checked is not None:
+            parts["plan"] = {"": plan_array(checked)}
         return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def restore(self, state: Arrays) -> None:
@@ -286,6 +294,8 @@ class TorchTrainer:
         self._weight.load_state_dict({name: each.item() for name, each in parts["penalty_weight"].items()})
         self._generator.set_state(torch.from_numpy(parts["generator"][""].copy()))
         self._num_done = int(parts["num_done"][""])
+        if "plan" in parts:
+            self._set_plan(plan_of(parts["plan"][""]))
         if self._solver.learner is not None:
             load_optimizer(self._solver.learner.optimizer, parts.get("learner", {}))
 
@@ -297,6 +307,18 @@ class TorchTrainer:
             args, settings = self._solve(solver, _spelled, network, y0, network.times, None, 0)
             calls.append(args)
         return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
+
+    def checked(self) -> CheckedPlan | None:
+        holder = None if self._regularized is None else self._regularized.plan_holder
+        return None if holder is None else holder.plan
+
+    def plan(self) -> Plan | None:
+        shape = self._initial_state(self._network, self._test_batches[0]).shape
+        return plan_from(self.checked(), shape, self._problem)
+
+    def _set_plan(self, plan: CheckedPlan | None) -> None:
+        if plan is not None and self._regularized is not None and self._regularized.plan_holder is not None:
+            self._regularized.plan_holder.plan = plan
 
     def states(self, prediction: Prediction = None) -> list[Floats]:
         with torch.inference_mode():
@@ -322,11 +344,19 @@ class TorchTrainer:
             ys, report = self._solve(self._solver, self._solver.native, network, y0, times, None, path), None
         else:
             ys, report = self._solve(
-                self._solver, self._regularized, network, y0, times, None, path, generator=self._generator
+                self._solver,
+                self._regularized,
+                network,
+                y0,
+                times,
+                None,
+                path,
+                penalize=self._is_penalised,
+                generator=self._generator,
             )
         outputs = self._problem.outputs(OPERATIONS, self._network.weights, ys)
         loss = self._problem.loss(OPERATIONS, outputs, self._targets, batch) + divergence
-        if report is not None:
+        if report is not None and self._is_penalised:
             loss = self._weight.total(loss, report)
             self._weight.update(report)
         return loss

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol, final
 
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_core import FreezeReport, Plan
+from lrnde_core import CheckedPlan, FreezeReport, Plan
 
 Prediction = float | Plan | None
 """How a prediction is solved: at a tolerance, by fixed steps, or, with `None`, at the tolerance of training."""
@@ -23,6 +23,14 @@ class Evaluation(NamedTuple):
     num_accepted: float
 
 
+@final
+class Spent(NamedTuple):
+    """Seconds of training, by `_clock.now`: of the iterations and their checks, and of compiling what they needed."""
+
+    iterations: float
+    compilation: float = 0.0
+
+
 class Trainer(Protocol):
     """A model in training."""
 
@@ -33,8 +41,8 @@ class Trainer(Protocol):
         """
         ...
 
-    def train(self, num_steps: int) -> float:
-        """Train for `num_steps` more iterations and return the seconds that took, by `_clock.now`."""
+    def train(self, num_steps: int) -> Spent:
+        """Train for `num_steps` more iterations and return the seconds that took."""
         ...
 
     def evaluate(self, prediction: Prediction = None) -> Evaluation:
@@ -74,6 +82,14 @@ class Trainer(Protocol):
 
         Raises `InputError` where no fixed steps stay within `error` and where there is too little to calibrate with.
         """
+        ...
+
+    def checked(self) -> CheckedPlan | None:
+        """The steps that the training takes now, and what their checks found; `None` if it solves adaptively."""
+        ...
+
+    def plan(self) -> Plan | None:
+        """These steps, to predict by; `None` where there are none."""
         ...
 
     def states(self, prediction: Prediction = None) -> list[Floats]:

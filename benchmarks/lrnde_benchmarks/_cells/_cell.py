@@ -15,7 +15,29 @@ from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 from lrnde_benchmarks._cells._training import Prepared, prepare, rotated, train
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._study import Job, Study
-from lrnde_core import CapabilityError, LrndeError
+from lrnde_core import CapabilityError, CheckedPlan, LrndeError
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class ChecksOfTraining:
+    """The checks of a training on fixed steps, see `CheckedPlan`.
+
+    - `steps`: at its end, in words. `num_plans`: how many different steps it took.
+    """
+
+    steps: str
+    error: float | None
+    num_checks: int
+    num_check_evaluations: int | None
+    num_plans: int
+
+    @classmethod
+    def of(cls, plan: CheckedPlan | None) -> "ChecksOfTraining | None":
+        if plan is None:
+            return None
+        steps = "adaptive steps" if plan.steps is None else str(plan.steps)
+        return cls(steps, plan.error, plan.num_checks, plan.num_check_evaluations, len(plan.tried))
 
 
 @final
@@ -24,9 +46,10 @@ class Figures:
     """What one setting cost and achieved for one seed.
 
     - `score`, `nfe`, `num_accepted`: see `Evaluation`.
-    - `train_seconds`: of the iterations, compilation and evaluation excluded. `compile_seconds`: of compiling them, or
-      of whatever else the backend does the first time. `wall_seconds`: both of these in wall time. A training that was
-      interrupted counts the iterations that led to its result, and the compilation of its first start.
+    - `train_seconds`: of the iterations and their checks, compilation and evaluation excluded. `compile_seconds`: of
+      compiling them, or of whatever else the backend does the first time. `wall_seconds`: both of these in wall time. A
+      training that was interrupted counts the iterations that led to its result, and the compilation of its first
+      start.
     - `predict_ms`: median over repeated predictions of one batch. `reference_ms`: the same of the untrained model of
       this seed and backend, taken in turns with it, and `train_reference_ms`: the mean
       over chunks of training of the median of three.
@@ -34,6 +57,7 @@ class Figures:
     - `curve_steps`, `curve_nfe`: training iterations done, and `nfe` then; empty for a frozen solve.
     - `step_times`: where the steps of one prediction solve end, within [0, 1]; `untrained_step_times`: before training.
     - `frozen`: of a row that predicts by fixed steps, found after training.
+    - `checked`: of a row that trains on checked steps, how that went.
     """
 
     nfe: float
@@ -50,6 +74,7 @@ class Figures:
     step_times: tuple[float, ...]
     untrained_step_times: tuple[float, ...]
     frozen: FrozenSolve | None = None
+    checked: ChecksOfTraining | None = None
 
 
 @final
@@ -115,6 +140,7 @@ def run_cell(
             step_times=tuple(trainer.step_times(prediction)),
             untrained_step_times=tuple(progress.untrained_step_times[setting.name]),
             frozen=frozen.get(setting.name),
+            checked=ChecksOfTraining.of(trainer.checked()),
         )
     weights = {name: trainer.weights() for name, trainer in trainers.items()}
     return Trained(Cell(job.adapter, job.seed, measurements, skipped), weights)
@@ -144,6 +170,13 @@ def _freeze(
     predictions: dict[str, Prediction] = {}
     frozen: dict[str, FrozenSolve] = {}
     for setting in rows:
+        if setting.on_plan:
+            plan = trainers[setting.model].plan()
+            if plan is None:
+                skipped[setting.name] = "The training ended with adaptive steps."
+            else:
+                predictions[setting.name] = plan
+            continue
         if setting.frozen_error is None:
             predictions[setting.name] = setting.predict_tolerance
             continue

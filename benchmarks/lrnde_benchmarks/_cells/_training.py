@@ -34,7 +34,7 @@ class Progress:
     - `num_done`: iterations. `curve_steps`: those done at each point of the curves.
     - `train_seconds`, `compile_seconds`, `wall_seconds`: by model, see `Figures`.
     - `references`: seconds of a reference prediction after each chunk.
-    - `untrained_step_times`, `curves`: by row; frozen rows have no curve.
+    - `untrained_step_times`, `curves`: by row; those that predict by fixed steps have no curve.
     """
 
     num_done: int
@@ -84,7 +84,9 @@ def train(
         num_steps = min(chunk, hyperparameters.steps - start)
         for name in rotated(list(trainers), start // chunk):
             begin = time.perf_counter()
-            progress.train_seconds[name] += trainers[name].train(num_steps)
+            spent = trainers[name].train(num_steps)
+            progress.train_seconds[name] += spent.iterations
+            progress.compile_seconds[name] += spent.compilation
             progress.wall_seconds[name] += time.perf_counter() - begin
         # The median drops what hits one of them; the mean over chunks keeps how the machine's speed drifts, which the
         # training has met, too.
@@ -122,7 +124,7 @@ def _begin(rows: Sequence[Setting], prepared: Mapping[str, Prepared]) -> Progres
         references=[],
         curve_steps=[],
         untrained_step_times={row.name: trainers[row.model].step_times(row.predict_tolerance) for row in rows},
-        curves={row.name: [] for row in rows if row.frozen_error is None},
+        curves={row.name: [] for row in rows if row.frozen_error is None and not row.on_plan},
     )
     _extend_curves(progress, rows, trainers)
     return progress
