@@ -50,7 +50,7 @@ def check_times(times: object, name: str, *, ndims: tuple[int, ...] = (1,)) -> T
             f"dimension{'s' * (ndims != (1,))}, not {described(times)}."
         )
     if times.shape[-1] < 2:
-        raise InputError(f"`{name}` holds {times.shape[-1]} times; give at least two, of which the last is the end.")
+        raise InputError(f"`{name}` must hold at least two times, the start and the end, and holds {times.shape[-1]}.")
     return times
 
 

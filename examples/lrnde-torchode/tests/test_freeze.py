@@ -51,8 +51,7 @@ def test_a_frozen_solution_has_the_form_of_the_solvers() -> None:
     ("solve", "calibration", "message"),
     [
         (_SOLVE, _calls(args=1.0), "without `t_span` and `args`"),
-        (_SOLVE, _calls(torch.arange(20.0).reshape(10, 2)), "differs from sample to sample"),
-        (_SOLVE, _calls(_TIMES[2:]), "has no length"),
+        (_SOLVE, _calls(0 * _TIMES), "has no length"),
         (
             functools.partial(_SOLVE, max_steps=2),
             _calls(),
@@ -66,10 +65,38 @@ def test_what_has_no_plan_is_refused(solve: Any, calibration: Any, message: str)
         lrnde.freeze(solve, calibration=calibration, error=1.0)
 
 
-def test_compiled_code_fails_at_other_times() -> None:
+def _own_times(seed: int) -> torch.Tensor:
+    """Of each sample its own, forward or backward."""
+    draws = torch.rand(10, 5, generator=torch.Generator().manual_seed(seed)).sort(dim=1).values
+    times = torch.cat([draws[:5, :3], draws[5:, 2:].flip(1)])
+    # At least some length in each step.
+    return times + torch.cat([0.2 * torch.arange(3.0).expand(5, 3), 0.2 * torch.arange(2.0, -1, -1).expand(5, 3)])
+
+
+def test_times_of_each_sample_are_calibrated_and_solved() -> None:
+    calls = [{"f": _field, "y0": _inputs(seed), "t_eval": _own_times(seed)} for seed in range(10)]
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)
+    for seed in range(50, 54):
+        y0, times = _inputs(seed), _own_times(seed)
+        (solution, _), native = frozen(_field, y0, times), _SOLVE(_field, y0, times)
+        assert torch.equal(solution.ts, native.ts)
+        assert torch.equal(solution.ys[:, 0], y0)
+        difference, size = ((ys[:, 1:] ** 2).sum((1, 2)).sqrt() for ys in (solution.ys - native.ys, native.ys))
+        # Of fresh samples one in 51 is expected beyond the largest error of 50.
+        assert (difference / size.clamp(min=size.median()) > report.error).sum() <= 1
+
+
+def test_each_sample_gets_what_it_gets_alone() -> None:
+    frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-3)
+    y0, times = _inputs(0), _own_times(0)
+    together = frozen(_field, y0, times).ys
+    for index in range(10):
+        alone = frozen(_field, y0[index : index + 1], times[index]).ys
+        torch.testing.assert_close(together[index : index + 1], alone)
+
+
+def test_compiled_code_takes_any_times() -> None:
     frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-3)
     compiled = torch.compile(lambda y0, t: frozen(_field, y0, t).ys, fullgraph=True, backend="eager")
-    assert torch.equal(compiled(_inputs(0), _TIMES), frozen(_field, _inputs(0), _TIMES).ys)
-    for times in (2 * _TIMES, torch.stack([_TIMES] * 9 + [2 * _TIMES])):
-        with pytest.raises(RuntimeError, match="not those that its plan was found for"):
-            compiled(_inputs(0), times)
+    for times in (_TIMES, 2 * _TIMES, _own_times(3)):
+        assert torch.equal(compiled(_inputs(0), times), frozen(_field, _inputs(0), times).ys)

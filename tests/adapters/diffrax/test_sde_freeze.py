@@ -65,6 +65,6 @@ def test_what_can_not_be_frozen_is_told() -> None:
     failing = functools.partial(SOLVE, max_steps=3, throw=False)
     with pytest.raises(lrnde.InputError, match=r"native solve of `calibration\[0\]` failed: The maximum number"):
         lrnde.freeze_sde(failing, calibration=[{"terms": terms(0)}] * 2, statistic=lambda sol: jnp.ones(NUM_PATHS))
-    frozen = lrnde.apply_sde_plan(SOLVE, lrnde.SDEPlan(0.0, 1.0, 4))
-    with pytest.raises(lrnde.InputError, match="Freeze anew"):
-        frozen(terms=terms(0), t1=2.0)
+    calibration = [{"terms": terms(0), "t0": 1.0}] * 2
+    with pytest.raises(lrnde.InputError, match=r"from 1.0 to 1.0 has no length"):
+        lrnde.freeze_sde(SOLVE, calibration=calibration, statistic=lambda sol: sol.ys[-1])

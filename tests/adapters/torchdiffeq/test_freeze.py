@@ -71,9 +71,9 @@ def test_the_cheapest_plan_within_the_bound_is_taken_and_keeps_it_on_fresh_input
 def test_steps_are_those_taken_by_hand(follows_solver: bool) -> None:
     candidates = [Candidate("rk4", 3, follows_solver=follows_solver)]
     frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(2), error=1.0, candidates=candidates)
-    assert (report.plan.step_ends == (1 / 3, 2 / 3, 1.0)) is not follows_solver
+    assert (report.plan.steps.ends == (1 / 3, 2 / 3, 1.0)) is not follows_solver
     y0 = _inputs(7)
-    expected = rk4_by_hand(y0.numpy().T, report.plan.step_ends).T
+    expected = rk4_by_hand(y0.numpy().T, report.plan.steps.ends).T
     np.testing.assert_allclose(frozen(FIELD, y0, _T)[-1].numpy(), expected, rtol=1e-12)
 
 
@@ -145,22 +145,23 @@ def test_flagged_samples_are_solved_by_the_fallback() -> None:
 
 # Warned of by torch's own exporter, of its own calls (torch 2.13); to be removed when it no longer does.
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
-def test_onnx_runtime_gives_the_same_numbers_for_any_batch() -> None:
+def test_onnx_runtime_gives_the_same_numbers_for_any_batch_and_interval() -> None:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     calls = [(_Weighted(net), _inputs(seed).float(), _T.float()) for seed in range(2)]
     found = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)
     frozen: Any = found[0]
     model = frozen.with_field(_Weighted(net)).eval()
-    shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.onnx.export(model, (calls[0][1],), dynamo=True, dynamic_shapes=shapes, verbose=False)
+    shapes = ({0: torch.export.Dim("batch")}, None)
+    program = torch.onnx.export(model, calls[0][1:], dynamo=True, dynamic_shapes=shapes, verbose=False)
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     # The last sample is far away, and flagged.
     y0 = torch.cat([_inputs(2, count=6), _inputs(3, count=1, scale=50.0)]).float()
-    results: Any = session.run(None, {"y0": y0.numpy()})
+    t = torch.tensor([0.1, 0.8])
+    results: Any = session.run(None, {"y0": y0.numpy(), "t": t.numpy()})
     ys, flagged = results
-    expected, expected_flags = model(y0)
+    expected, expected_flags = model(y0, t)
     # Two layers of up to 4 products, tanh and the step's own sums: no more than 16 roundings an evaluation.
     rounding = 16 * found[1].plan.num_evaluations * float(np.finfo(np.float32).eps)
     np.testing.assert_allclose(ys, expected.detach().numpy(), rtol=rounding, atol=rounding)
@@ -190,39 +191,40 @@ class _OnDevice(TorchDispatchMode):
 
 
 def test_nothing_is_read_from_the_device_or_made_on_the_host(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
-    model, y0 = guarded[0].with_field(FIELD), _inputs(0).to("meta")
+    y0, t = _inputs(0).to("meta"), torch.linspace(0, 1, 5, device="meta")
     with _OnDevice():
         # Values of these tensors cannot be read.
-        ys, flagged = model(y0)
-    assert ys.shape == (2, 20, 2)
+        ys, flagged = guarded[0](FIELD, y0, t)
+    assert ys.shape == (5, 20, 2)
     assert flagged.shape == (20,)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 def test_a_cuda_graph_captures_it(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
     y0, t = _inputs(1).cuda(), _T.cuda()
-    guarded[0](FIELD, y0, t)  # compares the times, which waits for the device
+    guarded[0](FIELD, y0, t)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         ys, flagged = guarded[0](FIELD, y0, t)
     y0.copy_(_inputs(2))
+    t.mul_(2)
     graph.replay()
     expected = guarded[0](FIELD, _inputs(2).cuda(), t)
     assert torch.equal(ys, expected[0])
     assert torch.equal(flagged, expected[1])
 
 
-def test_a_model_of_the_state_alone_has_the_weights_of_its_field() -> None:
+def test_a_model_has_the_weights_of_its_field() -> None:
     frozen: Any = lrnde.freeze(_SOLVE, calibration=_calls(2), error=0.1, fallback=_SOLVE)[0]
     field = _Weighted(torch.nn.Linear(2, 2).double())
     model = frozen.with_field(field)
     assert dict(model.named_parameters()).keys() == {"func.net.weight", "func.net.bias"}
-    # Far enough for the fallback, which is asked for the plan's times.
+    # Far enough for the fallback.
     y0 = _inputs(1, scale=100.0)
-    for ours, theirs in zip(model(y0), frozen(field, y0, _T), strict=True):
+    for ours, theirs in zip(model(y0, _T), frozen(field, y0, _T), strict=True):
         assert torch.equal(ours, theirs)
     with pytest.raises(InputError, match="`fallback` depends on the data and cannot be compiled or exported"):
-        torch.export.export(model, (y0,))
+        torch.export.export(model, (y0, _T))
 
 
 def test_a_tuple_state_and_a_metric_of_the_user() -> None:
@@ -243,6 +245,39 @@ def test_a_tuple_state_and_a_metric_of_the_user() -> None:
     ys = frozen(field, state(9), _T)
     assert (ys[1][-1] - _SOLVE(field, state(9), _T)[1][-1]).abs().mean() < 2e-3
     assert report.share_beyond is None
+
+
+def _growth(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.exp(t) * torch.ones_like(y)
+
+
+def _rising(*starts: float) -> torch.Tensor:
+    return torch.tensor([*starts, *torch.linspace(1, 2, 20)], dtype=torch.float64)[:, None]
+
+
+def test_a_solution_through_0_is_measured_by_the_size_of_the_others() -> None:
+    through = 1 - math.e
+    calls = [(_growth, _rising(through), _T)] * 2
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3)
+    ys, native = frozen(*calls[0]), _SOLVE(*calls[0])
+    assert native[-1, 0].abs() < 1e-6
+    difference = (ys - native)[-1].abs()
+    assert difference.max() > 1e-6
+    assert report.error == pytest.approx(float((difference / native[-1].abs().clamp(min=native[-1].median())).max()))
+
+
+def test_a_log_density_is_measured_by_a_scale_of_its_own() -> None:
+    def field(t: torch.Tensor, y: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return 0 * y[0], _growth(t, y[1])
+
+    state = _rising(0.5), torch.full((21, 1), 1 - math.e, dtype=torch.float64)
+    calls = [(field, state, _T)] * 2
+    candidates = [Candidate("midpoint", 8)]
+    with pytest.raises(InputError, match="No candidate stays within"):
+        lrnde.freeze(_SOLVE, calibration=calls, error=1e-2, candidates=candidates)
+    frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-2, candidates=candidates, scales={1: 0.5})
+    difference = (frozen(*calls[0])[1] - _SOLVE(*calls[0])[1])[-1].abs().max()
+    assert report.error == pytest.approx(float(difference) / 0.5)
 
 
 def test_calls_of_one_sample_each() -> None:
@@ -285,22 +320,11 @@ _FIXED = functools.partial(odeint, method="rk4")
         (_SOLVE, _calls(2), {"candidates": [Candidate("rk5", 1)]}, "There is no method `rk5`"),
         (_SOLVE, _inputs(0), {}, "must be a list of calls, not Tensor"),
         (_SOLVE, [_inputs(0), _inputs(1)], {}, "is a `Tensor`; give a list of calls, each a tuple"),
-        (
-            _SOLVE,
-            [*_calls(1), (FIELD, _inputs(1), 2 * _T)],
-            {},
-            r"`calibration\[1\]` .* goes from 0.0 to 2.0, .* 0.0 to 1.0",
-        ),
-        (
-            _SOLVE,
-            [*_calls(1), (FIELD, _inputs(1), torch.linspace(0, 1, 999))],
-            {},
-            "asks for 999 output times, .* one 2",
-        ),
         (_SOLVE, [*_calls(1), (FIELD, torch.ones(20, 3), _T)], {}, r"has a state of shape \(3,\) .* one \(2,\)"),
-        (_SOLVE, _calls(2, t=_T[1:]), {}, "from 1.0 to 1.0 has no length"),
+        (_SOLVE, _calls(2, t=_T[1:]), {}, "`t` must hold at least two times, .* holds 1"),
+        (_SOLVE, _calls(2, t=_T * 0), {}, "from 0.0 to 0.0 has no length"),
         (_SOLVE, _calls(2, t=_T * math.nan), {}, "from nan to nan has no length"),
-        (_SOLVE, [(FIELD, _inputs(0), [0.0, 1.0])] * 2, {}, r"tensor of one dimension, not \[0.0, 1.0\]"),
+        (_SOLVE, [(FIELD, _inputs(0), [0.0, 1.0])] * 2, {}, r"with 1 dimension, not \[0.0, 1.0\]"),
         (_SOLVE, [(FIELD, _inputs(0), _T.expand(20, 2))] * 2, {}, r"not a `Tensor` of shape \(20, 2\)"),
         (_SOLVE, [(FIELD, [_inputs(0)], _T)] * 2, {}, "tensor or a tuple of tensors, not `list`"),
         (_SOLVE, [(FIELD, (_inputs(0), torch.ones(3)), _T)] * 2, {}, "hold 20, 3 samples"),
@@ -322,6 +346,10 @@ _FIXED = functools.partial(odeint, method="rk4")
         (lrnde.regularize(odeint), _calls(2), {}, "freeze the native call"),
         (functools.partial(odeint, FIELD), [(_inputs(0), _T), (_inputs(1), _T)], {"error": 1.0}, "binds a positional"),
         (_SOLVE, _calls(2), {"metric": lambda *_: 0.0}, "one number for each of the 20 samples"),
+        (_SOLVE, _calls(2), {"scales": [1.0]}, r"`scales` must be a mapping .* not \[1.0\]"),
+        (_SOLVE, _calls(2), {"scales": {0: -1.0}}, r"`scales=\{0: -1.0\}`: needs the place"),
+        (_SOLVE, _calls(2), {"scales": {1: 1.0}}, "names array 1 of a state of 1"),
+        (_SOLVE, _calls(2), {"scales": {0: 1.0}, "metric": lambda *_: [0.0] * 20}, "`metric` replaces it"),
     ],
 )
 def test_what_can_not_be_frozen_is_refused(solve: Any, calibration: Any, extra: dict[str, Any], message: str) -> None:
@@ -347,12 +375,12 @@ def test_an_event_is_refused() -> None:
 @pytest.mark.parametrize(
     ("y0", "t", "extra", "error", "message"),
     [
-        (_inputs(0), 2 * _T, {}, InputError, "the plan was found for"),
-        (_inputs(0), torch.linspace(0, 1, 3), {}, InputError, "asks for 3 output times"),
         (torch.zeros(5, 3), _T, {}, InputError, r"has shape \(5, 3\)"),
         ([_inputs(0)], _T, {}, InputTypeError, r"`y0` must be a tensor .* holds \[tensor"),
         (_inputs(0).long(), _T, {}, InputTypeError, "dtype torch.int64"),
-        (_inputs(0), 1.0, {}, InputTypeError, "tensor of 1 dimension, not 1.0"),
+        (_inputs(0), 1.0, {}, InputTypeError, "with 1 dimension, not 1.0"),
+        (_inputs(0), torch.tensor([0, 1]), {}, InputTypeError, "of real floating-point numbers with 1 dimension"),
+        (_inputs(0), _T[:1], {}, InputError, "at least two times, the start and the end, and holds 1"),
         (_inputs(0), _T, {"event_fn": abs}, InputTypeError, "takes no"),
     ],
 )
@@ -361,23 +389,6 @@ def test_a_changed_call_is_refused_at_prediction(
 ) -> None:
     with pytest.raises(error, match=message):
         guarded[0](FIELD, y0, t, **extra)
-
-
-def test_times_changed_in_place_are_seen(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
-    t = _T.clone()
-    guarded[0](FIELD, _inputs(0), t)
-    t.mul_(2)
-    with pytest.raises(InputError, match="the plan was found for"):
-        guarded[0](FIELD, _inputs(0), t)
-
-
-def test_times_made_in_inference_mode_are_compared_each_time(guarded: tuple[Any, lrnde.FreezeReport]) -> None:
-    with torch.inference_mode():
-        t = _T.clone()
-        assert torch.equal(guarded[0](FIELD, _inputs(0), t)[0], guarded[0](FIELD, _inputs(0), _T)[0])
-        t.mul_(2)
-        with pytest.raises(InputError, match="the plan was found for"):
-            guarded[0](FIELD, _inputs(0), t)
 
 
 def test_a_fallback_needs_a_guard() -> None:

@@ -120,7 +120,6 @@ def test_new_noise_in_each_solve_tells_too_little() -> None:
     ("settings", "message"),
     [
         ({"calibration": [(Decay(), Y0[:9], TS)] * 2}, "30 are needed"),
-        ({"calibration": [(Decay(), Y0, TS), (Decay(), Y0, 2 * TS)]}, "one interval"),
         ({"calibration": [(Decay(), Y0, TS)]}, "at least 2"),
         ({"statistic": lambda ys: ys[0]}, "same on every path"),
         ({"calibration": [(Decay(), Y0, TS[1:])] * 2}, "has no length"),
@@ -135,11 +134,27 @@ def test_bad_input_is_told(settings: dict[str, Any], message: str) -> None:
         lrnde.freeze_sde(FINE, **{**usual, **settings})
 
 
-def test_another_interval_is_refused() -> None:
-    frozen = lrnde.apply_sde_plan(FINE, lrnde.SDEPlan(0.0, 1.0, 4))
-    with pytest.raises(lrnde.InputError, match="Freeze anew"):
-        frozen(Decay(), Y0, 2 * TS)
-    assert frozen(Decay(), Y0.float(), TS.float()).dtype == torch.float32
+@pytest.mark.parametrize("ts", [2 * TS, 100 + TS.float()])
+def test_the_steps_divide_any_interval(ts: torch.Tensor) -> None:
+    times: list[float] = []
+
+    class Timed(Decay):
+        def f(self, t: Any, y: torch.Tensor) -> torch.Tensor:
+            times.append(float(t))
+            return super().f(t, y)
+
+    frozen = lrnde.apply_sde_plan(FINE, lrnde.SDEPlan(4))
+    assert frozen(Timed(), Y0.to(ts.dtype), ts).dtype == ts.dtype
+    expected = float(ts[0]) + float(ts[1] - ts[0]) * np.arange(4) / 4
+    # The first is torchsde's check of shapes. Each of four steps is four roundings longer, and rounded.
+    np.testing.assert_allclose(times[1:], expected, rtol=4 * 5 * torch.finfo(ts.dtype).eps)
+
+
+def test_calls_of_other_intervals_are_calibrated_together() -> None:
+    paths = [torchsde.BrownianInterval(0.0, end, size=(NUM_PATHS, 1), dtype=torch.float64) for end in (1.0, 2.0)]
+    calls = [(Decay(), Y0, end * TS, path) for end, path in zip((1.0, 2.0), paths, strict=True)]
+    report = lrnde.freeze_sde(FINE, calibration=calls, statistic=lambda ys: ys[-1], error=1.0, candidates=[8])[1]
+    assert report.num_evaluations == 2 * 8 + 2
 
 
 def test_freeze_names_its_stochastic_counterpart() -> None:
