@@ -1,21 +1,23 @@
-"""Plans: what they refuse, what they count, and that JSON keeps every bit; and the grids they are made of."""
+"""Plans: what they refuse, what they count, and that JSON keeps every bit; their grids; the forms of calls."""
 
+import dataclasses
 import json
 import math
 import sys
 
 import pytest
 
-from lrnde_core import FIXED_METHODS, InputError, Plan, PlannedTimes
+from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan
 from lrnde_core._plans._errors import reduced_error, share_beyond
-from lrnde_core._plans._search import solver_grid, uniform_grid
+from lrnde_core._plans._search import solver_grid
 
 # Sums of up to 7 products of up to 7 factors, of terms up to 13 in modulus: those of Dormand and Prince.
 _ROUNDING = 7 * 7 * 13 * sys.float_info.epsilon
 
 
-def _plan(method: str = "rk4", ends: tuple[float, ...] = (1 / 3, 1.0), outputs: tuple[float, ...] = (1.0,)) -> Plan:
-    return Plan(method, FIXED_METHODS[method].tableau, 0.0, 2.0, ends, outputs, ((4,),), is_batched=True)
+def _plan(method: str = "rk4", ends: tuple[float, ...] = (1 / 3, 1.0)) -> Plan:
+    steps = FixedSteps(method, FIXED_METHODS[method].tableau, ends)
+    return Plan(steps, ((4,),), is_batched=True, interpolates=True)
 
 
 @pytest.mark.parametrize("method", sorted(FIXED_METHODS))
@@ -35,7 +37,7 @@ def test_methods_have_their_order_and_an_estimate_of_a_lower_one(method: str) ->
 
 
 def test_json_keeps_a_plan_to_the_last_bit() -> None:
-    plan = _plan("dormand-prince", (0.1 + 0.2, 1.0), (0.0, 0.7, 1.0))
+    plan = dataclasses.replace(_plan("dormand-prince", (0.1 + 0.2, 1.0)), bounds=(0.1, 1 / 3))
     again = Plan.from_json(plan.to_json())
     assert again == plan
     assert hash(again) == hash(plan)
@@ -47,8 +49,8 @@ def test_json_keeps_a_plan_to_the_last_bit() -> None:
         ("{", "is no plan"),
         ("[]", "is no plan"),
         (json.dumps({"format": "lrnde-plan/9"}), "has format 'lrnde-plan/9'"),
-        (_plan().to_json().replace('"t0"', '"start"'), "is no plan"),
-        (_plan().to_json().replace('"t1": 2.0', '"t1": 0.0'), "has no length"),
+        (_plan().to_json().replace('"ends"', '"step_ends"'), "is no plan"),
+        (_plan().to_json().replace('"ends": [', '"ends": [2.0,'), "must increase"),
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
@@ -56,42 +58,55 @@ def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
         Plan.from_json(text)
 
 
-@pytest.mark.parametrize(("ends", "outputs"), [((0.5,), (1.0,)), ((0.5, 0.5, 1.0), (1.0,)), ((1.0,), (1.5,))])
-def test_steps_that_do_not_cover_the_interval_are_refused(ends: tuple[float, ...], outputs: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match=r"must increase|must lie between"):
-        _plan(ends=ends, outputs=outputs)
+@pytest.mark.parametrize("ends", [(), (0.5,), (0.5, 0.5, 1.0), (0.0, 1.0), (0.5, math.nan, 1.0)])
+def test_steps_that_do_not_cover_the_interval_are_refused(ends: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match=r"must increase"):
+        _plan(ends=ends)
+
+
+@pytest.mark.parametrize(("method", "plain", "ended"), [("euler", 3, 4), ("rk4", 12, 13), ("dormand-prince", 18, 19)])
+def test_an_evaluation_at_the_end_is_for_outputs_inside_or_a_guard_that_needs_it(
+    method: str, plain: int, ended: int
+) -> None:
+    plan = Plan(FixedSteps.equal(method, 3), ((),), is_batched=True, interpolates=False)
+    assert plan.num_evaluations == plain
+    assert dataclasses.replace(plan, interpolates=True).num_evaluations == ended
+    guarded = dataclasses.replace(plan, bounds=(1.0, 1.0))
+    assert guarded.num_evaluations == (plain if method == "rk4" else ended)
+
+
+def test_a_call_has_the_form_of_its_samples_and_outputs() -> None:
+    form = CallForm.of(1.0, -1.0, (1.0, -1.0), [(5, 3), (5,)], is_batched=True)
+    assert form == (((3,), ()), False)
+    assert CallForm.of(0.0, 2.0, (1.0,), [(3,)], is_batched=False) == (((3,),), True)
+    assert form.difference(form) is None
+    other = CallForm.of(0.0, 2.0, (1.0,), [(5, 3), (5, 1)], is_batched=True)
+    assert other.difference(form) == ("has a state of shape (3,), (1,) for each sample", "(3,), ()")
 
 
 @pytest.mark.parametrize(
-    ("t0", "t1", "outputs", "message"),
+    ("t1", "times", "shapes", "message"),
     [
-        (0.0, 3.0, [0.0, 1.0], r"goes from 0.0 to 3.0; the plan was found for 100.0 to 101.0"),
-        (100.0, 101.0, [100.0] * 999, "asks for 999 output times; the plan was found for 2"),
-        (None, None, [None, 100.7], "has output 1 at 100.7; the plan was found for 100.5 there"),
-        (100.0, math.nan, [None, None], "goes from 100.0 to nan"),
+        (0.0, [0.0], [(5,)], "from 0.0 to 0.0 has no length"),
+        (math.inf, [0.0], [(5,)], "from 0.0 to inf has no length"),
+        (1.0, [0.0], [(5,)], "no output after its start at 0.0"),
+        (1.0, [1.0], [()], "no axis of samples"),
+        (1.0, [1.0], [(5,), (4,)], "hold 5, 4 samples"),
+        (1.0, [1.0], [(5, 0)], r"holds no numbers: its shape is \(5, 0\)"),
     ],
 )
-def test_other_times_are_told_in_a_line(
-    t0: float | None, t1: float | None, outputs: list[float | None], message: str
+def test_calls_with_nothing_to_freeze_are_refused(
+    t1: float, times: list[float], shapes: list[tuple[int, ...]], message: str
 ) -> None:
-    times = PlannedTimes(100.0, 101.0, (100.0, 100.5))
-    with pytest.raises(InputError, match=message) as caught:
-        times.check(t0, t1, outputs)
-    assert len(str(caught.value)) < 120
-    # The nearest numbers in float32.
-    times.check(100.0 + 2**-18, None, [None, 100.5 - 2**-18])
-
-
-def test_a_uniform_grid_ends_its_steps_at_the_outputs_that_are_meant() -> None:
-    rounded = 0.10000000149
-    assert uniform_grid(10, (rounded, 1.0))[0] == rounded
+    with pytest.raises(InputError, match=message):
+        CallForm.of(0.0, t1, times, shapes, is_batched=True)
 
 
 def test_a_solver_grid_of_as_many_steps_is_the_solvers_own() -> None:
     grid = (0.1, 0.4, 1.0)
-    assert solver_grid(3, [grid], (1.0,)) == pytest.approx(grid)
+    assert solver_grid(3, [grid]) == pytest.approx(grid)
     # Of two solves of 3 and 2 steps, 3 of the 5 in the first half.
-    merged = solver_grid(5, [(0.25, 0.5, 1.0), (0.5, 1.0)], (1.0,))
+    merged = solver_grid(5, [(0.25, 0.5, 1.0), (0.5, 1.0)])
     assert merged == pytest.approx((1 / 6, 1 / 3, 1 / 2, 3 / 4, 1.0))
 
 

@@ -57,7 +57,7 @@ def test_fresh_times_are_solved_within_the_error_that_was_measured() -> None:
         frozen, report = lrnde.freeze(_NATIVE, calibration=calibration, error=1e-3)
         assert report.plan.interpolates
         for seed in range(50, 55):
-            ys, native = (solve(**call(_spans(seed))).ys for solve in (frozen, _NATIVE))
+            ys, native = (np.asarray(solve(**call(_spans(seed))).ys) for solve in (frozen, _NATIVE))
             difference, size = (np.sqrt((each**2).sum((0, 2))) for each in (ys - native, native))
             # Of fresh calls some lie beyond the largest error of five.
             assert (difference / np.maximum(size, np.median(size))).max() < 3 * report.error

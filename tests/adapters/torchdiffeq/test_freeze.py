@@ -259,7 +259,8 @@ def test_a_solution_through_0_is_measured_by_the_size_of_the_others() -> None:
     through = 1 - math.e
     calls = [(_growth, _rising(through), _T)] * 2
     frozen, report = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3)
-    ys, native = frozen(*calls[0]), _SOLVE(*calls[0])
+    ys: Any = frozen(*calls[0])
+    native: Any = _SOLVE(*calls[0])
     assert native[-1, 0].abs() < 1e-6
     difference = (ys - native)[-1].abs()
     assert difference.max() > 1e-6
