@@ -35,7 +35,7 @@ class Faults:
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
-    - Of freezing: `span`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
+    - Of freezing: `form`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
       `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
       equations: `sde_native`, `sde_plan`, `frozen_sde_plan`; `frozen_sde` (the frozen solve, then its plan).
@@ -64,7 +64,7 @@ class Faults:
     capabilities: Change = _same
     random_argument: Any = "rng"
     is_equal: bool = True
-    span: Change = _same
+    form: Change = _same
     copied: Change = _same
     native: Change = _same
     native_failure: Change = _raise
@@ -130,7 +130,7 @@ class _Freezer(AbstractFreezer):
         self._true = ReferenceFreezer()
 
     def read(self, call: Any, *, is_batched: bool) -> Any:
-        return self._faults.span(self._true.read(call._call, is_batched=is_batched))
+        return self._faults.form(self._true.read(call._call, is_batched=is_batched))
 
     def isolated(self, calls: Any) -> Any:
         return self._true.isolated([call._call for call in calls])
@@ -175,8 +175,8 @@ class _SDEFreezer(AbstractSDEFreezer):
         self._faults = faults
         self._true = ReferenceSDEFreezer()
 
-    def read(self, call: Any) -> Any:
-        return self._true.read(call._call)
+    def check(self, call: Any) -> None:
+        self._true.check(call._call)
 
     def isolated(self, calls: Any) -> Any:
         return self._true.isolated([call._call for call in calls])

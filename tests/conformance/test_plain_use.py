@@ -8,12 +8,13 @@ import jax.custom_batching
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from lrnde_conformance import CHECKS, Outcome, Subject, run_check
 from lrnde_conformance._results import CheckResult
 from lrnde_diffrax._adapter import DiffraxAdapter
 from lrnde_diffrax._conformance import DiffraxDriver
-from lrnde_torch._freeze import TimesCheck
+from lrnde_torch import solve_by_plan
 from lrnde_torchdiffeq._adapter import TorchdiffeqAdapter
 from lrnde_torchdiffeq._conformance import TorchdiffeqDriver
 
@@ -84,9 +85,12 @@ def test_a_field_that_each_call_compiles_anew_is_caught(monkeypatch: pytest.Monk
     assert "compiles anew" in _failed(_run(Subject(TorchdiffeqDriver()), "use.repeated", "compiled-field"))
 
 
-def test_compiled_times_that_nobody_compares_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TimesCheck, "__call__", lambda self, times: None)
-    assert "other" in _failed(_run(Subject(TorchdiffeqDriver()), "freeze.compiled-times"))
+def test_times_that_compiled_code_holds_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_once(plan: Any, field: Any, y0: Any, t: torch.Tensor, *, is_watched: bool) -> Any:
+        return solve_by_plan(plan, field, y0, t.new_tensor([0.0, 0.5, 1.0]), is_watched=is_watched)
+
+    monkeypatch.setattr("lrnde_torchdiffeq._freeze.solve_by_plan", at_once)
+    assert "solution at (0.5, 1.5, 2.5)" in _failed(_run(Subject(TorchdiffeqDriver()), "freeze.compiled-times"))
 
 
 def _change_penalty(monkeypatch: pytest.MonkeyPatch, change: _Change) -> None:

@@ -13,7 +13,6 @@ from lrnde_conformance._driver import Task
 from lrnde_conformance._experiments._calibrated import (
     BATCH,
     BOUND,
-    TIMES,
     apply,
     by_hand,
     calibrated,
@@ -74,7 +73,7 @@ def freeze_error(subject: Subject, _: str) -> None:
         what = f"The error of {trial.candidate} on the calls that are not held back"
         assert_close(what, trial.search_error, expected, rtol=0.0, atol=atol, cause=cause, hint=hint)
     plan = found.report.plan
-    expected = np.sort(errors(1, plan.method, plan.step_ends))
+    expected = np.sort(errors(1, plan.steps.method, plan.steps.ends))
     what = "The error of each held-back sample"
     assert_close(what, found.report.errors, expected, rtol=0.0, atol=atol, cause=cause, hint=hint)
 
@@ -131,7 +130,7 @@ def freeze_grid(subject: Subject, _: str) -> None:
     t0, t1 = found.experiment.ts[0], found.experiment.ts[-1]
     assert_close(
         "The grid of a plan that follows the solver",
-        report.plan.step_ends,
+        report.plan.steps.ends,
         [(point.t + point.h - t0) / (t1 - t0) for point in found.points],
         rtol=0.0,
         atol=time_slack(found.experiment),
@@ -146,7 +145,7 @@ def freeze_grid(subject: Subject, _: str) -> None:
     tier="optional",
     needs=_NEEDS,
     cases=if_freezable,
-    hint="return `is_flagged(plan, signals)` of the signals that `follow_plan` returns",
+    hint="return `is_flagged(plan, signals)` of what `guard_signals` returns",
 )
 def freeze_guard(subject: Subject, _: str) -> None:
     """The guard flags what lies far from the calibration inputs, is harder to solve, or is not a number."""
@@ -202,7 +201,7 @@ def freeze_fallback(subject: Subject, _: str) -> None:
     assert_close("The solution with a fallback", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
 
 
-_REFUSED = ("other-times", "other-outputs", "other-shape", "not-finite", "random")
+_REFUSED = ("other-shape", "not-finite", "random")
 
 
 @check(
@@ -211,10 +210,10 @@ _REFUSED = ("other-times", "other-outputs", "other-shape", "not-finite", "random
     tier="optional",
     needs=_NEEDS,
     cases=lambda subject: _REFUSED if if_freezable(subject) else (),
-    hint="call `plan.times.check` and `plan.check_shapes` in the frozen solve, and look at `y0` in `read`",
+    hint="call `plan.check_shapes` in the frozen solve, and look at `y0` in `read`",
 )
 def freeze_refusal(subject: Subject, case: str) -> None:
-    """Another interval or shape than the plan's is refused, and so are calibration inputs that say nothing."""
+    """A state of another shape than the plan's is refused, and so are calibration inputs that say nothing."""
     found = calibrated(subject)
     described, y0 = found.experiment, found.starts[0]
     if case == "random":
@@ -229,13 +228,8 @@ def freeze_refusal(subject: Subject, case: str) -> None:
         y0 = np.where(np.arange(BATCH)[:, None] == 7, np.nan, y0)
         _assert_refused(lambda: _freeze_again(subject, y0=y0), "a calibration input that is not finite")
     else:
-        changes: dict[str, Any] = {"y0": y0}
-        if case == "other-shape":
-            changes["y0"] = np.concatenate([y0, y0], axis=1)
-        else:
-            changes["ts"] = np.array([0.0, 0.5, 2.0] if case == "other-times" else [*TIMES[:2], 0.75, TIMES[2]])
-        task = subject.task(described, **changes)
-        _assert_refused(lambda: subject.driver.call(found.solve, task), case.replace("-", " "))
+        task = subject.task(described, y0=np.concatenate([y0, y0], axis=1))
+        _assert_refused(lambda: subject.driver.call(found.solve, task), "a state of another shape")
 
 
 def _freeze_again(subject: Subject, **changes: Any) -> Any:
@@ -261,6 +255,6 @@ def _assert_refused(ask: Any, what: str) -> None:
         f"{what[0].upper()}{what[1:]} is not refused.",
         got="a result",
         expected="`InputError` or `CapabilityError`",
-        cause="the plan's times and shapes, or the inputs, are not looked at",
+        cause="the plan's shapes, or the inputs, are not looked at",
         hint=hint,
     )

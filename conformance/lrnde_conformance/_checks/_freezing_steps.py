@@ -12,6 +12,7 @@ from lrnde_conformance._checks._cases import unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_equal, assert_rounded
 from lrnde_conformance._experiments._calibrated import (
+    OTHER_TIMES,
     SCHEME_OF,
     apply,
     by_hand,
@@ -62,7 +63,7 @@ def _order_cases(subject: Subject) -> tuple[str, ...]:
     tier="optional",
     needs=_NEEDS,
     cases=_method_cases,
-    hint="take the steps with `lrnde_core.follow_plan`, at the times that it asks for",
+    hint="take the steps with `lrnde_core.follow_steps`, at the times that it asks for",
 )
 def freeze_steps(subject: Subject, case: str) -> None:
     """The frozen solution is that of the published scheme's steps, in as many evaluations as the plan states."""
@@ -79,9 +80,32 @@ def freeze_steps(subject: Subject, case: str) -> None:
         cause="stages lie at other times, or outputs inside of a step are read off another curve",
         hint="solve by one step of Euler's method first",
     )
-    cause, hint = "something is evaluated that the plan does not need", "count the calls that `follow_plan` makes"
+    cause, hint = "something is evaluated that the plan does not need", "count the calls that `follow_steps` makes"
     what = f"The number of evaluations by steps of {case}"
     assert_equal(what, counter.num_drift, plan.num_evaluations, cause=cause, hint=hint)
+
+
+@check(
+    "freeze.times",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=unless_lean(lambda subject: tuple(OTHER_TIMES) if if_freezable(subject) else ()),
+    hint="divide the interval of the call, and read its outputs off with `lrnde_core.outputs_inside`",
+)
+def freeze_times(subject: Subject, case: str) -> None:
+    """A plan's steps divide whatever interval a call has, and its outputs may lie anywhere in it."""
+    times = OTHER_TIMES[case]
+    described, plan = experiment(subject).but(ts=times), plan_of(subject, "rk4", _ENDS)
+    task = subject.task(described)
+    assert_rounded(
+        f"The solution at {times}",
+        subject.backend.to_numpy(frozen_states(subject, apply(subject, task, plan), task)),
+        by_hand(described.problem, "rk4", _ENDS, times),
+        rounding_of(lambda problem: by_hand(problem, "rk4", _ENDS, times), described.problem, dtype=described.dtype),
+        cause="something holds the times of the calibration",
+        hint="solve over twice the interval by one step of Euler's method",
+    )
 
 
 @check(
@@ -231,7 +255,7 @@ def freeze_export(subject: Subject, _: str) -> None:
         raise CheckSkipped(msg)
     plan, described = found.report.plan, found.at(found.starts[0][:11])
     limit = rounding_of(
-        lambda problem: by_hand(problem, plan.method, plan.step_ends), described.problem, dtype=described.dtype
+        lambda problem: by_hand(problem, plan.steps.method, plan.steps.ends), described.problem, dtype=described.dtype
     )
     arrays = [other.by_name[name] for name in names]
     expected = [subject.backend.to_numpy(part) for part in solve(*arrays)]

@@ -28,6 +28,8 @@ SCHEME_OF = {
 """The published scheme behind each method of the core's plans."""
 
 TIMES = (0.0, 0.5, 1.0)
+OTHER_TIMES = {"interval": (0.5, 1.5, 2.5), "outputs": (0.0, 0.25, 1.0)}
+"""Times of which nothing was measured, exact in every dtype."""
 BATCH = 100
 BOUND = 0.05
 """Allowed error, dimensionless; of the candidates only the last stays within it."""
@@ -124,10 +126,10 @@ def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
     return functools.partial(subject.driver.native(task), **captured(subject, task).kwargs)
 
 
-def plan_of(subject: Subject, method: str, step_ends: tuple[float, ...]) -> lrnde.Plan:
+def plan_of(subject: Subject, method: str, ends: tuple[float, ...]) -> lrnde.Plan:
     """The calibrated plan with another method and other steps, without a guard."""
-    plan, tableau = calibrated(subject).report.plan, lrnde.FIXED_METHODS[method].tableau
-    return dataclasses.replace(plan, method=method, tableau=tableau, step_ends=step_ends, bounds=None)
+    steps = lrnde.FixedSteps(method, lrnde.FIXED_METHODS[method].tableau, ends)
+    return dataclasses.replace(calibrated(subject).report.plan, steps=steps, bounds=None)
 
 
 def frozen_states(subject: Subject, solve: Callable[..., Any], task: Task) -> Any:
@@ -135,18 +137,19 @@ def frozen_states(subject: Subject, solve: Callable[..., Any], task: Task) -> An
     return subject.driver.states(subject.driver.call(solve, task))
 
 
-def by_hand(problem: Problem, method: str, step_ends: Sequence[float], times: Sequence[float] = TIMES) -> np.ndarray:
+def by_hand(problem: Problem, method: str, ends: Sequence[float], times: Sequence[float] = TIMES) -> np.ndarray:
     """The states at `times` by steps of the published scheme, with the cubic through both ends inside of a step.
 
-    - `step_ends`: those of a plan, as fractions of the interval.
+    - `ends`: of the steps, as fractions of the interval, which is from the first to the last of `times`.
     """
-    scheme, t0, t1 = SCHEMES[SCHEME_OF[method]], times[0], times[-1]
+    scheme, t0, duration = SCHEMES[SCHEME_OF[method]], times[0], times[-1] - times[0]
     y, states = problem.y0, {0: problem.y0}
-    for start, end in pairwise([t0, *(t0 + end * (t1 - t0) for end in step_ends)]):
-        y0, y = y, _step(problem, scheme, start, end - start, y)
+    for start, end in pairwise((0.0, *ends)):
+        t, h = t0 + start * duration, (end - start) * duration
+        y0, y = y, _step(problem, scheme, t, h, y)
         for index, time in enumerate(times):
-            if min(start, end) < time <= max(start, end):
-                states[index] = _between(problem, start, end, y0, y, time)
+            if start < (time - t0) / duration <= end:
+                states[index] = _between(problem, t, t + h, y0, y, time)
     return np.stack([states[index] for index in range(len(times))])
 
 
@@ -190,9 +193,12 @@ def uniform(num_steps: int) -> tuple[float, ...]:
 
 
 def relative_errors(states: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Of each sample: the norm of the difference over the norm of the reference, at all times after the start."""
+    """Of each sample of a call: the norm of the difference over that of the reference, or over the median of these.
+
+    Norms are over all times after the start.
+    """
     difference, size = (np.sqrt((x[1:] ** 2).sum(axis=(0, 2))) for x in (states - reference, reference))
-    return difference / size
+    return difference / np.maximum(size, np.median(size))
 
 
 def _calibrate(subject: Subject) -> Calibrated:
