@@ -101,7 +101,7 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, dev
             self.solve = solve
 
         def forward(self, y0: Any) -> Any:
-            ys = self.solve(self.network, y0)
+            ys = self.solve(self.network, y0, self.network.times)
             return TASK.problem.outputs(OPERATIONS, self.network.weights, ys)
 
     def run(predict: Callable[..., Any]) -> None:
@@ -109,8 +109,7 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, dev
             predict(x)
         wait()
 
-    native = Prediction(lambda network, y0: adaptive(network, y0, network.times))
-    # Without times, which are then the plan's: nothing is compared when compiled code runs.
+    native = Prediction(adaptive)
     frozen = Prediction(lrnde.apply_plan(torchdiffeq.odeint, model.plan))
     frozen.eval()
     torch.compiler.reset()  # several networks share this code, and more than 8 versions of it are not compiled

@@ -193,7 +193,7 @@ def solve_by_steps(
     parts = [tuple(leaf.unsqueeze(axis) for leaf in states) for states in (leaves, taken[-1].y1)]
     if has_inside:
         fractions = (t[..., 1:-1] - t[..., :1]) / (t[..., -1:] - t[..., :1])
-        members = torch.arange(len(t), device=t.device).unsqueeze(1) if axis else None
+        members = torch.arange(t.shape[0], device=t.device).unsqueeze(1) if axis else None
         parts.insert(1, outputs_inside(steps, taken, fractions, torch, members))
     states = tuple(torch.cat(leaf_parts, axis) for leaf_parts in zip(*parts, strict=True))
     return states if is_tuple else states[0], taken

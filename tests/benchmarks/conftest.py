@@ -14,7 +14,7 @@ from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells._cell import Cell, Figures
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 
-PLAN = lrnde.Plan("euler", lrnde_core.EULER, 0.0, 1.0, (0.5, 1.0), (0.0, 1.0), ((2,),), is_batched=True)
+PLAN = lrnde.Plan(lrnde_core.FixedSteps.equal("euler", 2), ((2,),), is_batched=True, interpolates=False)
 
 
 @pytest.fixture(autouse=True)

@@ -264,9 +264,9 @@ def test_a_frozen_solve_ends_where_its_steps_do_and_its_error_is_that_of_the_exa
     assert np.linalg.norm(ys[0, 0] - [1.0, 0.0]) == pytest.approx(report.error, abs=1e-4)
     assert report.error < 0.3
     evaluation = trainer.evaluate(plan)
-    assert (evaluation.nfe, evaluation.num_accepted) == (plan.num_evaluations, plan.num_steps)
+    assert (evaluation.nfe, evaluation.num_accepted) == (plan.num_evaluations, plan.steps.num_steps)
     assert evaluation.nfe < trainer.evaluate().nfe
-    assert trainer.step_times(plan) == list(plan.step_ends)
+    assert trainer.step_times(plan) == list(plan.steps.ends)
     assert trainer.predict_once(plan) > 0
 
 

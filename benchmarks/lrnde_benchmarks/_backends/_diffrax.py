@@ -119,10 +119,8 @@ def solve(
       alone is wanted.
     """
     problem, expansion = method.problem, method.expansion
-    # Known when the program is compiled, so that a frozen solve need not compare them when it runs.
-    with jax.ensure_compile_time_eval():
-        times = jnp.asarray(problem.times, y0.dtype)
-        saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
+    times = jnp.asarray(problem.times, y0.dtype)
+    saveat = diffrax.SaveAt(t1=True) if len(times) == 2 else diffrax.SaveAt(ts=times)
     noisy, controller = problem.is_stochastic, _controller(method.tolerance)
     solver, first_step, max_steps = getattr(diffrax, method.solver or "Tsit5")(), method.first_step, _MAX_STEPS
     if noisy:

@@ -370,7 +370,7 @@ class JaxTrainer:
         method = self._method(prediction, self._expansion)
         if method.plan is not None:
             outputs = self._test_all(predictor(method))
-            return Evaluation(self._score(outputs), method.plan.num_evaluations, method.plan.num_steps)
+            return Evaluation(self._score(outputs), method.plan.num_evaluations, method.plan.steps.num_steps)
         solves = self._test_all(_counter(method))
         reports = [report for _, report in solves]
         return Evaluation(
@@ -387,7 +387,7 @@ class JaxTrainer:
 
     def step_times(self, prediction: Prediction = None) -> list[float]:
         if isinstance(prediction, Plan):
-            return list(prediction.step_ends)
+            return list(prediction.steps.ends)
         times = _stepper(self._method(prediction, self._expansion))(*self._test_arguments(0))
         return [float(end) for end in times if jnp.isfinite(end)]
 

@@ -234,7 +234,7 @@ class TorchTrainer:
             for index in range(len(self._test_batches)):
                 if isinstance(prediction, Plan):
                     ys = self._test_solve(self._solver, self._call(prediction), self._network, index, None)
-                    counts.append((prediction.num_evaluations, prediction.num_steps))
+                    counts.append((prediction.num_evaluations, prediction.steps.num_steps))
                 else:
                     ys, report = self._test_solve(
                         self._solver, self._counted, self._network, index, prediction, penalize=False
@@ -254,7 +254,7 @@ class TorchTrainer:
 
     def step_times(self, prediction: Prediction = None) -> list[float]:
         if isinstance(prediction, Plan):
-            return list(prediction.step_ends)
+            return list(prediction.steps.ends)
         noted = StepTimes()
         # What needs neither tolerances, which fixed steps have none of, nor an error that the dtype resolves.
         heuristic = lrnde.KineticEnergy(at="step")

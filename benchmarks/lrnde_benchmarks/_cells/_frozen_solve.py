@@ -50,8 +50,8 @@ def freeze(trainer: Trainer, error_bound: float, num_tested: int) -> tuple[Plan,
     assert report.share_beyond is not None  # the largest error is promised
     errors = relative_errors(trainer.states(report.plan), trainer.states())[:num_tested]
     frozen = FrozenSolve(
-        method=report.plan.method,
-        num_steps=report.plan.num_steps,
+        method=report.plan.steps.method,
+        num_steps=report.plan.steps.num_steps,
         error_bound=error_bound,
         error=report.error,
         num_held_back=len(report.errors),
@@ -65,12 +65,14 @@ def freeze(trainer: Trainer, error_bound: float, num_tested: int) -> tuple[Plan,
 
 
 def relative_errors(found: Sequence[Floats], native: Sequence[Floats]) -> Floats:
-    """Of each sample: the norm of the difference over the norm of the native solution, over all times and channels.
+    """Of each sample: the norm of the difference over that of the native solution, or over the median of the batch.
 
-    - `found`, `native`: solutions of batches, each `(times, batch, channels)`.
+    - `found`, `native`: solutions of batches, each `(times, batch, channels)`. Norms are over all times and channels;
+      the larger of the two divides, as in `lrnde.freeze`.
     """
-    pairs = zip(found, native, strict=True)
-    return np.concatenate([_norms(a - b) / _norms(b) for a, b in pairs])
+    sizes = [_norms(each) for each in native]
+    pairs = zip(found, native, sizes, strict=True)
+    return np.concatenate([_norms(a - b) / np.maximum(size, np.median(size)) for a, b, size in pairs])
 
 
 def _norms(states: Floats) -> Floats:
