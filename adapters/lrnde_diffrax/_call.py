@@ -57,7 +57,12 @@ class DiffraxCall(AbstractCall):
         if plan is not None:
             check_range(arguments)
         recorder = self._recorder(plan, start.is_fresh)
-        solution, state, final_time = solve_recorded(arguments, recorder, needs_final_time=self.ends_inside_step)
+        try:
+            solution, state, final_time = solve_recorded(arguments, recorder, needs_final_time=self.ends_inside_step)
+        except Exception:
+            # A refusal may name what the recorder has put in place of the user's arguments: rather the bare call's.
+            arguments.call()
+            raise
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)

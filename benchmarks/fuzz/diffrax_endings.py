@@ -98,6 +98,9 @@ def bits(value: Any) -> Any:
     """The bits of an array, where there is one."""
     if eqx.is_array(value) and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         array = np.asarray(value)
+        if jnp.issubdtype(array.dtype, jnp.inexact):
+            # What is not a number has a sign too, which no rule decides.
+            array = np.where(np.isnan(array), np.asarray(np.nan, array.dtype), array)
         return array.dtype.name, array.shape, array.tobytes()
     return None if callable(value) else str(value)
 

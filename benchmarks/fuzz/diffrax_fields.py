@@ -1,6 +1,5 @@
 """Vector fields in JAX, most of them hostile in one way; a field takes its two parameters from `args`."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -111,8 +110,6 @@ BEHAVIOURS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "loops": lambda dy, t, y: each(_looping, dy),
     "called back": lambda dy, t, y: each(_called_back, dy),
     "jitted": lambda dy, t, y: jax.jit(lambda x: x)(dy),
-    "random in numpy": lambda dy, t, y: each(lambda x: x * np.random.rand(), dy),
-    "random in Python": lambda dy, t, y: each(lambda x: x * random.random(), dy),
     "norm": lambda dy, t, y: each(lambda x: x * jnp.linalg.norm(jnp.ravel(x)), dy),
 }
 

@@ -1,5 +1,6 @@
 """Nothing poisons training, and every refusal says what would work."""
 
+import functools
 import re
 from typing import Any
 
@@ -202,3 +203,18 @@ def test_tolerances_below_the_dtype_warn_once():
 def test_collecting_is_refused():
     with lrnde.collect(), pytest.raises(lrnde.CapabilityError, match="jit"):
         _call()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"made_jump": 3}, {"saveat": diffrax.SaveAt, "adjoint": diffrax.BacksolveAdjoint()}, {"solver_state": 1.0}],
+)
+def test_a_call_that_diffrax_refuses_while_it_solves_is_refused_in_its_own_words(wrong: dict[str, Any]) -> None:
+    term = diffrax.ODETerm(lambda t, y, args: -y)
+    arguments = (term, diffrax.Dopri5(), 0.0, 1.0, 0.1, jnp.ones(2))
+    messages: list[str] = []
+    for solve in (diffrax.diffeqsolve, functools.partial(lrnde.regularize(diffrax.diffeqsolve), draw=[0.5])):
+        with pytest.raises(Exception) as info:  # noqa: PT011  # whatever diffrax raises
+            solve(*arguments, **wrong)
+        messages.append(f"{type(info.value).__name__}: {info.value}")
+    assert messages[0] == messages[1]
