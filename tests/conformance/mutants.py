@@ -58,6 +58,8 @@ from tests.conformance.faults import (
 )
 from tests.conformance.freezing_faults import (
     at_its_own_times,
+    broken_off,
+    broken_off_if_failed,
     fallback_for_all,
     flagging,
     from_the_end,
@@ -390,11 +392,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("fallback-for-all", "freeze.fallback", Faults(frozen=fallback_for_all)),
     Mutant("calibration-without-copies", "freeze.trace", Faults(copied=lambda copy, call: call), "state"),
     Mutant("failure-passed-over", "freeze.failed", Faults(native_failure=unsolved)),
+    Mutant("failure-met-by-another-error", "freeze.failed", Faults(native_failure=broken_off)),
     Mutant("times-not-compared", "freeze.refusal", Faults(frozen=at_its_own_times), "other-times"),
     Mutant("statistics-of-smaller-steps", "freeze.statistics", Faults(sde_plan=twice_the_steps)),
     Mutant("frozen-in-smaller-steps", "freeze.statistics", Faults(frozen_sde_plan=twice_the_steps)),
     Mutant("calibration-of-paths-without-copies", "freeze.sde-trace", Faults(copied=lambda copy, call: call)),
     Mutant("failure-of-a-path-passed-over", "freeze.sde-failed", Faults(sde_native=replaced(failure=None))),
+    Mutant("failure-of-a-path-met-by-another-error", "freeze.sde-failed", Faults(sde_native=broken_off_if_failed)),
     Mutant("interval-not-compared", "freeze.sde-times", Faults(frozen_sde=over_its_own_interval)),
     Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
     Mutant("all-steps-recorded", "memory.independent-of-steps", Faults(plan=keep_where(remember_every_step))),

@@ -12,6 +12,7 @@ import lrnde_core as lrnde
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
+from lrnde_conformance._checks._failed_solves import assert_failure_ends
 from lrnde_conformance._experiments._calibrated import broken, captured, overwriting
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
@@ -98,17 +99,7 @@ def freeze_sde_failed(subject: Subject, _: str) -> None:
     problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
     formula = broken(problems[0].formula)
     calls = [_call(subject, method, dataclasses.replace(problem, formula=formula)) for problem in problems]
-    try:
-        _, report = _freeze(subject, method, calls, at=0)
-    except Exception:  # the library's own error, or a refusal
-        return
-    raise ConformanceFailure(
-        "A solve is frozen whose drift is not a number on a part of its interval.",
-        got=str(report),
-        expected="the library's own error, or `InputError`",
-        cause="the native solve failed without raising, and its result is trusted",
-        hint="look at the status of the native result, and whether all of it is finite",
-    )
+    assert_failure_ends(lambda: _freeze(subject, method, calls, at=0)[1])
 
 
 @check(
