@@ -35,9 +35,8 @@ from lrnde_core import (
     is_flagged,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
-from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
-from lrnde_jax import TreeStructure
+from lrnde_jax import TreeStructure, add_increments
 
 
 def check_times(planned: PlannedTimes, t0: Time, t1: Time, outputs: Sequence[Time] = ()) -> Scalar | int:
