@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
@@ -151,8 +151,8 @@ def freeze_sde_times(subject: Subject, _: str) -> None:
     problem = driven(method, batch=_NUM_PATHS, seed=_SEEDS[0] + 2 * subject.seed)
     described = _experiment(subject, method, problem)
     task = subject.task(described)
-    solve = lrnde.apply_sde_plan(
-        subject.driver.native(task), lrnde.SDEPlan(*_TIMES, _FROZEN_STEPS), adapter=subject.name
+    solve = lrnde_core.apply_sde_plan(
+        subject.driver.native(task), lrnde_core.SDEPlan(*_TIMES, _FROZEN_STEPS), adapter=subject.name
     )
 
     def states_at(ts: Any) -> Any:
@@ -160,7 +160,7 @@ def freeze_sde_times(subject: Subject, _: str) -> None:
 
     longer = subject.task(described.but(ts=(_TIMES[0], 2 * _TIMES[1]))).ts
     cause, hint = "the interval of the call is not compared with the plan's", "print `plan.times` and the call's times"
-    with contextlib.suppress(lrnde.LrndeError):
+    with contextlib.suppress(lrnde_core.LrndeError):
         got = subject.backend.to_numpy(states_at(longer))[-1]
         raise ConformanceFailure(
             "A frozen stochastic solve over another interval is not refused.",
@@ -188,7 +188,7 @@ def freeze_sde_times(subject: Subject, _: str) -> None:
 def _freeze(subject: Subject, method: Method, calls: list[dict[str, Any]], *, at: int) -> Any:
     """Freeze calls to `_FROZEN_STEPS`, by the states at one of the output times."""
     native = subject.driver.native(subject.task(_experiment(subject, method, driven(method))))
-    return lrnde.freeze_sde(
+    return lrnde_core.freeze_sde(
         native,
         calibration=calls,
         statistic=lambda result: subject.backend.to_numpy(subject.driver.states(result))[at],

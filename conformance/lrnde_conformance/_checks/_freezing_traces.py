@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
@@ -126,6 +126,6 @@ def freeze_compiled_times(subject: Subject, _: str) -> None:
         assert_equal(what, float(np.isnan(states).mean()), 1.0, cause=cause, hint=hint)
 
 
-def _freeze(subject: Subject, described: Experiment, inputs: list[Any], formula: Formula) -> lrnde.FreezeReport:
+def _freeze(subject: Subject, described: Experiment, inputs: list[Any], formula: Formula) -> lrnde_core.FreezeReport:
     tasks = [subject.task(described, y0=y0, formula=formula) for y0 in inputs]
-    return freeze(subject, tasks, error=1e3, candidates=[lrnde.Candidate("euler", 1)])[1]
+    return freeze(subject, tasks, error=1e3, candidates=[lrnde_core.Candidate("euler", 1)])[1]

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._backends._backend import Differentiated
 from lrnde_conformance._checks._bounds import solve_bounds, states_bound
 from lrnde_conformance._checks._check import check
@@ -142,7 +142,7 @@ def transform_strict_promotion(subject: Subject, case: str) -> None:
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     experiment = experiment.but(dtype="float32", rtol=1e-3, atol=1e-3, first_step=0.2)
     if case == "all-steps":
-        experiment = experiment.but(sampler=lrnde.AllSteps(), gradient="full")
+        experiment = experiment.but(sampler=lrnde_core.AllSteps(), gradient="full")
     seed = {subject.adapter.random_argument or "draw": subject.backend.random_source(0)}
     with strict:
         _, report = subject.solve(experiment, extra=seed)
@@ -194,7 +194,7 @@ def transform_threads(subject: Subject, _: str) -> None:
 def transform_collect(subject: Subject, _: str) -> None:
     """Within `lrnde_core.collect()` the call returns the bare result, and the report is collected."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
-    with lrnde.collect() as reports:
+    with lrnde_core.collect() as reports:
         result = subject.solve(experiment)
     direct, report = subject.solve(experiment)
     to_numpy, states = subject.backend.to_numpy, subject.driver.states
