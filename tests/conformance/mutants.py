@@ -23,6 +23,7 @@ from tests.conformance.faults import (
     by_adjoint,
     declared,
     detached,
+    differentiated_once,
     elsewhere,
     end_call,
     ended_otherwise,
@@ -357,6 +358,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("collected-report-of-another-call", "transform.collect", Faults(value=with_global_noise)),
     Mutant("gradient-of-functions-alone", "use.field", Faults(call=without_gradient_of_partials), "partial"),
     Mutant("output-times-of-the-first-call", "use.repeated", Faults(call=with_first_times)),
+    Mutant("gradient-of-the-first-call-alone", "use.repeated", Faults(call=differentiated_once)),
     Mutant(
         "refusal-missing",
         "refusal.capability",
