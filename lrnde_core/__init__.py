@@ -96,7 +96,7 @@ from lrnde_core._random_states import RandomSource, random_fingerprint, random_s
 from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, regularize
-from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting
+from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting, listed_reports
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
@@ -278,6 +278,7 @@ __all__ = [
     "is_flagged",
     "largest_magnitude",
     "list_adapters",
+    "listed_reports",
     "mean_square",
     "noise_seed",
     "outputs_inside",

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, final
 
 from lrnde_core._arrays import Array, Count, Real, cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
-from lrnde_core._report import Report
+from lrnde_core._report import Report, listed_reports
 from lrnde_core._weights import AbstractWeight, GradientNorms
 from lrnde_core._wrapping import warn_at_call
 
@@ -207,17 +207,7 @@ class NFETarget(AbstractWeight):
 
     def _cost(self, report: Report | Sequence[Report], like: Real) -> Real:
         """The mean over all solves."""
-        reports = [report] if isinstance(report, Report) else report
-        if not isinstance(reports, list | tuple) or not all(isinstance(each, Report) for each in reports):
-            raise InputTypeError(
-                f"`NFETarget.update` takes the `Report` of a solve, or a list of reports, not {report!r}. Pass on what "
-                "the regularized call returned beside the solution."
-            )
-        if not reports:
-            raise InputError(
-                "`NFETarget.update` was given an empty list of reports. Pass at least one; a `collect` block has none "
-                "where no regularized solve ran in it."
-            )
+        reports = listed_reports("NFETarget.update", report)
         costs = [each.nfe if self.measure == "nfe" else each.num_steps for each in reports]
         if any(cost is None for cost in costs):
             raise InputError(_hidden(self.measure))

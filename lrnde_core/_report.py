@@ -2,10 +2,11 @@
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, final
 
 from lrnde_core._arrays import Count, OfSamples, Scalar
+from lrnde_core._errors import InputError, InputTypeError, described
 
 
 @final
@@ -73,6 +74,27 @@ class Report(NamedTuple):
     nfe_backward: Count | None = None
     step_error: Scalar | None = None
     plan: Any = None  # of a module that imports this one
+
+
+def listed_reports(taker: str, report: Report | Sequence[Report]) -> list[Report]:
+    """The reports of one solve or of several, for a function that takes either.
+
+    - `taker`: its name, for the message.
+
+    Raises `InputTypeError` for anything but a report or a list or tuple of reports, and `InputError` for an empty one.
+    """
+    reports = [report] if isinstance(report, Report) else report
+    if not isinstance(reports, list | tuple) or not all(isinstance(each, Report) for each in reports):
+        raise InputTypeError(
+            f"`{taker}` takes the `Report` of a solve, or a list of reports, not {described(report)}. Pass on what the "
+            "regularized call returned beside the solution."
+        )
+    if not reports:
+        raise InputError(
+            f"`{taker}` was given an empty {type(reports).__name__} of reports. Pass at least one; a `collect` block "
+            "has none if no regularized solve ran in it."
+        )
+    return list(reports)
 
 
 _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("lrnde_reports", default=None)

@@ -36,9 +36,8 @@ from lrnde_core import (
     outputs_inside,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
-from lrnde_diffrax._problem import add_increments
 from lrnde_diffrax._terms import drift_terms, is_ode
-from lrnde_jax import TreeStructure
+from lrnde_jax import TreeStructure, add_increments
 
 
 def scalar_time(time: Time) -> Time:

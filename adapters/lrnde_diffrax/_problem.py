@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, final
+from typing import NamedTuple, final
 
 import diffrax
 import equinox as eqx
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import (
-    AbstractLocalProblem,
     AbstractStages,
     Bits,
     ExplicitTableau,
@@ -19,7 +18,6 @@ from lrnde_core import (
     Scalar,
     State,
     StepEstimate,
-    Time,
     Tolerance,
     doubled_step,
     explicit_advance,
@@ -29,7 +27,7 @@ from lrnde_core import (
 from lrnde_diffrax._step import HiddenState, take_step
 from lrnde_diffrax._terms import drift_terms, is_ode, with_fresh_noise
 from lrnde_diffrax._types import Args, JaxTime, Solver, Terms
-from lrnde_jax import TreeStructure, solution_derivative
+from lrnde_jax import AbstractJaxProblem, TreeStructure, add_increments
 
 
 class StepCarry(NamedTuple):
@@ -47,7 +45,7 @@ class StepCarry(NamedTuple):
 
 
 @final
-class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[reportGeneralTypeIssues]
+class DiffraxProblem(AbstractJaxProblem):
     """The local problem of a `diffeqsolve`. A pytree; time runs as the user gave it.
 
     - `terms`, `args`: as given to `diffeqsolve`; the local gradient reaches what they hold.
@@ -64,7 +62,6 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
     `carry` is a `StepCarry`, or `None` for a step that no solve recorded.
     """
 
-    has_taylor_mode: ClassVar[bool] = True
     terms: Terms
     args: Args
     solver: Solver | None
@@ -127,22 +124,8 @@ class DiffraxProblem(eqx.Module, AbstractLocalProblem):  # pyright: ignore[repor
             control = jax.tree.map(lambda leaf: direction * leaf, control)
         return tuple(jax.tree.leaves(self.terms.vf_prod(time, self._tree(y), self.args, control)))
 
-    def jvp(self, function: Callable[[Time, Leaves], Leaves], t: JaxTime, y: Leaves, dt: Time, dy: Leaves) -> Leaves:
-        _, derivative = jax.jvp(function, (t, y), (jnp.asarray(dt, t.dtype), dy))
-        return derivative
-
-    def vjp(self, function: Callable[[Time, Leaves], Leaves], t: JaxTime, y: Leaves, cotangent: Leaves) -> Leaves:
-        _, pull_back = jax.vjp(lambda state: function(t, state), y)
-        return pull_back(cotangent)[0]
-
-    def total_derivative(self, order: int, t: JaxTime, y: Leaves) -> Leaves:
-        return solution_derivative(self.vector_field, order, t, y)
-
     def norm(self, leaves: Leaves) -> Scalar:
         return self.error_norm(self._tree(leaves))
-
-    def detach(self, leaves: Leaves) -> Leaves:
-        return jax.lax.stop_gradient(leaves)
 
     def _own_step(self, solver: Solver, t: JaxTime, h: JaxTime, y: Leaves, carry: StepCarry | None) -> StepEstimate:
         assert carry is not None  # restarted steps, which have none, are refused for these solvers
@@ -170,14 +153,6 @@ class _Stages(AbstractStages):
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return add_increments(y, weights, increments)
-
-
-def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-    """y + sum_j weights[j] increments[j], leaf by leaf; zero weights are skipped."""
-    for weight, leaves in zip(weights, increments, strict=False):
-        if weight != 0:
-            y = tuple(a + weight * b for a, b in zip(y, leaves, strict=True))
-    return y
 
 
 def _end(t: JaxTime, h: JaxTime, carry: StepCarry | None) -> JaxTime:

@@ -16,11 +16,11 @@ from lrnde_diffrax._types import (
     Counters,
     Direction,
     JaxTime,
-    KeptMask,
     StepTimes,
     StoredState,
     TwoSizes,
 )
+from lrnde_jax import keep_drawn
 
 
 class RecordedSteps(NamedTuple):
@@ -157,7 +157,7 @@ class StepRecorder(eqx.Module):
         # Reversible Heun evaluates its first stage again only after a jump.
         hidden = None if state.hidden is None else HiddenState(state.hidden, state.is_fresh)
         new = RecordedSteps(jnp.stack([t0, t1]), self._stored(attempt.y0), hidden)
-        return jax.tree.map(lambda new, old: jnp.where(_align(is_kept, old), new, old), new, kept)
+        return keep_drawn(is_kept, new, kept)
 
     def _next_hidden(self, hidden: StoredState, attempt: Attempt) -> StoredState:
         """The second state at the end of the step.
@@ -193,8 +193,3 @@ def restored(stored: StoredState, like: State) -> State:
 
 def _to_bits(array: Leaf) -> Array:
     return jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
-
-
-def _align(mask: KeptMask, array: Array) -> Array:
-    """`mask` of shape `(num_samples,)`, reshaped to broadcast against `array` of shape `(num_samples, ...)`."""
-    return mask.reshape(mask.shape + (1,) * (array.ndim - 1))

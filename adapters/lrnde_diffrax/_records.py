@@ -7,17 +7,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import Array, Count, Counts, DrawnStep, Leaves, Record, State, Time, Truth, noise_seed
+from lrnde_core import Count, Counts, Record, State, Time, Truth, noise_seed
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._methods import SolveCost
 from lrnde_diffrax._problem import StepCarry
 from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
 from lrnde_diffrax._solvers import StepCost
 from lrnde_diffrax._step import HiddenState
-from lrnde_diffrax._types import JaxTime, StoredState
-
-# The size of a placeholder for a step that was not taken, unless the solve itself is shorter.
-_SPARE_SIZE = 1e-3
+from lrnde_diffrax._types import JaxTime
+from lrnde_jax import SPARE_SIZE, KeptTimes, record_of_draws, where_valid
 
 # If an event falls on the very start of a step, the step keeps this share of its length: size 0 has no derivative.
 _SMALLEST_SHARE = 1e-6
@@ -106,36 +104,31 @@ def read_records(
         duration = recorder.duration
     is_valid = (state.num_accepted > 0) & diffrax.is_okay(result) & jnp.all(taken > 0)
     # Inside the solve, because a Brownian path cannot be queried beyond it.
-    spare_end = jnp.minimum(t0 + _SPARE_SIZE, last)
-    spare = spare_end - t0
-
-    def safe(value: Array, substitute: Array | float) -> Array:
-        return jnp.where(is_valid, value, jnp.asarray(substitute, value.dtype))
-
-    def safe_state(stored: StoredState) -> Leaves:
-        return tuple(safe(leaf, 1.0) for leaf in jax.tree.leaves(restored(stored, y0)))
-
-    start, size, taken = safe(kept_start, t0), safe(size, spare), safe(taken, spare)
+    spare_end = jnp.minimum(t0 + SPARE_SIZE, last)
+    record = record_of_draws(
+        KeptTimes(kept_start, size, taken),
+        tuple(jax.tree.leaves(restored(kept.y, y0))),
+        t0=t0,
+        end=end,
+        duration=duration,
+        num_accepted=state.num_accepted,
+        is_valid=is_valid,
+        is_end_known=recorder.duration is not None,
+        spare=spare_end - t0,
+    )
     hidden = seed = None
     if kept.hidden is not None:
-        hidden = HiddenState(safe_state(kept.hidden.y), kept.hidden.is_after_jump)
+        leaves = jax.tree.leaves(restored(kept.hidden.y, y0))
+        hidden = HiddenState(tuple(where_valid(is_valid, leaf, 1.0) for leaf in leaves), kept.hidden.is_after_jump)
     if recorder.sampler.increment == "fresh":
         seed = noise_seed(recorder.draws.bits)
-    limit = jnp.where(size < taken, start + size, safe(kept_end, spare_end))
-    record = Record(
-        t=direction * start,
-        h=direction * size,
-        y=safe_state(kept.y),
+    is_clipped = is_valid & (size < taken)
+    limit = jnp.where(is_clipped, record.t + record.h, where_valid(is_valid, kept_end, spare_end))
+    record = record._replace(
+        t=direction * record.t,
+        h=direction * record.h,
         carry=StepCarry(direction * limit, hidden, seed),
-        remaining=direction * safe(end - start, _SPARE_SIZE),
-        drawn=DrawnStep(
-            elapsed=start - t0,
-            size=safe(size, _SPARE_SIZE),
-            measure=safe(taken, _SPARE_SIZE),
-            duration=jnp.broadcast_to(safe(duration, _SPARE_SIZE), size.shape),
-            num_accepted=jnp.broadcast_to(state.num_accepted, size.shape),
-            is_end_known=recorder.duration is not None,
-        ),
+        remaining=direction * record.remaining,
     )
     # int32, not bool, so that `nfe_extra`, a product with it, is int32 whatever the default integer is.
     return record, is_valid.astype(jnp.int32)

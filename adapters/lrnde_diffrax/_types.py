@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import diffrax
 import jax
-from jaxtyping import Bool, Float, Int, Int32, PyTree, Shaped
+from jaxtyping import Float, Int, Int32, PyTree, Shaped
 
 from lrnde_core import Array, Time
 
@@ -56,9 +56,6 @@ StoredState: TypeAlias = PyTree[Shaped[jax.Array, "..."]]
 
 StepTimes: TypeAlias = Float[jax.Array, "samples 2"]
 """Start and end of the step kept for each draw."""
-
-KeptMask: TypeAlias = Bool[Array, "samples"]
-"""The draws that keep the step."""
 
 Counter: TypeAlias = Int32[jax.Array, ""]
 Counters: TypeAlias = Int32[jax.Array, "3"]

@@ -1,21 +1,32 @@
-"""The shared parts of JAX adapters: random draws, derivatives, the penalty evaluation; for users, `value_and_grad`."""
+"""The shared parts of JAX adapters: draws, kept steps, derivatives, penalty evaluation; for users, `value_and_grad`."""
 
-from lrnde_jax._evaluate import evaluate_samples, real_dtype, warn_if_unresolved
+from lrnde_jax._adapter import NO_COLLECT, AbstractJaxAdapter
+from lrnde_jax._evaluate import evaluate_samples, real_dtype
 from lrnde_jax._probes import check_probes
+from lrnde_jax._problem import AbstractJaxProblem, add_increments
 from lrnde_jax._random import check_uniforms, draw_uniforms
+from lrnde_jax._records import SPARE_SIZE, KeptTimes, keep_drawn, record_of_draws, where_valid
 from lrnde_jax._taylor import solution_derivative, solution_derivatives
 from lrnde_jax._types import TreeStructure
 from lrnde_jax._value_and_grad import value_and_grad
 
 __all__ = [
+    "NO_COLLECT",
+    "SPARE_SIZE",
+    "AbstractJaxAdapter",
+    "AbstractJaxProblem",
+    "KeptTimes",
     "TreeStructure",
+    "add_increments",
     "check_probes",
     "check_uniforms",
     "draw_uniforms",
     "evaluate_samples",
+    "keep_drawn",
     "real_dtype",
+    "record_of_draws",
     "solution_derivative",
     "solution_derivatives",
     "value_and_grad",
-    "warn_if_unresolved",
+    "where_valid",
 ]

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import AbstractWeight, AnyWeightState, Array, GradientNorms, Report, Scalar
+from lrnde_core import AbstractWeight, AnyWeightState, Array, GradientNorms, Report, Scalar, listed_reports
 
 Parameters: TypeAlias = Any
 """A tree with the arrays to differentiate by; equinox modules are among them."""
@@ -31,6 +31,7 @@ def value_and_grad(
     `value` is the loss without the penalty, and `gradient` that of `loss + weight * penalty`, by the inexact arrays in
     `parameters`; elsewhere it is `None`. If the weight measures gradients, that iteration pulls back twice through one
     forward pass. The result can be transformed by `jax.jit` and `jax.vmap`.
+    It raises `InputError` if `loss` returns an empty list, and `InputTypeError` if what it returns is no report.
     """
 
     def step(
@@ -40,8 +41,7 @@ def value_and_grad(
 
         def both(variables: Parameters) -> tuple[tuple[Scalar, Scalar], Reports]:
             value, reports = loss(eqx.combine(variables, rest), *args, **kwargs)
-            reports = reports if isinstance(reports, Report) else list(reports)
-            penalties = [each.penalty for each in ([reports] if isinstance(reports, Report) else reports)]
+            penalties = [each.penalty for each in listed_reports("lrnde_jax.value_and_grad", reports)]
             return (value, sum(penalties[1:], start=penalties[0])), reports
 
         (value, penalty), pull_back, reports = jax.vjp(both, variables, has_aux=True)

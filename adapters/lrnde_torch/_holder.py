@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lrnde_core import AbstractWeight, GradientNorms, InputError, InputTypeError, Number, Real, Report
+from lrnde_core import AbstractWeight, GradientNorms, InputError, InputTypeError, Number, Real, Report, listed_reports
 
 
 @final
@@ -54,8 +54,10 @@ class WeightHolder:
         """`loss` plus the weighted penalty: what to call `backward` on.
 
         - `loss`: without the penalty. `report`: of its solve; for several solves, a list, whose penalties are summed.
+
+        Raises `InputError` for an empty list, and `InputTypeError` for anything that is no report.
         """
-        reports = [report] if isinstance(report, Report) else report
+        reports = listed_reports("WeightHolder.total", report)
         penalty = functools.reduce(torch.add, [each.penalty for each in reports])
         if self._weight.measures(self._state) and torch.is_grad_enabled():
             self._norms.append(_gradient_norms(loss, penalty, self._parameters))

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._driver import AbstractDriver
 from lrnde_core import AbstractAdapter, InputError
 
@@ -28,12 +28,12 @@ def driver_class(adapter: Any) -> type[AbstractDriver]:
         raise InputError(msg)
     if target.plugin is not None:
         _register(target.adapter, target.plugin)
-    lrnde.get_adapter(target.adapter)
+    lrnde_core.get_adapter(target.adapter)
     return target
 
 
 def _declared(name: str) -> type[AbstractDriver]:
-    path = lrnde.REGISTRY.spec(name).driver
+    path = lrnde_core.REGISTRY.spec(name).driver
     if path is None:
         msg = (
             f"The adapter `{name}` declares no conformance driver: write one, derived from "
@@ -41,7 +41,7 @@ def _declared(name: str) -> type[AbstractDriver]:
         )
         raise InputError(msg)
     # The libraries first: where one is missing, the registry's own words are better than an import error.
-    lrnde.get_adapter(name)
+    lrnde_core.get_adapter(name)
     return _imported(path)
 
 
@@ -56,7 +56,7 @@ def _imported(path: str) -> Any:
 
 def _name_of(adapter: type[AbstractAdapter]) -> str:
     target = f"{adapter.__module__}:{adapter.__qualname__}"
-    for spec in lrnde.REGISTRY.specs():
+    for spec in lrnde_core.REGISTRY.specs():
         if spec.target == target:
             return spec.name
     msg = f"No registered adapter has the class `{target}`; give the class of its driver, which registers it."
@@ -65,6 +65,6 @@ def _name_of(adapter: type[AbstractAdapter]) -> str:
 
 def _register(name: str, plugin: Any) -> None:
     try:
-        lrnde.REGISTRY.spec(name)
-    except lrnde.AdapterNotFoundError:
-        lrnde.register(plugin)
+        lrnde_core.REGISTRY.spec(name)
+    except lrnde_core.AdapterNotFoundError:
+        lrnde_core.register(plugin)

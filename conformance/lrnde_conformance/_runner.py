@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 
 from packaging.requirements import Requirement
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks import ALL
 from lrnde_conformance._checks._check import Check
 from lrnde_conformance._checks._interface import CONTRACT
@@ -98,7 +98,7 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
         try:
             with subject.backend.preserved(), warnings.catch_warnings():
                 # Some problems of the suite are solved exactly, on purpose.
-                warnings.simplefilter("ignore", lrnde.ResolutionWarning)
+                warnings.simplefilter("ignore", lrnde_core.ResolutionWarning)
                 check.run(subject, case)
         except CheckSkipped as skipped:
             outcome, reason = Outcome.SKIPPED, str(skipped)
@@ -126,7 +126,7 @@ def run_check(subject: Subject, check: Check, case: str) -> CheckResult:
 
 def _missing(subject: Subject, check: Check) -> str | None:
     """Why a check does not apply to the adapter, or `None`."""
-    dtypes = {"float32": lrnde.Capability.FLOAT32, "float64": lrnde.Capability.FLOAT64}
+    dtypes = {"float32": lrnde_core.Capability.FLOAT32, "float64": lrnde_core.Capability.FLOAT64}
     for need in sorted(check.needs, key=lambda need: need.name):
         reason = subject.capabilities.reason_against(need)
         if reason is not None:
@@ -152,10 +152,10 @@ def _verdict(
     return Verdict(
         adapter=subject.name,
         # `list_adapters` says so too, but loads every library to do it.
-        origin=lrnde.REGISTRY.origin(subject.name),
+        origin=lrnde_core.REGISTRY.origin(subject.name),
         versions=_versions(subject),
         device=selection.device,
-        capabilities={c.name: subject.capabilities.reason_against(c) for c in lrnde.Capability},
+        capabilities={c.name: subject.capabilities.reason_against(c) for c in lrnde_core.Capability},
         selection=selection.as_text(),
         num_left_out=num_left_out,
         results=tuple(results),

@@ -13,7 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_core import InputError
 
 _FOLDERS = {"tests": ("test_conformance.py",), ".": ("README.md", "pyproject.toml")}
@@ -93,8 +93,8 @@ def _check_name(name: str) -> None:
     if importlib.util.find_spec(f"lrnde_{name}") is not None:
         raise InputError(f"The package `lrnde_{name}` exists already. Choose another name.")
     try:
-        lrnde.REGISTRY.spec(name)
-    except lrnde.AdapterNotFoundError:
+        lrnde_core.REGISTRY.spec(name)
+    except lrnde_core.AdapterNotFoundError:
         return
     raise InputError(
         f"There is an adapter `{name}` already. Choose another name; `lrnde adapters` lists those that are."
@@ -148,7 +148,7 @@ def _values(
         "driver_imports": ", ".join(imported),
         "requires": ", ".join(quoted) + ("," if len(quoted) == 1 else ""),
         "dependencies": ", ".join(['"lrnde"', *quoted]),
-        "api_version": ", ".join(map(str, lrnde.ADAPTER_API)),
+        "api_version": ", ".join(map(str, lrnde_core.ADAPTER_API)),
     }
 
 

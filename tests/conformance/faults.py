@@ -182,6 +182,18 @@ def with_first_times(solve: Any, task: Any, **extra: Any) -> Any:
     return _TRUE.call(solve, dataclasses.replace(task, ts=ts) if extra else task, **extra)
 
 
+def differentiated_once(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call whose penalty has a gradient only if it is the first with this field."""
+    pair = _TRUE.call(solve, task, **extra)
+    if not extra:
+        return pair
+    result, report = pair
+    if task.field in _DIFFERENTIATED:
+        report = report._replace(penalty=detached(report.penalty))
+    _DIFFERENTIATED.add(task.field)
+    return result, report
+
+
 def without_gradient_of_partials(solve: Any, task: Any, **extra: Any) -> Any:
     """A call whose penalty has a gradient only where the field is a function."""
     pair = _TRUE.call(solve, task, **extra)
@@ -353,6 +365,7 @@ UNFINISHED: list[int] = []
 ACTIVE: list[int] = []
 _KEPT: list[Any] = []
 _FIRST_TIMES: dict[Any, Any] = {}
+_DIFFERENTIATED: set[Any] = set()
 
 
 def start_slowly() -> None:

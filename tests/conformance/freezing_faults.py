@@ -129,3 +129,13 @@ def without_a_look(solve: Any, plan: Any, *_: Any) -> Any:
 def unsolved(_: Exception, call: Any) -> NativeSolve:
     """Returns the initial state where the solver raises."""
     return NativeSolve([plain(call.y0)] * len(call.ts), None)
+
+
+def broken_off(*_: Any) -> NativeSolve:
+    """Returns where the solver raises the states reached so far, which are none."""
+    return NativeSolve([], None)
+
+
+def broken_off_if_failed(native: NativeSolve) -> NativeSolve:
+    """The same of a solve that fails without raising."""
+    return native if native.failure is None else broken_off()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance import AbstractDriver, ReferenceAdapter, ReferenceDriver, Subject
 from lrnde_conformance._reference._freeze import ReferenceFreezer, ReferenceSDEFreezer
 from lrnde_conformance._reference._solver import integrate
@@ -309,13 +309,13 @@ def subject(mutant: Mutant) -> Subject:
     """The mutant under test."""
     kind = driver(mutant)
     if mutant.name not in _registered():
-        lrnde.register(kind.plugin, origin="a mutant")
+        lrnde_core.register(kind.plugin, origin="a mutant")
     return Subject(kind())
 
 
 def _registered() -> list[str]:
-    lrnde.REGISTRY.claimable()
-    return [spec.name for spec in lrnde.REGISTRY.specs()]
+    lrnde_core.REGISTRY.claimable()
+    return [spec.name for spec in lrnde_core.REGISTRY.specs()]
 
 
 nothing: Any = None

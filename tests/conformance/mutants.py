@@ -23,6 +23,7 @@ from tests.conformance.faults import (
     by_adjoint,
     declared,
     detached,
+    differentiated_once,
     elsewhere,
     end_call,
     ended_otherwise,
@@ -58,6 +59,8 @@ from tests.conformance.faults import (
 )
 from tests.conformance.freezing_faults import (
     at_the_times,
+    broken_off,
+    broken_off_if_failed,
     fallback_for_all,
     flagging,
     from_the_end,
@@ -354,6 +357,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("collected-report-of-another-call", "transform.collect", Faults(value=with_global_noise)),
     Mutant("gradient-of-functions-alone", "use.field", Faults(call=without_gradient_of_partials), "partial"),
     Mutant("output-times-of-the-first-call", "use.repeated", Faults(call=with_first_times)),
+    Mutant("gradient-of-the-first-call-alone", "use.repeated", Faults(call=differentiated_once)),
     Mutant(
         "refusal-missing",
         "refusal.capability",
@@ -390,11 +394,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("calibration-without-copies", "freeze.trace", Faults(copied=lambda copy, call: call), "state"),
     Mutant("failure-passed-over", "freeze.failed", Faults(native_failure=unsolved)),
     Mutant("frozen-over-one-interval", "freeze.times", Faults(frozen=at_the_times(0.0, 0.5, 1.0)), "interval"),
+    Mutant("failure-met-by-another-error", "freeze.failed", Faults(native_failure=broken_off)),
     Mutant("statistics-of-smaller-steps", "freeze.statistics", Faults(sde_plan=twice_the_steps)),
     Mutant("frozen-in-smaller-steps", "freeze.statistics", Faults(frozen_sde_plan=twice_the_steps)),
     Mutant("calibration-of-paths-without-copies", "freeze.sde-trace", Faults(copied=lambda copy, call: call)),
     Mutant("failure-of-a-path-passed-over", "freeze.sde-failed", Faults(sde_native=replaced(failure=None))),
     Mutant("paths-over-one-interval", "freeze.sde-times", Faults(frozen_sde=at_the_times(0.0, 1.0))),
+    Mutant("failure-of-a-path-met-by-another-error", "freeze.sde-failed", Faults(sde_native=broken_off_if_failed)),
     Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
     Mutant("all-steps-recorded", "memory.independent-of-steps", Faults(plan=keep_where(remember_every_step))),
     Mutant("trained-without-gradient", "reduction.adaptive", Faults(value=detached), "dopri5"),

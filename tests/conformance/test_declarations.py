@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance import AbstractDriver, Method, Outcome, Verdict, run_checks
 from lrnde_conformance._checks._laws import UNDECLARABLE
 from tests.conformance.declaring import self_starting, stubborn, without_first_step_argument
@@ -19,10 +19,10 @@ _IMPLICIT = "its own first step ends too early for the suite."
 @pytest.fixture(autouse=True)
 def _forget_registrations() -> Iterator[None]:
     """These adapters must not be found by other tests."""
-    lrnde.REGISTRY.claimable()
-    specs, adapters = dict(lrnde.REGISTRY._specs), dict(lrnde.REGISTRY._adapters)
+    lrnde_core.REGISTRY.claimable()
+    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
     yield
-    for known, before in ((lrnde.REGISTRY._specs, specs), (lrnde.REGISTRY._adapters, adapters)):
+    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
         for name in known.keys() - before.keys():
             del known[name]
 

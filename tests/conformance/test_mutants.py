@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance import CHECKS, Outcome, ReferenceDriver, Subject, run_check, run_checks
 from lrnde_conformance._checks._kinds import KINDS
 from lrnde_conformance._checks._refusal import ASKABLE
@@ -31,18 +31,18 @@ _BY_ID = {check.id: check for check in CHECKS}
 @pytest.fixture(autouse=True)
 def _forget_registrations() -> Iterator[None]:
     """Mutants must not be found by other tests."""
-    lrnde.REGISTRY.claimable()
-    specs, adapters = dict(lrnde.REGISTRY._specs), dict(lrnde.REGISTRY._adapters)
+    lrnde_core.REGISTRY.claimable()
+    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
     yield
-    for known, before in ((lrnde.REGISTRY._specs, specs), (lrnde.REGISTRY._adapters, adapters)):
+    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
         for name in known.keys() - before.keys():
             del known[name]
 
 
 @pytest.fixture(scope="module")
 def reference() -> Subject:
-    if "reference" not in [spec.name for spec in lrnde.REGISTRY.specs()]:
-        lrnde.register(ReferenceDriver.plugin)
+    if "reference" not in [spec.name for spec in lrnde_core.REGISTRY.specs()]:
+        lrnde_core.register(ReferenceDriver.plugin)
     return Subject(ReferenceDriver())
 
 
@@ -57,7 +57,7 @@ def test_every_capability_is_tried_where_it_is_supported() -> None:
     by_checks = {need for check in CHECKS for need in check.needs}
     # Costs are cases of the checks of laws 3 and 4, fresh increments of those of noise; each kind of solve has methods.
     costs = {need for heuristic in COSTS.values() for need in heuristic.needs}
-    by_cases = costs | lrnde.UniformTime(increment="fresh").needs | KINDS.keys()
+    by_cases = costs | lrnde_core.UniformTime(increment="fresh").needs | KINDS.keys()
     assert set(Capability) - by_checks - by_cases == TRIED_BY_ALL.keys()
     assert all(reason.strip() for reason in TRIED_BY_ALL.values())
 

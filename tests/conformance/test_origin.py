@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance import CHECKS, CheckResult, run_check
 from lrnde_conformance._origin import origin_of, packages_of
 from tests.conformance.mutant_adapter import Faults, Mutant, subject
@@ -20,10 +20,10 @@ _HERE = Path(__file__).name
 @pytest.fixture(autouse=True)
 def _forget_registrations() -> Iterator[None]:
     """These adapters must not be found by other tests."""
-    lrnde.REGISTRY.claimable()
-    specs, adapters = dict(lrnde.REGISTRY._specs), dict(lrnde.REGISTRY._adapters)
+    lrnde_core.REGISTRY.claimable()
+    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
     yield
-    for known, before in ((lrnde.REGISTRY._specs, specs), (lrnde.REGISTRY._adapters, adapters)):
+    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
         for name in known.keys() - before.keys():
             del known[name]
 

@@ -1,5 +1,6 @@
 """The checks of plain use catch adapters that compile and break there, which no numpy adapter can."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,18 @@ def test_a_penalty_of_the_first_element_is_caught(subject: Subject, monkeypatch:
 
     _change_penalty(monkeypatch, of_the_first)
     assert "penalty" in _failed(_run(subject, "transform.vmap", "y0"))
+
+
+def test_a_recording_that_threads_share_is_caught(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, latest = DiffraxAdapter.evaluate, list[Any]()
+
+    def of_the_latest(self: DiffraxAdapter, plan: Any, recording: Any) -> Any:
+        latest[:] = [recording]
+        time.sleep(0.1)  # so that the other thread gets as far
+        return evaluate(self, plan, latest[0])
+
+    monkeypatch.setattr(DiffraxAdapter, "evaluate", of_the_latest)
+    assert "from a thread" in _failed(_run(subject, "transform.threads"))
 
 
 def test_a_field_that_each_call_compiles_anew_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,19 +49,19 @@ def integrate(field, y0, ts, *, rtol=1e-4, atol=1e-4, first_step=0.1, on_step=No
     return torch.stack(outputs), num_steps, num_accepted
 """
 
-_NAMES = "AbstractCall, AcceptedStep, Capability, Counts, DrawnStep, ExplicitTableau, MethodFacts, Record, Recording"
+_NAMES = "AcceptedStep, Capability, DrawnStep, ExplicitTableau, Record, Recording"
 
 _DRIVER = """
-    def native(self, task: Task) -> Callable[..., Any]:
+    def native(self, task: Task) -> NativeFunction:
         import toy
 
         return toy.integrate
 
-    def call(self, solve: Callable[..., Any], task: Task, **extra: Any) -> Any:
+    def call(self, solve: NativeFunction, task: Task, **extra: NativeArgument) -> NativeResult:
         tolerances = {"rtol": task.rtol, "atol": task.atol}
         return solve(task.field, task.y0, task.ts, first_step=task.first_step, **tolerances, **extra)
 
-    def states(self, result: Any) -> Any:
+    def states(self, result: NativeResult) -> State:
         return result[0]
 """
 
@@ -109,13 +109,13 @@ _NO_PAIR = ((Capability.STIFFNESS_ESTIMATE, "Heun's method has no pair of stages
 _FACTS = MethodFacts("heun", 2, 2.0, None, 2, 2, is_adaptive=True, unsupported=_NO_PAIR)
 
 
-def read_call(native: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToyCall:
+def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> ToyCall:
     bound = inspect.signature(native).bind(*args, **kwargs)
     bound.apply_defaults()
     return ToyCall(native, args, kwargs, bound.arguments["y0"], bound.arguments, _FACTS)
 
 
-def _counts(result: Any) -> Counts:
+def _counts(result: NativeResult) -> Counts:
     _, num_steps, num_accepted = result
     return Counts(2 * num_steps, num_steps, num_accepted, num_steps - num_accepted)
 """
@@ -303,14 +303,14 @@ def test_a_finished_skeleton_conforms(tmp_path: Path) -> None:
     _replace(package / "_conformance.py", "    def native", "", _DRIVER)
     _edit(package / "_conformance.py", 'Method("dopri5", scheme="dopri5")', 'Method("heun", scheme="heun-euler")')
     _replace(package / "_call.py", "    def run", "", _RUN)
-    _edit(package / "_call.py", "    y0: Any\n", "    y0: Any\n    given: Any\n")
+    _edit(package / "_call.py", "    y0: State\n", "    y0: State\n    given: NativeKeywords\n")
     _edit(package / "_call.py", "import dataclasses\n", "import dataclasses\nimport inspect\n")
     _edit(
         package / "_call.py",
         "from lrnde_core import",
         "from lrnde_torch import ExplicitProblem\nfrom lrnde_core import",
     )
-    _edit(package / "_call.py", "AbstractCall, Counts, MethodFacts", _NAMES)
+    _edit(package / "_call.py", "    AbstractCall,\n", f"    AbstractCall,\n    {_NAMES},\n")
     _edit(
         package / "_adapter.py",
         "{\n            Cap",

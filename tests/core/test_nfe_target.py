@@ -159,7 +159,9 @@ def test_several_solves_count_by_their_mean(xp: Any) -> None:
 @pytest.mark.parametrize(
     ("reports", "error", "message"),
     [
-        ([], InputError, "empty list of reports"),
+        ([], InputError, r"`NFETarget.update` was given an empty list of reports\. Pass at least one"),
+        ((), InputError, "an empty tuple of reports"),
+        ({}, InputTypeError, r"or a list of reports, not \{\}"),
         (44, InputTypeError, "takes the `Report` of a solve, or a list of reports, not 44"),
         ([_report(44), "report"], InputTypeError, "or a list of reports"),
         ([_report(44), _report(None)], InputError, r'`nfe` is None.*use `measure="num_steps"`'),

@@ -193,12 +193,20 @@ class AbstractBackend(abc.ABC):
         - `is_repeatable`: whether its values must not depend on its state, nor it draw random numbers.
         """
 
-    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Any) -> Differentiated:
+    @abc.abstractmethod
+    def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, Any]:
+        """Arrays of the library that `gradient` differentiates by."""
+
+    @abc.abstractmethod
+    def moved(self, variables: Mapping[str, Any], values: Mapping[str, np.ndarray], dtype: str) -> Mapping[str, Any]:
+        """Variables with other values: where arrays are mutable the same ones, changed in place as optimisers do it."""
+
+    @abc.abstractmethod
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Mapping[str, Any]) -> Differentiated:
         """`function(variables) -> (scalar, extra)` and its gradient, with arrays of the library.
 
-        For use within `compiled` and `vectorized`; only where `is_compiled`.
+        Where `is_compiled`, also for use within `compiled` and `vectorized`.
         """
-        raise NotImplementedError
 
     def num_compiled(self) -> int:
         """How many programs were compiled since this was first asked; 0 where calls compile none."""

@@ -155,7 +155,14 @@ class JaxBackend(AbstractBackend):
     def field_with_state(self, formula: Formula, *, is_repeatable: bool = False) -> None:
         del formula, is_repeatable
 
-    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Any) -> Differentiated:
+    def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, jax.Array]:
+        return self._arrays(values, dtype)
+
+    def moved(self, variables: Mapping[str, Any], values: Mapping[str, np.ndarray], dtype: str) -> dict[str, jax.Array]:
+        del variables
+        return self._arrays(values, dtype)
+
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Mapping[str, Any]) -> Differentiated:
         (value, extra), gradient = jax.value_and_grad(function, has_aux=True)(variables)
         return Differentiated(value, gradient, extra)
 

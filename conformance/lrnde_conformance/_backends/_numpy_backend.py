@@ -74,19 +74,32 @@ class NumpyBackend(AbstractBackend):
         dtype: str,
     ) -> Differentiated:
         del key
-        directions = np.eye(sum(value.size for value in variables.values()), dtype=dtype)
+        numbers = self._constants(constants, dtype)
+        return self.gradient(lambda duals: function(duals, numbers), self.variables(variables, dtype))
+
+    def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, Dual]:
+        directions = np.eye(sum(value.size for value in values.values()), dtype=dtype)
         duals: dict[str, Dual] = {}
         start = 0
-        for name, value in variables.items():
+        for name, value in values.items():
             tangent = directions[:, start : start + value.size].reshape(len(directions), *value.shape)
             duals[name] = Dual(value.astype(dtype), tangent)
             start += value.size
-        value, extra = function(duals, self._constants(constants, dtype))
+        return duals
+
+    def moved(self, variables: Mapping[str, Any], values: Mapping[str, np.ndarray], dtype: str) -> Mapping[str, Any]:
+        for name, value in values.items():
+            variables[name].value[...] = value.astype(dtype)
+        return variables
+
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Mapping[str, Any]) -> Differentiated:
+        value, extra = function(variables)
+        sizes = {name: plain(variable).size for name, variable in variables.items()}
         tangent = value.tangent if isinstance(value, Dual) else None
-        flat = np.zeros(len(directions)) if tangent is None else tangent
+        flat = np.zeros(sum(sizes.values())) if tangent is None else tangent
         gradient: dict[str, np.ndarray] = {}
         for name, variable in variables.items():
-            gradient[name], flat = flat[: variable.size].reshape(variable.shape), flat[variable.size :]
+            gradient[name], flat = flat[: sizes[name]].reshape(variable.shape), flat[sizes[name] :]
         return Differentiated(value, gradient, extra)
 
     def evaluate(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, ClassVar, final
@@ -75,12 +76,24 @@ class TorchBackend(AbstractBackend):
         dtype: str,
     ) -> Differentiated:
         del key
-        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
-        value, extra = function(tensors, self._constants(constants, dtype))
+        numbers = self._constants(constants, dtype)
+        return self.gradient(lambda tensors: function(tensors, numbers), self.variables(variables, dtype))
+
+    def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, torch.nn.Parameter]:
+        return {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in values.items()}
+
+    def moved(self, variables: Mapping[str, Any], values: Mapping[str, np.ndarray], dtype: str) -> Mapping[str, Any]:
+        with torch.no_grad():
+            for name, value in values.items():
+                variables[name].copy_(self.array(value, dtype))
+        return variables
+
+    def gradient(self, function: Callable[[Any], tuple[Any, Any]], variables: Mapping[str, Any]) -> Differentiated:
+        value, extra = function(variables)
         if not value.requires_grad:
             return Differentiated(value, {name: np.zeros(array.shape) for name, array in variables.items()}, extra)
-        gradients = torch.autograd.grad(value, list(tensors.values()), allow_unused=True, materialize_grads=True)
-        named = zip(tensors, gradients, strict=True)
+        gradients = torch.autograd.grad(value, list(variables.values()), allow_unused=True, materialize_grads=True)
+        named = zip(variables, gradients, strict=True)
         return Differentiated(value.detach(), {name: self.to_numpy(gradient) for name, gradient in named}, extra)
 
     def evaluate(
@@ -92,8 +105,7 @@ class TorchBackend(AbstractBackend):
         dtype: str,
     ) -> Any:
         del key
-        tensors = {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in variables.items()}
-        return function(tensors, self._constants(constants, dtype))
+        return function(self.variables(variables, dtype), self._constants(constants, dtype))
 
     def wait(self) -> None:
         torch.cuda.synchronize() if self.device == "cuda" else None
@@ -161,7 +173,10 @@ class TorchBackend(AbstractBackend):
     @contextlib.contextmanager
     def preserved(self) -> Generator[None]:
         dtype, threads, is_grad_enabled = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
-        with torch.random.fork_rng(), python_states_preserved():
+        with torch.random.fork_rng(), python_states_preserved(), warnings.catch_warnings():
+            # `torch.compile` looks for `.grad` of all that a field is given (torch 2.13, _dynamo/variables/builder.py,
+            # `safe_has_grad`), which fails where warnings are errors; to be removed when torch no longer does.
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
             try:
                 # Small problems are faster without threads; `--fast` runs several adapters beside each other.
                 torch.set_num_threads(1)

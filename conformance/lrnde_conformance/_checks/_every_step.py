@@ -2,7 +2,7 @@
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._cases import (
     cost_cases,
     has_oracle,
@@ -71,7 +71,7 @@ def _fixed_or_main(subject: Subject) -> Method:
     return fixed[0] if fixed else subject.main_method
 
 
-def _whole(experiment: Experiment, sampler: lrnde.AbstractSampler) -> Experiment:
+def _whole(experiment: Experiment, sampler: lrnde_core.AbstractSampler) -> Experiment:
     """An experiment where each step is penalised; nothing is drawn then."""
     cost = "taylor-at-step" if sampler.is_quadrature else experiment.cost
     return experiment.but(sampler=sampler, cost=cost, gradient="full", draws=(0.0,))

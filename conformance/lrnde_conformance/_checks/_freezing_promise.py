@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._cases import unless_compiled
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_equal, time_slack
@@ -124,7 +124,7 @@ def freeze_grid(subject: Subject, _: str) -> None:
     assert method is not None
     found = trace(subject, trajectory(subject, method, subject.main_cost), with_gradient=False)
     num_calls = 2 * math.ceil(_FEWEST / subject.batch)
-    candidate = lrnde.Candidate("rk4", len(found.points), follows_solver=True)
+    candidate = lrnde_core.Candidate("rk4", len(found.points), follows_solver=True)
     tasks = [subject.task(found.experiment)] * num_calls
     report = freeze(subject, tasks, error=10.0, candidates=[candidate])[1]
     t0, t1 = found.experiment.ts[0], found.experiment.ts[-1]
@@ -241,7 +241,7 @@ def _assert_refused(ask: Any, what: str) -> None:
     hint = "raise `InputError` or `CapabilityError` that says what was given and what is needed"
     try:
         ask()
-    except lrnde.LrndeError:
+    except lrnde_core.LrndeError:
         return
     except Exception as error:
         raise ConformanceFailure(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._backends._backend import Counter
 from lrnde_conformance._checks._cases import unless_lean
 from lrnde_conformance._checks._check import check
@@ -182,7 +182,7 @@ def freeze_json(subject: Subject, _: str) -> None:
     """A plan written as JSON and read again gives the same numbers, bit for bit."""
     found = calibrated(subject)
     task = subject.task(found.at(found.starts[0]))
-    again = apply(subject, task, lrnde.Plan.from_json(found.report.plan.to_json()))
+    again = apply(subject, task, lrnde_core.Plan.from_json(found.report.plan.to_json()))
     cause, hint = "the frozen solve holds something beside its plan", "compare the attributes of the two solves"
     results = [subject.driver.call(solve, task) for solve in (again, found.solve)]
     ours, theirs = (subject.backend.to_numpy(subject.driver.states(result)) for result, _ in results)

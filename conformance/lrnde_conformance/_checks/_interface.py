@@ -6,7 +6,7 @@ import inspect
 import pickle
 from typing import Any
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._cases import method_cases, of_method_case
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._kinds import KINDS
@@ -37,7 +37,7 @@ def interface_contract(subject: Subject, _: str) -> None:
         )
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     pair = _solved(subject, experiment)
-    if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], lrnde.Report)):
+    if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], lrnde_core.Report)):
         raise ConformanceFailure(
             "A regularized call does not return `(native result, Report)` to the driver.",
             got=type(pair).__name__,
@@ -54,14 +54,14 @@ def interface_contract(subject: Subject, _: str) -> None:
             expected=shape,
             hint="transpose what your solver returns in `states`",
         )
-    sampler = lrnde.UniformStep()
+    sampler = lrnde_core.UniformStep()
     check_traced(subject, experiment.but(sampler=sampler) if all(map(subject.supports, sampler.needs)) else experiment)
 
 
 def _solved(subject: Subject, experiment: Experiment) -> Any:
     try:
         return subject.solve(experiment)
-    except lrnde.LrndeError:
+    except lrnde_core.LrndeError:
         raise
     except Exception:
         failure = needs_numbers(subject, experiment) if subject.backend.is_compiled else None
@@ -138,7 +138,7 @@ def interface_claim(subject: Subject, case: str) -> None:
     """`lrnde.regularize(native)` finds this adapter by itself, also through `functools.partial`."""
     task = subject.task(trajectory(subject, of_method_case(subject, case)))
     native = subject.driver.native(task)
-    claims = [name for name, _ in lrnde.REGISTRY.claims(native)]
+    claims = [name for name, _ in lrnde_core.REGISTRY.claims(native)]
     if subject.name not in claims:
         raise ConformanceFailure(
             f"The adapter does not claim the solver's function for `{case}`.",
@@ -149,8 +149,8 @@ def interface_claim(subject: Subject, case: str) -> None:
             "for a method 'package.module:Class.method', such as `torchode:AutoDiffAdjoint.solve`",
         )
     if len(claims) == 1:
-        whole = lrnde.regularize(native)
-        part = lrnde.regularize(functools.partial(native))
+        whole = lrnde_core.regularize(native)
+        part = lrnde_core.regularize(functools.partial(native))
         if (whole.solver.adapter_name, part.solver.adapter_name) != (subject.name, subject.name):
             raise ConformanceFailure(
                 "`regularize` finds another adapter.", got=whole.solver.adapter_name, expected=subject.name
@@ -212,7 +212,7 @@ def interface_report(subject: Subject, case: str) -> None:
             cause="a Python number, or a mean in another dtype",
             hint="return an array of shape () in the state's real dtype from `evaluate`",
         )
-    for name in lrnde.Sample._fields:
+    for name in lrnde_core.Sample._fields:
         shape = report.shapes.get(name)
         if shape is not None and (not shape or shape[0] != 1):
             raise ConformanceFailure(

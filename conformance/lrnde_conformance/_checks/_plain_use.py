@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lrnde_conformance._backends._backend import Differentiated
 from lrnde_conformance._checks._cases import unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._moved import ARGUMENTS, SCALES, assert_plain, moved_by
@@ -59,11 +60,13 @@ def use_field(subject: Subject, case: str) -> None:
     hint="keep nothing of a call, neither its values nor functions made for it, beyond the call",
 )
 def use_repeated(subject: Subject, case: str) -> None:
-    """One wrapped call and one field, called again with new values, give the results of these and compile nothing."""
+    """One wrapped call and one field, called and differentiated again with new values, give the results of these.
+
+    Nothing is compiled anew.
+    """
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
-    backend, driver, values = subject.backend, subject.driver, experiment.problem.parameters
-    parameters = {name: backend.array(value.copy(), experiment.dtype) for name, value in values.items()}
-    first = subject.task(experiment, parameters=parameters)
+    backend, driver = subject.backend, subject.driver
+    first = subject.task(experiment, parameters=backend.variables(experiment.problem.parameters, experiment.dtype))
     if case == "compiled-field":
         field = backend.compiled_field(first.field)
         if field is None:
@@ -74,12 +77,26 @@ def use_repeated(subject: Subject, case: str) -> None:
     found: list[tuple[str, Experiment, Measurement]] = []
 
     def call_bare(_: str, moved: Experiment) -> None:
-        driver.call(native, _again(subject, first, moved))
+        task = _again(subject, first, moved)
+
+        def solve(parameters: Any) -> tuple[Any, Any]:
+            states = driver.states(driver.call(native, dataclasses.replace(task, parameters=parameters)))
+            return backend.sum_of_squares(states), None
+
+        _differentiated(subject, solve, task.parameters)
 
     def call(argument: str, moved: Experiment) -> None:
-        draw = backend.array(np.array(moved.draws), moved.dtype)
-        result, report = driver.call(regularized, _again(subject, first, moved), draw=draw)
-        found.append((argument, moved, subject.read(driver.states(result), report, {})))
+        task, draw = _again(subject, first, moved), backend.array(np.array(moved.draws), moved.dtype)
+
+        def solve(parameters: Any) -> tuple[Any, Any]:
+            again = dataclasses.replace(task, parameters=parameters)
+            result, report = driver.call(regularized, again, draw=draw)
+            return report.penalty, (driver.states(result), report)
+
+        done = _differentiated(subject, solve, task.parameters)
+        gradient = {name: backend.to_numpy(value) for name, value in done.gradient.items()}
+        states, report = done.extra
+        found.append((argument, moved, subject.read(states, report, gradient)))
 
     num_bare, num_compiled = (_num_compiled_again(subject, experiment, each) for each in (call_bare, call))
     for argument, moved, got in found:
@@ -93,6 +110,14 @@ def use_repeated(subject: Subject, case: str) -> None:
             cause="a function that is compiled, or hashed by one that is, is made for each call",
             hint="make what is compiled from values that are equal from call to call",
         )
+
+
+def _differentiated(subject: Subject, solve: Callable[[Any], tuple[Any, Any]], parameters: Any) -> Differentiated:
+    """`solve(parameters)` and its gradient; if lean without one, which is one more program to compile."""
+    if subject.is_lean:
+        value, extra = solve(parameters)
+        return Differentiated(value, {}, extra)
+    return subject.backend.gradient(solve, parameters)
 
 
 def _num_compiled_again(subject: Subject, experiment: Experiment, call: Callable[[str, Experiment], None]) -> int:
@@ -110,11 +135,7 @@ def _num_compiled_again(subject: Subject, experiment: Experiment, call: Callable
 def _again(subject: Subject, first: Task, moved: Experiment) -> Task:
     """The task of an experiment, with the field of another; its parameters are replaced as an optimiser does it."""
     task = subject.task(moved)
-    parameters = task.parameters
-    if subject.backend.arrays_are_mutable:
-        parameters = first.parameters
-        for name, value in task.parameters.items():
-            parameters[name][...] = value
+    parameters = subject.backend.moved(first.parameters, moved.problem.parameters, moved.dtype)
     return dataclasses.replace(task, field=first.field, diffusion=first.diffusion, parameters=parameters)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal
 from lrnde_conformance._experiments._designs import trajectory
@@ -59,7 +59,7 @@ def solve_with_probes(subject: Subject, probes: np.ndarray, **given: Any) -> Any
     """The native result and the report of a call with probes; `given`: as in `Subject.task`."""
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     task = subject.task(experiment, **given)
-    sampler = lrnde.UniformTime()
+    sampler = lrnde_core.UniformTime()
     solve = subject.regularized(subject.driver.native(task), heuristic=_HEURISTIC, sampler=sampler)
     array = subject.backend.array
     draw, given_probes = array([0.37], experiment.dtype), array(probes, experiment.dtype)

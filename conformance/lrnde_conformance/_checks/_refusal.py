@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._backends._backend import Counter
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._probes import solve_with_probes
@@ -18,25 +18,25 @@ from lrnde_conformance._oracles._schemes import SCHEMES
 from lrnde_conformance._problems import Formula
 from lrnde_core import Capability, CapabilityError
 
-_RESTARTED = {"sampler": lrnde.UniformTime(weighting="paper", local_start="sample"), "heuristic": COSTS["error"]}
-_RUNNING = {"sampler": lrnde.Integral(), "gradient": "full", "heuristic": COSTS["taylor-at-step"]}
+_RESTARTED = {"sampler": lrnde_core.UniformTime(weighting="paper", local_start="sample"), "heuristic": COSTS["error"]}
+_RUNNING = {"sampler": lrnde_core.Integral(), "gradient": "full", "heuristic": COSTS["taylor-at-step"]}
 
 # Arguments of `regularize` that ask for a capability.
 _SETTINGS: dict[Capability, dict[str, Any]] = {
-    Capability.ERROR_ESTIMATE: {"heuristic": lrnde.ErrorEstimate(rtol=1e-3, atol=1e-3)},
-    Capability.STIFFNESS_ESTIMATE: {"heuristic": lrnde.StiffnessEstimate()},
-    Capability.POINT_HEURISTICS: {"heuristic": lrnde.TaylorDerivative(2, at="step")},
-    Capability.POINT_INSIDE_STEP: {"heuristic": lrnde.TaylorDerivative(2)},
-    Capability.REVERSE_PRODUCTS: {"heuristic": lrnde.JacobianNorm(at="step")},
-    Capability.UNIFORM_TIME: {"sampler": lrnde.UniformTime()},
-    Capability.UNIFORM_STEP: {"sampler": lrnde.UniformStep()},
-    Capability.ALL_STEPS: {"sampler": lrnde.AllSteps(), "gradient": "full"},
+    Capability.ERROR_ESTIMATE: {"heuristic": lrnde_core.ErrorEstimate(rtol=1e-3, atol=1e-3)},
+    Capability.STIFFNESS_ESTIMATE: {"heuristic": lrnde_core.StiffnessEstimate()},
+    Capability.POINT_HEURISTICS: {"heuristic": lrnde_core.TaylorDerivative(2, at="step")},
+    Capability.POINT_INSIDE_STEP: {"heuristic": lrnde_core.TaylorDerivative(2)},
+    Capability.REVERSE_PRODUCTS: {"heuristic": lrnde_core.JacobianNorm(at="step")},
+    Capability.UNIFORM_TIME: {"sampler": lrnde_core.UniformTime()},
+    Capability.UNIFORM_STEP: {"sampler": lrnde_core.UniformStep()},
+    Capability.ALL_STEPS: {"sampler": lrnde_core.AllSteps(), "gradient": "full"},
     Capability.RUNNING_COST: _RUNNING,
     Capability.RESTARTED_STEP: _RESTARTED,
     Capability.LOCAL_GRADIENT: {"gradient": "local"},
     Capability.FULL_GRADIENT: {"gradient": "full"},
     Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
-    Capability.FRESH_INCREMENT: {"sampler": lrnde.UniformTime(increment="fresh")},
+    Capability.FRESH_INCREMENT: {"sampler": lrnde_core.UniformTime(increment="fresh")},
 }
 # Changes of an experiment that ask for one; `collect` and those that freeze ask for others.
 _CALLS: dict[Capability, dict[str, Any]] = {
@@ -158,7 +158,7 @@ def refusal_draw(subject: Subject, _: str) -> None:
     for extra in wrong:
         try:
             subject.solve(experiment, extra=extra)
-        except lrnde.LrndeError:
+        except lrnde_core.LrndeError:
             continue
         raise ConformanceFailure(
             "A wrong argument of a regularized call is accepted.",
@@ -191,10 +191,10 @@ def _asked_of(subject: Subject, method: Method) -> list[str]:
 
 
 _METHOD_REQUESTS: dict[str, dict[str, Any]] = {
-    "stiffness": {"heuristic": lrnde.StiffnessEstimate()},
-    "inside": {"heuristic": lrnde.TaylorDerivative(2)},
+    "stiffness": {"heuristic": lrnde_core.StiffnessEstimate()},
+    "inside": {"heuristic": lrnde_core.TaylorDerivative(2)},
     "restarted": _RESTARTED,
-    "tolerances": {"heuristic": lrnde.ErrorEstimate()},
+    "tolerances": {"heuristic": lrnde_core.ErrorEstimate()},
     "running": _RUNNING,
     "full": {"gradient": "full"},
 }
@@ -207,7 +207,7 @@ def _solve(subject: Subject, experiment: Experiment, settings: dict[str, Any], f
 
 
 def _collected(subject: Subject, experiment: Experiment, formula: Formula) -> Any:
-    with lrnde.collect():
+    with lrnde_core.collect():
         return subject.solve(experiment, formula=formula)
 
 
@@ -215,8 +215,8 @@ def _frozen(subject: Subject, experiment: Experiment, formula: Formula, capabili
     # What is refused needs no calibration.
     native = subject.driver.native(subject.task(experiment, formula=formula))
     if capability is Capability.FREEZE_SDE:
-        return lrnde.freeze_sde(native, calibration=[], statistic=lambda result: result, adapter=subject.name)
-    return lrnde.freeze(native, calibration=[], adapter=subject.name)
+        return lrnde_core.freeze_sde(native, calibration=[], statistic=lambda result: result, adapter=subject.name)
+    return lrnde_core.freeze(native, calibration=[], adapter=subject.name)
 
 
 def _assert_refused(

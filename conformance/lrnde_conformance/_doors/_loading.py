@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._driver import AbstractDriver
 from lrnde_conformance._lookup import driver_class
 from lrnde_conformance._reports._report import Unchecked
@@ -24,7 +24,7 @@ def load_driver(adapter: Any, selection: Selection) -> type[AbstractDriver]:
     """
     if isinstance(adapter, str) and ":" not in adapter:
         # First, for what is broken or not installed has no driver either, and the registry knows the cause.
-        lrnde.get_adapter(adapter)
+        lrnde_core.get_adapter(adapter)
     driver = driver_class(adapter if isinstance(adapter, str | type) else type(adapter))
     if selection.device != "cpu":
         _check_device(driver, selection.device)
@@ -55,7 +55,7 @@ def find_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]
         for name in names:
             _check_name(name)
         return tuple(dict.fromkeys(names)), ()
-    found = [(info.name, info.failure) for info in lrnde.list_adapters()]
+    found = [(info.name, info.failure) for info in lrnde_core.list_adapters()]
     left_out = tuple(name for name, failure in found if failure is not None and failure.phase == "requirement")
     usable = tuple(dict.fromkeys(name for name, _ in found if name not in left_out))
     if not usable:
@@ -82,7 +82,7 @@ def _check_name(name: str) -> None:
     if ":" in name:
         return
     try:
-        lrnde.get_adapter(name)
+        lrnde_core.get_adapter(name)
     except AdapterNotFoundError:
         raise
     except LrndeError:
@@ -90,7 +90,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_device(driver: type[AbstractDriver], device: str) -> None:
-    reason = lrnde.get_adapter(driver.adapter).capabilities.reason_against(Capability.CUDA)
+    reason = lrnde_core.get_adapter(driver.adapter).capabilities.reason_against(Capability.CUDA)
     if reason is not None:
         raise InputError(f"The adapter `{driver.adapter}` cannot be checked on `{device}`: {reason}")
     backend = driver(device).backend

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._driver import Task
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
@@ -34,7 +34,11 @@ BATCH = 100
 BOUND = 0.05
 """Allowed error, dimensionless; of the candidates only the last stays within it."""
 
-_CANDIDATES = (lrnde.Candidate("midpoint", 1), lrnde.Candidate("rk4", 1), lrnde.Candidate("dormand-prince", 2))
+_CANDIDATES = (
+    lrnde_core.Candidate("midpoint", 1),
+    lrnde_core.Candidate("rk4", 1),
+    lrnde_core.Candidate("dormand-prince", 2),
+)
 _TOLERANCE = {"float32": 1e-5, "float64": 1e-8}
 _SEED = 29
 
@@ -68,7 +72,7 @@ class Calibrated:
     experiment: Experiment
     starts: np.ndarray
     solve: Callable[..., Any]
-    report: lrnde.FreezeReport
+    report: lrnde_core.FreezeReport
 
     def at(self, y0: np.ndarray) -> Experiment:
         """The solve from other initial states."""
@@ -110,15 +114,17 @@ def captured(subject: Subject, task: Task) -> CallArguments:
     return found[0]
 
 
-def freeze(subject: Subject, tasks: Sequence[Task], **settings: Any) -> tuple[Callable[..., Any], lrnde.FreezeReport]:
+def freeze(
+    subject: Subject, tasks: Sequence[Task], **settings: Any
+) -> tuple[Callable[..., Any], lrnde_core.FreezeReport]:
     """Freeze the native call of these tasks, with the settings of the first."""
     calls = [captured(subject, task).args for task in tasks]
-    return lrnde.freeze(with_settings(subject, tasks[0]), calibration=calls, adapter=subject.name, **settings)
+    return lrnde_core.freeze(with_settings(subject, tasks[0]), calibration=calls, adapter=subject.name, **settings)
 
 
-def apply(subject: Subject, task: Task, plan: lrnde.Plan, fallback: Callable[..., Any] | None = None) -> Any:
+def apply(subject: Subject, task: Task, plan: lrnde_core.Plan, fallback: Callable[..., Any] | None = None) -> Any:
     """The frozen solve of a plan, as `lrnde_core.apply_plan` makes it for a task."""
-    return lrnde.apply_plan(with_settings(subject, task), plan, fallback=fallback, adapter=subject.name)
+    return lrnde_core.apply_plan(with_settings(subject, task), plan, fallback=fallback, adapter=subject.name)
 
 
 def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
@@ -126,9 +132,9 @@ def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
     return functools.partial(subject.driver.native(task), **captured(subject, task).kwargs)
 
 
-def plan_of(subject: Subject, method: str, ends: tuple[float, ...]) -> lrnde.Plan:
+def plan_of(subject: Subject, method: str, ends: tuple[float, ...]) -> lrnde_core.Plan:
     """The calibrated plan with another method and other steps, without a guard."""
-    steps = lrnde.FixedSteps(method, lrnde.FIXED_METHODS[method].tableau, ends)
+    steps = lrnde_core.FixedSteps(method, lrnde_core.FIXED_METHODS[method].tableau, ends)
     return dataclasses.replace(calibrated(subject).report.plan, steps=steps, bounds=None)
 
 

@@ -6,17 +6,17 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._method import Method
 from lrnde_conformance._problems import Problem
 
-_UNIFORM_TIME = lrnde.UniformTime()
-COSTS: dict[str, lrnde.AbstractHeuristic] = {
-    "error": lrnde.ErrorEstimate(),
-    "predicted": lrnde.PredictedSteps(),
-    "stiffness": lrnde.StiffnessEstimate(),
-    "taylor": lrnde.TaylorDerivative(2),
-    "taylor-at-step": lrnde.TaylorDerivative(2, at="step"),
+_UNIFORM_TIME = lrnde_core.UniformTime()
+COSTS: dict[str, lrnde_core.AbstractHeuristic] = {
+    "error": lrnde_core.ErrorEstimate(),
+    "predicted": lrnde_core.PredictedSteps(),
+    "stiffness": lrnde_core.StiffnessEstimate(),
+    "taylor": lrnde_core.TaylorDerivative(2),
+    "taylor-at-step": lrnde_core.TaylorDerivative(2, at="step"),
 }
 """The heuristics behind the oracle's costs."""
 
@@ -41,7 +41,7 @@ class Experiment:
     atol: float
     first_step: float
     cost: str = "error"
-    sampler: lrnde.AbstractSampler = _UNIFORM_TIME
+    sampler: lrnde_core.AbstractSampler = _UNIFORM_TIME
     draws: tuple[float, ...] = (0.37,)
     gradient: Literal["local", "full"] = "local"
     adjoint: str | None = None
@@ -54,10 +54,10 @@ class Experiment:
     jump_at: float | None = None
 
     @property
-    def heuristic(self) -> lrnde.AbstractHeuristic:
+    def heuristic(self) -> lrnde_core.AbstractHeuristic:
         """The heuristic, with its own tolerances where the steps are fixed."""
         if not self.method.is_adaptive and self.cost in ("error", "predicted"):
-            make = lrnde.ErrorEstimate if self.cost == "error" else lrnde.PredictedSteps
+            make = lrnde_core.ErrorEstimate if self.cost == "error" else lrnde_core.PredictedSteps
             return make(rtol=self.rtol, atol=self.atol)
         return COSTS[self.cost]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-import lrnde_core as lrnde
+import lrnde_core
 from lrnde_conformance._backends._backend import AbstractBackend, Counter
 from lrnde_conformance._driver import AbstractDriver, Task
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
@@ -54,8 +54,8 @@ class Subject:
     ) -> None:
         self.driver = driver
         self.name = driver.adapter
-        self.adapter = lrnde.get_adapter(self.name)
-        self.spec = lrnde.REGISTRY.spec(self.name)
+        self.adapter = lrnde_core.get_adapter(self.name)
+        self.spec = lrnde_core.REGISTRY.spec(self.name)
         self.dtype = dtype
         self.is_fast = is_fast
         self.seed = seed
@@ -78,11 +78,11 @@ class Subject:
         return packages_of([type(self.adapter).__module__, type(self.driver).__module__])
 
     @property
-    def capabilities(self) -> lrnde.Capabilities:
+    def capabilities(self) -> lrnde_core.Capabilities:
         """What the adapter declares."""
-        return lrnde.REGISTRY.capabilities(self.name)
+        return lrnde_core.REGISTRY.capabilities(self.name)
 
-    def supports(self, capability: lrnde.AnyCapability) -> bool:
+    def supports(self, capability: lrnde_core.AnyCapability) -> bool:
         """Whether the adapter declares it supported."""
         return self.capabilities.reason_against(capability) is None
 
@@ -113,12 +113,12 @@ class Subject:
     @property
     def main_cost(self) -> str:
         """The cost to look for steps with: one that the adapter offers."""
-        return "error" if self.supports(lrnde.Capability.ERROR_ESTIMATE) else "taylor-at-step"
+        return "error" if self.supports(lrnde_core.Capability.ERROR_ESTIMATE) else "taylor-at-step"
 
     @property
     def training_cost(self) -> str:
         """What the trained task penalises: the cost of the solve itself where it is offered."""
-        return "predicted" if self.supports(lrnde.Capability.ERROR_ESTIMATE) else "taylor-at-step"
+        return "predicted" if self.supports(lrnde_core.Capability.ERROR_ESTIMATE) else "taylor-at-step"
 
     @property
     def is_lean(self) -> bool:
@@ -135,7 +135,7 @@ class Subject:
         """The dtype of checks that need precision."""
         if self.dtype is not None:
             return self.dtype
-        return "float64" if self.supports(lrnde.Capability.FLOAT64) else "float32"
+        return "float64" if self.supports(lrnde_core.Capability.FLOAT64) else "float32"
 
     @functools.cached_property
     def static(self) -> frozenset[str]:
@@ -154,7 +154,7 @@ class Subject:
 
     def regularized(self, native: Any, **settings: Any) -> Any:
         """The native call, regularized by this adapter whoever else claims it."""
-        return lrnde.regularize(native, adapter=self.name, **settings)
+        return lrnde_core.regularize(native, adapter=self.name, **settings)
 
     def task(self, experiment: Experiment, **given: Any) -> Task:
         """The task of an experiment; `given` replaces what it is made of (`parameters`, `y0`, `ts`, ...)."""
@@ -202,14 +202,14 @@ class Subject:
             _, (states, report) = self.backend.evaluate(key, solve, variables, constants, experiment.dtype)
         return self.read(states, report, gradient)
 
-    def read(self, states: Any, report: lrnde.Report, gradient: Mapping[str, np.ndarray]) -> Measurement:
+    def read(self, states: Any, report: lrnde_core.Report, gradient: Mapping[str, np.ndarray]) -> Measurement:
         """A report as numpy."""
         to_numpy = self.backend.to_numpy
         penalty = to_numpy(report.penalty)
         counts = {name: _count(to_numpy, getattr(report, name)) for name in _COUNTS}
         sample = report.sample
         nothing = np.zeros(0)
-        entries = dict.fromkeys(lrnde.Sample._fields) if sample is None else sample._asdict()
+        entries = dict.fromkeys(lrnde_core.Sample._fields) if sample is None else sample._asdict()
         arrays: dict[str, Any] = {
             name: None if value is None else _one_a_sample(to_numpy(value)) for name, value in entries.items()
         }

@@ -1,28 +1,20 @@
 """The adapter of `odeint`."""
 
-from collections.abc import Sequence
 from typing import ClassVar, final
 
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from lrnde_core import (
     SDE_CAPABILITIES,
-    AbstractAdapter,
     AbstractCall,
-    Array,
     Capabilities,
     Capability,
-    Draw,
     NativeArguments,
     NativeFunction,
     NativeKeywords,
-    RandomSource,
-    Recording,
-    RecordingPlan,
-    Sample,
     Scalar,
 )
-from lrnde_jax import check_uniforms, draw_uniforms, evaluate_samples
+from lrnde_jax import NO_COLLECT, AbstractJaxAdapter
 
 from lrnde_jax_odeint._arguments import NO_REVERSE_TIME, read_call
 from lrnde_jax_odeint._call import JaxOdeintCall
@@ -31,7 +23,7 @@ _CONTINUOUS = "`odeint` differentiates by an adjoint equation, which does not se
 
 
 @final
-class JaxOdeintAdapter(AbstractAdapter):
+class JaxOdeintAdapter(AbstractJaxAdapter):
     """Ordinary differential equations by `jax.experimental.ode.odeint`."""
 
     capabilities: ClassVar[Capabilities] = Capabilities.declare(
@@ -43,24 +35,14 @@ class JaxOdeintAdapter(AbstractAdapter):
             **dict.fromkeys(SDE_CAPABILITIES, "`odeint` has no stochastic equations. Use diffrax."),
             **dict.fromkeys((Capability.FULL_GRADIENT, Capability.ALL_STEPS, Capability.RUNNING_COST), _CONTINUOUS),
             Capability.REVERSE_TIME: NO_REVERSE_TIME,
-            Capability.COLLECT: "reports collected under `jax.jit` leak tracers; use the report that the call returns.",
+            Capability.COLLECT: NO_COLLECT,
             Capability.FREEZE: "this adapter has no freezer. Freeze the same field with diffrax.",
         }
     )
-    random_argument: ClassVar[str] = "key"
 
     def bind(self, solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> JaxOdeintCall:
         del solve  # there is but one
         return read_call(native, args, kwargs)
-
-    def draw(self, source: RandomSource, num_samples: int) -> Array:
-        return draw_uniforms(source, num_samples)
-
-    def check_draw(self, draw: Array | Sequence[float], num_samples: int) -> Draw:
-        return check_uniforms(draw, num_samples)
-
-    def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[Scalar, Sample]:
-        return evaluate_samples(plan, recording)
 
     def zero_penalty(self, call: AbstractCall) -> Scalar:
         assert isinstance(call, JaxOdeintCall)

@@ -12,7 +12,6 @@ from lrnde_core import (
     Array,
     Counts,
     Draw,
-    DrawnStep,
     Leaves,
     MethodFacts,
     NativeFunction,
@@ -24,16 +23,13 @@ from lrnde_core import (
     State,
     UniformStep,
 )
-from lrnde_jax import check_probes
+from lrnde_jax import KeptTimes, check_probes, record_of_draws
 
 from lrnde_jax_odeint._methods import EVALUATIONS_AT_START, EVALUATIONS_PER_STEP
 from lrnde_jax_odeint._problem import JaxOdeintProblem
 from lrnde_jax_odeint._recorder import Steps
 from lrnde_jax_odeint._solving import solve_recorded
 from lrnde_jax_odeint._types import Args, Field
-
-# The size of a placeholder for a step that was not taken.
-_SPARE_SIZE = 1e-3
 
 
 @final
@@ -87,27 +83,17 @@ def _record(steps: Steps, ts: Array) -> tuple[Record, Array]:
     """
     t0, t1 = ts[0], ts[-1]
     is_valid = (steps.num_accepted > 0) & steps.reaches_outputs
-
-    def safe(value: Array, substitute: Array | float) -> Array:
-        return jnp.where(is_valid, value, jnp.asarray(substitute, value.dtype))
-
     kept = jax.lax.stop_gradient(steps.kept)
-    t = safe(kept.t, t0)
     # The last step of a solve may go beyond its end.
-    h = safe(jnp.minimum(kept.h, t1 - t), _SPARE_SIZE)
-    record = Record(
-        t=t,
-        h=h,
-        y=(safe(kept.y, 1.0),),
-        carry=None,
-        remaining=safe(t1 - t, _SPARE_SIZE),
-        drawn=DrawnStep(
-            elapsed=t - t0,
-            size=h,
-            measure=h,
-            duration=jnp.broadcast_to(safe(t1 - t0, _SPARE_SIZE), h.shape),
-            num_accepted=jnp.broadcast_to(steps.num_accepted, h.shape),
-            is_end_known=True,
-        ),
+    size = jnp.minimum(kept.h, t1 - kept.t)
+    record = record_of_draws(
+        KeptTimes(start=kept.t, size=size, taken=size),
+        (kept.y,),
+        t0=t0,
+        end=t1,
+        duration=t1 - t0,
+        num_accepted=steps.num_accepted,
+        is_valid=is_valid,
+        is_end_known=True,
     )
     return record, is_valid.astype(jnp.int32)

@@ -5,6 +5,7 @@ from typing import NamedTuple, final
 
 import jax.numpy as jnp
 from lrnde_core import AbstractSampler, AcceptedStep, Array, Draw
+from lrnde_jax import keep_drawn
 
 from lrnde_jax_odeint._types import Attempt
 
@@ -60,16 +61,10 @@ class Recorder:
         index = (steps.num_accepted + 1).astype(jnp.uint32)
         offered = AcceptedStep(index, start - self.t0, size, self.duration)
         is_kept = is_accepted & self.sampler.keep(self.draws, offered)
-        pairs = zip(Step(start, size, before.y), steps.kept, strict=True)
-        kept = Step(*(jnp.where(_align(is_kept, old), new, old) for new, old in pairs))
+        kept = keep_drawn(is_kept, Step(start, size, before.y), steps.kept)
         num_accepted = steps.num_accepted + is_accepted.astype(jnp.int32)
         return steps._replace(num_attempted=steps.num_attempted + 1, num_accepted=num_accepted, end=after.t, kept=kept)
 
     def arrive(self, steps: Steps, target: Array) -> Steps:
         """After the attempts up to an output time."""
         return steps._replace(reaches_outputs=steps.reaches_outputs & (steps.end >= target))
-
-
-def _align(mask: Array, array: Array) -> Array:
-    """`mask` of shape `(num_samples,)`, reshaped to broadcast against `array` of shape `(num_samples, ...)`."""
-    return mask.reshape(mask.shape + (1,) * (array.ndim - 1))

@@ -7,6 +7,7 @@ import lrnde
 import pytest
 import torch
 import torchode as typed_torchode
+from lrnde_core import NativeArgument, NativeArguments, NativeFunction, NativeKeywords
 
 torchode: Any = typed_torchode  # its annotations use its own tensor types
 _TIMES = torch.tensor([0.0, 0.5, 1.0])
@@ -22,7 +23,7 @@ def _inputs(seed: int) -> torch.Tensor:
     return torch.randn(10, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def _calls(times: torch.Tensor = _TIMES, **extra: Any) -> list[Any]:
+def _calls(times: torch.Tensor = _TIMES, **extra: NativeArgument) -> list[NativeKeywords]:
     return [{"f": _field, "y0": _inputs(seed), "t_eval": times, **extra} for seed in range(2)]
 
 
@@ -60,7 +61,9 @@ def test_a_frozen_solution_has_the_form_of_the_solvers() -> None:
         (functools.partial(_SOLVE, _field), [(_inputs(0), _TIMES)] * 2, "binds a positional argument"),
     ],
 )
-def test_what_has_no_plan_is_refused(solve: Any, calibration: Any, message: str) -> None:
+def test_what_has_no_plan_is_refused(
+    solve: NativeFunction, calibration: list[NativeKeywords] | list[NativeArguments], message: str
+) -> None:
     with pytest.raises(lrnde.LrndeError, match=message):
         lrnde.freeze(solve, calibration=calibration, error=1.0)
 

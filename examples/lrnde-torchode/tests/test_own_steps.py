@@ -9,10 +9,13 @@ import torch
 import torchode
 from lrnde_core import (
     FIXED_METHODS,
+    AbstractHeuristic,
+    AbstractSampler,
     CapabilityError,
     Draw,
     DrawnStep,
     ErrorEstimate,
+    ExplicitTableau,
     JacobianNorm,
     KineticEnergy,
     LocalPenalty,
@@ -32,6 +35,7 @@ from lrnde_torch import ExplicitProblem, evaluate_samples
 from lrnde_torchode._evaluate import evaluate_own_steps
 from lrnde_torchode._methods import tableau_of
 from lrnde_torchode._problem import OwnStepsProblem
+from lrnde_torchode._types import Field
 
 Tensor = torch.Tensor
 DOPRI5 = tableau_of(torchode.Dopri5(None))
@@ -62,7 +66,7 @@ class _Field(torch.nn.Module):
     def __init__(self, context: Tensor) -> None:
         super().__init__()
         self.a, self.context = torch.nn.Parameter(_A.clone()), torch.nn.Parameter(context)
-        self.shapes: set[tuple[Any, ...]] = set()
+        self.shapes: set[tuple[torch.Size, torch.dtype, torch.Size]] = set()
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         self.shapes.add((t.shape, t.dtype, y.shape))
@@ -91,7 +95,9 @@ def _rms(error: Tensor) -> Tensor:
     return error.square().mean(dim=-1).sqrt()
 
 
-def _penalty(heuristic: Any, tableau: Any = DOPRI5, sampler: Any = None) -> LocalPenalty:
+def _penalty(
+    heuristic: AbstractHeuristic, tableau: ExplicitTableau = DOPRI5, sampler: AbstractSampler | None = None
+) -> LocalPenalty:
     has_pair = tableau.has_stiffness_pair
     interval = tableau.real_stability_interval if has_pair else None
     facts = MethodFacts("method", 5, 5.0, interval, None, None, is_adaptive=True, unsupported=())
@@ -102,9 +108,18 @@ def _plan(penalty: LocalPenalty) -> RecordingPlan:
     return RecordingPlan(penalty, _DRAWS, None, keeps_gradient=False)
 
 
-def _problem(field: Any, tableau: Any = DOPRI5, **changes: Any) -> OwnStepsProblem:
-    settings = {"rtol": 1e-3, "atol": 1e-4, "error_norm": _rms, "time_dtype": torch.float64, **changes}
-    return OwnStepsProblem(field, field, tableau, dtype=torch.float64, device=torch.device("cpu"), **settings)
+def _problem(field: Field, tableau: ExplicitTableau = DOPRI5) -> OwnStepsProblem:
+    return OwnStepsProblem(
+        field,
+        field,
+        tableau,
+        rtol=1e-3,
+        atol=1e-4,
+        error_norm=_rms,
+        time_dtype=torch.float64,
+        dtype=torch.float64,
+        device=torch.device("cpu"),
+    )
 
 
 def _record(*, h: Tensor = _H, y: Tensor = _Y, num_accepted: Tensor = _NUM_STEPS) -> Record:
@@ -112,12 +127,16 @@ def _record(*, h: Tensor = _H, y: Tensor = _Y, num_accepted: Tensor = _NUM_STEPS
     return Record(_T, h, (y,), None, 2 * h, drawn)
 
 
-def _evaluate(field: Any, penalty: LocalPenalty, record: Record, **settings: Any) -> tuple[Tensor, Sample]:
-    recording = Recording(_problem(field, **settings), [record] * len(_DRAWS), is_valid=True)
+def _evaluate(
+    field: Field, penalty: LocalPenalty, record: Record, tableau: ExplicitTableau = DOPRI5
+) -> tuple[Tensor, Sample]:
+    recording = Recording(_problem(field, tableau), [record] * len(_DRAWS), is_valid=True)
     return evaluate_own_steps(_plan(penalty), recording, torch.zeros((), dtype=record.y[0].dtype))
 
 
-def _member_alone(field: _Field, penalty: LocalPenalty, record: Record, row: int, tableau: Any) -> Any:
+def _member_alone(
+    field: _Field, penalty: LocalPenalty, record: Record, row: int, tableau: ExplicitTableau
+) -> tuple[Tensor, Sample]:
     """The penalty of one member by the local problem of a batch that shares its steps."""
     alone = ExplicitProblem(
         lambda t, y: torch.sin(3 * t) * torch.tanh(y @ field.a + field.context[row]),
@@ -142,7 +161,7 @@ def _member_alone(field: _Field, penalty: LocalPenalty, record: Record, row: int
 
 @pytest.mark.parametrize("heuristic", _HEURISTICS)
 @pytest.mark.parametrize("sampler", [UniformTime(), UniformStep(), UniformTime(local_start="sample")])
-def test_each_member_counts_as_it_would_alone(heuristic: Any, sampler: Any) -> None:
+def test_each_member_counts_as_it_would_alone(heuristic: AbstractHeuristic, sampler: AbstractSampler) -> None:
     penalty, field = _penalty(heuristic, sampler=sampler), _field()
     value, sample = _evaluate(field, penalty, _record())
     members = [_member_alone(field, penalty, _record(), row, DOPRI5) for row in range(3)]
@@ -167,7 +186,7 @@ def test_steps_without_an_embedded_pair_are_doubled() -> None:
 
 
 @pytest.mark.parametrize("heuristic", _HEURISTICS)
-def test_the_field_is_evaluated_with_the_whole_batch(heuristic: Any) -> None:
+def test_the_field_is_evaluated_with_the_whole_batch(heuristic: AbstractHeuristic) -> None:
     field = _field()
     _evaluate(field, _penalty(heuristic), _record())
     assert field.shapes == {((3,), torch.float64, (3, 2))}
@@ -200,7 +219,7 @@ def test_probes_of_the_user_are_those_of_each_member() -> None:
 
 
 @pytest.mark.parametrize("heuristic", _HEURISTICS)
-def test_a_member_without_a_step_has_no_part_in_it(heuristic: Any) -> None:
+def test_a_member_without_a_step_has_no_part_in_it(heuristic: AbstractHeuristic) -> None:
     h, num_accepted = _H.clone(), _NUM_STEPS.clone()
     h[1] = num_accepted[1] = 0
     field, penalty = _field(), _penalty(heuristic)
@@ -246,7 +265,7 @@ def test_times_may_be_wider_than_states() -> None:
 
 
 @pytest.mark.parametrize("heuristic", _HEURISTICS)
-def test_it_is_the_same_in_inference_mode(heuristic: Any) -> None:
+def test_it_is_the_same_in_inference_mode(heuristic: AbstractHeuristic) -> None:
     expected, _ = _evaluate(_field(), _penalty(heuristic), _record())
     with torch.inference_mode():
         value, _ = _evaluate(_field(), _penalty(heuristic), _record())

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torchode as typed_torchode
-from lrnde_core import Capability, get_adapter
+from lrnde_core import Capability, NativeArgument, NativeResult, get_adapter
+
+from lrnde_torchode._types import Adjoint, Controller, Field
 
 torchode: Any = typed_torchode  # its annotations use its own tensor types
 _A = torch.tensor([[-0.3, 2.0], [-2.0, -0.3]], dtype=torch.float64)
@@ -29,11 +31,13 @@ class _Field(torch.nn.Module):
         return torch.sin(3 * t)[:, None] * torch.tanh(y @ self.a) + self.context
 
 
-def _controller(rtol: float = _RTOL, atol: float = _ATOL) -> Any:
+def _controller(rtol: float = _RTOL, atol: float = _ATOL) -> Controller:
     return torchode.IntegralController(atol=atol, rtol=rtol)
 
 
-def _solve(field: Any, heuristic: Any, *, times: torch.Tensor = _TIMES, **settings: Any) -> tuple[Any, lrnde.Report]:
+def _solve(
+    field: Field, heuristic: lrnde.AbstractHeuristic, *, times: torch.Tensor = _TIMES, **settings: NativeArgument
+) -> tuple[NativeResult, lrnde.Report]:
     regularized = {name: settings.pop(name) for name in ("sampler", "num_samples", "gradient") if name in settings}
     solve = lrnde.regularize(torchode.solve_ivp, heuristic=heuristic, **regularized)
     settings = {"method": "heun", "controller": _controller(), "draw": [0.4], **settings}
@@ -75,7 +79,7 @@ def test_each_sample_has_its_own_step_weight_and_error_ratio() -> None:
 
 
 @pytest.mark.parametrize("heuristic", [lrnde.StiffnessEstimate(), lrnde.TaylorDerivative(2), lrnde.PredictedSteps()])
-def test_the_penalty_is_the_mean_of_those_of_the_samples_alone(heuristic: Any) -> None:
+def test_the_penalty_is_the_mean_of_those_of_the_samples_alone(heuristic: lrnde.AbstractHeuristic) -> None:
     _, report = _solve(_Field(), heuristic, method="tsit5")
     alone: list[float] = []
     for sample in range(3):
@@ -87,7 +91,7 @@ def test_the_penalty_is_the_mean_of_those_of_the_samples_alone(heuristic: Any) -
 
 
 @pytest.mark.parametrize("adjoint_class", [torchode.BacksolveAdjoint, torchode.JointBacksolveAdjoint])
-def test_backsolve_adjoints_give_the_same_local_gradient(adjoint_class: Any) -> None:
+def test_backsolve_adjoints_give_the_same_local_gradient(adjoint_class: type[Adjoint]) -> None:
     field = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh()).double()
     term = torchode.ODETerm(_TimeFree(field))
     times = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
@@ -114,7 +118,7 @@ class _CountedAdjoint(typed_torchode.BacksolveAdjoint):
     "adjoint_class",
     [torchode.AutoDiffAdjoint, torchode.BacksolveAdjoint, torchode.JointBacksolveAdjoint, _CountedAdjoint],
 )
-def test_adjoints_are_found_by_themselves_and_left_as_they_are(adjoint_class: Any) -> None:
+def test_adjoints_are_found_by_themselves_and_left_as_they_are(adjoint_class: type[Adjoint]) -> None:
     term = torchode.ODETerm(_TimeFree(torch.nn.Linear(2, 2).double()))
     parts = (torchode.Tsit5(term), _controller())
     adjoint = adjoint_class(*parts) if adjoint_class is torchode.AutoDiffAdjoint else adjoint_class(term, *parts)

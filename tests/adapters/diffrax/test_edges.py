@@ -214,7 +214,7 @@ def test_a_call_that_diffrax_refuses_while_it_solves_is_refused_in_its_own_words
     arguments = (term, diffrax.Dopri5(), 0.0, 1.0, 0.1, jnp.ones(2))
     messages: list[str] = []
     for solve in (diffrax.diffeqsolve, functools.partial(lrnde.regularize(diffrax.diffeqsolve), draw=[0.5])):
-        with pytest.raises(Exception) as info:  # noqa: PT011  # whatever diffrax raises
+        with pytest.raises(Exception) as info:  # whatever diffrax raises
             solve(*arguments, **wrong)
         messages.append(f"{type(info.value).__name__}: {info.value}")
     assert messages[0] == messages[1]

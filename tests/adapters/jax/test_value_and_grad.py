@@ -114,3 +114,18 @@ def test_a_loss_times_a_constant_gives_the_same_training() -> None:
     plain, scaled = train(1.0), train(1024.0)
     for name, value in plain.items():
         np.testing.assert_allclose(scaled[name], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reports", "error", "message"),
+    [
+        ([], lrnde.InputError, r"`lrnde_jax.value_and_grad` was given an empty list of reports\. Pass at least one"),
+        ((), lrnde.InputError, "an empty tuple of reports"),
+        ({}, lrnde.InputTypeError, r"takes the `Report` of a solve, or a list of reports, not \{\}"),
+    ],
+)
+def test_what_is_no_report_is_refused(reports: Any, error: type[Exception], message: str) -> None:
+    weight = lrnde.Constant(0.5)
+    step = value_and_grad(lambda parameters: (jnp.sum(parameters), reports), weight)
+    with pytest.raises(error, match=message):
+        step(_Y0, weight.init(like=_Y0))

@@ -103,6 +103,20 @@ def test_without_gradients_and_with_several_reports_the_sum_is_the_same() -> Non
     assert measuring.state_dict()["num_measured"] == 0
 
 
+@pytest.mark.parametrize(
+    ("reports", "error", "message"),
+    [
+        ([], lrnde.InputError, r"`WeightHolder.total` was given an empty list of reports\. Pass at least one"),
+        ((), lrnde.InputError, "an empty tuple of reports"),
+        ({}, lrnde.InputTypeError, r"takes the `Report` of a solve, or a list of reports, not \{\}"),
+        (torch.ones(3), lrnde.InputTypeError, "not a `Tensor`"),
+    ],
+)
+def test_what_is_no_report_is_refused(reports: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        WeightHolder(lrnde.Constant(0.5)).total(torch.tensor(1.0), reports)
+
+
 def test_a_weight_that_measures_needs_parameters() -> None:
     with pytest.raises(
         lrnde.InputError, match=r"was given no parameters.*`WeightHolder\(weight, model.parameters\(\)\)`"
