@@ -95,7 +95,7 @@ from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, Ste
 from lrnde_core._random_states import RandomSource, random_fingerprint, random_states_kept
 from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
-from lrnde_core._regularize import RegularizedSolve, regularize
+from lrnde_core._regularize import RegularizedSolve, default_heuristic, regularize
 from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting, listed_reports
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
@@ -262,6 +262,7 @@ __all__ = [
     "collect",
     "collected",
     "count_unresolved",
+    "default_heuristic",
     "described",
     "doubled_step",
     "explicit_advance",

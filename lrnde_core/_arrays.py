@@ -9,7 +9,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from array_api_compat import array_namespace, is_jax_array, is_jax_namespace, is_torch_array
+import array_api_compat
+from array_api_compat import is_jax_array, is_jax_namespace, is_torch_array
 
 if not TYPE_CHECKING and "jaxtyping" in sys.modules:
     # A process that has loaded it can check shapes and dtypes, as our tests do. The core does not load it, because it
@@ -85,6 +86,15 @@ OfMembers: TypeAlias = Shaped[Array, "batch ..."]
 """A value for each member of a batch."""
 
 _Value = TypeVar("_Value")
+
+
+def array_namespace(*arrays: Array) -> ModuleType:
+    """The array library of these arrays, as `array_api_compat` wraps it."""
+    torch, wrapped = sys.modules.get("torch"), sys.modules.get("array_api_compat.torch")
+    if torch is not None and wrapped is not None and isinstance(arrays[0], torch.Tensor):
+        # `torch.compile` warns about the caches behind the general function.
+        return wrapped
+    return array_api_compat.array_namespace(*arrays)
 
 
 def root_mean_square(leaves: Leaves) -> Scalar:

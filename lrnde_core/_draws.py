@@ -18,10 +18,9 @@ import math
 from types import ModuleType
 from typing import Literal
 
-from array_api_compat import array_namespace, is_jax_array
-from array_api_compat import device as device_of  # pyright: ignore[reportUnknownVariableType]
+from array_api_compat import is_jax_namespace
 
-from lrnde_core._arrays import Array, Bits, Count, Leaves, Real, Truth, at_least_single, widest
+from lrnde_core._arrays import Array, Bits, Count, Leaves, Real, Truth, array_namespace, at_least_single, widest
 from lrnde_core._errors import InputTypeError
 
 Probe = Literal["gaussian", "rademacher"]
@@ -122,9 +121,9 @@ def random_probe(kind: Probe, seed: Bits, leaves: Leaves) -> Leaves:
 
 def _bits(seed: Bits, size: int, beside: Array, xp: ModuleType) -> Bits:
     """32 random bits for each of `size` elements, on the device of the array `beside`."""
-    is_jax = is_jax_array(beside)
+    is_jax = is_jax_namespace(xp)
     # Other libraries compute with 32 unsigned bits inside wider signed integers.
     start = xp.asarray(seed, dtype=xp.uint32 if is_jax else xp.int64) if isinstance(seed, int) else seed
     # A traced array of JAX has no device yet.
-    index = xp.arange(size, dtype=start.dtype, device=None if is_jax else device_of(beside))
+    index = xp.arange(size, dtype=start.dtype, device=None if is_jax else getattr(beside, "device", None))
     return mix32((index * like(index, _WEYL) + start) & like(index, _MASK))

@@ -3,9 +3,7 @@
 import abc
 import functools
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Leaves, Time
+from lrnde_core._arrays import Leaves, Time, array_namespace
 from lrnde_core._problem import QuadratureNode, StepEstimate
 from lrnde_core._tableau import ExplicitTableau
 

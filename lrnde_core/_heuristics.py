@@ -10,9 +10,7 @@ import dataclasses
 import math
 from typing import final
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Scalar
+from lrnde_core._arrays import Scalar, array_namespace
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._errors import InputError, InputTypeError
 from lrnde_core._local import LocalState
@@ -84,7 +82,7 @@ class WeightedSum(AbstractHeuristic):
 
     @property
     def needs(self) -> frozenset[AnyCapability]:
-        return frozenset[Capability]().union(*(term.needs for _, term in self.terms))
+        return frozenset(need for _, term in self.terms for need in term.needs)
 
     @property
     def evaluations(self) -> Evaluations:

@@ -9,9 +9,7 @@ Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is
 import functools
 import operator
 from collections.abc import Callable
-from typing import Literal, final
-
-from array_api_compat import array_namespace
+from typing import Any, Generic, Literal, TypeVar, final
 
 from lrnde_core._arrays import (
     Bits,
@@ -19,6 +17,7 @@ from lrnde_core._arrays import (
     Real,
     Scalar,
     Time,
+    array_namespace,
     matching,
     off_zero,
     root_mean_square,
@@ -34,6 +33,25 @@ from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, Ste
 # same in float32 and float64, over 10^6 to 10^7 random scales, times and sizes each. Without the factor Dormand--Prince
 # 8 would need 20, and Dormand--Prince 5 only 0.2.
 _ROUNDING_MULTIPLE = 4.0
+
+
+_Value = TypeVar("_Value")
+
+
+class _Once(Generic[_Value]):
+    """A property that is computed at most once. Unlike `functools.cached_property` compilers can trace it."""
+
+    def __init__(self, function: Callable[[Any], _Value]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> _Value:
+        value = self._function(instance)
+        setattr(instance, self._name, value)  # found first from now on
+        return value
 
 
 @final
@@ -90,14 +108,14 @@ class LocalState:
         """abs(h) in the dtype of costs: the state's, the widest of its leaves."""
         return matching(abs(self.h), widest(self.y))
 
-    @functools.cached_property
+    @_Once
     def _estimate(self) -> StepEstimate:
         if self._known_estimate is not None:
             return self._known_estimate
         y = self._problem.copy(self.y)
         return self._problem.step(self.t, self.h, y, first_stage=self._first_stage, carry=self._carry)
 
-    @functools.cached_property
+    @_Once
     def _rounding(self) -> Leaves:
         """The size of one rounding of the step, elementwise, in units of the state; without gradient."""
         xp = array_namespace(*self.y)
@@ -143,7 +161,7 @@ class LocalState:
         guarded = problem.norm(tuple(xp.where(is_zero, xp.ones_like(leaf), off_zero(leaf)) for leaf in scaled))
         return xp.where(is_zero, xp.zeros_like(guarded), guarded)
 
-    @functools.cached_property
+    @_Once
     def stiffness(self) -> Scalar:
         r"""$S = \mathrm{rms}(k_a - k_b) / \mathrm{rms}(g_a - g_b)$ over the real stability interval. Unit 1 / time.
 
@@ -173,7 +191,7 @@ class LocalState:
         stiffness = stiffness / (self.size * self._stability_interval)
         return xp.where(is_zero, xp.zeros_like(stiffness), stiffness)
 
-    @functools.cached_property
+    @_Once
     def sampled_point(self) -> tuple[Time, Leaves]:
         """The sampled time and the state there, reached by one step from the start of the recorded one."""
         if self._point is not None:

@@ -40,7 +40,10 @@ class AbstractPointHeuristic(AbstractHeuristic):
     @property
     def needs(self) -> frozenset[AnyCapability]:
         inside = (Capability.POINT_INSIDE_STEP,) if self.at == "time" else ()
-        return frozenset({Capability.POINT_HEURISTICS, *inside})
+        return frozenset({Capability.POINT_HEURISTICS, *inside, *self._further_needs()})
+
+    def _further_needs(self) -> tuple[Capability, ...]:
+        return ()
 
     @property
     def evaluations(self) -> Evaluations:
@@ -153,10 +156,8 @@ class JacobianNorm(AbstractPointHeuristic):
         _check_choice(self, "mode", Literal["vjp", "jvp"])
         _check_choice(self, "at", At)
 
-    @property
-    def needs(self) -> frozenset[AnyCapability]:
-        reverse = (Capability.REVERSE_PRODUCTS,) if self.mode == "vjp" else ()
-        return frozenset({*super().needs, *reverse})
+    def _further_needs(self) -> tuple[Capability, ...]:
+        return (Capability.REVERSE_PRODUCTS,) if self.mode == "vjp" else ()
 
     @property
     def evaluations_at_point(self) -> Evaluations:

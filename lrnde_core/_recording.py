@@ -4,9 +4,19 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, final
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Count, Leaves, Members, Number, OfMembers, Real, Scalar, Time, Truth, where_members
+from lrnde_core._arrays import (
+    Count,
+    Leaves,
+    Members,
+    Number,
+    OfMembers,
+    Real,
+    Scalar,
+    Time,
+    Truth,
+    array_namespace,
+    where_members,
+)
 from lrnde_core._problem import AbstractLocalProblem, Carry, StepEstimate
 from lrnde_core._samplers import AbstractSampler, AcceptedStep, Draw, DrawnStep
 

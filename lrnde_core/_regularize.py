@@ -21,8 +21,8 @@ from lrnde_core._errors import (
 )
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedSteps
-from lrnde_core._plans._planned_call import AskedSteps, make_plan_holder, planned_call
+from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
 from lrnde_core._recording import Counts, Recording
@@ -125,6 +125,27 @@ class RegularizedSolve:
             return result, report
         reports.append(report)
         return result
+
+    def check(self, *args: NativeArgument, step_error: Scalar | None = None, **kwargs: NativeArgument) -> CheckedPlan:
+        """In torch: the plan for the next iteration, for a training step that a compiler takes as one graph.
+
+            plan = odeint.check(func, y0, t, step_error=step_error)
+            loss, step_error = compiled_step(y0, plan.steps)  # calls odeint(func, y0, t, plan=steps)
+
+        It counts an iteration, and solves nothing unless a check is due. A call that is not compiled does this by
+        itself.
+
+        - `args`, `kwargs`: of the native call. `step_error`: `Report.step_error` of the last iteration.
+        """
+        if self.steps is None or self.plan_holder is None:
+            raise InputError(
+                "`check` is for a solve in torch with `regularize(solve, steps=CheckedSteps())`; in JAX call "
+                "`CheckedSteps.check`."
+            )
+        args, kwargs = self.solver.arguments(args, kwargs)
+        if step_error is not None:
+            self.plan_holder.remember(step_error)
+        return checked_plan(self.solver, self._bound(args, kwargs), self.steps, self.plan_holder)
 
     def _bound(self, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         """The call with its arguments read. The library itself refuses what it does not take, in its own words."""

@@ -4,9 +4,9 @@ import math
 import weakref
 from collections.abc import Callable
 
-from array_api_compat import array_namespace, is_jax_array
+from array_api_compat import is_jax_array
 
-from lrnde_core._arrays import Count, Scalar, Tolerance, num_true
+from lrnde_core._arrays import Count, Scalar, Tolerance, array_namespace, num_true
 from lrnde_core._errors import ResolutionWarning
 from lrnde_core._report import Sample
 from lrnde_core._wrapping import warn_at_call

@@ -1,5 +1,7 @@
 """The shared parts of torch adapters, and, for users, `collect`, `collected` and `WeightHolder`."""
 
+import importlib
+
 from lrnde_core import collect, collected
 from lrnde_torch._adapter import AbstractTorchAdapter, warn_if_torch_unresolved
 from lrnde_torch._compiling import uncompiled
@@ -27,6 +29,9 @@ from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
 from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
+
+# So that the core, which loads no backend, finds it loaded.
+importlib.import_module("array_api_compat.torch")
 
 __all__ = [
     "FOR_A_PENALTY",

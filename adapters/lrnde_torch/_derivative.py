@@ -91,8 +91,8 @@ def directional_derivative(function: Function, t: Tensor, y: Tensor, dt: float, 
 
 
 def _has_backward() -> bool:
-    """Whether a tensor may require a gradient here."""
-    return not (torch.is_inference_mode_enabled() or is_within_transform())
+    """Whether a tensor may require a gradient here. A compiler traces transforms, and no graph of autograd's."""
+    return not (torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or is_within_transform())
 
 
 def is_within_transform() -> bool:

@@ -2,13 +2,24 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor
 
-from lrnde_core import AbstractPlanHolder, CheckedPlan, Scalar
+from lrnde_core import (
+    AbstractPlanHolder,
+    CheckedPlan,
+    NativeArguments,
+    NativeKeywords,
+    NativeResult,
+    RegularizedSolve,
+    Report,
+    Scalar,
+)
+
+TracedCall: TypeAlias = Callable[[RegularizedSolve, NativeArguments, NativeKeywords], tuple[NativeResult, Report]]
 
 
 @final
@@ -18,7 +29,8 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
         odeint = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps())
         model.plan_holder = odeint.plan_holder          # saved and loaded with the model
 
-    - `plan`: the plan now (`lrnde.CheckedPlan`).
+    - `plan`: the plan now (`lrnde.CheckedPlan`). `traced`: `traced(solve, args, kwargs)` makes a call whose steps are
+      given in tensors alone, for compilers; `None` if the adapter cannot.
 
     With several processes, all check before the same iteration and take the same steps, the cheapest ones that keep the
     bound on each.
@@ -26,9 +38,10 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
 
     plan: CheckedPlan
 
-    def __init__(self, plan: CheckedPlan) -> None:
+    def __init__(self, plan: CheckedPlan, traced: TracedCall | None = None) -> None:
         super().__init__()
         self.plan = plan
+        self.traced = traced
         self._step_error: Tensor | None = None
 
     def extra_repr(self) -> str:

@@ -43,6 +43,7 @@ from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 from lrnde_torchdiffeq._state import Field
 from lrnde_torchdiffeq._stepped import SteppedCall, by_steps
+from lrnde_torchdiffeq._traced import solve_traced
 
 
 @final
@@ -90,7 +91,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         return by_steps(_torchdiffeq(call), steps, is_batched=is_batched)
 
     def plan_holder(self, plan: CheckedPlan) -> PlanHolder:
-        return PlanHolder(plan)
+        return PlanHolder(plan, solve_traced)
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         del call

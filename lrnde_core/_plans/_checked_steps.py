@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast, final
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Array, Count, Leaves, Scalar
+from lrnde_core._arrays import Array, Count, Leaves, Scalar, array_namespace
 from lrnde_core._claims import NativeResult
 from lrnde_core._errors import InputError, InputTypeError, UnknownNameError, described
 from lrnde_core._plans._errors import (

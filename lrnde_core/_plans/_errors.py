@@ -6,9 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, cast, final
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Array, Leaves
+from lrnde_core._arrays import Array, Leaves, array_namespace
 from lrnde_core._claims import NativeResult
 from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._plans._report import WeakError

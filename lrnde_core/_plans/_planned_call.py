@@ -49,13 +49,19 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
+    plan = checked_plan(solver, call, steps, holder)
+    if plan.steps is None:
+        return PlannedCall(call, plan)
+    return PlannedCall(freezer.by_steps(call, plan.steps, is_batched=steps.batched), plan)
+
+
+def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
+    """The plan for the next iteration, checked on its call if that is due."""
     if steps.is_due(holder.plan, holder.remembered()):
+        freezer = find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer)
         holder.plan = _checked(freezer, call, steps, holder)
     holder.plan = steps.next(holder.plan)
-    chosen = holder.plan.steps
-    if chosen is None:
-        return PlannedCall(call, holder.plan)
-    return PlannedCall(freezer.by_steps(call, chosen, is_batched=steps.batched), holder.plan)
+    return holder.plan
 
 
 def _checked(

@@ -8,9 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from array_api_compat import array_namespace
-
-from lrnde_core._arrays import Leaves, OfMembers
+from lrnde_core._arrays import Leaves, OfMembers, array_namespace
 from lrnde_core._call import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
 from lrnde_core._plans._call_form import CallForm

@@ -1,0 +1,97 @@
+"""A whole training step on fixed steps as one graph, beside the same step uncompiled."""
+
+from typing import Any
+
+import pytest
+import torch
+import torchdiffeq
+
+import lrnde
+
+STEPS = lrnde.FixedSteps.equal("rk4", 3)
+_ROUNDING = 200 * torch.finfo(torch.float64).eps
+
+
+class _Field(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(3, 3, dtype=torch.float64)
+
+    def forward(self, t: Any, y: Any) -> Any:
+        if isinstance(y, tuple):
+            return self.layer(y[0]).tanh() * torch.cos(t), (y[0] * y[1][:, None]).sum(1)
+        return self.layer(y).tanh() * torch.cos(t)
+
+
+def _step(solve: Any, field: Any, y0: Any, t: Any, draw: Any, **settings: Any) -> tuple[Any, ...]:
+    result, report = solve(field, y0, t, plan=STEPS, draw=draw, **settings)
+    ys = result if isinstance(result, tuple) else (result,)
+    loss = sum(each.square().sum() for each in ys) + 10 * report.penalty
+    return loss, report.penalty, report.step_error, report.nfe
+
+
+@pytest.mark.parametrize(
+    ("settings", "times", "is_tuple"),
+    [
+        ({}, (0.0, 1.0), False),
+        ({}, (1.0, 0.3, -0.5), True),
+        ({"heuristic": lrnde.ErrorEstimate(), "sampler": lrnde.UniformStep()}, (0.0, 0.2, 1.0), True),
+        ({"heuristic": lrnde.KineticEnergy() + lrnde.PredictedSteps(), "num_samples": 2}, (0.0, 1.0), False),
+        ({"heuristic": lrnde.JacobianNorm(mode="jvp")}, (0.0, 1.0), False),
+    ],
+)
+def test_a_compiled_step_is_the_uncompiled_one(settings: Any, times: Any, is_tuple: bool) -> None:
+    field = _Field()
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(), **settings)
+    y0: Any = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
+    y0 = (y0, torch.linspace(0, 1, 4, dtype=torch.float64)) if is_tuple else y0
+    t = torch.tensor(times, dtype=torch.float64)
+    torch.compiler.reset()
+    compiled = torch.compile(_step, fullgraph=True, backend="aot_eager")
+    for number in (0.1, 0.9):
+        draw = torch.full((settings.get("num_samples", 1),), number, dtype=torch.float64)
+        found = []
+        for step in (_step, compiled):
+            loss, *rest = step(solve, field, y0, t, draw)
+            found.append([loss, *rest, *torch.autograd.grad(loss, list(field.parameters()))])
+        for eager, traced in zip(*found, strict=True):
+            torch.testing.assert_close(torch.as_tensor(traced), torch.as_tensor(eager), rtol=_ROUNDING, atol=_ROUNDING)
+
+
+def test_a_compiled_training_is_checked_beside_it() -> None:
+    field, t = _Field(), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    y0 = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(period=(2, 8)))
+
+    def step(y0: Any, steps: lrnde.FixedSteps) -> tuple[Any, Any]:
+        ys, report = solve(field, y0, t, plan=steps)
+        return ys.sum() + report.penalty, report.step_error
+
+    torch.compiler.reset()
+    compiled, step_error, checks = torch.compile(step, fullgraph=True, backend="aot_eager"), None, list[int]()
+    for _ in range(16):
+        plan = solve.check(field, y0, t, step_error=step_error)
+        assert plan.steps is not None
+        loss, step_error = compiled(y0, plan.steps)
+        loss.backward()
+        checks.append(plan.num_checks)
+    assert checks == [1, 1] + [2] * 4 + [3] * 8 + [4] * 2
+    with pytest.raises(lrnde.InputError, match=r"`CheckedSteps\.check`"):
+        lrnde.regularize(torchdiffeq.odeint).check(field, y0, t)
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "message"),
+    [
+        ({"gradient": "full"}, {}, "has the local gradient alone"),
+        ({}, {"generator": torch.Generator()}, "give `draw=`"),
+    ],
+)
+def test_what_needs_python_is_refused(settings: Any, own: Any, message: str) -> None:
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(), **settings)
+    y0, t = torch.ones(2, 3, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.compiler.reset()
+    compiled = torch.compile(_step, fullgraph=True, backend="eager")
+    with pytest.raises(Exception, match=message):
+        compiled(solve, _Field(), y0, t, None, **own)
