@@ -22,6 +22,7 @@ from lrnde_core._errors import (
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
@@ -130,22 +131,32 @@ class RegularizedSolve:
         """In torch: the plan for the next iteration, for a training step that a compiler takes as one graph.
 
             plan = odeint.check(func, y0, t, step_error=step_error)
-            loss, step_error = compiled_step(y0, plan.steps)  # calls odeint(func, y0, t, plan=steps)
+            loss, step_error = compiled_step(y0, plan.steps)  # calls odeint.by_steps(steps, func, y0, t)
 
         It counts an iteration, and solves nothing unless a check is due. A call that is not compiled does this by
         itself.
 
         - `args`, `kwargs`: of the native call. `step_error`: `Report.step_error` of the last iteration.
         """
-        if self.steps is None or self.plan_holder is None:
-            raise InputError(
-                "`check` is for a solve in torch with `regularize(solve, steps=CheckedSteps())`; in JAX call "
-                "`CheckedSteps.check`."
-            )
+        steps, holder = self.steps, self.plan_holder
+        if steps is None or holder is None:
+            raise _no_holder("check")
         args, kwargs = self.solver.arguments(args, kwargs)
         if step_error is not None:
-            self.plan_holder.remember(step_error)
-        return checked_plan(self.solver, self._bound(args, kwargs), self.steps, self.plan_holder)
+            holder.remember(step_error)
+        return checked_plan(self.solver, self._bound(args, kwargs), steps, holder)
+
+    def by_steps(self, steps: FixedSteps, *args: NativeArgument, **kwargs: NativeArgument) -> Any:
+        """In torch: solve by these steps in tensors alone, inside of `torch.compile(fullgraph=True)` or a CUDA graph.
+
+        Returns `(native result, Report)`, as a call with `plan=steps` does. What needs Python is left out: a penalty
+        that is not finite stays so, and what the penalty's evaluations change in the field is not put back.
+
+        - `args`, `kwargs`: of the native call, and `penalize`, `draw` (a tensor) and `probes` as there.
+        """
+        if self.plan_holder is None:
+            raise _no_holder("by_steps")
+        return self.plan_holder.by_steps(self, steps, args, kwargs)
 
     def _bound(self, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
         """The call with its arguments read. The library itself refuses what it does not take, in its own words."""
@@ -224,6 +235,13 @@ class RegularizedSolve:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()
         ]
         return inspect.Signature([*(each for each in parameters if each not in tail), *added, *tail])
+
+
+def _no_holder(method: str) -> InputError:
+    return InputError(
+        f"`{method}` is for a solve in torch with `regularize(solve, steps=CheckedSteps())`; in JAX call "
+        "`CheckedSteps.check`, and give `plan=`."
+    )
 
 
 def _report(

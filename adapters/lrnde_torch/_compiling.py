@@ -1,11 +1,9 @@
 """Directions to torch's compiler: to leave wrapped calls alone, and when to run code uncompiled."""
 
 import contextlib
-import functools
 import inspect
 import threading
 from collections.abc import Generator
-from typing import Any
 
 import torch
 
@@ -20,17 +18,7 @@ _REASON = (
 def _hide(function: NativeFunction) -> NativeFunction:
     # `reason` came after torch 2.4.
     has_reason = "reason" in inspect.signature(torch.compiler.disable).parameters
-    hidden = torch.compiler.disable(function, reason=_REASON) if has_reason else torch.compiler.disable(function)
-
-    @functools.wraps(function)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() and kwargs.get("plan", "held") not in ("held", None):
-            holder = getattr(self, "plan_holder", None)
-            if holder is not None and holder.traced is not None:
-                return holder.traced(self, args, kwargs)
-        return hidden(self, *args, **kwargs)
-
-    return call
+    return torch.compiler.disable(function, reason=_REASON) if has_reason else torch.compiler.disable(function)
 
 
 # This loads the compiler (a second or two), as making an optimizer does anyway. It cannot wait, because the compiler

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from lrnde_core import (
     AbstractPlanHolder,
+    CapabilityError,
     CheckedPlan,
+    FixedSteps,
     NativeArguments,
     NativeKeywords,
     NativeResult,
@@ -19,7 +21,9 @@ from lrnde_core import (
     Scalar,
 )
 
-TracedCall: TypeAlias = Callable[[RegularizedSolve, NativeArguments, NativeKeywords], tuple[NativeResult, Report]]
+TracedCall: TypeAlias = Callable[
+    [RegularizedSolve, FixedSteps, NativeArguments, NativeKeywords], tuple[NativeResult, Report]
+]
 
 
 @final
@@ -29,8 +33,9 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
         odeint = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps())
         model.plan_holder = odeint.plan_holder          # saved and loaded with the model
 
-    - `plan`: the plan now (`lrnde.CheckedPlan`). `traced`: `traced(solve, args, kwargs)` makes a call whose steps are
-      given in tensors alone, for compilers; `None` if the adapter cannot.
+    - `plan`: the plan now (`lrnde.CheckedPlan`).
+    - `traced`: `traced(solve, steps, args, kwargs)` makes a call by fixed steps in tensors alone; `None` if the adapter
+      cannot.
 
     With several processes, all check before the same iteration and take the same steps, the cheapest ones that keep the
     bound on each.
@@ -41,7 +46,7 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
     def __init__(self, plan: CheckedPlan, traced: TracedCall | None = None) -> None:
         super().__init__()
         self.plan = plan
-        self.traced = traced
+        self._traced = traced
         self._step_error: Tensor | None = None
 
     def extra_repr(self) -> str:
@@ -56,6 +61,11 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
     def remembered(self) -> float | None:
         # All processes have the same plan, so either all of them have a number or none.
         return None if self._step_error is None else self._largest(self._step_error)
+
+    def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
+        if self._traced is None:
+            raise CapabilityError("The adapter of this solver has no form of a call that compilers can trace.")
+        return self._traced(solve, steps, args, kwargs)
 
     def agree(self, value: float) -> float:
         return self._largest(torch.tensor(value, dtype=torch.float64)) if _is_distributed() else value

@@ -40,15 +40,15 @@ _BITS = 2**24
 
 
 def solve_traced(
-    wrapped: RegularizedSolve, args: NativeArguments, kwargs: Mapping[str, NativeArgument]
+    wrapped: RegularizedSolve, steps: FixedSteps, args: NativeArguments, kwargs: Mapping[str, NativeArgument]
 ) -> tuple[NativeResult, Report]:
-    """A call of `odeint` or `odeint_adjoint` with `plan=` its fixed steps.
+    """A call of `odeint` or `odeint_adjoint` by these steps.
 
     Raises `CapabilityError` or `InputError` for what Python must do.
     """
     given: dict[str, Any] = {**wrapped.solver.kwargs, **kwargs}
     given |= dict(zip(("func", "y0", "t"), (*wrapped.solver.args, *args), strict=False))
-    func, y0, t, steps = given["func"], given["y0"], given["t"], given["plan"]
+    func, y0, t = given["func"], given["y0"], given["t"]
     if given.get("generator") is not None:
         raise InputError("A compiled call cannot draw from `generator=`; draw outside, and give `draw=`.")
     is_penalised = given.get("penalize", True)
@@ -61,16 +61,19 @@ def solve_traced(
     layout = StateLayout.of(y0)
     penalty, nfe_extra, sample = torch.zeros((), dtype=layout.dtype, device=layout.device), 0, None
     if is_penalised:
-        penalty, nfe_extra, sample = _penalty(wrapped, given, layout, taken)
+        penalty, nfe_extra, sample = _penalty(wrapped, steps, given, layout, taken)
         nfe -= len(t) == 2 and not steps.tableau.is_last_stage_solution
     report = Report(penalty, nfe, nfe_extra, steps.num_steps, steps.num_steps, 0, sample, step_error=step_error)
     return result, report
 
 
 def _penalty(
-    wrapped: RegularizedSolve, given: Mapping[str, Any], layout: StateLayout, taken: Sequence[StepTaken]
+    wrapped: RegularizedSolve,
+    steps: FixedSteps,
+    given: Mapping[str, Any],
+    layout: StateLayout,
+    taken: Sequence[StepTaken],
 ) -> tuple[Tensor, int, Sample]:
-    steps: FixedSteps = given["plan"]
     if wrapped.gradient != "local" or wrapped.sampler.keeps_every_step:
         raise CapabilityError(
             'A compiled call has the local gradient alone: leave `gradient="full"` and `AllSteps` out.'

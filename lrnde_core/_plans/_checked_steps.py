@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast, final
 
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, array_namespace
-from lrnde_core._claims import NativeResult
+from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
 from lrnde_core._errors import InputError, InputTypeError, UnknownNameError, described
 from lrnde_core._plans._errors import (
     ErrorMeasure,
@@ -106,6 +106,10 @@ class AbstractPlanHolder(abc.ABC):
     @abc.abstractmethod
     def remembered(self) -> float | None:
         """The number that was remembered last, the largest over processes; `None` if there is none."""
+
+    @abc.abstractmethod
+    def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
+        """The call of a regularized `solve` by fixed steps, in a form that a compiler can trace."""
 
     @abc.abstractmethod
     def agree(self, value: float) -> float:

@@ -1,5 +1,6 @@
 """A whole training step on fixed steps as one graph, beside the same step uncompiled."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -24,8 +25,13 @@ class _Field(torch.nn.Module):
         return self.layer(y).tanh() * torch.cos(t)
 
 
-def _step(solve: Any, field: Any, y0: Any, t: Any, draw: Any, **settings: Any) -> tuple[Any, ...]:
-    result, report = solve(field, y0, t, plan=STEPS, draw=draw, **settings)
+def _called(solve: Any, steps: Any, *args: Any, **settings: Any) -> Any:
+    return solve(*args, plan=steps, **settings)
+
+
+def _step(solve: Any, field: Any, y0: Any, t: Any, draw: Any, *, traced: bool, **settings: Any) -> tuple[Any, ...]:
+    solve = solve.by_steps if traced else functools.partial(_called, solve)
+    result, report = solve(STEPS, field, y0, t, draw=draw, **settings)
     ys = result if isinstance(result, tuple) else (result,)
     loss = sum(each.square().sum() for each in ys) + 10 * report.penalty
     return loss, report.penalty, report.step_error, report.nfe
@@ -52,11 +58,14 @@ def test_a_compiled_step_is_the_uncompiled_one(settings: Any, times: Any, is_tup
     for number in (0.1, 0.9):
         draw = torch.full((settings.get("num_samples", 1),), number, dtype=torch.float64)
         found = []
-        for step in (_step, compiled):
-            loss, *rest = step(solve, field, y0, t, draw)
+        for step, traced in ((_step, False), (_step, True), (compiled, True)):
+            loss, *rest = step(solve, field, y0, t, draw, traced=traced)
             found.append([loss, *rest, *torch.autograd.grad(loss, list(field.parameters()))])
-        for eager, traced in zip(*found, strict=True):
-            torch.testing.assert_close(torch.as_tensor(traced), torch.as_tensor(eager), rtol=_ROUNDING, atol=_ROUNDING)
+        for eager, *others in zip(*found, strict=True):
+            for other in others:
+                torch.testing.assert_close(
+                    torch.as_tensor(other), torch.as_tensor(eager), rtol=_ROUNDING, atol=_ROUNDING
+                )
 
 
 def test_a_compiled_training_is_checked_beside_it() -> None:
@@ -65,7 +74,7 @@ def test_a_compiled_training_is_checked_beside_it() -> None:
     solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(period=(2, 8)))
 
     def step(y0: Any, steps: lrnde.FixedSteps) -> tuple[Any, Any]:
-        ys, report = solve(field, y0, t, plan=steps)
+        ys, report = solve.by_steps(steps, field, y0, t)
         return ys.sum() + report.penalty, report.step_error
 
     torch.compiler.reset()
@@ -94,4 +103,4 @@ def test_what_needs_python_is_refused(settings: Any, own: Any, message: str) -> 
     torch.compiler.reset()
     compiled = torch.compile(_step, fullgraph=True, backend="eager")
     with pytest.raises(Exception, match=message):
-        compiled(solve, _Field(), y0, t, None, **own)
+        compiled(solve, _Field(), y0, t, None, traced=True, **own)
