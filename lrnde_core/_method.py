@@ -85,7 +85,8 @@ class MethodFacts:
         facts = MethodFacts.explicit(name, order, tableau, is_adaptive=self.is_adaptive)
         # What the call does not support it does not support on fixed steps either, so that both train alike.
         unsupported = tuple({**dict(facts.unsupported), **dict(self.unsupported)}.items())
-        return dataclasses.replace(facts, unsupported=unsupported, reads_points=True)
+        error_order = float(tableau.error_order)
+        return dataclasses.replace(facts, error_order=error_order, unsupported=unsupported, reads_points=True)
 
     @classmethod
     def without_steps(cls, name: str, reason: str | None) -> "MethodFacts":

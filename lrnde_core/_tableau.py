@@ -2,8 +2,12 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple, final
+
+# Far above the rounding of a sum of weights, far below any of their moments that is not 0.
+_ROUNDING = 1e-9
 
 
 @final
@@ -47,6 +51,19 @@ class ExplicitTableau:
     def num_quadrature_evaluations(self) -> int:
         """The number of evaluations up to the last of these stages."""
         return max(index for index, weight in enumerate(self.b) if weight != 0)
+
+    @property
+    def error_order(self) -> int:
+        """The power of h with which the error estimate falls, as the quadrature conditions say it.
+
+        q for an embedded pair of orders q and q - 1, but also 3 for a method of order 4 beside a solution of order 2.
+        """
+        assert self.error is not None  # asked only of methods that have one
+        moments = (
+            sum(weight * abscissa**power for weight, abscissa in zip(self.error, self.c, strict=True))
+            for power in itertools.count()
+        )
+        return next(order for order, moment in enumerate(moments, start=1) if abs(moment) > _ROUNDING)
 
     @functools.cached_property
     def real_stability_interval(self) -> float:

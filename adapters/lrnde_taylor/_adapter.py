@@ -39,6 +39,7 @@ class TaylorAdapter(AbstractTorchAdapter):
             Capability.VMAP: "steps are shared over the batch. Use `lrnde_taylor.solver.Taylor`.",
             Capability.TREE_STATE: "the state is one tensor. Concatenate its parts.",
             Capability.FREEZE: "an expansion takes fixed steps already. Freeze `torchdiffeq.odeint`.",
+            Capability.CHECKED_STEPS: "an expansion takes fixed steps already. Train `torchdiffeq.odeint` on them.",
         }
     )
 

@@ -14,7 +14,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("lrnde_taylor.odeint:odeint_taylor",),
             requires=("torch>=2.4",),
             install="lrnde[taylor]",
-            api_version=(2, 0),
+            api_version=(2, 1),
             driver="lrnde_taylor._conformance:TaylorDriver",
         )
     )

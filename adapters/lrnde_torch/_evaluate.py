@@ -14,6 +14,7 @@ from lrnde_core import (
     Draw,
     DrawnStep,
     Leaf,
+    Leaves,
     LocalPenalty,
     Real,
     Record,
@@ -94,15 +95,27 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording, zero: torch.Ten
     computed: list[str] = []
 
     def one(
-        uniform: Real, bits: Bits, t: Time, h: Time, remaining: Time, y: Leaf, *drawn: Real
+        point: tuple[Time, Leaves] | None,
+        uniform: Real,
+        bits: Bits,
+        t: Time,
+        h: Time,
+        remaining: Time,
+        y: Leaf,
+        *drawn: Real,
     ) -> tuple[torch.Tensor, ...]:
-        record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known))
+        record = Record(t, h, (y,), None, remaining, DrawnStep(*drawn, is_end_known=is_end_known), point=point)
         cost, sample = plan.penalty(recording.problem, Draw(uniform, bits), record, plan.probes)
         entries = {name: entry for name, entry in sample._asdict().items() if entry is not None}
         computed[:] = entries
         return cost, *(torch.as_tensor(entry, dtype=y.dtype, device=y.device) for entry in entries.values())
 
-    cost, *entries = torch.func.vmap(one)(
+    points = [record.point for record in records if record.point is not None]
+    point = None
+    if points:
+        times, states = zip(*points, strict=True)
+        point = (stacked(times), (torch.stack([y for (y,) in states]),))
+    entries_of = (
         stacked([draw.uniform for draw in draws]),
         torch.tensor([draw.bits for draw in draws], device=state.device),
         stacked([record.t for record in records]),
@@ -111,6 +124,9 @@ def _evaluate_batched(plan: RecordingPlan, recording: Recording, zero: torch.Ten
         torch.stack([record.y[0] for record in records]),
         *(stacked(values) for values in zip(*(record.drawn[:-1] for record in records), strict=True)),
     )
+    # Samples have their points all or none.
+    in_dims = (0 if points else None, *(0 for _ in entries_of))
+    cost, *entries = torch.func.vmap(one, in_dims)(point, *entries_of)
     value, found = cost.mean().to(zero.dtype), dict(zip(computed, entries, strict=True))
     if not torch.isfinite(value):
         value = zero

@@ -42,6 +42,8 @@ class TorchsdeAdapter(AbstractTorchAdapter):
             Capability.TREE_STATE: "a state of torchsde is one tensor of shape (batch, channels).",
             Capability.FREEZE: "the solution differs from path to path, so the error of one sample says nothing of "
             "fixed steps. Use `freeze_sde`.",
+            Capability.CHECKED_STEPS: "fixed steps take another path than adaptive ones, so that their error cannot be "
+            "checked sample by sample. Give `sdeint` fixed steps of its own, and leave `steps` out.",
         }
     )
 

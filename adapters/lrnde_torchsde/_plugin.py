@@ -14,7 +14,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("torchsde:sdeint", "torchsde:sdeint_adjoint"),
             requires=("torch>=2.4", "torchsde>=0.2.6"),
             install="lrnde[torchsde]",
-            api_version=(2, 0),
+            api_version=(2, 1),
             sde_freezer="lrnde_torchsde._freeze:TorchsdeFreezer",
             driver="lrnde_torchsde._conformance:TorchsdeDriver",
         )

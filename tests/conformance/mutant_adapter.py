@@ -39,6 +39,8 @@ class Faults:
       `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
       equations: `sde_native`, `sde_plan`, `frozen_sde_plan`; `frozen_sde` (the frozen solve, then its plan).
+    - Of training on checked steps: `steps` (of a plan), `replaced` (the call that they replace), `plan_holder` (makes a
+      holder of a plan).
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` and `solver` (in their place), `declares` (class variables by name).
     """
@@ -76,6 +78,9 @@ class Faults:
     frozen_sde_plan: Change = _same
     frozen_sde: Change = _same
     frozen: Change = _same
+    steps: Change = _same
+    replaced: Change = _same
+    plan_holder: Callable[[lrnde_core.CheckedPlan], lrnde_core.AbstractPlanHolder] | None = None
     is_claimed: bool = True
     is_method: bool = False
     methods: Change = _same
@@ -149,6 +154,14 @@ class _Freezer(AbstractFreezer):
 
     def run(self, call: Any, plan: Any) -> Any:
         return self._faults.frozen_run(self._true.run(call._call, plan))
+
+    def by_steps(self, call: Any, steps: Any, *, is_batched: bool) -> Any:
+        native, steps = self._faults.replaced(call._call), self._faults.steps(steps)
+        return _Call(self._true.by_steps(native, steps, is_batched=is_batched), self._faults)
+
+    def plan_holder(self, plan: Any) -> Any:
+        make = self._faults.plan_holder
+        return None if make is None else make(plan)
 
     def states(self, call: Any, result: Any) -> Any:
         return self._faults.frozen_states(self._true.states(call._call, result))
@@ -269,7 +282,7 @@ def driver(mutant: Mutant) -> type[AbstractDriver]:
         def lrnde_register_adapters(self, register: Callable[[AdapterSpec], None]) -> None:
             target, solves = f"{__name__}:{adapter.__name__}", (f"{__name__}:{claimed}",)
             freezers = f"{__name__}:{freezer}", f"{__name__}:{sde_freezer}"
-            register(AdapterSpec(mutant.name, target, solves, ("numpy>=1.26",), "numpy", (2, 0), *freezers))
+            register(AdapterSpec(mutant.name, target, solves, ("numpy>=1.26",), "numpy", (2, 1), *freezers))
 
     freezer, sde_freezer = f"{name}_freezer", f"{name}_sde_freezer"
     setattr(module, freezer, functools.partial(_Freezer, faults))

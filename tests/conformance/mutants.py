@@ -79,6 +79,17 @@ from tests.conformance.freezing_faults import (
     without_gradient,
 )
 from tests.conformance.mutant_adapter import Faults, Mutant
+from tests.conformance.stepped_faults import (
+    Holder,
+    always_planned,
+    as_the_only_step,
+    at_the_start,
+    by_euler,
+    reading_not_counted,
+    with_step_error,
+    without_event,
+    without_gradient_of_states,
+)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("random-source-unnamed", "interface.contract", Faults(random_argument=None)),
@@ -402,6 +413,59 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("paths-over-one-interval", "freeze.sde-times", Faults(frozen_sde=at_the_times(0.0, 1.0))),
     Mutant("failure-of-a-path-met-by-another-error", "freeze.sde-failed", Faults(sde_native=broken_off_if_failed)),
     Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
+    Mutant("plan-by-eulers-method", "checked-steps.solution", Faults(steps=by_euler), "rk4"),
+    Mutant("point-at-the-start-of-a-step", "checked-steps.penalty", Faults(record=at_the_start), "taylor-at-step"),
+    Mutant("point-by-a-further-step", "checked-steps.penalty", Faults(record=replaced(point=None)), "taylor"),
+    Mutant("tolerances-of-its-own", "checked-steps.penalty", Faults(problem=replaced(rtol=0.0, atol=1.0)), "error"),
+    Mutant(
+        "plan-with-full-gradient", "checked-steps.penalty", Faults(plan=replaced(keeps_gradient=True)), "taylor-at-step"
+    ),
+    Mutant("weighted-as-the-only-step", "checked-steps.sampling", Faults(record=as_the_only_step), "uniform-step"),
+    Mutant("plan-with-local-gradient", "checked-steps.sampling", Faults(plan=replaced(keeps_gradient=False)), "full"),
+    Mutant(
+        "plan-without-gradient",
+        "checked-steps.gradient",
+        Faults(result=lambda states: [plain(state) for state in states]),
+    ),
+    Mutant(
+        "count-of-a-plan-off-by-one",
+        "checked-steps.counts",
+        Faults(counts=replaced(nfe=lambda n: n + 1)),
+        "dormand-prince-error",
+    ),
+    Mutant(
+        "reading-not-counted",
+        "checked-steps.counts",
+        Faults(after_run=reading_not_counted),
+        "midpoint-taylor",
+    ),
+    Mutant(
+        "estimate-of-a-plan-halved",
+        "checked-steps.counts",
+        Faults(silent=with_step_error(lambda error: 0.5 * error)),
+        "rk4-taylor-at-step",
+    ),
+    Mutant("planned-where-adaptive", "checked-steps.adaptive", Faults(call=always_planned)),
+    Mutant("growing-error-unseen", "checked-steps.error", Faults(silent=with_step_error(lambda _: 0.0))),
+    Mutant(
+        "checked-at-the-first-outputs",
+        "checked-steps.error",
+        Faults(frozen_states=lambda leaves: (leaves[0][:1],), plan_holder=Holder),
+    ),
+    Mutant("checked-by-eulers-method", "checked-steps.error", Faults(steps=by_euler, plan_holder=Holder)),
+    Mutant("failed-check-passed-over", "checked-steps.failed", Faults(native_failure=unsolved, plan_holder=Holder)),
+    Mutant(
+        "check-without-copies",
+        "checked-steps.trace",
+        Faults(copied=lambda copy, call: call, plan_holder=Holder),
+        "state",
+    ),
+    Mutant(
+        "gradient-lost-in-a-check",
+        "checked-steps.modes",
+        Faults(silent=without_gradient_of_states, plan_holder=Holder),
+    ),
+    Mutant("event-on-a-plan", "checked-steps.refusal", Faults(replaced=without_event), "event"),
     Mutant("all-steps-recorded", "memory.independent-of-steps", Faults(plan=keep_where(remember_every_step))),
     Mutant("trained-without-gradient", "reduction.adaptive", Faults(value=detached), "dopri5"),
     Mutant("fixed-steps-trained-without-gradient", "reduction.fixed-step", Faults(value=detached), "rk4"),
@@ -410,6 +474,9 @@ MUTANTS: tuple[Mutant, ...] = (
 
 OWN_STEPS = Mutant("own-steps", "shape.own-steps", Faults(shares_steps=False, call=row_by_row))
 """No mutant: the reference adapter with separate steps for each state of a batch."""
+
+HOLDER = Mutant("plan-holder", "checked-steps.error", Faults(plan_holder=Holder))
+"""No mutant: the reference adapter keeping the plan of a training itself."""
 
 METHOD = Mutant("method-of-an-object", "interface.value", Faults(is_method=True))
 """No mutant: the reference adapter claiming a method, of an object that cannot be copied."""

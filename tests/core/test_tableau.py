@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_core import ExplicitTableau
+from lrnde_core import FIXED_METHODS, ExplicitTableau, FixedSteps, MethodFacts
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import BOSH3, DOPRI5, DOPRI8, EMBEDDED, HEUN, RK4, TSIT5
 
@@ -72,3 +72,18 @@ def test_error_weights_vanish_up_to_the_power_the_tests_assume(name: str) -> Non
     rounding = 3 * len(tableau.c) * np.finfo(float).eps * np.abs(tableau.error).sum()
     assert max(moments[:-1]) < rounding
     assert moments[-1] > 1e-5
+
+
+@pytest.mark.parametrize("method", sorted(FIXED_METHODS))
+def test_the_error_of_a_step_of_a_plan_falls_with_the_power_of_its_facts(method: str) -> None:
+    steps = FixedSteps.equal(method, 1)
+    native = MethodFacts.explicit("tsit5", 5, TSIT5)
+    problem = ArrayProblem(lambda t, y: np.sin(y + t), steps.tableau)
+
+    def size(h: float) -> float:
+        estimate = problem.step(0.2, h, (np.array(0.7),), first_stage=None, carry=None)
+        assert estimate.error is not None
+        return float(abs(estimate.error[0]))
+
+    measured = np.log2(size(0.02) / size(0.01))
+    assert native.by_steps(method, steps.order, steps.tableau).error_order == pytest.approx(measured, abs=0.1)

@@ -162,6 +162,10 @@ class AbstractBackend(abc.ABC):
         """Within the block programs are compiled as a user's would be, rather than in a hurry."""
         return contextlib.nullcontext()
 
+    def without_gradients(self) -> contextlib.AbstractContextManager[object] | None:
+        """Within the block nothing is differentiated; `None` where the library has no such mode."""
+        return None
+
     def strict(self) -> contextlib.AbstractContextManager[None] | None:
         """Within the block the library refuses to promote dtypes and ranks; `None` where it has no such mode."""
         return None

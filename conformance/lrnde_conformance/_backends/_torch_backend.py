@@ -107,6 +107,9 @@ class TorchBackend(AbstractBackend):
         del key
         return function(self.variables(variables, dtype), self._constants(constants, dtype))
 
+    def without_gradients(self) -> contextlib.AbstractContextManager[object]:
+        return torch.no_grad()
+
     def wait(self) -> None:
         torch.cuda.synchronize() if self.device == "cuda" else None
 

@@ -4,6 +4,8 @@ from lrnde_conformance._checks import (
     _adjoint,
     _backward_counts,
     _batches,
+    _checked_steps,
+    _checking,
     _counts,
     _declarations,
     _directions,
@@ -72,6 +74,8 @@ _MODULES = (
     _freezing_promise,
     _freezing_traces,
     _freezing_sde,
+    _checked_steps,
+    _checking,
     _laws,
 )
 

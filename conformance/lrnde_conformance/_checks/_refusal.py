@@ -37,6 +37,7 @@ _SETTINGS: dict[Capability, dict[str, Any]] = {
     Capability.FULL_GRADIENT: {"gradient": "full"},
     Capability.BATCHED_SAMPLES: {"batched": True, "num_samples": 2},
     Capability.FRESH_INCREMENT: {"sampler": lrnde_core.UniformTime(increment="fresh")},
+    Capability.CHECKED_STEPS: {"steps": lrnde_core.CheckedSteps()},
 }
 # Changes of an experiment that ask for one; `collect` and those that freeze ask for others.
 _CALLS: dict[Capability, dict[str, Any]] = {
@@ -70,12 +71,12 @@ def refusal_capability(subject: Subject, case: str) -> None:
     experiment = trajectory(subject, subject.main_method, subject.main_cost)
     if capability in _SETTINGS:
         settings = {**experiment.regularization, **_SETTINGS[capability]}
-        _assert_refused(
+        assert_refused(
             subject, experiment, lambda f: _solve(subject, experiment, settings, f), reason, capability.value
         )
     elif capability is Capability.PROBES:
         probes = np.ones(experiment.problem.y0.shape)
-        _assert_refused(
+        assert_refused(
             subject,
             experiment,
             lambda f: solve_with_probes(subject, probes, formula=f),
@@ -83,14 +84,14 @@ def refusal_capability(subject: Subject, case: str) -> None:
             capability.value,
         )
     elif capability is Capability.COLLECT:
-        _assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)
+        assert_refused(subject, experiment, lambda f: _collected(subject, experiment, f), reason, capability.value)
     elif capability in (Capability.FREEZE, Capability.FREEZE_SDE):
-        _assert_refused(
+        assert_refused(
             subject, experiment, lambda f: _frozen(subject, experiment, f, capability), reason, capability.value
         )
     else:
         asking = experiment.but(**_CALLS[capability])
-        _assert_refused(
+        assert_refused(
             subject,
             experiment,
             lambda f: subject.solve(asking, formula=f),
@@ -121,7 +122,7 @@ def refusal_method(subject: Subject, case: str) -> None:
     settings = {**experiment.regularization, **_METHOD_REQUESTS[what]}
     if what == "full":
         experiment = experiment.but(adjoint=subject.driver.adjoints[-1])
-    _assert_refused(
+    assert_refused(
         subject, experiment, lambda f: _solve(subject, experiment, settings, f), None, f"{what} with `{name}`"
     )
 
@@ -137,7 +138,7 @@ def refusal_unserved(subject: Subject, case: str) -> None:
     method = next(each for each in subject.driver.refused if each.name == case)
     problem, dtype = main_problem(subject, method), subject.main_dtype
     experiment = Experiment(method, problem, (0.0, 0.5, 1.0), 1e-3, 1e-3, 0.125, subject.main_cost, dtype=dtype)
-    _assert_refused(subject, experiment, lambda f: subject.solve(experiment, formula=f), None, f"the method `{case}`")
+    assert_refused(subject, experiment, lambda f: subject.solve(experiment, formula=f), None, f"the method `{case}`")
 
 
 @check(
@@ -219,7 +220,7 @@ def _frozen(subject: Subject, experiment: Experiment, formula: Formula, capabili
     return lrnde_core.freeze(native, calibration=[], adapter=subject.name)
 
 
-def _assert_refused(
+def assert_refused(
     subject: Subject,
     experiment: Experiment,
     ask: Callable[[Formula], Any],

@@ -32,6 +32,7 @@ class Experiment:
       the others are.
     - `is_batched`: as for `lrnde_core.regularize`. `event_at`: when an event ends the solve. `smallest_step`: as in
       `Task`. `jump_at`: where the field jumps.
+    - `steps`: as for `lrnde_core.regularize`; `plan`: then of the call.
     """
 
     method: Method
@@ -52,6 +53,8 @@ class Experiment:
     event_at: float | None = None
     smallest_step: float | None = None
     jump_at: float | None = None
+    steps: lrnde_core.CheckedSteps | None = None
+    plan: lrnde_core.FixedSteps | None = None
 
     @property
     def heuristic(self) -> lrnde_core.AbstractHeuristic:
@@ -70,7 +73,13 @@ class Experiment:
             "gradient": self.gradient,
             "num_samples": len(self.draws),
             "batched": self.is_batched,
+            "steps": self.steps,
         }
+
+    @property
+    def call_arguments(self) -> dict[str, Any]:
+        """The arguments of the regularized call but for the draws."""
+        return {} if self.steps is None else {"plan": self.plan}
 
     def key(self, static: Collection[str]) -> tuple[Any, ...]:
         """What a compiled program of it depends on; the rest are its arguments.
@@ -79,6 +88,7 @@ class Experiment:
         """
         # Tolerances of a fixed step are the heuristic's, and so part of the program.
         penalty = (self.heuristic, self.sampler, len(self.draws), self.gradient, self.is_batched)
+        penalty = (*penalty, self.steps, self.plan)
         return (*self.bare_key(static), *penalty)
 
     def bare_key(self, static: Collection[str]) -> tuple[Any, ...]:
@@ -126,7 +136,7 @@ class Measurement:
 
     - `states`: at the output times, shape `(times, batch, size)`. `penalty`: a scalar; `penalty_dtype`: its dtype.
     - `gradient`: of the penalty, by name of parameter; `y0` is one of them. Empty where it was not asked for.
-    - `nfe` ... `num_forced`: of the report. `t` ... `solver_error_ratio`: of its sample, shape `(num_samples,)`.
+    - `nfe` ... `step_error`: of the report. `t` ... `solver_error_ratio`: of its sample, shape `(num_samples,)`.
     - `shapes`: of the arrays of penalty and sample, by name, as the report has them. `has_sample`: whether it has one.
     """
 
@@ -142,6 +152,7 @@ class Measurement:
     num_rejected: int | None
     num_forced: int | None
     num_unresolved: int | None
+    step_error: float | None
     shapes: Mapping[str, tuple[int, ...]]
     has_sample: bool
     t: np.ndarray

@@ -175,6 +175,7 @@ class Subject:
         if extra is None:
             draws = given.get("draws", np.array(experiment.draws))
             extra = {"draw": self.backend.array(draws, experiment.dtype)}
+        extra = {**extra, **experiment.call_arguments}
         return self.driver.call(solve, task, **extra)
 
     def measure(self, experiment: Experiment, *, with_gradient: bool = True) -> Measurement:
@@ -220,6 +221,7 @@ class Subject:
             penalty=float(penalty),
             penalty_dtype=str(penalty.dtype),
             has_sample=sample is not None,
+            step_error=None if report.step_error is None else float(to_numpy(report.step_error)),
             gradient=gradient,
             shapes={
                 "penalty": penalty.shape,

@@ -9,6 +9,7 @@ import numpy as np
 from lrnde_conformance._backends._dual import Dual, plain
 from lrnde_conformance._reference._call import ReferenceCall
 from lrnde_conformance._reference._methods import method_facts
+from lrnde_conformance._reference._stepped import ReferenceSteppedCall
 from lrnde_conformance._reference._steps import STOCHASTIC
 from lrnde_core import (
     AbstractAdapter,
@@ -97,7 +98,7 @@ class ReferenceAdapter(AbstractAdapter):
         return value if np.isfinite(plain(value)) else zero, sample
 
     def zero_penalty(self, call: AbstractCall) -> Any:
-        assert isinstance(call, ReferenceCall)
+        assert isinstance(call, ReferenceCall | ReferenceSteppedCall)
         return Dual(np.zeros((), plain(call.y0).dtype))
 
 

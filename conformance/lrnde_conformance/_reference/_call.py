@@ -54,15 +54,6 @@ class ReferenceCall(AbstractCall):
         counts = self._counts(recorder)
         if plan is None:
             return Run(result, counts, None)
-        is_adaptive = self.facts.name in ADAPTIVE
-        problem = ReferenceProblem(
-            self.facts.name,
-            self.field,
-            self.settings.get("diffusion"),
-            self.settings.get("path"),
-            self.settings.get("rtol", 1e-3) if is_adaptive else None,
-            self.settings.get("atol", 1e-6) if is_adaptive else None,
-        )
         end = result[0] if has_event else self.ts[-1]
         steps = recorder.steps
         assert steps is not None  # a plan was given
@@ -72,7 +63,20 @@ class ReferenceCall(AbstractCall):
         draws = plan.draws * len(kept) if plan.sampler.keeps_every_step else plan.draws
         records = [self._record(draw, each, steps, plan, end) for draw, each in zip(draws, kept, strict=True)]
         is_valid = recorder.num_accepted > 0
-        return Run(result, counts, Recording(problem, records, is_valid, num_evaluated=len(records)))
+        return Run(result, counts, Recording(self.problem(), records, is_valid, num_evaluated=len(records)))
+
+    def problem(self) -> ReferenceProblem:
+        """The local problem of a step by the method of the call."""
+        is_adaptive = self.facts.name in ADAPTIVE
+        return ReferenceProblem(
+            self.facts.name,
+            self.field,
+            self.settings.get("diffusion"),
+            self.settings.get("path"),
+            self.settings.get("rtol", 1e-3) if is_adaptive else None,
+            self.settings.get("atol", 1e-6) if is_adaptive else None,
+            self.facts.tableau,
+        )
 
     def _counts(self, recorder: "_Recorder") -> Counts:
         is_stochastic = self.facts.is_stochastic

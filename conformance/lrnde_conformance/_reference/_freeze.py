@@ -1,6 +1,5 @@
 """Frozen solves of the reference solver, of ordinary and of stochastic equations."""
 
-import bisect
 import contextlib
 import dataclasses
 import functools
@@ -9,18 +8,18 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._backends._dual import copied, plain
+from lrnde_conformance._backends._dual import plain
 from lrnde_conformance._backends._python_states import global_python_states
 from lrnde_conformance._reference._call import ReferenceCall
-from lrnde_conformance._reference._problem import add_increments
+from lrnde_conformance._reference._stepped import ReferenceSteppedCall, take_steps
 from lrnde_conformance._reference._steps import ADAPTIVE, Field
 from lrnde_core import (
     AbstractCall,
     AbstractFreezer,
     AbstractSDEFreezer,
-    AbstractStages,
     CallForm,
     CapabilityError,
+    FixedSteps,
     FrozenRun,
     GuardSignals,
     InputError,
@@ -29,7 +28,6 @@ from lrnde_core import (
     Plan,
     SDEPlan,
     check_interval,
-    follow_steps,
     guard_signals,
     is_flagged,
 )
@@ -61,11 +59,7 @@ class ReferenceFreezer(AbstractFreezer):
     """Freezes `integrate` of ordinary equations without control and event."""
 
     def read(self, call: AbstractCall, *, is_batched: bool) -> CallForm:
-        call = _reference(call)
-        if call.settings.get("event") is not None:
-            raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a time of your own.")
-        if call.settings.get("path") is not None:
-            raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
+        call = _followable(call)
         if not np.isfinite(plain(call.y0)).all():
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
         return CallForm.of(call.ts[0], call.ts[-1], call.ts, [call.y0.shape], is_batched=is_batched)
@@ -101,6 +95,11 @@ class ReferenceFreezer(AbstractFreezer):
         states, signals = _solve_by_plan(plan, call.field, call.y0, call.ts, is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(states, signals)
+
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> ReferenceSteppedCall:
+        native = _followable(call)
+        facts = native.facts.by_steps(steps.method, steps.order, steps.tableau)
+        return ReferenceSteppedCall(native, steps, is_batched, facts)
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
         del call
@@ -160,36 +159,15 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
         return frozen
 
 
-@final
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Stages(AbstractStages):
-    """Stages on plain arrays and `Dual`s as they come."""
-
-    field: Field
-
-    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
-        return (h * self.field(t + abscissa * h, y[0]),)
-
-    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
-        return add_increments(y, weights, increments)
-
-
 def _solve_by_plan(
     plan: Plan, field: Field, y0: Any, ts: Any, *, is_watched: bool
 ) -> tuple[list[Any], GuardSignals | None]:
-    times, steps = [float(t) for t in ts], plan.steps
-    needs_last = len(times) > 2 or (is_watched and steps.tableau.is_last_stage_solution)
-    taken = follow_steps(_Stages(field), steps, times[0], times[-1], (copied(y0),), needs_last=needs_last)
-    states = [y0]
-    for time in times[1:-1]:
-        fraction = (time - times[0]) / (times[-1] - times[0])
-        index = bisect.bisect_left(steps.ends, fraction)
-        start, end = (0.0, *steps.ends)[index : index + 2]
-        states += taken[index].inside((fraction - start) / (end - start))
-    states += taken[-1].y1
+    tableau = plan.steps.tableau
+    needs_last = is_watched and tableau.is_last_stage_solution
+    states, taken = take_steps(plan.steps, field, y0, [float(t) for t in ts], needs_last=needs_last)
     if not is_watched:
         return states, None
-    signals = guard_signals(steps.tableau, taken, is_batched=plan.is_batched)
+    signals = guard_signals(tableau, taken, is_batched=plan.is_batched)
     return states, GuardSignals(*(np.asarray(plain(signal)) for signal in signals))
 
 
@@ -199,4 +177,14 @@ def _size(plan: SDEPlan, ts: Any) -> float:
 
 def _reference(call: AbstractCall) -> ReferenceCall:
     assert isinstance(call, ReferenceCall)
+    return call
+
+
+def _followable(call: AbstractCall) -> ReferenceCall:
+    """The call. Raises `CapabilityError` for what no fixed steps can replace."""
+    call = _reference(call)
+    if call.settings.get("event") is not None:
+        raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a time of your own.")
+    if call.settings.get("path") is not None:
+        raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
     return call

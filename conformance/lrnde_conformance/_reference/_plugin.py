@@ -14,7 +14,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("lrnde_conformance._reference._solver:integrate",),
             requires=("numpy>=1.26",),
             install="numpy",
-            api_version=(2, 0),
+            api_version=(2, 1),
             freezer="lrnde_conformance._reference._freeze:ReferenceFreezer",
             sde_freezer="lrnde_conformance._reference._freeze:ReferenceSDEFreezer",
             driver="lrnde_conformance._reference._conformance:ReferenceDriver",

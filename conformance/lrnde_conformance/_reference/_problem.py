@@ -45,7 +45,7 @@ def tableau(method: str) -> ExplicitTableau:
 class ReferenceProblem(AbstractLocalProblem, AbstractStages):
     """dy = `field(t, y)` dt + `diffusion(t, y)` dW along `path`, by one step of `method`.
 
-    - `rtol`, `atol`: of the call; `None` for fixed steps.
+    - `rtol`, `atol`: of the call; `None` for fixed steps. `tableau`: of an explicit method.
 
     `carry` is the path of the step where that is a fresh one, else `None`.
     """
@@ -56,6 +56,7 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
     path: Path | None
     rtol: Any
     atol: Any
+    tableau: ExplicitTableau | None = None
 
     def step(self, t: Any, h: Any, y: Leaves, *, first_stage: Leaves | None, carry: Any) -> StepEstimate:
         if self.method in STOCHASTIC:
@@ -66,7 +67,7 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
             halved = self._halved(t, h, y)
             whole = implicit_step(self.field, t, h, y[0])
             return StepEstimate((halved,), (halved - whole,), (abs(detach(whole - y[0])),), None, 2.0)
-        known, problem = tableau(self.method), self._of_step(t, h)
+        known, problem = self._known_tableau, self._of_step(t, h)
         first = None if first_stage is None else (first_stage[0] * h,)
         take = doubled_step if known.error is None else explicit_step
         return take(problem, known, t, h, y, first)
@@ -75,11 +76,11 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         del carry
         if self.method in IMPLICIT:
             return (self._halved(t, h, y),)
-        return explicit_advance(self._of_step(t, h), tableau(self.method), t, h, y)
+        return explicit_advance(self._of_step(t, h), self._known_tableau, t, h, y)
 
     def nodes(self, t: Any, h: Any, y: Leaves, *, carry: Any) -> tuple[QuadratureNode, ...]:
         del carry
-        return explicit_nodes(self, tableau(self.method), t, h, y)
+        return explicit_nodes(self, self._known_tableau, t, h, y)
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
         return (h * self._slope(t + abscissa * h, y[0]),)
@@ -121,6 +122,11 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
 
     def copy(self, leaves: Leaves) -> Leaves:
         return tuple(map(copied, leaves))
+
+    @property
+    def _known_tableau(self) -> ExplicitTableau:
+        assert self.tableau is not None  # of an explicit method
+        return self.tableau
 
     def _of_step(self, t: Any, h: Any) -> "ReferenceProblem":
         """The ordinary equation that a step of a controlled one solves."""

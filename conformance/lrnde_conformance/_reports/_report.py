@@ -23,6 +23,7 @@ LAWS = {
     13: "Direction and shape",
     14: "Refusal",
     15: "Freezing",
+    16: "Checked steps",
 }
 """The laws of docs/protocol.md by number."""
 

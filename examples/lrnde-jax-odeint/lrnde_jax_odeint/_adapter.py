@@ -37,6 +37,7 @@ class JaxOdeintAdapter(AbstractJaxAdapter):
             Capability.REVERSE_TIME: NO_REVERSE_TIME,
             Capability.COLLECT: NO_COLLECT,
             Capability.FREEZE: "this adapter has no freezer. Freeze the same field with diffrax.",
+            Capability.CHECKED_STEPS: "this adapter has no freezer. Train the same field with diffrax.",
         }
     )
 

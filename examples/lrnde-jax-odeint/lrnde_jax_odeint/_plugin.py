@@ -15,7 +15,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             solves=("jax.experimental.ode:odeint",),
             requires=("jax>=0.10.2", "equinox>=0.11.10"),
             install="jax>=0.10.2",
-            api_version=(2, 0),
+            api_version=(2, 1),
             driver="lrnde_jax_odeint._conformance:JaxOdeintDriver",
         )
     )

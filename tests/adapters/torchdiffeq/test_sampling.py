@@ -146,3 +146,16 @@ def test_values_of_several_samples_are_the_mean_of_single_ones() -> None:
             assert (left is None) is (right is None)
             assert left is None or torch.allclose(left.double(), right.double(), rtol=tolerance)
             assert left is None or left.shape == (3,)
+
+
+def test_batched_samples_of_a_plan_are_those_of_single_ones() -> None:
+    draws, plan = [0.1, 0.55, 0.93], lrnde.FixedSteps.equal("rk4", 2)
+
+    def penalty(draw: list[float], *, batched: bool) -> float:
+        solve = lrnde.regularize(
+            odeint, num_samples=len(draw), batched=batched, steps=lrnde.CheckedSteps(batched=False)
+        )
+        return solve(_Pendulum(), _Y0, _TIMES, draw=draw, plan=plan, **_SETTINGS)[1].penalty.item()
+
+    alone = [penalty([draw], batched=False) for draw in draws]
+    assert penalty(draws, batched=True) == pytest.approx(np.mean(alone), rel=1e-12)
