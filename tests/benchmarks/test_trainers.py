@@ -94,7 +94,7 @@ def test_training_improves_the_score_and_is_repeatable(task: str, adapter: str) 
         trainer = make(task, adapter, PENALISED)
         trainer.prepare()
         before = trainer.evaluate().score
-        assert trainer.train(4) > 0
+        assert trainer.train(4).iterations > 0
         trainer.train(4)
         results.append(trainer.evaluate())
         gain = results[-1].score - before
