@@ -78,13 +78,13 @@ def test_all_seeds_in_one_program_are_trained_as_each_of_them_is() -> None:
     assert first.score != second.score
 
 
-def test_seeds_that_draw_more_than_batches_are_not_trained_at_once() -> None:
+def test_seeds_that_differ_in_more_than_batches_are_not_trained_at_once() -> None:
     pytest.importorskip("diffrax")
     from lrnde_benchmarks._backends._jax_seeds import JaxSeedsTrainer
 
-    steer = Setting("steer", end_spread=0.5)
-    with pytest.raises(lrnde.InputError, match="train them one by one with `make_trainer`"):
-        JaxSeedsTrainer(TASKS["digits"].problem, SMALL["digits"], steer, seeds=(0, 1))
+    for setting in (Setting("steer", end_spread=0.5), Setting("planned", steps=lrnde.CheckedSteps())):
+        with pytest.raises(lrnde.InputError, match="train them one by one with `make_trainer`"):
+            JaxSeedsTrainer(TASKS["digits"].problem, SMALL["digits"], setting, seeds=(0, 1))
 
 
 @pytest.mark.parametrize(("task", "adapter"), PAIRS)
