@@ -47,7 +47,7 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
         super().__init__()
         self.plan = plan
         self._traced = traced
-        self._step_error: Tensor | None = None
+        self._step_error: Tensor | float | None = None
 
     def extra_repr(self) -> str:
         return str(self.plan)
@@ -60,7 +60,7 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
 
     def remembered(self) -> float | None:
         # All processes have the same plan, so either all of them have a number or none.
-        return None if self._step_error is None else self._largest(self._step_error)
+        return None if self._step_error is None else self._largest(torch.as_tensor(self._step_error))
 
     def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
         if self._traced is None:
@@ -71,15 +71,18 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
         return self._largest(torch.tensor(value, dtype=torch.float64)) if _is_distributed() else value
 
     def get_extra_state(self) -> dict[str, Any]:
-        return dataclasses.asdict(self.plan)
+        return {"plan": dataclasses.asdict(self.plan), "step_error": self._number()}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        self.plan = CheckedPlan.from_fields(state)
-        self._step_error = None
+        self.plan = CheckedPlan.from_fields(state["plan"])
+        self._step_error = state["step_error"]
 
     def __getstate__(self) -> dict[str, Any]:
-        # The estimate of an iteration may carry a device, and means nothing in a copy.
-        return {**self.__dict__, "_step_error": None}
+        # Without a device, which the place where it is read may not have.
+        return {**self.__dict__, "_step_error": self._number()}
+
+    def _number(self) -> float | None:
+        return None if self._step_error is None else float(self._step_error)
 
     def _largest(self, value: Tensor) -> float:
         if not _is_distributed():

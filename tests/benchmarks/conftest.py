@@ -10,7 +10,7 @@ import pytest
 
 import lrnde
 import lrnde_core
-from lrnde_benchmarks._backends._trainer import Evaluation
+from lrnde_benchmarks._backends._trainer import Evaluation, Spent
 from lrnde_benchmarks._cells._cell import Cell, Figures
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 
@@ -45,10 +45,10 @@ class StubTrainer:
         self.log.append((self.name, "prepare"))
         return 3.0
 
-    def train(self, num_steps: int) -> float:
+    def train(self, num_steps: int) -> Spent:
         self.log.append((self.name, num_steps))
         self.steps_done += num_steps
-        return float(num_steps)
+        return Spent(float(num_steps))
 
     def weights(self) -> dict[str, Any]:
         return {"w": np.asarray(self.steps_done)}
@@ -67,6 +67,9 @@ class StubTrainer:
         if self.freeze_refusal is not None:
             raise lrnde.InputError(self.freeze_refusal)
         return lrnde.FreezeReport(PLAN, (), 2, 40.0, 0.03, (0.01, 0.03), 1 / 3, 0.001, 0.004)
+
+    def checked(self) -> None:
+        return None
 
     def states(self, prediction: Any = None) -> list[Any]:
         native = np.ones((1, 360, 2), np.float32)

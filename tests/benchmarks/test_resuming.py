@@ -23,13 +23,23 @@ from lrnde_benchmarks._tasks._by_name import TASKS
 SMALL = {"chunk": 2, "steps": 6, "repetitions": 1, "batch": 16, "hidden": 8, "final_learning_rate": 1e-4}
 # A random penalty of a weight that changes.
 SAMPLED = Setting("sampled", Penalty(lrnde.KineticEnergy(), lrnde.UniformTime()), lrnde.ExponentialDecay(1.0, 0.01, 6))
-# With that; with a solver that learns, too; with noise.
+
+
+def as_good_as_allowed(_found: Any, _native: Any) -> list[float]:
+    """Leaves no room below the bound, so that a check is due after each iteration that estimates a larger error."""
+    return [1.0] * SMALL["batch"]
+
+
+PLANNED = Setting("planned", Penalty(), steps=lrnde.CheckedSteps(error=1.0, metric=as_good_as_allowed))
+# With a random penalty; with a solver that learns, too; with noise; on checked steps.
 CASES = [
     ("digits", "torchdiffeq", "sampled"),
     ("digits", "torchdiffeq", "tl_node"),
     ("spiral-sde", "torchsde", "predicted_steps"),
     ("digits", "diffrax", "sampled"),
     ("digits", "diffrax", "tl_node"),
+    ("digits", "torchdiffeq", "planned"),
+    ("digits", "diffrax", "planned"),
 ]
 TIMES = ("train_seconds", "compile_seconds", "wall_seconds", "train_reference_ms", "predict_ms", "reference_ms")
 
@@ -39,7 +49,8 @@ def study_of(task: str, adapter: str, name: str) -> Study:
         pytest.skip(f"{adapter} is not installed")
     chosen = TASKS[task]
     hyperparameters = dataclasses.replace(chosen.fast, **SMALL)
-    setting = SAMPLED if name == "sampled" else setting_by_name(name, steps=6, tuning=chosen.tuning)
+    own = {setting.name: setting for setting in (SAMPLED, PLANNED)}
+    setting = own.get(name) or setting_by_name(name, steps=6, tuning=chosen.tuning)
     if setting.expansion is not None:
         # Learns once before the interruption and once after it.
         setting = dataclasses.replace(setting, expansion=dataclasses.replace(setting.expansion, period=2))

@@ -41,7 +41,7 @@ def test_regularize_has_the_promised_parameters() -> None:
 def test_the_fields_of_reports_are_the_promised_ones() -> None:
     assert lrnde_core.Report._fields == (
         *("penalty", "nfe", "nfe_extra", "num_steps", "num_accepted", "num_rejected", "sample"),
-        *("nfe_diffusion", "num_forced", "num_unresolved", "nfe_backward"),
+        *("nfe_diffusion", "num_forced", "num_unresolved", "nfe_backward", "step_error", "plan"),
     )
     assert lrnde_core.Sample._fields == ("t", "h", "weight", "error_ratio", "stiffness", "solver_error_ratio")
 

@@ -143,9 +143,9 @@ def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: 
         ({"target": "no_such_module_at_all:Adapter"}, "(?s)`made` is broken.*made-up 1.2, target: ModuleNotFoundError"),
         ({"target": "tests.core.toy:Missing"}, "target: AttributeError"),
         ({"target": "types:SimpleNamespace"}, "makes a `SimpleNamespace`, not an `AbstractAdapter`"),
-        ({"api_version": (3, 0)}, "written for adapter API 3.0, this is 2.0; update lrnde"),
-        ({"api_version": (2, 9)}, "written for adapter API 2.9, this is 2.0; update lrnde"),
-        ({"api_version": (1, 9)}, "written for adapter API 1.9, this is 2.0; update it"),
+        ({"api_version": (3, 0)}, "written for adapter API 3.0, this is 2.1; update lrnde"),
+        ({"api_version": (2, 9)}, "written for adapter API 2.9, this is 2.1; update lrnde"),
+        ({"api_version": (1, 9)}, "written for adapter API 1.9, this is 2.1; update it"),
         (
             {"requires": ("surely-not-there>=3",)},
             r"needs `surely-not-there>=3`, and none is installed.*pip install 'made-up\[all\]'",

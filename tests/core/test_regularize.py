@@ -441,7 +441,9 @@ def test_what_an_adapter_cannot_have_known_is_unsupported() -> None:
     declared = Capabilities.declare({Capability.JIT: "it is Python."})
     assert declared.known_to(lrnde_core.ADAPTER_API) == declared
     older = declared.known_to((1, 0))
-    assert older.supported == declared.supported - {Capability.PROBES, Capability.REVERSE_PRODUCTS}
+    later = {Capability.PROBES, Capability.REVERSE_PRODUCTS, Capability.CHECKED_STEPS}
+    assert older.supported == declared.supported - later
+    assert declared.known_to((2, 0)).supported == declared.supported - {Capability.CHECKED_STEPS}
     reason = older.reason_against(Capability.PROBES)
     assert reason is not None
     assert "written for version 1.0 of the contract" in reason

@@ -26,7 +26,7 @@ from lrnde_benchmarks._arrays import Arrays, Floats
 from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve, solve_states
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks._backends._optax import step
-from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_of
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_state
 from lrnde_benchmarks._backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
@@ -398,16 +398,20 @@ class JaxTrainer:
         self._state = self._state._replace(weights=tree_like(self._state.weights, weights))
 
     def state(self) -> Arrays:
-        plan = {} if self._checked is None else {_PLAN: plan_array(self._checked)}
-        return {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done), **plan}
+        arrays = {**tree_arrays(self._state), _NUM_DONE: np.asarray(self._num_done)}
+        if self._checked is not None:
+            plan = {"plan": dataclasses.asdict(self._checked), "step_error": self._estimate}
+            arrays[_PLAN] = plan_array(plan)
+        return arrays
 
     def restore(self, state: Arrays) -> None:
         own = (_NUM_DONE, _PLAN)
         self._state = tree_like(self._state, {name: each for name, each in state.items() if name not in own})
         self._num_done = int(state[_NUM_DONE])
         if _PLAN in state:
-            self._checked = plan_of(state[_PLAN])
-            self._estimate = None
+            plan = plan_state(state[_PLAN])
+            self._checked, self._estimate = CheckedPlan.from_fields(plan["plan"]), plan["step_error"]
+            self._program = dataclasses.replace(self._program, steps=self._checked.steps)
 
     def checked(self) -> CheckedPlan | None:
         return self._checked

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -24,8 +25,8 @@ from lrnde_core import InputError
 class JaxSeedsTrainer:
     """Trains each seed as `JaxTrainer` would, all of them at once: solves then take the steps of the longest.
 
-    - `seeds`: at least one. Raises `InputError` where their examples differ, which are kept but once, and where the
-      seed decides more of the training than batches and keys.
+    - `seeds`: at least one. Raises `InputError` where their examples differ, which are kept but once, where the seed
+      decides more of the training than batches and keys, and where each seed would take steps of its own.
     """
 
     def __init__(
@@ -34,10 +35,10 @@ class JaxSeedsTrainer:
         loaded = [problem.load(hyperparameters, seed) for seed in seeds]
         first_data = loaded[0]
         has_same_examples = all(np.array_equal(data.inputs, first_data.inputs) for data in loaded)
-        if not has_same_examples or setting.end_spread or first_data.noise is not None:
+        if not has_same_examples or setting.end_spread or first_data.noise is not None or setting.steps is not None:
             raise InputError(
                 "Seeds are trained at once where they have the same examples, draw no initial states, and all their "
-                "solves end alike; train them one by one with `make_trainer`."
+                "solves end alike and take adaptive steps; train them one by one with `make_trainer`."
             )
         self._trainers = [
             JaxTrainer(problem, hyperparameters, setting, data, seed) for data, seed in zip(loaded, seeds, strict=True)
@@ -54,13 +55,14 @@ class JaxSeedsTrainer:
         self._keys = jnp.stack([each._key for each in self._trainers])
         run: Callable[..., Any] = _training_loop(first._program)
         examples_axes: Any = _Examples(None, None, 0, None, None, None)  # pyright: ignore[reportArgumentType]
-        self._run = jax.jit(jax.vmap(run, in_axes=(0, examples_axes, None, 0, None, None)))
+        self._run = jax.jit(jax.vmap(run, in_axes=(0, examples_axes, None, 0, None, None, None)))
         self._weight_decay = first._weight_decay
         self.num_done = 0
 
     def train(self, num_steps: int) -> None:
         """Train all seeds for `num_steps` more iterations, and wait for the end. The first call compiles."""
-        state = self._run(self._state, self._examples, self._weight_decay, self._keys, self.num_done, num_steps)
+        arguments = self._state, self._examples, self._weight_decay, self._keys, self.num_done, num_steps
+        state, _, _ = self._run(*arguments, math.inf)
         self._state = jax.block_until_ready(state)
         self.num_done += num_steps
 

@@ -1,8 +1,8 @@
 """The plan of a training on checked steps: to save, and to predict by."""
 
-import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,14 @@ from lrnde_benchmarks._tasks._task import AbstractProblem
 from lrnde_core import CheckedPlan, Plan
 
 
-def plan_array(plan: CheckedPlan) -> NDArray[np.uint8]:
-    """A plan as an array of bytes."""
-    return np.frombuffer(json.dumps(dataclasses.asdict(plan)).encode(), np.uint8).copy()
+def plan_array(state: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """The state of a `PlanHolder`, which are JSON values, as an array of bytes."""
+    return np.frombuffer(json.dumps(state).encode(), np.uint8).copy()
 
 
-def plan_of(array: NDArray[np.uint8]) -> CheckedPlan:
-    """The plan that `plan_array` wrote."""
-    return CheckedPlan.from_fields(json.loads(array.tobytes()))
+def plan_state(array: NDArray[np.uint8]) -> Mapping[str, Any]:
+    """What `plan_array` wrote."""
+    return json.loads(array.tobytes())
 
 
 def plan_from(checked: CheckedPlan | None, shape: Sequence[int], problem: AbstractProblem) -> Plan | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_of
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_state
 from lrnde_benchmarks._backends._step_times import StepTimes
 from lrnde_benchmarks._backends._torch_state import (
     load_module,
@@ -204,11 +204,13 @@ class TorchTrainer:
         self._num_done = 0
 
     def prepare(self) -> float:
-        untouched, plan = self._weight.state_dict(), self.checked()
+        untouched, holder = self._weight.state_dict(), self._plan_holder
+        plan = None if holder is None else holder.get_extra_state()
         start = now()
         self._loss(0).backward()
         seconds = now() - start
-        self._set_plan(plan)
+        if holder is not None:
+            holder.set_extra_state(plan)
         self._optimizer.zero_grad()
         self._generator.manual_seed(self._generator.initial_seed())
         self._weight.load_state_dict(untouched)
@@ -279,9 +281,8 @@ class TorchTrainer:
         }
         if self._solver.learner is not None:
             parts["learner"] = optimizer_arrays(self._solver.learner.optimizer)
-        checked = self.checked()
-        if checked is not None:
-            parts["plan"] = {"": plan_array(checked)}
+        if self._plan_holder is not None:
+            parts["plan"] = {"": plan_array(self._plan_holder.get_extra_state())}
         return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
     def restore(self, state: Arrays) -> None:
@@ -294,8 +295,8 @@ class TorchTrainer:
         self._weight.load_state_dict({name: each.item() for name, each in parts["penalty_weight"].items()})
         self._generator.set_state(torch.from_numpy(parts["generator"][""].copy()))
         self._num_done = int(parts["num_done"][""])
-        if "plan" in parts:
-            self._set_plan(plan_of(parts["plan"][""]))
+        if self._plan_holder is not None:
+            self._plan_holder.set_extra_state(plan_state(parts["plan"][""]))
         if self._solver.learner is not None:
             load_optimizer(self._solver.learner.optimizer, parts.get("learner", {}))
 
@@ -309,16 +310,15 @@ class TorchTrainer:
         return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
 
     def checked(self) -> CheckedPlan | None:
-        holder = None if self._regularized is None else self._regularized.plan_holder
-        return None if holder is None else holder.plan
+        return None if self._plan_holder is None else self._plan_holder.plan
 
     def plan(self) -> Plan | None:
         shape = self._initial_state(self._network, self._test_batches[0]).shape
         return plan_from(self.checked(), shape, self._problem)
 
-    def _set_plan(self, plan: CheckedPlan | None) -> None:
-        if plan is not None and self._regularized is not None and self._regularized.plan_holder is not None:
-            self._regularized.plan_holder.plan = plan
+    @property
+    def _plan_holder(self) -> Any:
+        return None if self._regularized is None else self._regularized.plan_holder
 
     def states(self, prediction: Prediction = None) -> list[Floats]:
         with torch.inference_mode():
