@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lrnde_core import (
     AbstractPlanHolder,
-    CapabilityError,
     CheckedPlan,
     FixedSteps,
     NativeArguments,
@@ -64,7 +63,7 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
 
     def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
         if self._traced is None:
-            raise CapabilityError("The adapter of this solver has no form of a call that compilers can trace.")
+            return super().by_steps(solve, steps, args, kwargs)
         return self._traced(solve, steps, args, kwargs)
 
     def agree(self, value: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, cast, final
 
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, array_namespace
 from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
-from lrnde_core._errors import InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
 from lrnde_core._plans._errors import (
     ErrorMeasure,
     Over,
@@ -107,9 +107,13 @@ class AbstractPlanHolder(abc.ABC):
     def remembered(self) -> float | None:
         """The number that was remembered last, the largest over processes; `None` if there is none."""
 
-    @abc.abstractmethod
     def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
         """The call of a regularized `solve` by fixed steps, in a form that a compiler can trace."""
+        del solve, steps, args, kwargs
+        raise CapabilityError(
+            "This adapter has no form of a call that compilers can trace; leave `fullgraph=True` out, and "
+            "call the wrapped solve."
+        )
 
     @abc.abstractmethod
     def agree(self, value: float) -> float:
