@@ -91,7 +91,8 @@ class DiffraxFreezer(AbstractFreezer):
     def copied(self, call: AbstractCall) -> AbstractCall:
         return call  # arrays are not written to
 
-    def solve(self, call: AbstractCall) -> NativeSolve:
+    def solve(self, call: AbstractCall, *, may_draw: bool = False) -> NativeSolve:
+        del may_draw  # a pure function has no random state
         return solve_natively(call)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:

@@ -89,11 +89,11 @@ def isolated(fields: Iterable[tuple[object, torch.device]]) -> Generator[None]:
         yield
 
 
-def solve_natively(call: AbstractCall, device: torch.device) -> NativeSolve:
-    """The user's own solve. Raises `CapabilityError` where the field draws from torch's random numbers."""
+def solve_natively(call: AbstractCall, device: torch.device, *, may_draw: bool) -> NativeSolve:
+    """The user's own solve. Raises `CapabilityError` where the field draws from torch's random numbers, and may not."""
     before = _random_state(device)
     result, counts, _ = call.run(None)
-    if not torch.equal(before, _random_state(device)):
+    if not may_draw and not torch.equal(before, _random_state(device)):
         raise CapabilityError(
             "The field draws random numbers, so that no two solves agree and no error of fixed steps can be told "
             f"(`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."

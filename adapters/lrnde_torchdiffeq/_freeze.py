@@ -66,8 +66,8 @@ class TorchdiffeqFreezer(AbstractFreezer):
     def copied(self, call: AbstractCall) -> TorchdiffeqCall:
         return _torchdiffeq(call).on_copy()
 
-    def solve(self, call: AbstractCall) -> NativeSolve:
-        return solve_natively(call, _torchdiffeq(call).asked.layout.device)
+    def solve(self, call: AbstractCall, *, may_draw: bool = False) -> NativeSolve:
+        return solve_natively(call, _torchdiffeq(call).asked.layout.device, may_draw=may_draw)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
         call = _torchdiffeq(call)

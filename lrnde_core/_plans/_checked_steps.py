@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, cast, final
 
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, array_namespace
 from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._errors import (
     ErrorMeasure,
     Over,
@@ -21,7 +21,6 @@ from lrnde_core._plans._errors import (
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._report import Candidate
 from lrnde_core._report import Report
-from lrnde_core._tableau import FIXED_METHODS
 
 # Of the bound, that cheaper steps may use.
 _SPARE = 0.5
@@ -401,10 +400,7 @@ def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:
     for candidate in found:
         if not isinstance(candidate, Candidate):
             raise InputTypeError(f"`candidates` must be a list of `Candidate`s, and holds {described(candidate)}.")
-        if candidate.method not in FIXED_METHODS:
-            raise UnknownNameError(f"There is no method `{candidate.method}`; known are {list(FIXED_METHODS)}.")
-        if not isinstance(candidate.num_steps, int) or candidate.num_steps < 1:
-            raise InputError(f"`num_steps` of `{candidate}` must be a whole number of at least 1.")
+        candidate.check()
         if candidate.follows_solver:
             raise InputError(
                 f"`{candidate}` follows the solver's steps, which differ from check to check; leave it out."

@@ -80,8 +80,13 @@ class AbstractFreezer(AbstractCalibrator):
         """The form of a call. Raises `CapabilityError` for what no plan can replace: events, noise."""
 
     @abc.abstractmethod
-    def solve(self, call: AbstractCall) -> NativeSolve:
-        """The native solve. Raises `CapabilityError` if the field draws random numbers."""
+    def solve(self, call: AbstractCall, *, may_draw: bool = False) -> NativeSolve:
+        """The native solve.
+
+        - `may_draw`: whether the field may draw random numbers, as dropout does in training.
+
+        Raises `CapabilityError` if it draws them, and may not.
+        """
 
     @abc.abstractmethod
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:

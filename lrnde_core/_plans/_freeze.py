@@ -18,7 +18,7 @@ from lrnde_core._plans._calls import (
 )
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
 from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_bound, check_count, check_over
-from lrnde_core._plans._plan import Plan
+from lrnde_core._plans._plan import FixedSteps, Plan
 from lrnde_core._plans._report import Candidate, FreezeReport
 from lrnde_core._plans._search import Calibration, search
 
@@ -31,7 +31,7 @@ def freeze(
     over: Over = "max",
     scales: Mapping[int, float] = types.MappingProxyType({}),
     metric: Metric | None = None,
-    candidates: Sequence[Candidate] | None = None,
+    candidates: Sequence[Candidate | FixedSteps] | None = None,
     guard: bool = False,
     fallback: NativeFunction | None = None,
     batched: bool = True,
@@ -59,8 +59,8 @@ def freeze(
     - `over`: the samples that the bound holds for: `"max"`, all; a quantile such as 0.99; or `"mean"`.
     - `metric`: your own error: takes the frozen result, the native one and the index of the call in `calibration`, and
       returns one number for each sample.
-    - `candidates`: the fixed steps to try. By default methods of orders 1 to 5, with at most as many evaluations as the
-      native solve, in steps of equal size and in steps placed like the solver's.
+    - `candidates`: the fixed steps to try, such as those of a `CheckedPlan`. By default methods of orders 1 to 5, with
+      at most as many evaluations as the native solve, in steps of equal size and in steps placed like the solver's.
     - `guard`: whether the frozen solve also estimates its own error, and flags samples whose estimate, or whose state,
       is larger than any on the calibration calls (`GuardSignals`). It then returns `(native result, flagged)`, the
       flags of shape `(batch,)`. It costs one evaluation if the method evaluates the field at its new solution, else

@@ -68,10 +68,15 @@ def _checked(
     freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder
 ) -> CheckedPlan:
     def solve(by: FixedSteps | None) -> Solved:
+        # Each in a block of its own, so that a field that draws random numbers draws the same ones in all of them.
+        with without_a_trace(freezer, [call]):
+            return solve_once(by)
+
+    def solve_once(by: FixedSteps | None) -> Solved:
         copy = freezer.copied(call)
         if by is None:
             try:
-                native = freezer.solve(copy)
+                native = freezer.solve(copy, may_draw=True)
             except LrndeError:
                 raise
             except Exception:  # the training will raise it again, in the library's own words
@@ -84,6 +89,5 @@ def _checked(
         states = freezer.states(copy, run.result)
         return Solved(run.result, states, run.counts.nfe, None if error is None else float(error))
 
-    with without_a_trace(freezer, [call]):
-        freezer.read(call, is_batched=steps.batched)
-        return steps.choose(holder.plan, solve, holder.agree)
+    freezer.read(call, is_batched=steps.batched)
+    return steps.choose(holder.plan, solve, holder.agree)

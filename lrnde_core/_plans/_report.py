@@ -3,7 +3,9 @@
 import dataclasses
 from typing import final
 
-from lrnde_core._plans._plan import Plan, SDEPlan
+from lrnde_core._errors import InputError, UnknownNameError
+from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
+from lrnde_core._tableau import FIXED_METHODS
 
 
 @final
@@ -20,16 +22,27 @@ class Candidate:
     num_steps: int
     follows_solver: bool = False
 
+    def check(self) -> None:
+        """Raise `UnknownNameError` or `InputError` for steps that there are not."""
+        if self.method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{self.method}`; known are {list(FIXED_METHODS)}.")
+        if not isinstance(self.num_steps, int) or self.num_steps < 1:
+            raise InputError(f"`num_steps` of `{self!r}` must be a whole number of at least 1.")
+
+    def __str__(self) -> str:
+        grid = "the solver's grid" if self.follows_solver else "a uniform grid"
+        return f"{self.num_steps} steps of {self.method} on {grid}"
+
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A candidate that was tried: its cost, and its error on each half of the calibration calls.
+    """A candidate that was tried: its steps, their cost, and their error on each half of the calibration calls.
 
     - `held_back_error`: `None` if the search half already ruled it out.
     """
 
-    candidate: Candidate
+    candidate: Candidate | FixedSteps
     num_evaluations: int
     search_error: float
     held_back_error: float | None

@@ -10,7 +10,7 @@ from typing import final
 
 from lrnde_core._arrays import Leaves, OfMembers, array_namespace
 from lrnde_core._call import AbstractCall
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, UnknownNameError, described
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._calls import solve_all
 from lrnde_core._plans._contract import AbstractFreezer, FrozenRun, NativeSolve, mean_evaluations, median_seconds
@@ -143,11 +143,13 @@ class Calibration:
         estimates, sizes = zip(*signals, strict=True)
         return _largest(estimates), _largest(sizes)
 
-    def plan(self, candidate: Candidate, *, is_guarded: bool) -> Plan:
+    def plan(self, candidate: Candidate | FixedSteps, *, is_guarded: bool) -> Plan:
         """The plan of a candidate; the bounds of a guard are found later."""
-        steps = FixedSteps.equal(candidate.method, candidate.num_steps)
-        if candidate.follows_solver:
-            steps = dataclasses.replace(steps, ends=solver_grid(candidate.num_steps, self.solver_grids))
+        steps = candidate
+        if isinstance(steps, Candidate):
+            equal = FixedSteps.equal(steps.method, steps.num_steps)
+            ends = solver_grid(steps.num_steps, self.solver_grids) if steps.follows_solver else equal.ends
+            steps = dataclasses.replace(equal, ends=ends)
         bounds = (math.inf, math.inf) if is_guarded else None
         return Plan(steps, self.form.shapes, self.is_batched, self.form.has_outputs_inside, bounds)
 
@@ -171,7 +173,7 @@ def search(
     *,
     error: float,
     over: Over,
-    candidates: Sequence[Candidate] | None,
+    candidates: Sequence[Candidate | FixedSteps] | None,
     is_guarded: bool,
 ) -> FreezeReport:
     """The report of the cheapest candidate within `error`. Raises `InputError` if there is none."""
@@ -217,19 +219,18 @@ def _report(calibration: Calibration, plan: Plan, errors: list[float], over: Ove
 def _none_within(error: float, over: Over, trials: Iterable[Trial]) -> str:
     best = min(trials, key=lambda trial: trial.search_error if trial.held_back_error is None else trial.held_back_error)
     reached = best.search_error if best.held_back_error is None else best.held_back_error
-    grid = "the solver's grid" if best.candidate.follows_solver else "a uniform grid"
     return (
-        f"No candidate stays within `error={error:g}` (over={over!r}). The best, {best.candidate.num_steps} steps of "
-        f"{best.candidate.method} on {grid} with {best.num_evaluations} evaluations, reaches {reached:.2g}. Allow "
+        f"No candidate stays within `error={error:g}` (over={over!r}). The best, {best.candidate} with "
+        f"{best.num_evaluations} evaluations, reaches {reached:.2g}. Allow "
         "that, give `candidates` with more steps, or train the dynamics to be easier to solve (`regularize`)."
     )
 
 
-def _default_candidates(calibration: Calibration) -> list[Candidate]:
+def _default_candidates(calibration: Calibration) -> list[Candidate | FixedSteps]:
     native = calibration.native_evaluations
     most = _MOST_EVALUATIONS if native is None else native
     counts = [num for num in range(1, _MOST_STEPS + 1) if num <= 4 or num in (6, 8, 12, 16, 24, 32, 48, 64)]
-    found: list[Candidate] = []
+    found: list[Candidate | FixedSteps] = []
     for method, num_steps in itertools.product(FIXED_METHODS, counts):
         uniform = Candidate(method, num_steps)
         plan = calibration.plan(uniform, is_guarded=False)
@@ -244,18 +245,20 @@ def _default_candidates(calibration: Calibration) -> list[Candidate]:
     return found or [Candidate("euler", 1)]
 
 
-def _checked(candidates: Sequence[Candidate], calibration: Calibration) -> list[Candidate]:
-    if not isinstance(candidates, list | tuple) or not all(isinstance(each, Candidate) for each in candidates):
-        raise InputTypeError(f"`candidates` must be a list of `Candidate`s, not {described(candidates)}.")
+def _checked(candidates: Sequence[Candidate | FixedSteps], calibration: Calibration) -> list[Candidate | FixedSteps]:
+    is_list = isinstance(candidates, list | tuple)
+    if not is_list or not all(isinstance(each, Candidate | FixedSteps) for each in candidates):
+        raise InputTypeError(
+            f"`candidates` must be a list of `Candidate`s and `FixedSteps`, not {described(candidates)}."
+        )
     if not candidates:
         raise InputError("`candidates` is empty; name at least one `Candidate`, or leave it out.")
     for candidate in candidates:
-        if candidate.method not in FIXED_METHODS:
-            raise UnknownNameError(f"There is no method `{candidate.method}`; known are {list(FIXED_METHODS)}.")
-        if not isinstance(candidate.num_steps, int) or candidate.num_steps < 1:
-            raise InputError(f"`num_steps` of `{candidate}` must be a whole number of at least 1.")
+        if isinstance(candidate, FixedSteps):
+            continue
+        candidate.check()
         if candidate.follows_solver and not calibration.solver_grids:
-            raise InputError(f"`{candidate}` follows the solver's steps, and this native solve does not show them.")
+            raise InputError(f"`{candidate!r}` follows the solver's steps, and this native solve does not show them.")
     return list(candidates)
 
 

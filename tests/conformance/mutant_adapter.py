@@ -143,9 +143,9 @@ class _Freezer(AbstractFreezer):
     def copied(self, call: Any) -> Any:
         return self._faults.copied(_Call(self._true.copied(call._call), self._faults), call)
 
-    def solve(self, call: Any) -> Any:
+    def solve(self, call: Any, **settings: Any) -> Any:
         try:
-            return self._faults.native(self._true.solve(call._call))
+            return self._faults.native(self._true.solve(call._call, **settings))
         except ArithmeticError as error:
             return self._faults.native_failure(error, call._call)
 

@@ -80,8 +80,8 @@ class TorchodeFreezer(AbstractFreezer):
     def copied(self, call: AbstractCall) -> TorchodeCall:
         return _torchode(call).on_copy()
 
-    def solve(self, call: AbstractCall) -> NativeSolve:
-        native = solve_natively(call, _torchode(call).equation[1].device)
+    def solve(self, call: AbstractCall, *, may_draw: bool = False) -> NativeSolve:
+        native = solve_natively(call, _torchode(call).equation[1].device, may_draw=may_draw)
         return native._replace(failure=_failure(native.result.status))
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
