@@ -90,6 +90,9 @@ class SteppedCall(AbstractCall):
         for index, step in enumerate(drawn):
             offered = AcceptedStep(index + 1, step.elapsed, step.size, step.duration)
             kept = jnp.where(plan.sampler.keep(draws, offered), index, kept)
+        if not plan.penalty.reads_point:
+            # Of the last step it may not be known.
+            taken = [step._replace(last=None) for step in taken]
         step, chosen = jax.tree.map(lambda *each: jnp.stack(each)[kept], *zip(taken, drawn, strict=True))
         # Static, so that it stays a Python value.
         chosen = chosen._replace(is_end_known=True)
