@@ -24,6 +24,7 @@ from lrnde_core import (
     Run,
     State,
     StepTaken,
+    check_samples,
     guard_signals,
     penalty_errors,
     read_stages,
@@ -161,10 +162,12 @@ class _Reader:
 
 
 def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
-    """The call by fixed steps. Raises `CapabilityError` where an event ends it."""
+    """The call by fixed steps. Raises `CapabilityError` or `InputError` for what they cannot replace."""
     if call.asked.has_event:
         raise CapabilityError(
             "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
             "up to a time of your own, or leave `steps` out."
         )
+    y0 = call.asked.y0
+    check_samples([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))], is_batched=is_batched)
     return SteppedCall(call, steps, is_batched, call.facts.by_steps(steps.method, steps.order, steps.tableau))

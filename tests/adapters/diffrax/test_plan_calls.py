@@ -32,3 +32,12 @@ def test_a_call_for_its_end_alone_has_the_penalty_of_one_for_outputs_inside(
     _, alone = _solve(plan, **settings)
     _, beside = _solve(plan, saveat=diffrax.SaveAt(ts=jnp.array([0.4, 1.0])), **settings)
     np.testing.assert_allclose(alone.penalty, beside.penalty, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("y0", "message"),
+    [(jnp.ones(()), "has no axis of samples"), ((jnp.ones((3, 2)), jnp.ones(2)), "hold 3, 2 samples")],
+)
+def test_a_state_without_samples_is_refused(y0: Any, message: str) -> None:
+    with pytest.raises(lrnde.InputError, match=message):
+        _solve(lrnde.FixedSteps.equal("rk4", 2), y0)
