@@ -27,3 +27,15 @@ def _solve(y0: Any, times: list[float]) -> Any:
 def test_a_state_without_samples_is_refused(y0: Any, message: str) -> None:
     with pytest.raises(lrnde.InputError, match=message):
         _solve(y0, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("times", [[0.0, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0], [0.0, 1.0, 0.0]])
+def test_times_that_turn_back_are_refused(times: list[float]) -> None:
+    with pytest.raises(lrnde.InputError, match="strictly increase or decrease"):
+        _solve(torch.ones(3, 2), times)
+
+
+def test_a_call_for_its_start_alone_takes_no_step() -> None:
+    ys, report = _solve(torch.ones(3, 2), [0.5])
+    assert ys.tolist() == torch.ones(1, 3, 2).tolist()
+    assert (report.penalty.item(), report.num_steps) == (0.0, 0)
