@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,3 +42,14 @@ def test_a_call_for_its_end_alone_has_the_penalty_of_one_for_outputs_inside(
 def test_a_state_without_samples_is_refused(y0: Any, message: str) -> None:
     with pytest.raises(lrnde.InputError, match=message):
         _solve(lrnde.FixedSteps.equal("rk4", 2), y0)
+
+
+def test_an_interval_without_length_leaves_the_state_where_it_is() -> None:
+    def loss(y0: Any, t1: Any) -> Any:
+        saveat = diffrax.SaveAt(ts=jnp.stack([0.5 * t1, t1]))
+        solution, report = _solve(lrnde.FixedSteps.equal("rk4", 2), y0, t1, saveat=saveat)
+        return jnp.sum(solution.ys) + report.penalty, solution.ys
+
+    (_, ys), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(_Y0, 0.0)
+    np.testing.assert_array_equal(ys, jnp.stack([_Y0, _Y0]))
+    np.testing.assert_array_equal(gradient, 2 * jnp.ones_like(_Y0))
