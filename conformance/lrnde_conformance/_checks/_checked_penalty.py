@@ -10,9 +10,10 @@ from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._checked_steps import DRAWS, costs_on_plans, of_state, state_cases
 from lrnde_conformance._checks._compare import assert_close, assert_equal, assert_rounded, time_slack
 from lrnde_conformance._experiments._calibrated import if_freezable
+from lrnde_conformance._experiments._experiment import Measurement
 from lrnde_conformance._experiments._planned import PlannedSteps, elsewhere, planned, point_cost, uneven
 from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._oracles._oracle import complex_step_gradient
+from lrnde_conformance._oracles._oracle import StepPoint, complex_step_gradient
 from lrnde_conformance._oracles._reservoir import chosen_index, fraction
 from lrnde_conformance._oracles._tolerances import (
     cost_gradient_tolerance,
@@ -36,7 +37,7 @@ _SAMPLERS = {
 
 def _cost_cases(subject: Subject) -> list[str]:
     found = costs_on_plans(subject)
-    return [*found, *state_cases(subject)] if "taylor-at-step" in found else found
+    return [*found, "ends", *state_cases(subject)] if "taylor-at-step" in found else found
 
 
 def _sampler_cases(subject: Subject) -> list[str]:
@@ -63,7 +64,13 @@ def _sampler_cases(subject: Subject) -> list[str]:
     hint="record the plan's steps as they are taken, and for point heuristics `Record.point`",
 )
 def checked_steps_penalty(subject: Subject, case: str) -> None:
-    """The penalty is that of the plan's step at the drawn time, its gradient local: at fixed time, size and state."""
+    """The penalty is that of the plan's step at the drawn time, its gradient local: at fixed time, size and state.
+
+    A call that asks for no outputs inside has the same one.
+    """
+    if case == "ends":
+        _assert_penalty_for_ends_alone(subject)
+        return
     cost = case if case in costs_on_plans(subject) else "taylor-at-step"
     experiment = of_state(planned(subject, uneven("rk4"), cost), case)
     for ts in (experiment.ts, elsewhere(subject)):
@@ -72,6 +79,18 @@ def checked_steps_penalty(subject: Subject, case: str) -> None:
             steps = PlannedSteps.of(described)
             what = f"penalty ({case}) at draw={draw} of a plan from {ts[0]} to {ts[-1]}"
             _assert_penalty(subject, steps, [steps.covering(draw)], what)
+
+
+def _assert_penalty_for_ends_alone(subject: Subject) -> None:
+    # Not compiled, so that an adapter can know which outputs are asked for, as it can of most calls of users.
+    for cost in [each for each in ("taylor-at-step", "error") if each in costs_on_plans(subject)]:
+        for draw in DRAWS:
+            inside = planned(subject, uneven("rk4"), cost)
+            described = inside.but(ts=(inside.ts[0], inside.ts[-1]), draws=(draw,))
+            result, report = subject.solve(described)
+            steps, measured = PlannedSteps.of(described), subject.read(subject.driver.states(result), report, {})
+            what = f"penalty ({cost}) at draw={draw} of a call for its ends alone"
+            _assert_value(steps, [steps.covering(draw)], measured, what)
 
 
 def _assert_penalty(
@@ -84,6 +103,38 @@ def _assert_penalty(
     described = steps.experiment
     cost, dtype, reference = point_cost(described.cost), described.dtype, steps.reference
     measured = subject.measure(described)
+    terms = _assert_value(steps, places, measured, what, weight=weight)
+    gradients = [(each, reference.gradient(cost, point)) for each, point in terms]
+    limit = sum(each * cost_gradient_tolerance(reference, cost, point, dtype=dtype) for each, point in terms)
+    for name in described.problem.parameters:
+        assert_rounded(
+            f"The gradient with respect to `{name}` of the {what}",
+            measured.gradient[name],
+            sum(each * gradient[name] for each, gradient in gradients),
+            limit,
+            cause="the time, the size or the state of the step carries a gradient, or the step none",
+            hint="check the penalty itself first",
+        )
+    assert_equal(
+        f"The largest entry of the gradient with respect to `y0` of the {what}",
+        float(np.max(np.abs(measured.gradient["y0"]))),
+        0.0,
+        cause="the state of the step carries a gradient",
+        hint='detach it, but with `gradient="full"`',
+    )
+
+
+def _assert_value(
+    steps: PlannedSteps,
+    places: list[tuple[int, float]],
+    measured: Measurement,
+    what: str,
+    *,
+    weight: float | None = None,
+) -> list[tuple[float, StepPoint]]:
+    """The points of the samples with their shares, once penalty and samples are what they must be."""
+    described = steps.experiment
+    cost, dtype, reference = point_cost(described.cost), described.dtype, steps.reference
     points = [steps.point(*place) for place in places]
     weights = [abs(steps.duration / point.h) if weight is None else weight for point in points]
     terms = [(each / len(points), point) for each, point in zip(weights, points, strict=True)]
@@ -103,35 +154,16 @@ def _assert_penalty(
         )
     what_dtype = f"The dtype of the {what}"
     assert_equal(what_dtype, measured.penalty_dtype, dtype, cause="it is promoted", hint="keep the dtype of the state")
-    cause = "the step is not the plan's, or the point not on the cubic at the drawn time; or the call has other "
-    cause += "tolerances on a plan"
-    hint = "check `checked-steps.solution` first, then print the `Record`"
     assert_rounded(
         f"The {what}",
         measured.penalty,
-        sum(weight * float(reference.cost(cost, point)) for weight, point in terms),
-        sum(weight * cost_tolerance(reference, cost, point, dtype=dtype) for weight, point in terms),
-        cause=cause,
-        hint=hint,
+        sum(each * float(reference.cost(cost, point)) for each, point in terms),
+        sum(each * cost_tolerance(reference, cost, point, dtype=dtype) for each, point in terms),
+        cause="the step is not the plan's, or the point not on the cubic at the drawn time; or the call has other "
+        "tolerances on a plan",
+        hint="check `checked-steps.solution` first, then print the `Record`",
     )
-    gradients = [(weight, reference.gradient(cost, point)) for weight, point in terms]
-    limit = sum(weight * cost_gradient_tolerance(reference, cost, point, dtype=dtype) for weight, point in terms)
-    for name in described.problem.parameters:
-        assert_rounded(
-            f"The gradient with respect to `{name}` of the {what}",
-            measured.gradient[name],
-            sum(weight * gradient[name] for weight, gradient in gradients),
-            limit,
-            cause="the time, the size or the state of the step carries a gradient, or the step none",
-            hint=hint,
-        )
-    assert_equal(
-        f"The largest entry of the gradient with respect to `y0` of the {what}",
-        float(np.max(np.abs(measured.gradient["y0"]))),
-        0.0,
-        cause="the state of the step carries a gradient",
-        hint='detach it, but with `gradient="full"`',
-    )
+    return terms
 
 
 @check(
