@@ -82,7 +82,7 @@ from lrnde_core._local import LocalState
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
-from lrnde_core._plans._call_form import CallForm, check_interval
+from lrnde_core._plans._call_form import CallForm, check_interval, check_samples
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
@@ -259,6 +259,7 @@ __all__ = [
     "apply_sde_plan",
     "calling_frame",
     "check_interval",
+    "check_samples",
     "collect",
     "collected",
     "count_unresolved",

@@ -139,7 +139,9 @@ def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool)
         inside = []
     elif has_inside:
         ts = jnp.asarray(sub.ts, arguments.time_dtype)
-        inside = [(ts, outputs_inside(steps, taken, (ts - t0) / (t1 - t0), jnp))]
+        # Outputs of an interval without length are all at its start.
+        duration = jnp.where(t1 == t0, 1, t1 - t0)
+        inside = [(ts, outputs_inside(steps, taken, (ts - t0) / duration, jnp))]
     else:
         inside = [start if time == float(arguments["t0"]) else end for time in _inner_times(arguments)]
     times, states = zip(*([start] * bool(sub.t0) + inside + [end] * bool(sub.t1)), strict=True)

@@ -26,6 +26,7 @@ from lrnde_core import (
     Scalar,
     State,
     StepTaken,
+    check_samples,
     guard_signals,
     read_stages,
     sampled_fraction,
@@ -90,6 +91,9 @@ class SteppedCall(AbstractCall):
         for index, step in enumerate(drawn):
             offered = AcceptedStep(index + 1, step.elapsed, step.size, step.duration)
             kept = jnp.where(plan.sampler.keep(draws, offered), index, kept)
+        if not plan.penalty.reads_point:
+            # Of the last step it may not be known.
+            taken = [step._replace(last=None) for step in taken]
         step, chosen = jax.tree.map(lambda *each: jnp.stack(each)[kept], *zip(taken, drawn, strict=True))
         # Static, so that it stays a Python value.
         chosen = chosen._replace(is_end_known=True)
@@ -130,6 +134,7 @@ class SteppedCall(AbstractCall):
 
 
 def by_steps(call: DiffraxCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
-    """The call by fixed steps. Raises `CapabilityError` for what they cannot replace."""
+    """The call by fixed steps. Raises `CapabilityError` or `InputError` for what they cannot replace."""
     check_form(call.arguments)
+    check_samples([leaf.shape for leaf in jax.tree.leaves(call.arguments.y0)], is_batched=is_batched)
     return SteppedCall(call, steps, is_batched, call.facts.by_steps(steps.method, steps.order, steps.tableau))

@@ -42,7 +42,7 @@ from lrnde_torch import (
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 from lrnde_torchdiffeq._state import Field
-from lrnde_torchdiffeq._stepped import SteppedCall, by_steps
+from lrnde_torchdiffeq._stepped import by_steps
 from lrnde_torchdiffeq._traced import solve_traced
 
 
@@ -87,7 +87,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
 
-    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
+    def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
         return by_steps(_torchdiffeq(call), steps, is_batched=is_batched)
 
     def plan_holder(self, plan: CheckedPlan) -> PlanHolder:

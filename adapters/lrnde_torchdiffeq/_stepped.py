@@ -14,6 +14,7 @@ from lrnde_core import (
     Counts,
     Draw,
     FixedSteps,
+    InputError,
     KeptStep,
     KeptSteps,
     Leaves,
@@ -24,6 +25,7 @@ from lrnde_core import (
     Run,
     State,
     StepTaken,
+    check_samples,
     guard_signals,
     penalty_errors,
     read_stages,
@@ -160,11 +162,17 @@ class _Reader:
         return self._last
 
 
-def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> SteppedCall:
-    """The call by fixed steps. Raises `CapabilityError` where an event ends it."""
+def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
+    """The call by fixed steps. Raises `CapabilityError` or `InputError` for what they cannot replace."""
     if call.asked.has_event:
         raise CapabilityError(
             "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
             "up to a time of your own, or leave `steps` out."
         )
+    if len(call.times) == 1:
+        return call  # which takes no step
+    if not bool((call.times.detach().diff() * call.asked.direction > 0).all()):
+        raise InputError(f"`t` must strictly increase or decrease, and holds {call.times.tolist()}.")
+    y0 = call.asked.y0
+    check_samples([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))], is_batched=is_batched)
     return SteppedCall(call, steps, is_batched, call.facts.by_steps(steps.method, steps.order, steps.tableau))

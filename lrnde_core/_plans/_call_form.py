@@ -35,14 +35,7 @@ class CallForm(NamedTuple):
             raise InputError(
                 f"It asks for no output after its start at {t0}, so nothing can be compared; ask for the end too."
             )
-        if is_batched and not all(shapes):
-            raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
-        if is_batched and len({shape[0] for shape in shapes}) > 1:
-            counts = ", ".join(str(shape[0]) for shape in shapes)
-            raise InputError(
-                f"The arrays of `y0` hold {counts} samples; their first axis must count the same ones. With "
-                "`batched=False` each call is one sample."
-            )
+        check_samples(shapes, is_batched=is_batched)
         if any(0 in shape for shape in shapes):
             raise InputError(f"`y0` holds no numbers: its shape is {', '.join(map(str, shapes))}.")
         inside = any(time not in (t0, t1) for time in times)
@@ -54,6 +47,18 @@ class CallForm(NamedTuple):
             return None
         mine, others = (", ".join(map(str, form.shapes)) for form in (self, first))
         return f"has a state of shape {mine} for each sample", others
+
+
+def check_samples(shapes: Sequence[Shape], *, is_batched: bool) -> None:
+    """Raise `InputError` if the first axis of these arrays of a state is to count samples, and does not."""
+    if is_batched and not all(shapes):
+        raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
+    if is_batched and len({shape[0] for shape in shapes}) > 1:
+        counts = ", ".join(str(shape[0]) for shape in shapes)
+        raise InputError(
+            f"The arrays of `y0` hold {counts} samples; their first axis must count the same ones. With "
+            "`batched=False` each call is one sample."
+        )
 
 
 def check_interval(t0: float, t1: float) -> None:

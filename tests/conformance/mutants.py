@@ -420,6 +420,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "plan-with-full-gradient", "checked-steps.penalty", Faults(plan=replaced(keeps_gradient=True)), "taylor-at-step"
     ),
+    Mutant("first-point-alone", "checked-steps.sampling", Faults(batched_value=first_sample_alone), "batched"),
     Mutant("weighted-as-the-only-step", "checked-steps.sampling", Faults(record=as_the_only_step), "uniform-step"),
     Mutant("plan-with-local-gradient", "checked-steps.sampling", Faults(plan=replaced(keeps_gradient=False)), "full"),
     Mutant(
@@ -460,6 +461,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Faults(copied=lambda copy, call: call, plan_holder=Holder),
         "state",
     ),
+    Mutant("noise-on-a-plan", "checked-steps.trace", Faults(value=with_global_noise), "penalty"),
     Mutant(
         "gradient-lost-in-a-check",
         "checked-steps.modes",

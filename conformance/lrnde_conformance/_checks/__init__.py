@@ -4,6 +4,7 @@ from lrnde_conformance._checks import (
     _adjoint,
     _backward_counts,
     _batches,
+    _checked_penalty,
     _checked_steps,
     _checking,
     _counts,
@@ -75,6 +76,7 @@ _MODULES = (
     _freezing_traces,
     _freezing_sde,
     _checked_steps,
+    _checked_penalty,
     _checking,
     _laws,
 )

@@ -1,25 +1,22 @@
-"""Law 16: a call by a plan takes its steps, with their gradient, their penalty and their counts."""
+"""Law 16: a call by a plan takes its steps, with their gradient and their counts."""
 
 from typing import Any
 
 import numpy as np
 
 import lrnde_core
-from lrnde_conformance._checks._cases import costs, unless_lean
+from lrnde_conformance._checks._cases import costs
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
 from lrnde_conformance._checks._identity import assert_same
 from lrnde_conformance._experiments._calibrated import freezable_method, if_freezable
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._experiment import Experiment
-from lrnde_conformance._experiments._planned import PlannedSteps, elsewhere, planned, point_cost, uneven
+from lrnde_conformance._experiments._planned import PlannedSteps, elsewhere, planned, uneven
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import CheckSkipped
 from lrnde_conformance._oracles._oracle import complex_step_gradient
-from lrnde_conformance._oracles._reservoir import chosen_index, fraction
 from lrnde_conformance._oracles._tolerances import (
-    cost_gradient_tolerance,
-    cost_tolerance,
     rounding_of,
     rounding_of_gradient,
 )
@@ -27,67 +24,40 @@ from lrnde_conformance._problems import Problem, network
 from lrnde_core import Capability, CapabilityError
 
 _NEEDS = (Capability.CHECKED_STEPS,)
-# In the first step and in the last.
-_DRAWS = (0.13, 0.77)
-_SAMPLERS = {
-    "several": lrnde_core.UniformTime(),
-    "batched": lrnde_core.UniformTime(),
-    "uniform-step": lrnde_core.UniformStep(),
-    "full": lrnde_core.UniformTime(),
-    "all-steps": lrnde_core.AllSteps("mean"),
-    "integral": lrnde_core.Integral(),
-}
+DRAWS = (0.13, 0.77)
+"""In the first step and in the last."""
 
 
 def _solution_cases(subject: Subject) -> list[str]:
     if not if_freezable(subject):
         return []
     methods = ["rk4", "dormand-prince", "midpoint"]
-    return [*(methods[:1] if subject.backend.is_compiled else methods), *_state_cases(subject)]
+    return [*(methods[:1] if subject.backend.is_compiled else methods), *state_cases(subject)]
 
 
-def _state_cases(subject: Subject) -> list[str]:
+def state_cases(subject: Subject) -> list[str]:
     """States of another dtype or form than those of the other checks."""
     has_float32 = subject.supports(Capability.FLOAT32) and subject.dtype != "float64"
     asked = {"float32": has_float32, "tree": subject.supports(Capability.TREE_STATE)}
     return [] if subject.is_lean else [name for name, is_served in asked.items() if is_served]
 
 
-def _costs(subject: Subject) -> list[str]:
+def costs_on_plans(subject: Subject) -> list[str]:
+    """The costs that a plan has; no stiffness, which its methods do not estimate."""
     method = freezable_method(subject)
     return [] if method is None else [cost for cost in costs(subject, method) if cost != "stiffness"]
 
 
-def _cost_cases(subject: Subject) -> list[str]:
-    found = _costs(subject)
-    return [*found, *_state_cases(subject)] if "taylor-at-step" in found else found
-
-
-def _of_state(experiment: Experiment, case: str) -> Experiment:
+def of_state(experiment: Experiment, case: str) -> Experiment:
     """The experiment in the dtype and the form that a case asks for, if any."""
     if case == "float32":
         return experiment.but(dtype="float32")
     return experiment.but(is_split=case == "tree")
 
 
-def _sampler_cases(subject: Subject) -> list[str]:
-    if not if_freezable(subject):
-        return []
-    full = (Capability.FULL_GRADIENT,)
-    needs = {
-        "several": (Capability.UNIFORM_TIME,),
-        "batched": (Capability.UNIFORM_TIME, Capability.BATCHED_SAMPLES),
-        "uniform-step": (Capability.UNIFORM_STEP,),
-        "full": (*full, Capability.UNIFORM_TIME),
-        "all-steps": (*full, Capability.ALL_STEPS),
-        "integral": (*full, Capability.RUNNING_COST),
-    }
-    return [name for name, required in needs.items() if all(map(subject.supports, required))]
-
-
 def _count_cases(subject: Subject) -> list[str]:
     wanted = (("rk4", "taylor-at-step"), ("dormand-prince", "error"), ("midpoint", "taylor"))
-    found = [f"{method}-{cost}" for method, cost in wanted if cost in _costs(subject)]
+    found = [f"{method}-{cost}" for method, cost in wanted if cost in costs_on_plans(subject)]
     return found[:1] if subject.is_lean else found
 
 
@@ -110,7 +80,7 @@ def _adjoint_cases(subject: Subject) -> tuple[str, ...]:
 def checked_steps_solution(subject: Subject, case: str) -> None:
     """The solution by a plan is that of its steps over the interval of the call, with outputs inside of them."""
     plan = uneven(case if case in lrnde_core.FIXED_METHODS else "rk4")
-    experiment = _of_state(planned(subject, plan), case)
+    experiment = of_state(planned(subject, plan), case)
     for ts in (experiment.ts, elsewhere(subject)):
         described = experiment.but(ts=ts)
         steps = PlannedSteps.of(described)
@@ -123,122 +93,6 @@ def checked_steps_solution(subject: Subject, case: str) -> None:
             "through both of its ends",
             hint="solve by one step of Euler's method first",
         )
-
-
-@check(
-    "checked-steps.penalty",
-    law=16,
-    tier="optional",
-    needs=(*_NEEDS, Capability.UNIFORM_TIME, Capability.LOCAL_GRADIENT),
-    cases=_cost_cases,
-    hint="record the plan's steps as they are taken, and for point heuristics `Record.point`",
-)
-def checked_steps_penalty(subject: Subject, case: str) -> None:
-    """The penalty is that of the plan's step at the drawn time, its gradient local: at fixed time, size and state."""
-    cost = case if case in _costs(subject) else "taylor-at-step"
-    experiment = _of_state(planned(subject, uneven("rk4"), cost), case)
-    for ts in (experiment.ts, elsewhere(subject)):
-        for draw in _DRAWS:
-            described = experiment.but(ts=ts, draws=(draw,))
-            steps = PlannedSteps.of(described)
-            index, inside = steps.covering(draw)
-            point = steps.point(index, inside)
-            weight = abs(steps.duration / point.h)
-            what = f"penalty ({case}) at draw={draw} of a plan from {ts[0]} to {ts[-1]}"
-            _assert_penalty(subject, described, steps, [(weight, point)], what)
-
-
-def _assert_penalty(
-    subject: Subject, described: Experiment, steps: PlannedSteps, terms: list[tuple[float, Any]], what: str
-) -> None:
-    """Raise `ConformanceFailure` unless the penalty is the sum of the weighted costs at points, its gradient local."""
-    cost, dtype, reference = point_cost(described.cost), described.dtype, steps.reference
-    measured = subject.measure(described)
-    cause = "the step is not the plan's, or the point not on the cubic at the drawn time; or the call has other "
-    cause += "tolerances on a plan"
-    hint = "check `checked-steps.solution` first, then print the `Record`"
-    assert_rounded(
-        f"The {what}",
-        measured.penalty,
-        sum(weight * float(reference.cost(cost, point)) for weight, point in terms),
-        sum(weight * cost_tolerance(reference, cost, point, dtype=dtype) for weight, point in terms),
-        cause=cause,
-        hint=hint,
-    )
-    gradients = [(weight, reference.gradient(cost, point)) for weight, point in terms]
-    limit = sum(weight * cost_gradient_tolerance(reference, cost, point, dtype=dtype) for weight, point in terms)
-    for name in described.problem.parameters:
-        assert_rounded(
-            f"The gradient with respect to `{name}` of the {what}",
-            measured.gradient[name],
-            sum(weight * gradient[name] for weight, gradient in gradients),
-            limit,
-            cause="the time, the size or the state of the step carries a gradient, or the step none",
-            hint=hint,
-        )
-    assert_equal(
-        f"The largest entry of the gradient with respect to `y0` of the {what}",
-        float(np.max(np.abs(measured.gradient["y0"]))),
-        0.0,
-        cause="the state of the step carries a gradient",
-        hint='detach it, but with `gradient="full"`',
-    )
-
-
-@check(
-    "checked-steps.sampling",
-    law=16,
-    tier="optional",
-    needs=(*_NEEDS, Capability.POINT_HEURISTICS, Capability.FLOAT64),
-    cases=unless_lean(_sampler_cases),
-    hint="offer each step of the plan to `plan.keep_steps(duration)`",
-)
-def checked_steps_sampling(subject: Subject, case: str) -> None:
-    """With several samples, other samplers, and the full gradient, the penalty is that of the plan's steps too."""
-    sampler = _SAMPLERS[case]
-    is_full = case in ("full", "all-steps", "integral")
-    draws = _DRAWS if case in ("several", "batched") else (0.0,) if sampler.keeps_every_step else _DRAWS[1:]
-    described = planned(subject, uneven("rk4")).but(
-        sampler=sampler, gradient="full" if is_full else "local", draws=draws, is_batched=case == "batched"
-    )
-    steps = PlannedSteps.of(described)
-    if case == "uniform-step":
-        index = chosen_index(draws[0], steps.plan.num_steps) - 1
-        point = steps.point(index, fraction(draws[0]))
-        _assert_penalty(subject, described, steps, [(steps.plan.num_steps, point)], f"penalty by `{sampler}`")
-        return
-    if not is_full:
-        points = [steps.point(*steps.covering(draw)) for draw in draws]
-        terms = [(abs(steps.duration / point.h) / len(draws), point) for point in points]
-        _assert_penalty(subject, described, steps, terms, f"penalty of {len(draws)} samples ({case})")
-        return
-
-    def penalty(problem: Problem) -> Any:
-        return _full_penalty(steps, case, problem)
-
-    measured, problem = subject.measure(described), described.problem
-    cause, hint = "other steps are penalised, or their states are detached", "check `checked-steps.penalty` first"
-    what, limit = f"The penalty of a plan ({case})", rounding_of(penalty, problem)
-    assert_rounded(what, measured.penalty, float(penalty(problem)), limit, cause=cause, hint=hint)
-    variables = {**problem.parameters, "y0": problem.y0}
-    expected = complex_step_gradient(lambda moved: penalty(problem.moved(**moved)), variables)
-    limit = rounding_of_gradient(penalty, problem, variables=variables)
-    for name, gradient in expected.items():
-        what = f"The gradient with respect to `{name}` of the penalty of a plan ({case})"
-        assert_rounded(what, measured.gradient[name], gradient, limit, cause=cause, hint=hint)
-
-
-def _full_penalty(steps: PlannedSteps, case: str, problem: Problem) -> Any:
-    """The penalty as a function of the problem, through all of its steps."""
-    reference, num_steps = steps.reference.of(problem), steps.plan.num_steps
-    if case == "integral":
-        starts = [steps.point(index, 0.0, problem) for index in range(num_steps)]
-        return sum(reference.running_cost(start) for start in starts)
-    if case == "all-steps":
-        middles = [steps.point(index, 0.5, problem) for index in range(num_steps)]
-        return sum(reference.cost("taylor-at-step", middle) for middle in middles) / num_steps
-    point = steps.point(*steps.covering(_DRAWS[1]), problem)
-    return abs(steps.duration / point.h) * reference.cost("taylor-at-step", point)
 
 
 @check(
@@ -297,8 +151,10 @@ def checked_steps_counts(subject: Subject, case: str) -> None:
     hint = "count the calls that `follow_steps` makes"
     for described in (experiment, *ends):
         silent = subject.count(described, penalize=False)
-        for draw in _DRAWS:
-            counted = subject.count(described.but(draws=(draw,)))
+        # Of several samples, those at the end read their points off one evaluation there.
+        several = () if subject.backend.is_compiled else (DRAWS[::-1],)
+        for draws in (*((draw,) for draw in DRAWS), *several):
+            counted = subject.count(described.but(draws=draws))
             for told, counter, is_silent in (
                 (silent.measured, silent.counter, True),
                 (counted.measured, counted.counter, False),

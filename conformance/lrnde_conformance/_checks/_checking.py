@@ -96,6 +96,9 @@ def checked_steps_error(subject: Subject, _: str) -> None:
     first = training.iterate(easy, formula=formula)
     subject.backend.wait()
     assert_equal("The plan that a check chooses", first.plan.steps, chosen, cause=cause, hint=hint)
+    reported = training.plan if training.has_holder else None
+    what, why = "`report.plan`", "it is another than the plan by which the call was solved"
+    assert_equal(what, first.report.plan, reported, cause=why, hint="keep the plan in `plan_holder` alone")
     what, judged = "The error that a check measures, on the samples that did not choose,", max(errors[1::2])
     assert_close(what, first.plan.error, judged, rtol=0.0, atol=atol, cause=cause, hint=hint)
     what = "The number of evaluations of a check"
@@ -168,16 +171,27 @@ def checked_steps_failed(subject: Subject, _: str) -> None:
         assert_equal(what, getattr(training.plan, name), expected, cause=cause, hint=hint)
 
 
+def _trace_cases(subject: Subject) -> list[str]:
+    is_apart = bool(if_freezable(subject)) and not subject.backend.is_compiled
+    return [*(["penalty"] if is_apart else []), *(["state", "buffers"] if _if_held(subject) else [])]
+
+
 @check(
     "checked-steps.trace",
     law=16,
     tier="optional",
     needs=_NEEDS,
-    cases=lambda subject: ("state", "buffers") if _if_held(subject) else (),
+    cases=_trace_cases,
     hint="return from `copied` the call with a copy of its state, and put back in `isolated` what fields change",
 )
 def checked_steps_trace(subject: Subject, case: str) -> None:
-    """After a call with a check, y0, the field's own and all random states are as after the same call without one."""
+    """After a call with a check, y0, the field's own and all random states are as after the same call without one.
+
+    So they are after a call by a plan with a penalty, as after one without.
+    """
+    if case == "penalty":
+        _assert_penalty_leaves_nothing(subject)
+        return
     # Every plan is good enough.
     easy = _trained(subject).but(steps=CheckedSteps(error=1e3, candidates=_CANDIDATES))
     left: list[tuple[Any, ...]] = []
@@ -201,10 +215,31 @@ def checked_steps_trace(subject: Subject, case: str) -> None:
             plan = solve.plan_holder.plan.steps
         states = subject.backend.to_numpy(subject.driver.states(result))
         left.append((states, subject.backend.to_numpy(y0), buffers(), subject.backend.global_state()))
-    cause, hint = "solves of the check are given what is the user's", "make one call with a check by hand"
+    _assert_same_left("a call with a check", *left)
+
+
+def _assert_same_left(what: str, now: tuple[Any, ...], before: tuple[Any, ...]) -> None:
+    cause, hint = "further evaluations are given what is the user's", "make one such call by hand"
     names = ("The solution", "`y0`", "The buffers of the field", "The global random states")
-    for name, now, was in zip(names, *left, strict=True):
-        assert_equal(f"{name} after a call with a check", now, was, seed=_SEED, cause=cause, hint=hint)
+    for name, left, expected in zip(names, now, before, strict=True):
+        assert_equal(f"{name} after {what}", left, expected, seed=_SEED, cause=cause, hint=hint)
+
+
+def _assert_penalty_leaves_nothing(subject: Subject) -> None:
+    """A field that writes into its state, keeps one of its own, and draws random numbers."""
+    described = planned(subject, uneven("rk4")).but(draws=(0.77,))
+    left: list[tuple[Any, ...]] = []
+    for extra in (None, {"penalize": False}):
+        field = subject.backend.field_with_state(overwriting(described.problem.formula))
+        if field is None:
+            msg = f"fields of {subject.backend.name} are pure functions"
+            raise CheckSkipped(msg)
+        y0 = subject.backend.array(described.problem.y0.copy(), described.dtype)
+        subject.backend.seed_global(_SEED)
+        result, _ = subject.solve(described, extra=extra, formula=field.formula, y0=y0)
+        states = subject.backend.to_numpy(subject.driver.states(result))
+        left.append((states, subject.backend.to_numpy(y0), field.buffers(), subject.backend.global_state()))
+    _assert_same_left("a penalised call by a plan", *left)
 
 
 @check(

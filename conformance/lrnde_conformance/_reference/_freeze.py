@@ -28,6 +28,7 @@ from lrnde_core import (
     Plan,
     SDEPlan,
     check_interval,
+    check_samples,
     guard_signals,
     is_flagged,
 )
@@ -98,6 +99,7 @@ class ReferenceFreezer(AbstractFreezer):
 
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> ReferenceSteppedCall:
         native = _followable(call)
+        check_samples([native.y0.shape], is_batched=is_batched)
         facts = native.facts.by_steps(steps.method, steps.order, steps.tableau)
         return ReferenceSteppedCall(native, steps, is_batched, facts)
 

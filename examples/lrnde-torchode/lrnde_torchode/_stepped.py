@@ -69,6 +69,9 @@ class SteppedCall(AbstractCall):
     def _recording(self, plan: RecordingPlan, taken: Sequence[StepTaken], *, num_reading: int) -> Recording:
         native, (f, y0, t_eval) = self.native, self.native.equation
         steps = taken if plan.keeps_gradient else [_detached(step) for step in taken]
+        if not plan.penalty.reads_point:
+            # Of the last step it may not be known.
+            steps = [step._replace(last=None) for step in steps]
         start = steps[0].t.detach()
         end = t_eval.expand(len(y0), -1)[:, -1].detach()
         zeros, always = torch.zeros_like(start), torch.ones_like(start, dtype=torch.bool)
