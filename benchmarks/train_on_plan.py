@@ -93,6 +93,7 @@ def train(row: Row, num_iterations: int, seed: int) -> dict[str, Any]:
 
     def on_graph(batch: Tensor, target: Tensor, plan: lrnde.FixedSteps) -> tuple[Tensor, Tensor]:
         loss, report = loss_of(functools.partial(odeint.by_steps, plan), batch, target)
+        assert report.step_error is not None  # it is on a plan
         return loss, report.step_error
 
     torch.compiler.reset()
