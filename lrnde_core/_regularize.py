@@ -107,13 +107,13 @@ class RegularizedSolve:
         if reports is not None:
             self.solver.require(Capability.COLLECT)
         call = self._bound(args, kwargs)
-        if reports is not None and penalize and not adapter.is_collected():
-            return call.run(None).result
         checked = None
         if self.steps is not None:
             call, checked = planned_call(self.solver, call, self.steps, self.plan_holder, plan)
         elif plan != "held":
             raise InputError("`plan` is for a solve on checked steps: `regularize(solve, steps=CheckedSteps())`.")
+        if reports is not None and penalize and not adapter.is_collected():
+            return call.run(None).result
         if penalize:
             result, report = self._penalized(adapter, call, source, draw, probes)
         else:

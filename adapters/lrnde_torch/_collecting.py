@@ -72,7 +72,7 @@ def is_collected() -> bool:
     Raises `CapabilityError` within an autograd function that hides gradients, as reentrant checkpointing is, and within
     a transform of `torch.func` that began inside of the block.
     """
-    if _is_in_backward():
+    if is_in_backward():
         return False
     block = _BLOCK.get()
     if block is not None and not block.is_within_transform and is_within_transform():
@@ -87,7 +87,7 @@ def is_collected() -> bool:
 
 def is_training(values: Iterable[object]) -> bool:
     """Whether gradients are recorded for a module in training mode, or a method of one, among `values`."""
-    if not torch.is_grad_enabled() or _is_in_backward():
+    if not torch.is_grad_enabled() or is_in_backward():
         return False
     holders = (value.__self__ if inspect.ismethod(value) else value for value in values)
     return any(isinstance(holder, torch.nn.Module) and holder.training for holder in holders)
@@ -111,7 +111,7 @@ def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _is_in_backward() -> bool:
+def is_in_backward() -> bool:
     # As `torch.utils.checkpoint` tells it; there is no public word for it.
     return torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
 

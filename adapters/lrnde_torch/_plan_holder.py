@@ -19,6 +19,7 @@ from lrnde_core import (
     Report,
     Scalar,
 )
+from lrnde_torch._collecting import is_in_backward
 
 TracedCall: TypeAlias = Callable[
     [RegularizedSolve, FixedSteps, NativeArguments, NativeKeywords], tuple[NativeResult, Report]
@@ -53,6 +54,9 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
 
     def is_training(self) -> bool:
         return torch.is_grad_enabled()
+
+    def is_repeated(self) -> bool:
+        return is_in_backward()
 
     def remember(self, step_error: Scalar | None) -> None:
         self._step_error = step_error

@@ -98,6 +98,10 @@ class AbstractPlanHolder(abc.ABC):
     def is_training(self) -> bool:
         """Whether a call now is one of the training: whether it is differentiated."""
 
+    def is_repeated(self) -> bool:
+        """Whether a backward pass makes a call of the training again, which then takes the steps that it took."""
+        return False
+
     @abc.abstractmethod
     def remember(self, step_error: Scalar | None) -> None:
         """Keep `Report.step_error` of this iteration, without waiting for it."""

@@ -49,7 +49,7 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
-    plan = checked_plan(solver, call, steps, holder)
+    plan = holder.plan if holder.is_repeated() else checked_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
     return PlannedCall(freezer.by_steps(call, plan.steps, is_batched=steps.batched), plan)

@@ -1,9 +1,11 @@
 """Calls of torchdiffeq by a plan, at the edges of what a plan can do."""
 
+import contextlib
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import lrnde
 from tests.adapters.torchdiffeq.problems import odeint
@@ -39,3 +41,26 @@ def test_a_call_for_its_start_alone_takes_no_step() -> None:
     ys, report = _solve(torch.ones(3, 2), [0.5])
     assert ys.tolist() == torch.ones(1, 3, 2).tolist()
     assert (report.penalty.item(), report.num_steps) == (0.0, 0)
+
+
+@pytest.mark.parametrize("is_collected", [True, False])
+def test_a_checkpointed_call_takes_its_steps_again(is_collected: bool) -> None:
+    found = []
+    for is_checkpointed in (False, True):
+        field = torch.nn.Linear(3, 3, bias=False, dtype=torch.float64)
+        torch.nn.init.constant_(field.weight, 0.3)
+        solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(period=(1, 1)))
+        y0, t = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3), torch.tensor([0.0, 1.0]).double()
+
+        def solution(y0: Any, field: Any = field, t: Any = t, solve: Any = solve) -> Any:
+            result = solve(lambda time, y: field(y).tanh(), y0, t)
+            return result if is_collected else result[0]
+
+        with lrnde.collect() if is_collected else contextlib.nullcontext():
+            ys = checkpoint(solution, y0, use_reentrant=False) if is_checkpointed else solution(y0)
+            (gradient,) = torch.autograd.grad(ys.square().sum(), field.weight)
+        assert solve.plan_holder is not None
+        found.append((gradient, solve.plan_holder.plan))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+    assert found[1][1].num_iterations == 1
