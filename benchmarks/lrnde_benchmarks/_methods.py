@@ -164,6 +164,9 @@ METHOD_NAMES = tuple(_METHODS)
 ODE_METHODS = tuple(name for name in METHOD_NAMES if name not in ("taylor_derivative", "tl_node"))
 """Where there is no noise, `taylor_derivative` is the default. `tl_node` is tuned for few tasks, which name it."""
 
+ODE_COMPARED = ("none", "default", "looser_tolerance", "looser_training", "planned", "planned_default", "weight_decay")
+"""The rows of `lrnde compare` where there is no noise, unless methods are named."""
+
 _ODES_ONLY = (
     "planned",
     "planned_default",

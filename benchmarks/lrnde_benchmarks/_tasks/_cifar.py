@@ -11,7 +11,7 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats, Indices
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._convolutional_ode import ConvolutionalODE
 from lrnde_benchmarks._tasks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
@@ -142,7 +142,7 @@ CIFAR10 = BenchmarkTask(
         looser_tolerance=1e-3,
         published_for="cifar10",
     ),
-    compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+    compared=ODE_COMPARED,
     benchmarked=ODE_METHODS,
     with_folder=_in,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._flow_data import NUM_SAMPLES, TABULAR_COLUMNS, SampleName, load_samples
 from lrnde_benchmarks._tasks._layers import apply_with_time, layer
@@ -152,7 +152,7 @@ def _task(name: str, samples: SampleName, title: str, data: str, hyperparameters
             weight_decay=0.1,
             looser_tolerance=1e-3,
         ),
-        compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+        compared=ODE_COMPARED,
         benchmarked=ODE_METHODS,
     )
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Digits
 from lrnde_benchmarks._tasks._image_ode import ImageODE
 from lrnde_benchmarks._tasks._image_sde import ImageSDE
@@ -33,7 +33,7 @@ DIGITS = BenchmarkTask(
         weight_decay=1.0,
         looser_tolerance=1e-3,
     ),
-    compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+    compared=ODE_COMPARED,
     benchmarked=(*ODE_METHODS, "tl_node"),
 )
 

@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import Fold, hold_out_calibration, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
@@ -199,7 +199,7 @@ def _task(name: str, system: SystemName) -> BenchmarkTask:
             weight_decay=0.1,
             looser_tolerance=1e-3,
         ),
-        compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+        compared=ODE_COMPARED,
         # The targets belong to fixed times, so `steer` does not apply.
         benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
     )

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn import datasets
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, SDE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, SDE_METHODS, Tuning
 from lrnde_benchmarks._tasks._data import AbstractImages, Images, Split
 from lrnde_benchmarks._tasks._idx import read_idx
 from lrnde_benchmarks._tasks._image_ode import ImageODE
@@ -141,7 +141,7 @@ MNIST = BenchmarkTask(
         weight_decay=1.0,
         looser_tolerance=1e-3,
     ),
-    compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+    compared=ODE_COMPARED,
     benchmarked=ODE_METHODS,
     with_folder=_ode_in,
 )

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._methods import ODE_METHODS, Tuning
+from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, Tuning
 from lrnde_benchmarks._tasks._record_ode import RecordODE
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
 from lrnde_benchmarks._tasks._task import BenchmarkTask, Metric
@@ -65,7 +65,7 @@ PHYSIONET = BenchmarkTask(
         looser_tolerance=1e-5,
         published_for="physionet",
     ),
-    compared=("none", "default", "looser_tolerance", "looser_training", "weight_decay"),
+    compared=ODE_COMPARED,
     # The targets belong to fixed times, so `steer` does not apply.
     benchmarked=tuple(method for method in ODE_METHODS if method != "steer"),
     with_folder=_in,
