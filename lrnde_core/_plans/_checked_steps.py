@@ -27,11 +27,8 @@ _SPARE = 0.5
 # A method's estimate of its error is of lower order than the error, so it grows more slowly: like its power 3/5 for the
 # 3/8 rule, where a step is off by h^5 and its estimate is of size h^3.
 _LAG = 0.6
-# A ladder whose rungs grow by a third to a half, so that few of them serve a whole training.
-_DEFAULT_CANDIDATES = (
-    Candidate("midpoint", 1),
-    *(Candidate("rk4", num_steps) for num_steps in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)),
-)
+# Errors fall by a factor of 16 from one to the next, so that few of them serve a training whose dynamics grow hard.
+_DEFAULT_CANDIDATES = (Candidate("midpoint", 1), *(Candidate("rk4", 2**power) for power in range(7)))
 
 
 @final
@@ -171,8 +168,8 @@ class CheckedSteps:
     - `error`, `over`, `scales`: the bound on the error of the samples, as in `freeze`.
     - `metric`: your own error instead: takes the outputs by fixed steps and the adaptive ones, and returns one number
       for each sample.
-    - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1 to 64 of the 3/8
-      rule of order 4.
+    - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1, 2, 4, ..., 64 of the
+      3/8 rule of order 4.
     - `period`: the fewest and the most iterations from one check to the next. The time doubles whenever the steps
       stay, and starts anew when they change. A check is made at once if the steps' own estimate of their error has
       grown by what the last check left below the bound.

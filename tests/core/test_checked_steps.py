@@ -29,7 +29,7 @@ class _Decay:
     - `speed`: multiplies the rates. `nfe`: of the exact solve. `calls`: the steps that were asked for.
     """
 
-    def __init__(self, xp: Any, *, speed: float = 1.0, nfe: int | None = 100) -> None:
+    def __init__(self, xp: Any, *, speed: float = 1.0, nfe: int | None = 300) -> None:
         self._xp = xp
         self.speed = speed
         self.nfe = nfe
