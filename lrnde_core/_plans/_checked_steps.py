@@ -168,8 +168,8 @@ class CheckedSteps:
     - `error`, `over`, `scales`: the bound on the error of the samples, as in `freeze`.
     - `metric`: your own error instead: takes the outputs by fixed steps and the adaptive ones, and returns one number
       for each sample.
-    - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1, 2, 4, ..., 64 of the
-      3/8 rule of order 4.
+    - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1, 2, 4, ... 64 of
+      the 3/8 rule of order 4.
     - `period`: the fewest and the most iterations from one check to the next. The time doubles whenever the steps
       stay, and starts anew when they change. A check is made at once if the steps' own estimate of their error has
       grown by what the last check left below the bound.

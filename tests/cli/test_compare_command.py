@@ -30,7 +30,7 @@ def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
     assert report["seeds"] == [0]
     settings = ["none", "none, frozen", "default", "default, frozen", "none, looser tolerance"]
     settings += ["looser training", "looser training, frozen"]
-    settings += [f"{name}{end}" for name in ("planned", "planned default") for end in ("", ", frozen", ", on its steps")]
+    settings += [f"planned{name}{end}" for name in ("", " default") for end in ("", ", frozen", ", on its steps")]
     settings += ["weight decay", "weight decay, frozen"]
     assert [row["setting"] for row in report["rows"]] == settings
     for row in report["rows"]:
