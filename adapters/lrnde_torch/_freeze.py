@@ -67,7 +67,8 @@ def read_form(leaves: Leaves, times: Tensor, *, is_batched: bool) -> CallForm:
             raise CapabilityError(f"The state has dtype {leaf.dtype}; it must be real floating point.")
         if leaf.is_meta:
             raise InputError("`y0` is on the device `meta`, so it has no values to solve from.")
-        if not bool(leaf.isfinite().all()):
+        # Autograd would keep the state for a gradient of this, and a checkpoint that solves again would miss it.
+        if not bool(leaf.detach().isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")
     # On the host: not every device has float64.
     rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).tolist()

@@ -63,7 +63,8 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
 
     def remembered(self) -> float | None:
         # All processes have the same plan, so either all of them have a number or none.
-        return None if self._step_error is None else self._largest(torch.as_tensor(self._step_error))
+        value = self._step_error
+        return None if value is None else self._largest(torch.as_tensor(value, dtype=torch.float64))
 
     def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
         if self._traced is None:

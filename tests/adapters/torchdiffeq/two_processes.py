@@ -1,0 +1,26 @@
+"""A training of two processes whose batches differ in difficulty."""
+
+import json
+from pathlib import Path
+
+import torch
+
+import lrnde
+from tests.adapters.torchdiffeq.problems import odeint
+
+# Of each process, by iteration. A larger estimate of the error is seen in the iteration after it.
+SPEEDS = ((0.5, 0.5, 0.5, 0.5, 0.5), (1.0, 1.0, 4.0, 4.0, 4.0))
+
+
+def train(rank: int, folder: str) -> None:
+    """Train in the process of this rank, and write the number of checks and the steps of each iteration."""
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(100, 100)))
+    y0 = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
+    found: list[tuple[int, str]] = []
+    for speed in SPEEDS[rank]:
+        plan = solve(lambda t, y, speed=speed: -speed * y, y0, torch.tensor([0.0, 1.0]).double())[1].plan
+        found.append((plan.num_checks, str(plan.steps)))
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
