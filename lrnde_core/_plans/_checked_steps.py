@@ -87,9 +87,13 @@ class AbstractPlanHolder(abc.ABC):
     """Keeps the plan of one training between its calls, where a call may have a state.
 
     - `plan`: the plan now.
+    - `taken`: the steps of the calls since a backward pass last repeated one. `repeats`: whether the last call was such
+      a repetition; `None` before the first.
     """
 
     plan: CheckedPlan
+    taken: frozenset[FixedSteps | None] = frozenset()
+    repeats: bool | None = None
 
     @abc.abstractmethod
     def is_training(self) -> bool:

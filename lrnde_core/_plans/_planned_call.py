@@ -1,5 +1,6 @@
 """One call of a training on checked steps: the plan for it, checked if that is due, and the call by its steps."""
 
+import dataclasses
 from typing import Literal, NamedTuple, TypeAlias
 
 from lrnde_core._call import AbstractCall
@@ -49,10 +50,36 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
-    plan = holder.plan if holder.is_repeated() else checked_plan(solver, call, steps, holder)
+    plan = _repeated_plan(holder) if holder.is_repeated() else _next_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
     return PlannedCall(freezer.by_steps(call, plan.steps, is_batched=steps.batched), plan)
+
+
+def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
+    if holder.repeats:
+        holder.taken, holder.repeats = frozenset(), False
+    # Which call a backward pass repeats cannot be told, so all of one iteration take the same steps.
+    if holder.repeats is None or not holder.taken:
+        plan = checked_plan(solver, call, steps, holder)
+    else:
+        plan = holder.plan = steps.next(holder.plan)
+    holder.taken |= {plan.steps}
+    return plan
+
+
+def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
+    """The plan by which a call that a checkpoint repeats was made."""
+    taken, holder.repeats = holder.taken, True
+    if len(taken) > 1:
+        told = " and ".join(sorted("adaptive steps" if each is None else str(each) for each in taken))
+        raise InputError(
+            f"A backward pass repeats one of several solves, and these took {told}, so that its steps cannot be told. "
+            "From the next iteration on, all solves of an iteration take the same steps: skip this one, or give "
+            "`plan=` with each call."
+        )
+    # What was solved without gradient went by no plan.
+    return holder.plan if taken else dataclasses.replace(holder.plan, steps=None)
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:

@@ -316,6 +316,54 @@ def test_a_checkpoint_that_solves_again_takes_the_same_steps_and_counts_nothing(
     assert all(map(torch.equal, *gradients))
 
 
+def test_solves_that_are_all_repeated_in_one_backward_pass_take_the_same_steps() -> None:
+    field, y0 = Perceptron(), _state().requires_grad_()
+    wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(1, 1)))
+
+    def block(y0: Tensor, t1: float) -> Tensor:
+        return wrapped(field, y0, _times(0.0, t1), penalize=False)[0][-1]
+
+    def iterate(*ends: float) -> list[int]:
+        numbers, total = list[int](), torch.zeros((), dtype=torch.float64)
+        for end in ends:
+            y1: Any = checkpoint(block, y0, end, use_reentrant=False)
+            total = total + y1.sum()
+            assert wrapped.plan_holder is not None
+            numbers.append(wrapped.plan_holder.plan.num_checks)
+        total.backward()
+        return numbers
+
+    assert iterate(0.01) == [1]
+    # Checkpoints are known by now: the first call of an iteration is checked, and the others go by it.
+    assert iterate(0.01, 4.0) == [2, 2]
+    assert iterate(4.0, 0.01) == [3, 3]
+    # The first iteration does not know yet that its calls will be repeated.
+    wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(1, 1)))
+    with pytest.raises(lrnde.InputError, match=r"1 step of midpoint and \d steps of rk4"):
+        iterate(0.01, 4.0)
+    assert iterate(0.01, 4.0) == [3, 3]
+
+
+def test_a_reentrant_checkpoint_solves_adaptively_both_times() -> None:
+    gradients: list[Any] = []
+    for plan in (lrnde.CheckedSteps().init(), lrnde.CheckedPlan(_TWO, 0.0, 0.0, 1, 0, 1000, 1)):
+        field, y0 = Perceptron(), _state().requires_grad_()
+        wrapped = lrnde.regularize(odeint, steps=_ON_TWO)
+        assert wrapped.plan_holder is not None
+        wrapped.plan_holder.plan = plan
+
+        def block(y0: Tensor, wrapped: Any = wrapped, field: Any = field) -> Tensor:
+            return wrapped(field, y0, _times(0.0, 1.0), penalize=False)[0][-1]
+
+        y1: Any = checkpoint(block, y0, use_reentrant=True)
+        y1.sum().backward()
+        gradients.append(_gradients(field, y0))
+    field, y0 = Perceptron(), _state().requires_grad_()
+    odeint(field, y0, _times(0.0, 1.0))[-1].sum().backward()
+    for found in gradients:
+        assert all(map(torch.equal, found, _gradients(field, y0)))
+
+
 def test_a_log_density_has_a_scale_of_its_own() -> None:
     field = Perceptron()
 
