@@ -38,6 +38,7 @@ class StubTrainer:
     steps_done: int = 0
     refusal: str | None = None
     freeze_refusal: str | None = None
+    trained_on: lrnde.CheckedPlan | None = None
 
     def prepare(self) -> float:
         if self.refusal is not None:
@@ -68,8 +69,11 @@ class StubTrainer:
             raise lrnde.InputError(self.freeze_refusal)
         return lrnde.FreezeReport(PLAN, (), 2, 40.0, 0.03, (0.01, 0.03), 1 / 3, 0.001, 0.004)
 
-    def checked(self) -> None:
-        return None
+    def checked(self) -> lrnde.CheckedPlan | None:
+        return self.trained_on
+
+    def plan(self) -> lrnde.Plan | None:
+        return None if self.trained_on is None or self.trained_on.steps is None else PLAN
 
     def states(self, prediction: Any = None) -> list[Any]:
         native = np.ones((1, 360, 2), np.float32)

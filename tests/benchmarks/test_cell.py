@@ -1,10 +1,12 @@
 """Tests of training several settings side by side."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells import _cell
 from lrnde_benchmarks._hyperparameters import Hyperparameters
@@ -137,3 +139,28 @@ def test_a_solve_that_can_not_be_frozen_is_left_out_with_the_reason(run: Run) ->
     cell = run(settings=with_frozen(SETTINGS), freeze_refusal="no candidate")
     assert set(cell.measurements) == {setting.name for setting in SETTINGS}
     assert cell.skipped == {"none, frozen": "no candidate", "default, frozen": "no candidate"}
+
+
+@pytest.mark.parametrize("steps", [None, lrnde.FixedSteps.equal("euler", 2)])
+def test_a_training_on_checked_steps_also_predicts_by_them_if_it_has_any(
+    run: Run, steps: lrnde.FixedSteps | None
+) -> None:
+    planned = setting_by_name("planned", steps=50, tuning=DIGITS.tuning)
+    plan = lrnde.CheckedPlan(
+        steps,
+        error=0.02,
+        num_iterations=50,
+        num_checks=3,
+        num_check_evaluations=150,
+        tried=(lrnde.FixedSteps.equal("euler", 2),),
+    )
+    cell = run(settings=with_frozen((planned,)), trained_on=plan)
+    row = cell.measurements["planned"]
+    assert row.nfe == 40
+    assert row.checked is not None
+    assert dataclasses.astuple(row.checked) == (str(steps or "adaptive steps"), 0.02, 3, 150, 1)
+    if steps is None:
+        assert cell.skipped == {"planned, on its steps": "The training ended with adaptive steps."}
+    else:
+        own = cell.measurements["planned, on its steps"]
+        assert (own.nfe, own.train_seconds, own.curve_nfe, own.frozen) == (2, 50, (), None)
