@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lrnde_conformance._backends._backend import Counter
+from lrnde_conformance._checks._cases import unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_close, assert_equal, assert_rounded
 from lrnde_conformance._checks._refusal import assert_refused
@@ -74,7 +75,7 @@ def _by(plan: FixedSteps, problem: Problem, described: Experiment) -> Any:
     law=16,
     tier="optional",
     needs=_NEEDS,
-    cases=if_freezable,
+    cases=unless_lean(if_freezable),
     hint="compare `states` of the freezer for a native result and for that of `by_steps`",
 )
 def checked_steps_error(subject: Subject, _: str) -> None:
