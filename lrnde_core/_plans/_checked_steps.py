@@ -241,7 +241,7 @@ class CheckedSteps:
 
         def solve(steps: FixedSteps | None) -> Solved:
             result, reports = call(steps)
-            states = tuple(leaf[None] for leaf in _arrays(result))
+            states = tuple(leaf[None, ...] for leaf in _arrays(result))
             counted = _largest(_each(reports), "nfe")
             return Solved(result, states, counted, _largest(_each(reports), "step_error"))
 

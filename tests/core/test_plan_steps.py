@@ -9,6 +9,7 @@ import pytest
 
 from lrnde_core import (
     FIXED_METHODS,
+    AbstractStages,
     FixedSteps,
     InputError,
     Plan,
@@ -130,7 +131,7 @@ def test_each_member_has_its_own_interval_and_outputs(xp: Any) -> None:
     def field(t: Any, y: Any) -> Any:
         return _field(t[:, None], y)
 
-    class _Columns(NamedTuple):
+    class _Columns(AbstractStages):
         """Steps of each row of the state."""
 
         def increment(self, t: Any, h: Any, abscissa: float, y: Any) -> Any:
@@ -140,8 +141,7 @@ def test_each_member_has_its_own_interval_and_outputs(xp: Any) -> None:
             return (y[0] + sum(weight * each[0] for weight, each in zip(weights, increments, strict=False)),)
 
     of = functools.partial(xp.asarray, dtype=xp.float64)
-    stages: Any = _Columns()
-    taken = follow_steps(stages, steps, of(t0), of(t1), (of(y0),), needs_last=True)
+    taken = follow_steps(_Columns(), steps, of(t0), of(t1), (of(y0),), needs_last=True)
     members = xp.asarray([[0], [1], [2]])
     (ys,) = outputs_inside(steps, taken, of(fractions), xp, members)
     assert tuple(ys.shape) == (3, 3, 2)
