@@ -19,6 +19,7 @@ from lrnde_core import (
     Report,
     UnknownNameError,
 )
+from tests.core.libraries import beyond_the_standard
 
 _RATES = np.linspace(0.5, 1.0, 8)
 
@@ -63,6 +64,7 @@ def _report(nfe: int | None, step_error: float | None) -> Report:
     return Report(0.0, nfe, 0, 1, 1, 0, None, step_error=step_error)
 
 
+@beyond_the_standard
 @pytest.mark.parametrize("error", [0.3, 3e-2, 1e-3, 1e-5, 1e-7])
 @pytest.mark.parametrize("over", ["max", "mean", 0.5])
 def test_a_check_chooses_the_cheapest_steps_within_the_bound(xp: Any, error: float, over: Any) -> None:
@@ -90,6 +92,7 @@ def test_a_check_chooses_the_cheapest_steps_within_the_bound(xp: Any, error: flo
     )
 
 
+@beyond_the_standard
 def test_no_steps_dearer_than_the_adaptive_solve_are_taken(xp: Any) -> None:
     decay, steps = _Decay(xp, nfe=9), CheckedSteps(error=1e-9)
     plan = steps.check(steps.init(), decay)
@@ -99,6 +102,7 @@ def test_no_steps_dearer_than_the_adaptive_solve_are_taken(xp: Any) -> None:
     assert plan.error == pytest.approx(min(decay.errors(each).max() for each in tried), rel=1e-9)
 
 
+@beyond_the_standard
 @pytest.mark.parametrize("factor", [math.nan, math.inf])
 def test_a_check_that_is_not_finite_leaves_the_training_adaptive(xp: Any, factor: float) -> None:
     decay, steps = _Decay(xp), CheckedSteps()
@@ -109,6 +113,7 @@ def test_a_check_that_is_not_finite_leaves_the_training_adaptive(xp: Any, factor
     assert (broken.steps, broken.error, broken.period) == (None, None, steps.period[0])
 
 
+@beyond_the_standard
 def test_checks_are_rare_while_the_steps_stay_and_frequent_when_they_change(xp: Any) -> None:
     decay, steps = _Decay(xp), CheckedSteps(error=1e-2, period=(4, 16))
     plan, checked_at = steps.init(), list[int]()
@@ -122,6 +127,7 @@ def test_checks_are_rare_while_the_steps_stay_and_frequent_when_they_change(xp: 
     assert checked_at == [0, 4, 12, 28, 44, 60, 64, 72]
 
 
+@beyond_the_standard
 def test_a_check_is_made_at_once_when_the_steps_see_their_error_grow(xp: Any) -> None:
     decay, steps = _Decay(xp), CheckedSteps(error=1e-2, period=(50, 50))
     plan = steps.check(steps.init(), decay)
@@ -136,6 +142,7 @@ def test_a_check_is_made_at_once_when_the_steps_see_their_error_grow(xp: Any) ->
         assert after.num_checks == plan.num_checks + is_checked, estimate
 
 
+@beyond_the_standard
 def test_a_training_takes_no_more_different_steps_than_allowed(xp: Any) -> None:
     decay, steps = _Decay(xp), CheckedSteps(error=1e-4, period=(1, 1), max_plans=3)
     plan = steps.init()
@@ -146,6 +153,7 @@ def test_a_training_takes_no_more_different_steps_than_allowed(xp: Any) -> None:
     assert len(plan.tried) == 3
 
 
+@beyond_the_standard
 def test_cheaper_steps_need_room_to_spare(xp: Any) -> None:
     decay, steps = _Decay(xp, speed=4.0), CheckedSteps(error=1e-2, period=(1, 1))
     dear = steps.check(steps.init(), decay)
@@ -164,6 +172,7 @@ def test_cheaper_steps_need_room_to_spare(xp: Any) -> None:
         assert chosen.check(dear, decay).steps == expected
 
 
+@beyond_the_standard
 def test_hidden_evaluations_bound_nothing_and_are_not_counted(xp: Any) -> None:
     decay, steps = _Decay(xp, nfe=None), CheckedSteps(error=1e-9)
     plan = steps.check(steps.init(), decay)
@@ -171,6 +180,7 @@ def test_hidden_evaluations_bound_nothing_and_are_not_counted(xp: Any) -> None:
     assert plan.num_check_evaluations is None
 
 
+@beyond_the_standard
 def test_outputs_of_several_arrays_count_by_the_worst_of_them(xp: Any) -> None:
     decay = _Decay(xp)
 
@@ -185,11 +195,13 @@ def test_outputs_of_several_arrays_count_by_the_worst_of_them(xp: Any) -> None:
     assert scaled.check(scaled.init(), call).steps == FixedSteps.equal("midpoint", 1)
 
 
+@beyond_the_standard
 def test_a_metric_replaces_the_error(xp: Any) -> None:
     decay, steps = _Decay(xp), CheckedSteps(error=0.5, metric=lambda found, _native: [0.0] * 7 + [float(len(found))])
     assert steps.check(steps.init(), decay).steps is None
 
 
+@beyond_the_standard
 def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
     steps = CheckedSteps(candidates=[Candidate("dormand-prince", 2)], scales={0: 2.0})
     plan = steps.check(steps.init(), _Decay(xp))
