@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import jax
@@ -35,11 +35,7 @@ from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._fixed_steps import check_form, solve_by_steps, stages_of
 from lrnde_diffrax._problem import DiffraxProblem
 
-_REDUCTIONS: Mapping[str, functools.partial[Array]] = {
-    "mean": functools.partial(jnp.mean),
-    "sum": functools.partial(jnp.sum),
-    "max": functools.partial(jnp.max),
-}
+_REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {"mean": jnp.mean, "sum": jnp.sum, "max": jnp.max}
 
 
 @final
