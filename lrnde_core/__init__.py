@@ -82,12 +82,12 @@ from lrnde_core._local import LocalState
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
-from lrnde_core._plans._call_form import CallForm, check_interval, check_samples
+from lrnde_core._plans._call_form import CallForm, check_samples, interval_length
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
-from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
+from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan, check_not_longer, describe_longest, is_longer
 from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, SDETrial, Trial, WeakError
 from lrnde_core._plans._steps import GuardSignals, StepTaken, follow_steps, guard_signals, is_flagged, outputs_inside
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
@@ -258,12 +258,13 @@ __all__ = [
     "apply_plan",
     "apply_sde_plan",
     "calling_frame",
-    "check_interval",
+    "check_not_longer",
     "check_samples",
     "collect",
     "collected",
     "count_unresolved",
     "default_heuristic",
+    "describe_longest",
     "described",
     "doubled_step",
     "explicit_advance",
@@ -276,8 +277,10 @@ __all__ = [
     "guard_signals",
     "hide_calls",
     "hookimpl",
+    "interval_length",
     "is_collecting",
     "is_flagged",
+    "is_longer",
     "largest_magnitude",
     "list_adapters",
     "listed_reports",

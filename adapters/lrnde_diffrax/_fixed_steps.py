@@ -5,6 +5,7 @@ import functools
 from typing import NamedTuple, final
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -29,10 +30,13 @@ from lrnde_core import (
     State,
     StepTaken,
     Time,
+    check_not_longer,
+    describe_longest,
     described,
     follow_steps,
     guard_signals,
     is_flagged,
+    is_longer,
     outputs_inside,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
@@ -62,7 +66,8 @@ class FrozenDiffeqsolve:
     `solution.result` is then that of the fallback.
 
     Raises `InputError` for another shape than the plan's, and for output times outside of the interval, if their values
-    are known; at traced ones it extrapolates.
+    are known; at traced ones it extrapolates. Over an interval longer than the plan's it fails (`without_longer`), or
+    flags the samples if it has a guard.
     """
 
     solve: functools.partial[NativeResult]
@@ -79,7 +84,7 @@ class FrozenDiffeqsolve:
         solution, signals = solve_by_plan(plan, arguments, is_watched=plan.is_guarded)
         if signals is None:
             return solution
-        flagged = is_flagged(plan, signals)
+        flagged = is_flagged(plan, signals, *(jnp.asarray(arguments[name]) for name in ("t0", "t1")))
         if self.fallback is None:
             return solution, flagged
         fallback = self.fallback
@@ -165,12 +170,39 @@ def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool)
 def solve_by_plan(
     plan: Plan, arguments: Arguments, *, is_watched: bool
 ) -> tuple[diffrax.Solution, GuardSignals | None]:
-    """The solution as `diffeqsolve` returns it, and the signals for a guard, if any."""
+    """The solution as `diffeqsolve` returns it, and the signals for a guard, if any.
+
+    Without a guard it fails over an interval that is too long, as `without_longer` says.
+    """
     tableau = plan.steps.tableau
     followed = solve_by_steps(plan.steps, arguments, needs_last=is_watched and tableau.is_last_stage_solution)
-    if not is_watched:
-        return followed.solution, None
-    return followed.solution, guard_signals(tableau, followed.taken, is_batched=plan.is_batched)
+    longest = None if plan.is_guarded else plan.longest_interval
+    solution = without_longer(longest, arguments, followed.solution)
+    return solution, guard_signals(tableau, followed.taken, is_batched=plan.is_batched) if is_watched else None
+
+
+def without_longer(
+    longest_interval: float | None, arguments: Arguments, solution: diffrax.Solution
+) -> diffrax.Solution:
+    """The solution of a call whose interval is not too long for a plan.
+
+    - `longest_interval`: that of the plan.
+
+    Raises `InputError` if it is. If its ends are traced, what raises is the compiled code; with `throw=False`
+    the states are NaN and the result is `max_steps_reached`.
+    """
+    if longest_interval is None:
+        return solution
+    t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
+    if not any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
+        check_not_longer(longest_interval, float(t0), float(t1))
+        return solution
+    is_beyond = jnp.asarray(is_longer(longest_interval, t0, t1))
+    if arguments["throw"]:
+        return eqx.error_if(solution, is_beyond, f"The interval is too long: {describe_longest(longest_interval)}")
+    ys = jax.tree.map(lambda leaf: jnp.where(is_beyond, jnp.nan, leaf), solution.ys)
+    beyond = diffrax.RESULTS.max_steps_reached
+    return dataclasses.replace(solution, ys=ys, result=diffrax.RESULTS.where(is_beyond, beyond, solution.result))
 
 
 def check_form(arguments: Arguments) -> None:

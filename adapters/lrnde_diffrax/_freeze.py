@@ -29,7 +29,7 @@ from lrnde_core import (
     Plan,
     SDEPlan,
     State,
-    check_interval,
+    interval_length,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
@@ -40,6 +40,7 @@ from lrnde_diffrax._fixed_steps import (
     read_form,
     scalar_time,
     solve_by_plan,
+    without_longer,
 )
 from lrnde_diffrax._solvers import is_doubling
 from lrnde_diffrax._stepped import SteppedCall, by_steps
@@ -141,12 +142,12 @@ class DiffraxFreezer(AbstractFreezer):
 class DiffraxSDEFreezer(AbstractSDEFreezer):
     """Freezes `diffeqsolve` of stochastic equations."""
 
-    def check(self, call: AbstractCall) -> None:
+    def read(self, call: AbstractCall) -> float:
         arguments = _arguments(call)
         if arguments.has_event:
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
         check_known(arguments)
-        check_interval(float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"])))
+        return interval_length(float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"])))
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -176,8 +177,8 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
 class FrozenSDE:
     """`diffeqsolve` in the equal steps of a plan; takes what it takes, and returns its `Solution`. Runs under `jit`.
 
-    The steps divide the interval of the call, whatever it is. First step and controller of the call are ignored; of a
-    `HalfSolver` the solver inside takes the steps.
+    The steps divide the interval of the call, and one that is too long for the plan fails as `without_longer` says.
+    First step and controller of the call are ignored; of a `HalfSolver` the solver inside takes the steps.
     """
 
     solve: functools.partial[NativeResult]
@@ -186,7 +187,7 @@ class FrozenSDE:
     def __call__(self, *args: NativeArgument, **kwargs: NativeArgument) -> diffrax.Solution:
         solve, plan = self.solve, self.plan
         arguments = read_arguments(solve.func, (*solve.args, *args), {**solve.keywords, **kwargs})
-        return _fixed(arguments, plan).call()
+        return without_longer(plan.longest_interval, arguments, _fixed(arguments, plan).call())
 
 
 def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Generator, Iterable
 from typing import final
 
@@ -24,10 +25,12 @@ from lrnde_core import (
     State,
     StepTaken,
     Time,
+    check_not_longer,
     described,
     follow_steps,
     guard_signals,
     is_flagged,
+    is_longer,
     outputs_inside,
 )
 from lrnde_torch._isolation import no_side_effects
@@ -73,8 +76,7 @@ def read_form(leaves: Leaves, times: Tensor, *, is_batched: bool) -> CallForm:
     # On the host: not every device has float64.
     rows: list[list[float]] = torch.atleast_2d(times.detach().cpu().double()).tolist()
     shapes = [tuple(leaf.shape) for leaf in leaves]
-    forms = [CallForm.of(row[0], row[-1], row, shapes, is_batched=is_batched) for row in rows]
-    return next((form for form in forms if form.has_outputs_inside), forms[0])
+    return CallForm.joint([CallForm.of(row[0], row[-1], row, shapes, is_batched=is_batched) for row in rows])
 
 
 @contextlib.contextmanager
@@ -203,22 +205,58 @@ def solve_by_steps(
 def solve_by_plan(
     plan: Plan, field: Callable[[Tensor, State], State], y0: State, t: Tensor, *, is_watched: bool
 ) -> tuple[State, GuardSignals | None]:
-    """The states as `solve_by_steps` returns them, and the signals for a guard or `None`."""
+    """The states as `solve_by_steps` returns them, and the signals for a guard or `None`.
+
+    Over an interval longer than the plan's, unless its guard flags it, raises `InputError`; where no value of `t` can
+    be looked at, because the call is compiled or vectorised, the states are NaN.
+    """
+    is_beyond = longer_intervals(plan, t)
     tableau = plan.steps.tableau
     needs_last = is_watched and tableau.is_last_stage_solution
     states, taken = solve_by_steps(plan.steps, field, y0, t, needs_last=needs_last)
+    if is_beyond is not None:
+        leaves = tuple(nan_where(is_beyond, leaf) for leaf in (states if isinstance(states, tuple) else (states,)))
+        states = leaves if isinstance(states, tuple) else leaves[0]
     return states, guard_signals(tableau, taken, is_batched=plan.is_batched) if is_watched else None
+
+
+def longer_intervals(plan: Plan, t: Tensor) -> Tensor | None:
+    """Where the interval is longer than the plan's, of shape `t.shape[:-1]`; `None` if none is.
+
+    Raises `InputError` if one is known to be. `None` also with a guard, which flags it.
+    """
+    if plan.is_guarded or plan.longest_interval is None:
+        return None
+    ends = torch.atleast_2d(t.detach())[:, [0, -1]]
+    is_captured = t.is_cuda and torch.cuda.is_current_stream_capturing()
+    is_traced = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if not (torch.compiler.is_compiling() or is_traced or is_captured):
+        with contextlib.suppress(RuntimeError):  # vectorised by `torch.func`
+            for t0, t1 in ends.tolist():
+                check_not_longer(plan.longest_interval, t0, t1)
+            return None
+    is_beyond = is_longer(plan.longest_interval, ends[:, 0], ends[:, 1])
+    assert isinstance(is_beyond, Tensor)  # of tensors
+    return is_beyond.reshape(t.shape[:-1])
+
+
+def nan_where(is_beyond: Tensor, leaf: Tensor) -> Tensor:
+    """`leaf` with NaN where `is_beyond`, whose axes are the first ones of `leaf`."""
+    mask = is_beyond.to(leaf.device).reshape(is_beyond.shape + (1,) * (leaf.ndim - is_beyond.ndim))
+    return torch.where(mask, math.nan, leaf)
 
 
 def with_guard(
     plan: Plan,
     result: NativeResult,
     signals: GuardSignals | None,
+    t: Tensor,
     fallback: Callable[[], NativeResult] | None,
     merge: Callable[[NativeResult, NativeResult, Tensor], NativeResult],
 ) -> NativeResult | tuple[NativeResult, Tensor]:
     """What a frozen solve returns: `result`, or with a guard `(result, flagged)`.
 
+    - `t`: the output times of the call.
     - `fallback`: the native solve of the same call, which is made where a sample is flagged.
     - `merge`: `merge(result, native, flagged)` takes the flagged samples from the native result.
 
@@ -226,7 +264,8 @@ def with_guard(
     """
     if signals is None:
         return result
-    flagged = is_flagged(plan, signals)
+    t = t.to(signals.size.device)
+    flagged = is_flagged(plan, signals, t[..., 0], t[..., -1])
     if fallback is None:
         return result, flagged
     if torch.compiler.is_compiling():

@@ -132,17 +132,17 @@ class FrozenOdeint(torch.nn.Module):
     """`odeint(func, y0, t)` by the fixed steps of a plan; takes the arguments of `odeint` and `odeint_adjoint`.
 
     Has no parameters and buffers. It accepts and ignores tolerances, method and options, so that it can replace a
-    native call. The interval is that from the first to the last time of `t`, and may be another in each call. Values of
-    `t` are never looked at: the times may be an input of compiled and exported code. Differentiable through the steps,
-    with respect to `t` too.
+    native call. The interval is that from the first to the last time of `t`, and may be another in each call. The times
+    may be an input of compiled and exported code. Differentiable through the steps, with respect to `t` too.
 
     With a guard the result is `(ys, flagged)`, where `flagged` is boolean of shape `(batch,)`; a sample that is not
     finite is flagged. With a `fallback` the flagged samples of `ys` are those of `fallback(func, y0, t)`, which solves
     the whole call, so that a field that knows its batch keeps working. Whether it runs depends on the data, so it works
     only in eager mode.
 
-    Raises `InputError` for another shape than the plan's and for less than two times; `InputTypeError` for unknown
-    arguments and for what is no tensor of numbers.
+    Raises `InputError` for another shape than the plan's, a longer interval and less than two times; `InputTypeError`
+    for unknown arguments and for what is no tensor of numbers. Compiled and vectorised code cannot raise: there a
+    longer interval gives NaN. With a guard it is flagged instead.
     """
 
     def __init__(self, plan: Plan, fallback: NativeFunction | None = None) -> None:
@@ -164,7 +164,7 @@ class FrozenOdeint(torch.nn.Module):
         ys, signals = solve_by_plan(self.plan, func, y0, t, is_watched=self.plan.is_guarded)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(func, y0, t)
-        return with_guard(self.plan, ys, signals, solve, _replaced)
+        return with_guard(self.plan, ys, signals, t, solve, _replaced)
 
 
 @final

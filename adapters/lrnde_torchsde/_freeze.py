@@ -15,7 +15,8 @@ from lrnde_core import (
     NativeResult,
     NativeSolve,
     SDEPlan,
-    check_interval,
+    check_not_longer,
+    interval_length,
 )
 from lrnde_torch import isolated, timed_runner
 from lrnde_torchsde._arguments import Arguments, read_arguments
@@ -26,9 +27,9 @@ from lrnde_torchsde._call import TorchsdeCall, read_call
 class TorchsdeFreezer(AbstractSDEFreezer):
     """Freezes `sdeint` and `sdeint_adjoint`."""
 
-    def check(self, call: AbstractCall) -> None:
+    def read(self, call: AbstractCall) -> float:
         arguments = _torchsde(call).arguments
-        check_interval(arguments.start, arguments.end)
+        return interval_length(arguments.start, arguments.end)
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         found = (_torchsde(call).arguments for call in calls)
@@ -61,7 +62,8 @@ class TorchsdeFreezer(AbstractSDEFreezer):
 class FrozenSdeint:
     """`sdeint` or `sdeint_adjoint` in the equal steps of a plan; takes its arguments, and returns its result.
 
-    The steps divide the interval of the call, whatever it is; `adaptive` and `dt` of the call are ignored.
+    The steps divide the interval of the call, and one that is too long for the plan is refused; `adaptive` and `dt` of
+    the call are ignored.
     """
 
     solve: functools.partial[NativeResult]
@@ -71,6 +73,7 @@ class FrozenSdeint:
         solve, native = self.solve, self.solve.func
         name = f"torchsde:{native.__name__}"
         arguments = read_arguments(name, native, (*solve.args, *args), {**solve.keywords, **kwargs})
+        check_not_longer(self.plan.longest_interval, arguments.start, arguments.end)
         return arguments.native(**_fixed(arguments, self.plan).given)
 
 

@@ -15,10 +15,12 @@ class CallForm(NamedTuple):
 
     - `shapes`: of each array of its state, without the axis of the samples. All calls of a frozen solve share them.
     - `has_outputs_inside`: whether it asks for outputs between its start and its end.
+    - `duration`: the length of its interval.
     """
 
     shapes: tuple[Shape, ...]
     has_outputs_inside: bool
+    duration: float
 
     @classmethod
     def of(
@@ -30,7 +32,7 @@ class CallForm(NamedTuple):
 
         Raises `InputError` if there is nothing to freeze: an interval without length, no output on it, no samples.
         """
-        check_interval(t0, t1)
+        duration = interval_length(t0, t1)
         if all(time == t0 for time in times):
             raise InputError(
                 f"It asks for no output after its start at {t0}, so nothing can be compared; ask for the end too."
@@ -39,7 +41,13 @@ class CallForm(NamedTuple):
         if any(0 in shape for shape in shapes):
             raise InputError(f"`y0` holds no numbers: its shape is {', '.join(map(str, shapes))}.")
         inside = any(time not in (t0, t1) for time in times)
-        return cls(tuple(tuple(shape)[is_batched:] for shape in shapes), inside)
+        return cls(tuple(tuple(shape)[is_batched:] for shape in shapes), inside, duration)
+
+    @classmethod
+    def joint(cls, forms: Sequence["CallForm"]) -> "CallForm":
+        """The form of a plan for calls of all these forms, whose states have the shapes of the first."""
+        inside = any(form.has_outputs_inside for form in forms)
+        return cls(forms[0].shapes, inside, max(form.duration for form in forms))
 
     def difference(self, first: "CallForm") -> tuple[str, str] | None:
         """The difference from the form of the first call, in words: this one's, then the first one's; or `None`."""
@@ -61,10 +69,11 @@ def check_samples(shapes: Sequence[Shape], *, is_batched: bool) -> None:
         )
 
 
-def check_interval(t0: float, t1: float) -> None:
-    """Raise `InputError` unless the interval from `t0` to `t1` has a length."""
+def interval_length(t0: float, t1: float) -> float:
+    """The length of the interval from `t0` to `t1`. Raises `InputError` if it has none."""
     if not (math.isfinite(t0) and math.isfinite(t1) and t0 != t1):
         raise InputError(
             f"The interval from {t0} to {t1} has no length that a plan could divide; give the start and a later or "
             "earlier end."
         )
+    return abs(t1 - t0)

@@ -148,8 +148,11 @@ class AbstractSDEFreezer(AbstractCalibrator):
     """
 
     @abc.abstractmethod
-    def check(self, call: AbstractCall) -> None:
-        """Raise `CapabilityError` for what no plan can replace, `InputError` for an interval without length."""
+    def read(self, call: AbstractCall) -> float:
+        """The length of the call's interval.
+
+        Raises `CapabilityError` for what no plan can replace, `InputError` for an interval without length.
+        """
 
     @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:

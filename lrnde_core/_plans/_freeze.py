@@ -116,4 +116,4 @@ def _common_form(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batc
             )
     forms = read_all(calls, lambda call: freezer.read(call, is_batched=is_batched))
     check_alike([form.difference(forms[0]) for form in forms])
-    return CallForm(forms[0].shapes, any(form.has_outputs_inside for form in forms))
+    return CallForm.joint(forms)

@@ -78,9 +78,9 @@ def freeze_sde(
     solver = find_solver(solve, adapter)
     freezer = find_freezer(solver, Capability.FREEZE_SDE, AbstractSDEFreezer)
     calls = bind_calls(solver, calibration)
-    _check_calls(freezer, calls)
+    longest_interval = max(_durations(freezer, calls))
     with without_a_trace(freezer, calls):
-        measured = _Calibration.solve(freezer, calls, statistic)
+        measured = _Calibration.solve(freezer, calls, longest_interval, statistic)
         report = _search(measured, float(error), candidates)
     return freezer.frozen(solver.partial, report.plan), report
 
@@ -103,13 +103,20 @@ class _Calibration:
 
     freezer: AbstractSDEFreezer
     calls: Sequence[AbstractCall]
+    longest_interval: float
     statistic: Statistic
     natives: Sequence[Rows]
     scales: Sequence[float]
     native_evaluations: float | None
 
     @classmethod
-    def solve(cls, freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall], statistic: Statistic) -> "_Calibration":
+    def solve(
+        cls,
+        freezer: AbstractSDEFreezer,
+        calls: Sequence[AbstractCall],
+        longest_interval: float,
+        statistic: Statistic,
+    ) -> "_Calibration":
         solves = solve_all(freezer, calls)
         natives = [statistic_rows(statistic, native.result) for native in solves]
         for index, rows in enumerate(natives):
@@ -121,7 +128,7 @@ class _Calibration:
                 f"least {MIN_PATHS} are needed. Give more or larger calls."
             )
         scales = native_scales([row for rows in natives for row in rows])
-        return cls(freezer, calls, statistic, natives, scales, mean_evaluations(solves))
+        return cls(freezer, calls, longest_interval, statistic, natives, scales, mean_evaluations(solves))
 
     def solve_by(self, plan: SDEPlan, *, is_held_back: bool) -> tuple[WeakError, int | None]:
         """The weak error on one half, and the evaluations of one solve."""
@@ -143,7 +150,7 @@ class _Calibration:
 def _search(measured: _Calibration, error: float, candidates: Sequence[int] | None) -> SDEFreezeReport:
     trials: list[SDETrial] = []
     for num_steps in _ladder() if candidates is None else _checked(candidates):
-        plan = SDEPlan(num_steps)
+        plan = SDEPlan(num_steps, measured.longest_interval)
         searched, num_evaluations = measured.solve_by(plan, is_held_back=False)
         most = measured.native_evaluations
         is_dear = most is not None and num_evaluations is not None and num_evaluations > most
@@ -185,10 +192,11 @@ def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
     )
 
 
-def _check_calls(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> None:
+def _durations(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> list[float]:
+    """The lengths of the calls' intervals."""
     if not all(call.facts.is_stochastic for call in calls):
         raise CapabilityError("This is an ordinary equation, whose solution itself has an error; use `lrnde.freeze`.")
-    read_all(calls, freezer.check)
+    return read_all(calls, freezer.read)
 
 
 def _ladder() -> list[int]:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, final
 
+from lrnde_core._arrays import Time, Truth
 from lrnde_core._errors import InputError
 from lrnde_core._tableau import FIXED_METHODS, ExplicitTableau
 
@@ -33,6 +35,32 @@ def read_plan(text: str, plan_format: str, make: Callable[[Json], _Plan]) -> _Pl
         return make(fields)
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
         raise InputError(f"This is no plan ({exc!r}); load what `to_json` wrote.") from exc
+
+
+# Where lengths vary, the longest of a few calls is a little shorter than that of many.
+_LONGER = 1.25
+
+
+def is_longer(longest_interval: float | None, t0: Time, t1: Time) -> Truth:
+    """Whether the interval from `t0` to `t1`, numbers or arrays, is too long for a plan: by more than a quarter.
+
+    - `longest_interval`: that of the plan.
+    """
+    return abs(t1 - t0) > (math.inf if longest_interval is None else _LONGER * longest_interval)
+
+
+def check_not_longer(longest_interval: float | None, t0: float, t1: float) -> None:
+    """Raise `InputError` if the interval from `t0` to `t1` is too long for a plan, as `is_longer` tells."""
+    if is_longer(longest_interval, t0, t1):
+        raise InputError(f"The interval from {t0:g} to {t1:g} is too long: {describe_longest(longest_interval)}")
+
+
+def describe_longest(longest_interval: float | None) -> str:
+    """The reason why a longer interval is refused, for messages."""
+    return (
+        f"the calibration's longest has length {longest_interval:g}, and over more than {_LONGER:g} times that the "
+        "error of the plan is unknown. Freeze with calibration calls of the lengths that you need."
+    )
 
 
 _FORMAT = "lrnde-plan/1"
@@ -91,13 +119,15 @@ class FixedSteps:
 @final
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The fixed steps of a frozen solve, for any interval and output times. Hashable; to and from JSON without loss.
+    """The fixed steps of a frozen solve, whatever its output times. Hashable; to and from JSON without loss.
 
     - `steps`: the steps. Inside a step, the cubic Hermite interpolant gives the output.
     - `shapes`: of each array of the state, without the axis of the samples.
     - `is_batched`: whether the first axis of every array counts samples.
     - `interpolates`: whether outputs may lie inside the interval, as they do in the calibration calls.
     - `bounds`: the largest `GuardSignals` that are not flagged; `None` without a guard.
+    - `longest_interval`: the length of the longest calibration call. Over more than 1.25 times that a call fails, or is
+      flagged by a guard, since its error is unknown. `None`: no limit.
     """
 
     steps: FixedSteps
@@ -105,6 +135,7 @@ class Plan:
     is_batched: bool
     interpolates: bool
     bounds: tuple[float, float] | None = None
+    longest_interval: float | None = None
 
     def __post_init__(self) -> None:
         if self.bounds is not None and self.steps.tableau.error is None:
@@ -159,10 +190,12 @@ _SDE_FORMAT = "lrnde-sde-plan/1"
 class SDEPlan:
     """The fixed steps of a frozen stochastic solve, by the method of the call. Hashable; to and from JSON without loss.
 
-    - `num_steps`: the number of equal steps, whatever the interval.
+    - `num_steps`: the number of equal steps.
+    - `longest_interval`: as in `Plan`.
     """
 
     num_steps: int
+    longest_interval: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:

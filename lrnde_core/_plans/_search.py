@@ -151,7 +151,8 @@ class Calibration:
             ends = solver_grid(steps.num_steps, self.solver_grids) if steps.follows_solver else equal.ends
             steps = dataclasses.replace(equal, ends=ends)
         bounds = (math.inf, math.inf) if is_guarded else None
-        return Plan(steps, self.form.shapes, self.is_batched, self.form.has_outputs_inside, bounds)
+        form = self.form
+        return Plan(steps, form.shapes, self.is_batched, form.has_outputs_inside, bounds, form.duration)
 
     @functools.cached_property
     def solver_grids(self) -> list[tuple[float, ...]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lrnde_core._arrays import Array, Flags, Leaf, Leaves, OfOutputs, Real, Signal, Time, matching
 from lrnde_core._explicit import AbstractStages, take_stages
-from lrnde_core._plans._plan import FixedSteps, Plan
+from lrnde_core._plans._plan import FixedSteps, Plan, is_longer
 from lrnde_core._tableau import ExplicitTableau
 
 
@@ -127,11 +127,15 @@ def guard_signals(tableau: ExplicitTableau, taken: Sequence[StepTaken], *, is_ba
     return GuardSignals(_sum(errors) / sizes[-1], _sum(sizes) / len(sizes))
 
 
-def is_flagged(plan: Plan, signals: GuardSignals) -> Flags:
-    """Which samples are beyond the bounds of the guard, or not finite; boolean, of the shape of the signals."""
+def is_flagged(plan: Plan, signals: GuardSignals, t0: Time, t1: Time) -> Flags:
+    """Which samples are beyond the bounds of the guard, or not finite; boolean, of the shape of the signals.
+
+    - `t0`, `t1`: the ends of the interval, or of that of each sample. Over one longer than the plan's all are flagged.
+    """
     assert plan.bounds is not None
     error_bound, size_bound = plan.bounds
-    return ~((signals.error_estimate <= error_bound) & (signals.size <= size_bound))
+    is_within = (signals.error_estimate <= error_bound) & (signals.size <= size_bound)
+    return ~is_within | is_longer(plan.longest_interval, t0, t1)
 
 
 def _last(step: StepTaken) -> Leaves:

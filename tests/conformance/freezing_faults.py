@@ -44,6 +44,14 @@ def frozen_by_euler(solve: Any, plan: Any, *_: Any) -> Any:
     return dataclasses.replace(solve, plan=dataclasses.replace(plan, steps=steps))
 
 
+def without_a_limit(plan: Any) -> Any:
+    return dataclasses.replace(plan, longest_interval=None)
+
+
+def frozen_over_any_interval(solve: Any, plan: Any, *_: Any) -> Any:
+    return dataclasses.replace(solve, plan=without_a_limit(plan))
+
+
 def frozen_result(change: Callable[[Any], Any]) -> Change:
     """Another native result."""
 

@@ -188,8 +188,8 @@ class _SDEFreezer(AbstractSDEFreezer):
         self._faults = faults
         self._true = ReferenceSDEFreezer()
 
-    def check(self, call: Any) -> None:
-        self._true.check(call._call)
+    def read(self, call: Any) -> Any:
+        return self._true.read(call._call)
 
     def isolated(self, calls: Any) -> Any:
         return self._true.isolated([call._call for call in calls])

@@ -106,6 +106,11 @@ def test_times_that_compiled_code_holds_are_caught(monkeypatch: pytest.MonkeyPat
     assert "solution at (0.5, 1.5, 2.5)" in _failed(_run(Subject(TorchdiffeqDriver()), "freeze.compiled-times"))
 
 
+def test_compiled_code_that_overlooks_the_interval_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrnde_torch._freeze.longer_intervals", lambda plan, t: None)
+    assert "longer interval" in _failed(_run(Subject(TorchdiffeqDriver()), "freeze.compiled-times"))
+
+
 def _change_penalty(monkeypatch: pytest.MonkeyPatch, change: _Change) -> None:
     evaluate = DiffraxAdapter.evaluate
 

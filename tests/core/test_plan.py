@@ -77,8 +77,9 @@ def test_an_evaluation_at_the_end_is_for_outputs_inside_or_a_guard_that_needs_it
 
 def test_a_call_has_the_form_of_its_samples_and_outputs() -> None:
     form = CallForm.of(1.0, -1.0, (1.0, -1.0), [(5, 3), (5,)], is_batched=True)
-    assert form == (((3,), ()), False)
-    assert CallForm.of(0.0, 2.0, (1.0,), [(3,)], is_batched=False) == (((3,),), True)
+    assert form == (((3,), ()), False, 2.0)
+    assert CallForm.of(0.0, 2.0, (1.0,), [(3,)], is_batched=False) == (((3,),), True, 2.0)
+    assert CallForm.joint([form, CallForm.of(0.0, 3.0, (1.0,), [(3,)], is_batched=False)]) == (form.shapes, True, 3.0)
     assert form.difference(form) is None
     other = CallForm.of(0.0, 2.0, (1.0,), [(5, 3), (5, 1)], is_batched=True)
     assert other.difference(form) == ("has a state of shape (3,), (1,) for each sample", "(3,), ()")

@@ -89,7 +89,7 @@ def test_a_plan_takes_the_steps_of_its_method_and_watches_each_sample(
     error_estimate, size = sum(errors) / sizes[-1], sum(sizes) / len(sizes)
     _close(np.asarray(signals.error_estimate), error_estimate)
     _close(np.asarray(signals.size), size)
-    flags = np.asarray(is_flagged(plan, signals))
+    flags = np.asarray(is_flagged(plan, signals, 0.0, 1.0))
     np.testing.assert_array_equal(flags, (error_estimate > _BOUNDS[0]) | (size > _BOUNDS[1]))
 
 

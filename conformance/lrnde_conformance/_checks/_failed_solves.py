@@ -1,8 +1,10 @@
-"""What is to become of a calibration whose native solve fails."""
+"""Solves that fail or must fail: what is to become of a calibration, and of a call that a plan is not for."""
 
 import re
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_core import InputError, LrndeError
@@ -42,3 +44,26 @@ def _is_promised(error: Exception) -> bool:
     if isinstance(error, LrndeError):
         return isinstance(error, InputError) and bool(_REFUSAL.search(str(error)))
     return any(_NOTE.search(note) for note in getattr(error, "__notes__", ()))
+
+
+def assert_no_numbers(solve: Callable[[], np.ndarray], name: str, longest: float) -> None:
+    """A frozen solve over a longer interval than `longest`, for which its plan is, raises or returns NaN.
+
+    - `solve`: returns the states after the start. `name`: how it is called, for messages; empty if it is called as is.
+    """
+    try:
+        states = solve()
+    except LrndeError:
+        return
+    except Exception:
+        if name:  # compiled code raises what it can
+            return
+        raise
+    if not np.isnan(states).all():
+        raise ConformanceFailure(
+            f"The {name}frozen solve returns numbers over a longer interval than that of its plan, which is {longest}.",
+            got=str(states.ravel()[:3]),
+            expected="an error, or NaN",
+            cause="the length of the interval is not looked at",
+            hint="call `check_not_longer`, or in compiled code look at `is_longer`",
+        )

@@ -1,5 +1,6 @@
 """Law 15: what a frozen solve promises. Its error is measured, kept on fresh inputs, and guarded."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from lrnde_conformance._driver import Task
 from lrnde_conformance._experiments._calibrated import (
     BATCH,
     BOUND,
+    LONGER_TIMES,
     apply,
     by_hand,
     calibrated,
@@ -201,7 +203,24 @@ def freeze_fallback(subject: Subject, _: str) -> None:
     assert_close("The solution with a fallback", states, expected, rtol=rtol, atol=0.0, cause=cause, hint=hint)
 
 
-_REFUSED = ("other-shape", "not-finite", "random")
+@check(
+    "freeze.longer",
+    law=15,
+    tier="optional",
+    needs=_NEEDS,
+    cases=unless_compiled(if_freezable),
+    hint="call `check_not_longer` in a frozen solve without a guard, and give `is_flagged` the ends of the interval",
+)
+def freeze_longer(subject: Subject, _: str) -> None:
+    """Over a longer interval than that of the calibration, of which nothing was measured, all samples are flagged."""
+    found = calibrated(subject)
+    task = subject.task(found.at(found.starts[0]).but(ts=LONGER_TIMES))
+    _states, flagged = _guarded(subject, found.solve, task)
+    cause, hint = "the guard looks at the signals alone", "give `is_flagged` the ends of the interval"
+    assert_equal("The flags over a longer interval", flagged, np.ones(BATCH, bool), cause=cause, hint=hint)
+
+
+_REFUSED = ("other-shape", "not-finite", "random", "longer-interval")
 
 
 @check(
@@ -210,10 +229,10 @@ _REFUSED = ("other-shape", "not-finite", "random")
     tier="optional",
     needs=_NEEDS,
     cases=lambda subject: _REFUSED if if_freezable(subject) else (),
-    hint="call `plan.check_shapes` in the frozen solve, and look at `y0` in `read`",
+    hint="call `plan.check_shapes` and `check_not_longer` in the frozen solve, and look at `y0` in `read`",
 )
 def freeze_refusal(subject: Subject, case: str) -> None:
-    """A state of another shape than the plan's is refused, and so are calibration inputs that say nothing."""
+    """A call that the plan is not for is refused, and so are calibration inputs that say nothing."""
     found = calibrated(subject)
     described, y0 = found.experiment, found.starts[0]
     if case == "random":
@@ -227,6 +246,10 @@ def freeze_refusal(subject: Subject, case: str) -> None:
     elif case == "not-finite":
         y0 = np.where(np.arange(BATCH)[:, None] == 7, np.nan, y0)
         _assert_refused(lambda: _freeze_again(subject, y0=y0), "a calibration input that is not finite")
+    elif case == "longer-interval":
+        task = subject.task(described.but(ts=LONGER_TIMES))
+        solve = apply(subject, task, dataclasses.replace(found.report.plan, bounds=None))
+        _assert_refused(lambda: subject.driver.call(solve, task), "an interval longer than those of the calibration")
     else:
         task = subject.task(described, y0=np.concatenate([y0, y0], axis=1))
         _assert_refused(lambda: subject.driver.call(found.solve, task), "a state of another shape")
@@ -255,6 +278,6 @@ def _assert_refused(ask: Any, what: str) -> None:
         f"{what[0].upper()}{what[1:]} is not refused.",
         got="a result",
         expected="`InputError` or `CapabilityError`",
-        cause="the plan's shapes, or the inputs, are not looked at",
+        cause="what the plan is for, or the inputs, are not looked at",
         hint=hint,
     )

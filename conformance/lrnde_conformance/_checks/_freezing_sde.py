@@ -11,7 +11,7 @@ import lrnde_core
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
-from lrnde_conformance._checks._failed_solves import assert_failure_ends
+from lrnde_conformance._checks._failed_solves import assert_failure_ends, assert_no_numbers
 from lrnde_conformance._experiments._calibrated import broken, captured, overwriting
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
@@ -25,6 +25,8 @@ from lrnde_core import Capability
 _NUM_PATHS = 40
 _NATIVE_STEPS, _FROZEN_STEPS = 12, 3
 _TIMES = (0.0, 1.0)
+_OTHER_TIMES = (0.5, 2.5)
+_LONGEST = 2.0
 _SEEDS = (3, 4)
 
 
@@ -141,34 +143,39 @@ def freeze_sde_trace(subject: Subject, _: str) -> None:
     tier="optional",
     needs=[Capability.FREEZE_SDE],
     cases=unless_lean(_cases),
-    hint="divide the interval of the call; in compiled code read no value of it",
+    hint="divide the interval of the call; in compiled code read no value of it, and raise where it is too long",
 )
 def freeze_sde_times(subject: Subject, _: str) -> None:
-    """A frozen stochastic solve takes its steps over whatever interval a call has; so does its compiled code."""
+    """A frozen stochastic solve takes its steps over any interval up to the longest; so does its compiled code."""
     method = _method(subject)
     assert method is not None
     problem = driven(method, batch=_NUM_PATHS, seed=_SEEDS[0] + 2 * subject.seed)
     task = subject.task(_experiment(subject, method, problem))
     solve = lrnde_core.apply_sde_plan(
-        subject.driver.native(task), lrnde_core.SDEPlan(_FROZEN_STEPS), adapter=subject.name
+        subject.driver.native(task), lrnde_core.SDEPlan(_FROZEN_STEPS, _LONGEST), adapter=subject.name
     )
 
     def states_at(ts: Any) -> Any:
         return subject.driver.states(subject.driver.call(solve, dataclasses.replace(task, ts=ts)))
+
+    def end_at(run: Any, times: tuple[float, float]) -> np.ndarray:
+        return subject.backend.to_numpy(run(subject.backend.array(np.array(times), subject.main_dtype)))[-1]
 
     runs = {"": states_at}
     if subject.backend.is_compiled and "ts" not in subject.static:
         compiled = subject.backend.compiled(states_at)
         assert compiled is not None
         runs["compiled "] = compiled
-    for times in (_TIMES, (0.5, 2.5)):
+    for times in (_TIMES, _OTHER_TIMES):
         end = functools.partial(_by_hand, method, num_steps=_FROZEN_STEPS, times=times)
         limit = rounding_of(end, problem, dtype=subject.main_dtype)
         for name, run in runs.items():
-            found = subject.backend.to_numpy(run(subject.backend.array(np.array(times), subject.main_dtype)))[-1]
+            found = end_at(run, times)
             what = f"The end of the {name}frozen solve over {times}"
             cause, hint = "the steps are those of another interval", "print the times at which the field is evaluated"
             assert_rounded(what, found, end(problem), limit, cause=cause, hint=hint)
+    for name, run in runs.items():
+        assert_no_numbers(functools.partial(end_at, run, (0.0, 2 * _LONGEST)), name, _LONGEST)
 
 
 def _freeze(subject: Subject, method: Method, calls: list[dict[str, Any]], *, at: int) -> Any:

@@ -10,7 +10,7 @@ import lrnde_core
 from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
-from lrnde_conformance._checks._failed_solves import assert_failure_ends
+from lrnde_conformance._checks._failed_solves import assert_failure_ends, assert_no_numbers
 from lrnde_conformance._experiments._calibrated import (
     OTHER_TIMES,
     TIMES,
@@ -90,16 +90,18 @@ def freeze_failed(subject: Subject, _: str) -> None:
     tier="optional",
     needs=_NEEDS,
     cases=if_freezable,
-    hint="read no value of the times, and hold none",
+    hint="read no value of the times, and hold none; where an interval is too long raise, or return NaN",
 )
 def freeze_compiled_times(subject: Subject, _: str) -> None:
-    """Compiled with its times as an input, a frozen solve takes its steps at others too."""
+    """Compiled with its times as an input, a frozen solve takes its steps at others too, and fails at too long ones."""
     if "ts" in subject.static:
         raise CheckNotApplicable("the solver needs its output times when it is compiled, so that they are no input")
     described = experiment(subject)
     task = subject.task(described)
     ends = (0.35, 1.0)
-    solve = apply(subject, task, plan_of(subject, "midpoint", ends))
+    longest = max(times[-1] - times[0] for times in OTHER_TIMES.values())
+    plan = dataclasses.replace(plan_of(subject, "midpoint", ends), longest_interval=longest)
+    solve = apply(subject, task, plan)
 
     example = captured(subject, task)
     # The output times, or a row of them for each sample.
@@ -125,6 +127,8 @@ def freeze_compiled_times(subject: Subject, _: str) -> None:
             cause="compiled code holds the times that it was compiled at",
             hint="run the compiled solve by hand",
         )
+    longer = subject.backend.array(np.array([0.0, longest, 2 * longest]), described.dtype)
+    assert_no_numbers(lambda: subject.backend.to_numpy(compiled(longer))[1:], "compiled ", longest)
 
 
 def _freeze(subject: Subject, described: Experiment, inputs: list[Any], formula: Formula) -> lrnde_core.FreezeReport:

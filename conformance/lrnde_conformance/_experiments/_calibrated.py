@@ -30,6 +30,8 @@ SCHEME_OF = {
 TIMES = (0.0, 0.5, 1.0)
 OTHER_TIMES = {"interval": (0.5, 1.5, 2.5), "outputs": (0.0, 0.25, 1.0)}
 """Times of which nothing was measured, exact in every dtype."""
+LONGER_TIMES = (0.0, 0.5, 2.0)
+"""Times over a longer interval than that of `TIMES`."""
 BATCH = 100
 BOUND = 0.05
 """Allowed error, dimensionless; of the candidates only the last stays within it."""
@@ -133,9 +135,9 @@ def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
 
 
 def plan_of(subject: Subject, method: str, ends: tuple[float, ...]) -> lrnde_core.Plan:
-    """The calibrated plan with another method and other steps, without a guard."""
+    """The calibrated plan with another method and other steps, for any interval and without a guard."""
     steps = lrnde_core.FixedSteps(method, lrnde_core.FIXED_METHODS[method].tableau, ends)
-    return dataclasses.replace(calibrated(subject).report.plan, steps=steps, bounds=None)
+    return dataclasses.replace(calibrated(subject).report.plan, steps=steps, bounds=None, longest_interval=None)
 
 
 def frozen_states(subject: Subject, solve: Callable[..., Any], task: Task) -> Any:

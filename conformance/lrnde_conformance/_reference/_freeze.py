@@ -27,9 +27,10 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     SDEPlan,
-    check_interval,
+    check_not_longer,
     check_samples,
     guard_signals,
+    interval_length,
     is_flagged,
 )
 
@@ -44,10 +45,12 @@ class FrozenIntegrate:
 
     def __call__(self, field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
         self.plan.check_shapes([y0.shape])
+        if not self.plan.is_guarded:
+            check_not_longer(self.plan.longest_interval, float(ts[0]), float(ts[-1]))
         states, signals = _solve_by_plan(self.plan, field, y0, ts, is_watched=self.plan.is_guarded)
         if signals is None:
             return states
-        flagged = is_flagged(self.plan, signals)
+        flagged = is_flagged(self.plan, signals, float(ts[0]), float(ts[-1]))
         if self.fallback is None or not flagged.any():
             return states, flagged
         native = self.fallback(field, y0, ts, **settings)
@@ -128,11 +131,11 @@ class ReferenceFreezer(AbstractFreezer):
 class ReferenceSDEFreezer(AbstractSDEFreezer):
     """Freezes `integrate` of stochastic equations with the methods that take fixed steps."""
 
-    def check(self, call: AbstractCall) -> None:
+    def read(self, call: AbstractCall) -> float:
         call = _reference(call)
         if call.facts.name in ADAPTIVE:
             raise CapabilityError(f"`{call.facts.name}` takes no fixed steps. Use `euler_maruyama`.")
-        check_interval(call.ts[0], call.ts[-1])
+        return interval_length(call.ts[0], call.ts[-1])
 
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
@@ -156,6 +159,7 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 
     def frozen(self, solve: functools.partial[Any], plan: SDEPlan) -> Callable[..., Any]:
         def frozen(field: Any, y0: Any, ts: Any, **settings: Any) -> Any:
+            check_not_longer(plan.longest_interval, float(ts[0]), float(ts[-1]))
             return solve(field, y0, ts, **{**settings, "first_step": _size(plan, ts)})
 
         return frozen

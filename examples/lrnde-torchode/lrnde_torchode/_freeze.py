@@ -30,6 +30,8 @@ from lrnde_torch import (
     check_state,
     check_times,
     isolated,
+    longer_intervals,
+    nan_where,
     read_form,
     solve_natively,
     timed_runner,
@@ -45,7 +47,8 @@ from lrnde_torchode._types import Field
 class FrozenSolveIvp(torch.nn.Module):
     """`solve_ivp(f, y0, t_eval)` by the fixed steps of a plan, which divide the interval of each sample.
 
-    It accepts and ignores tolerances and the like. With a guard it returns `(solution, flagged)`; with a `fallback`, a
+    It accepts and ignores tolerances and the like. An interval longer than the plan's is refused, gives NaN in compiled
+    code, and is flagged by a guard. With a guard it returns `(solution, flagged)`; with a `fallback`, a
     native call, the flagged samples of `solution.ys` are those of its solution.
     """
 
@@ -61,7 +64,7 @@ class FrozenSolveIvp(torch.nn.Module):
         solution, signals = _solve_by_plan(self.plan, f, y0, _checked(t_eval), is_watched=self.plan.is_guarded)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(f, y0, t_eval, **settings)
-        return with_guard(self.plan, solution, signals, solve, _merged)
+        return with_guard(self.plan, solution, signals, t_eval, solve, _merged)
 
 
 @final
@@ -127,9 +130,12 @@ def _checked(t_eval: object) -> torch.Tensor:
 def _solve_by_plan(
     plan: Plan, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool
 ) -> tuple[NativeResult, GuardSignals | None]:
+    is_beyond = longer_intervals(plan, t_eval)
     tableau = plan.steps.tableau
     needs_last = is_watched and tableau.is_last_stage_solution
     solution, taken = solve_ivp_by_steps(plan.steps, f, y0, t_eval, needs_last=needs_last)
+    if is_beyond is not None:
+        solution.ys = nan_where(is_beyond, solution.ys)
     return solution, guard_signals(tableau, taken, is_batched=True) if is_watched else None
 
 

@@ -1,5 +1,6 @@
 """Frozen solves of torchode: its solution's form, and what has no plan."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -101,5 +102,18 @@ def test_each_sample_gets_what_it_gets_alone() -> None:
 def test_compiled_code_takes_any_times() -> None:
     frozen, _ = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-3)
     compiled = torch.compile(lambda y0, t: frozen(_field, y0, t).ys, fullgraph=True, backend="eager")
-    for times in (_TIMES, 2 * _TIMES, _own_times(3)):
+    for times in (_TIMES, 0.5 * _TIMES, _own_times(3)):
         assert torch.equal(compiled(_inputs(0), times), frozen(_field, _inputs(0), times).ys)
+
+
+def test_samples_over_longer_intervals_are_refused_or_nan_or_flagged() -> None:
+    frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-3)
+    times = _TIMES.expand(len(_inputs(0)), -1).clone()
+    times[1] *= 2
+    with pytest.raises(lrnde.InputError, match="from 0 to 2 is too long"):
+        frozen(_field, _inputs(0), times)
+    compiled = torch.compile(lambda y0, t: frozen(_field, y0, t).ys, fullgraph=True, backend="eager")
+    is_longer = torch.arange(len(times)) == 1
+    assert torch.equal(compiled(_inputs(0), times).isnan().any((1, 2)), is_longer)
+    guarded = lrnde.apply_plan(_SOLVE, dataclasses.replace(report.plan, bounds=(1e3, 1e3)))
+    assert torch.equal(guarded(_field, _inputs(0), times)[1], is_longer)

@@ -1,5 +1,6 @@
 """Frozen solves of diffrax at any times: known, traced, of each member under `vmap`, and their gradient."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -73,6 +74,29 @@ def test_traced_times_give_what_known_ones_give() -> None:
     assert "callback" not in compiled.lower(_TIMES).as_text()
 
 
+def test_longer_intervals_fail_whether_their_ends_are_known_or_traced() -> None:
+    plan = dataclasses.replace(_FROZEN.plan, longest_interval=1.0)
+    frozen: Any = lrnde.apply_plan(_CALL, plan)
+    with pytest.raises(lrnde.InputError, match=r"from 0 to 2 is too long: the calibration's longest has length 1, "):
+        frozen(t0=0.0, t1=2.0, y0=_Y0)
+    frozen(t0=1.0, t1=0.0, y0=_Y0)
+
+    @eqx.filter_jit
+    def traced(t1: Any, throw: bool) -> Any:
+        return frozen(t0=0.0, t1=t1, y0=_Y0, throw=throw)
+
+    np.testing.assert_allclose(traced(jnp.array(1.0), True).ys, frozen(t0=0.0, t1=1.0, y0=_Y0).ys, rtol=1e-6)
+    with pytest.raises(eqx.EquinoxRuntimeError, match="too long: the calibration's longest has length 1"):
+        jax.block_until_ready(traced(jnp.array(-2.0), True).ys)
+    ends = jnp.array([1.0, -2.0])
+    found = jax.vmap(lambda t1: traced(t1, False))(ends)
+    np.testing.assert_array_equal(np.isnan(found.ys).all((1, 2, 3)), [False, True])
+    np.testing.assert_array_equal(diffrax.is_okay(found.result), [True, False])
+    guarded: Any = lrnde.apply_plan(_CALL, dataclasses.replace(plan, bounds=(1e3, 1e3)))
+    flags = jax.jit(jax.vmap(lambda t1: guarded(t0=0.0, t1=t1, y0=_Y0)[1]))(ends)
+    np.testing.assert_array_equal(flags.all(1), [False, True])
+
+
 def test_outputs_known_to_lie_at_the_ends_take_no_evaluation() -> None:
     seen: list[int] = []
 
@@ -113,6 +137,11 @@ def test_a_stochastic_solve_divides_its_traced_interval() -> None:
         np.testing.assert_allclose(solve(t1).ys, frozen(terms, t1=t1).ys, rtol=1e-6)
         np.testing.assert_allclose(solve(t1).ys, native(terms, t1=t1, dt0=t1 / 4).ys, rtol=1e-5)
         assert solve(t1).stats["num_steps"] == 4
+    limited: Any = lrnde.apply_sde_plan(native, lrnde.SDEPlan(4, longest_interval=1.0))
+    with pytest.raises(lrnde.InputError, match="from 0 to 3 is too long"):
+        limited(terms, t1=3.0)
+    with pytest.raises(eqx.EquinoxRuntimeError, match="too long"):
+        jax.block_until_ready(eqx.filter_jit(lambda t1: limited(terms, t1=t1).ys)(jnp.array(3.0)))
 
 
 def test_states_and_times_in_float32_beside_float64_under_strict_promotion() -> None:

@@ -1,5 +1,6 @@
 """Frozen solves of torchdiffeq at any times: in eager mode, in code captured before it runs, and their gradient."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,37 @@ def test_captured_code_takes_any_times(capture: Callable[[], Callable[..., Any]]
         (ys, flagged), eager = map(np.asarray, captured(_Y0, times)), _solve(_Y0, times)
         np.testing.assert_allclose(ys, eager[0], rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(flagged, eager[1])
+
+
+@pytest.mark.parametrize("end", [-2.0, 2.0])
+def test_longer_intervals_are_refused_in_eager_calls_and_give_nan_in_captured_ones(end: float) -> None:
+    y0 = _Y0.repeat(7, 1)
+    frozen, report = lrnde.freeze(_NATIVE, calibration=[(_field, y0, _TIMES), (_field, y0, _TIMES * 0.5)], error=1e-2)
+    assert report.plan.longest_interval == 1.0
+    t = torch.tensor([0.5, 0.5 + end])
+    with pytest.raises(
+        lrnde.InputError, match=r"from 0\.5 to .* is too long: the calibration's longest has length 1, "
+    ):
+        frozen(_field, y0, t)
+    compiled = torch.compile(functools.partial(frozen, _field), fullgraph=True, backend="eager")
+    both = torch.func.vmap(lambda t: frozen(_field, y0, t))(torch.stack([t, torch.tensor([0.0, 0.5])]))
+    for states in (compiled(y0, t), both[0]):
+        assert states.isnan().all()
+    np.testing.assert_allclose(both[1], frozen(_field, y0, torch.tensor([0.0, 0.5])), rtol=1e-6)
+    assert compiled(y0, t * 0.25).isfinite().all()
+
+
+@pytest.mark.parametrize("end", [0.5, 2.0])
+def test_a_guard_flags_longer_intervals_and_its_fallback_solves_them(end: float) -> None:
+    plan = dataclasses.replace(_PLAN, longest_interval=1.0)
+    frozen = lrnde.apply_plan(odeint, plan, fallback=_NATIVE)
+    t = torch.tensor([0.0, end])
+    ys, flagged = frozen(_field, _Y0, t)
+    assert flagged.all() if end > 1 else not flagged.any()
+    if end > 1:
+        assert torch.equal(ys, _NATIVE(_field, _Y0, t))
+    compiled = torch.compile(functools.partial(lrnde.apply_plan(odeint, plan), _field), fullgraph=True, backend="eager")
+    assert torch.equal(compiled(_Y0, t)[1], flagged)
 
 
 def test_times_in_double_precision_beside_a_state_in_single() -> None:
