@@ -102,5 +102,40 @@ def _draw_training(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
+# Of a bar: its parts from left to right, and how dark each is.
+_STAGES = {"iterations": 0.95, "compilation": 0.5, "freezing": 0.25}
+
+
+def _draw_time(report: Mapping[str, Any]) -> Figure:
+    """Seconds until a model can predict: a bar per prediction, divided into `_STAGES`, with the time of a prediction.
+
+    Compilation is that of the first training of a process, which its other seeds share.
+    """
+    groups = rows_by_adapter(report)
+    figure, axes_list = make_panels(report, height=0.9 + 0.34 * max(map(len, groups.values())), is_sharing_labels=True)
+    for axes, (adapter, rows) in zip(axes_list, groups.items(), strict=True):
+        names = [row["setting"] for row in reversed(rows)]
+        for height, row in enumerate(reversed(rows)):
+            frozen = [each["freeze_seconds"] for each in row["frozen"] if each is not None]
+            seconds = (fmean(row["train_seconds"]), max(row["compile_seconds"]), fmean(frozen) if frozen else 0.0)
+            left = 0.0
+            for width, alpha in zip(seconds, _STAGES.values(), strict=True):
+                axes.barh(height, width, left=left, height=0.6, color=colour_of(report, row["setting"]), alpha=alpha)
+                left += width
+            text = f" predicts in {fmean(row['predict_ms']):.2g} ms"
+            axes.text(left, height, text, va="center", fontsize=8, color=INK)
+        axes.set_yticks(range(len(names)), names, fontsize=9)
+        axes.set(xlabel=f"seconds: {', '.join(_STAGES)}")
+        axes.margins(x=0.35)
+        axes.set_title(adapter, loc="left", fontsize=10, color=INK, fontweight="bold")
+        axes.grid(visible=False)
+    return figure
+
+
 COMPARE_PLOTS: Mapping[str, Draw] = {"evaluations": _draw_evaluations, "steps": _draw_steps, "score": draw_score}
-BENCHMARK_PLOTS: Mapping[str, Draw] = {**COMPARE_PLOTS, "prediction": draw_prediction, "training": _draw_training}
+BENCHMARK_PLOTS: Mapping[str, Draw] = {
+    **COMPARE_PLOTS,
+    "prediction": draw_prediction,
+    "training": _draw_training,
+    "time": _draw_time,
+}
