@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 
 # What is trained where no methods are asked for.
 MODELS = ("none", "looser training")
-PLOTS = {"evaluations.png", "steps.png", "score.png", "prediction.png", "training.png"}
+PLOTS = {"evaluations.png", "steps.png", "score.png", "prediction.png", "training.png", "time.png"}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -347,9 +347,9 @@ class JaxTrainer:
 
     def prepare(self) -> float:
         begin = now()
-        self._run(0)
         if self._checked is not None:
-            self._solve_checked(None)
+            self._check()
+        self._run(0)
         return now() - begin
 
     def train(self, num_steps: int) -> Spent:
