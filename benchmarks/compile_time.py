@@ -1,4 +1,4 @@
-"""What the penalty costs before the first iteration: compile time and program size, wrapped over bare, of diffrax.
+"""The cost of the penalty before the first iteration: compile time and program size, wrapped over bare, of diffrax.
 
     python benchmarks/compile_time.py [--fast] [--solver NAME] [--repeats N] [--json FILE]
 

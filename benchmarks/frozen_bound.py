@@ -1,4 +1,4 @@
-"""Whether the error that a frozen solve promises is kept on fresh inputs, over many trained models.
+"""The error that a frozen solve promises, on fresh inputs, over many trained models.
 
     python benchmarks/frozen_bound.py [--fast] [--models N] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""How fast a frozen solve predicts, compiled and not, for one input and for many.
+"""The time of a frozen prediction, compiled and not, for one input and for many.
 
     python benchmarks/frozen_speed.py [--fast] [--seeds N] [--backend torchdiffeq|diffrax] [--device cuda] [--json FILE]
 

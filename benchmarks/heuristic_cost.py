@@ -1,4 +1,4 @@
-"""What a heuristic of a point costs beside one evaluation: products with the Jacobian, and derivatives by order.
+"""The cost of a point heuristic beside one evaluation: products with the Jacobian, and derivatives by order.
 
     python benchmarks/heuristic_cost.py [--fast] [--backend torch|jax] [--json FILE]
 

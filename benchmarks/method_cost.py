@@ -1,4 +1,4 @@
-"""What a training iteration costs by method, relative to one without penalty, at equal steps.
+"""The cost of a training iteration by method, relative to one without penalty, at equal steps.
 
     python benchmarks/method_cost.py [--fast] [--steps N] [--backend torchdiffeq|diffrax] [--json FILE]
 

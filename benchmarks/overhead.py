@@ -1,4 +1,4 @@
-"""What the penalty costs: time and peak memory of a wrapped training iteration against the bare one.
+"""The cost of the penalty: time and peak memory of a wrapped training iteration against the bare one.
 
     python benchmarks/overhead.py [--fast] [--device cpu|cuda] [--sizes] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""How near rounding comes to the bounds that the conformance suite sets, over many random problems.
+"""The margin between rounding and the bounds of the conformance suite, over many random problems.
 
     python benchmarks/rounding_margin.py ADAPTER [--problems N] [--first SEED] [-k SELECT] [--whole] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What the penalty costs in stochastic solves: time and peak memory of a wrapped iteration against the bare one.
+"""The cost of the penalty in stochastic solves: time and peak memory of a wrapped iteration against the bare one.
 
     python benchmarks/sde_overhead.py [--fast] [--only NAME] [--json FILE]
 

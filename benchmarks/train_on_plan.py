@@ -1,12 +1,13 @@
 """Training on checked steps beside adaptive training, on scikit-learn's digits with torchdiffeq: time and true error.
 
-    python benchmarks/train_on_plan.py [--iterations 600] [--seeds 3] [--json FILE]
+    python benchmarks/train_on_plan.py [--iterations 600] [--seeds 3] [--json FILE] [--plot FILE]
 
 Each row is one training: adaptive, on a plan, or on a plan with the whole training step compiled as one graph; without
 penalty and with the default one. Printed are the processor time of iterations and checks over that of the adaptive
 training without penalty, compilation apart; the accuracy by the adaptive solution at the tolerance of training; the
 evaluations of that solution; and the largest relative error of the plan's solution that was found at every tenth
-iteration, by an adaptive solve that the training knows nothing of. `error=0.3` allows a plan that is too coarse.
+iteration, by an adaptive solve that the training knows nothing of. `error=0.3` allows a plan that is too coarse; the
+rows of one step are trained on it without any check.
 """
 
 # Torch comes without some types, scikit-learn and torchdiffeq without any.
@@ -24,27 +25,41 @@ from typing import Any
 
 import torch
 import torchdiffeq
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 import lrnde
 
+Results = dict[str, list[dict[str, Any]]]
 TIMES = torch.tensor([0.0, 1.0])
 SETTINGS: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5, "options": {"first_step": 0.2}}
 WEIGHT = 0.3
 # Of the table, with the width of each.
-COLUMNS = {"seconds": "9.1f", "compile_seconds": "11.1f", "accuracy": "10.4f", "nfe": "6.1f"}
+COLUMNS = {
+    "seconds": ("seconds", "9.1f"),
+    "compile_seconds": ("compiling", "11.1f"),
+    "accuracy": ("accuracy", "10.4f"),
+    "nfe": ("nfe", "6.1f"),
+    "plan_accuracy": ("by the plan", "13.4f"),
+}
+# Iterations between two measurements of the true error.
+EVERY = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One kind of training. `error`: the bound of its plan; `None` trains adaptively."""
+    """One kind of training.
+
+    - `error`: the bound of its plan. `unchecked`: the steps that it takes without a check. Without both it is adaptive.
+    """
 
     name: str
     error: float | None = None
     weight: float = 0.0
     is_compiled: bool = False
+    unchecked: lrnde.FixedSteps | None = None
 
 
 ROWS = (
@@ -55,6 +70,9 @@ ROWS = (
     Row("plan, compiled", error=1e-2, is_compiled=True),
     Row("plan, penalty, compiled", error=1e-2, weight=WEIGHT, is_compiled=True),
     Row("plan, error=0.3", error=0.3),
+    Row("1 step of Euler", unchecked=lrnde.FixedSteps.equal("euler", 1)),
+    Row("1 step of midpoint", unchecked=lrnde.FixedSteps.equal("midpoint", 1)),
+    Row("1 step of midpoint, penalty", weight=WEIGHT, unchecked=lrnde.FixedSteps.equal("midpoint", 1)),
 )
 
 
@@ -83,8 +101,12 @@ def train(row: Row, num_iterations: int, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     field, head = Field(), nn.Linear(64, 10)
     optimizer = torch.optim.Adam([*field.parameters(), *head.parameters()], 1e-3)
-    steps = None if row.error is None else lrnde.CheckedSteps(error=row.error)
+    is_adaptive = row.error is None and row.unchecked is None
+    steps = None if is_adaptive else lrnde.CheckedSteps(error=row.error or 1.0)
     odeint = lrnde.regularize(torchdiffeq.odeint, steps=steps)
+
+    def steps_taken() -> lrnde.FixedSteps | None:
+        return row.unchecked or (None if odeint.plan_holder is None else odeint.plan_holder.plan.steps)
 
     def loss_of(solve: Callable[..., Any], batch: Tensor, target: Tensor) -> tuple[Tensor, lrnde.Report]:
         ys, report = solve(field, batch, TIMES, penalize=row.weight > 0, **SETTINGS)
@@ -116,7 +138,8 @@ def train(row: Row, num_iterations: int, seed: int) -> dict[str, Any]:
             else:
                 loss, step_error = compiled(batch, target, plan.steps)
         else:
-            loss, _ = loss_of(odeint, batch, target)
+            solve = odeint if row.unchecked is None else functools.partial(odeint.by_steps, row.unchecked)
+            loss, _ = loss_of(solve, batch, target)
         optimizer.zero_grad()
         loss.backward()
         spent = time.process_time() - start
@@ -124,32 +147,34 @@ def train(row: Row, num_iterations: int, seed: int) -> dict[str, Any]:
             compilation += spent
         else:
             seconds += spent
-        if iteration % 10 == 0 and odeint.plan_holder is not None:
-            errors.append(_true_error(odeint, field, batch))
+        if iteration % EVERY == 0 and not is_adaptive:
+            errors.append(_true_error(odeint, steps_taken(), field, batch))
         start = time.process_time()
         optimizer.step()
         seconds += time.process_time() - start
     wall = time.perf_counter() - begin
-    with torch.no_grad():
-        ys, report = odeint(field, images[test_set], TIMES, penalize=False, **SETTINGS)
-        accuracy = (head(ys[-1]).argmax(1) == labels[test_set]).float().mean().item()
-    holder = odeint.plan_holder
+    taken = steps_taken()
+
+    def evaluated(**by: lrnde.FixedSteps | None) -> tuple[float, Any]:
+        with torch.no_grad():
+            ys, report = odeint(field, images[test_set], TIMES, penalize=False, **by, **SETTINGS)
+            return (head(ys[-1]).argmax(1) == labels[test_set]).float().mean().item(), report.nfe
+
+    accuracy, nfe = evaluated() if is_adaptive else evaluated(plan=None)
     return {
         "seconds": seconds,
         "compile_seconds": compilation,
         "wall_seconds": wall,
         "accuracy": accuracy,
-        "nfe": report.nfe,
+        "nfe": nfe,
+        "plan": None if taken is None else str(taken),
+        "plan_accuracy": accuracy if taken is None else evaluated(plan=taken)[0],
         "errors": errors,
-        "plan": None if holder is None else str(holder.plan),
     }
 
 
-def _true_error(odeint: lrnde.RegularizedSolve, field: Field, batch: Tensor) -> float:
+def _true_error(odeint: lrnde.RegularizedSolve, steps: lrnde.FixedSteps | None, field: Field, batch: Tensor) -> float:
     """The largest relative error of the steps of this iteration, over the samples of its batch."""
-    holder = odeint.plan_holder
-    assert holder is not None
-    steps = holder.plan.steps
     if steps is None:
         return 0.0
     with torch.no_grad():
@@ -164,32 +189,57 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="draw what happens without checks into this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results: dict[str, list[dict[str, Any]]] = {row.name: [] for row in ROWS}
+    results: Results = {row.name: [] for row in ROWS}
     for seed in range(options.seeds):
         for row in ROWS:
             results[row.name].append(train(row, options.iterations, seed))
             print(seed, row.name, {k: v for k, v in results[row.name][-1].items() if k != "errors"}, flush=True)
-    print(f"\n{'training':26}{'time':>7}{'seconds':>9}{'compiling':>11}{'accuracy':>10}{'nfe':>6}{'largest error':>15}")
-    for name, found in results.items():
-        ratios = [own["seconds"] / base["seconds"] for own, base in zip(found, results["adaptive"], strict=True)]
-        largest = max((max(each["errors"], default=0.0) for each in found), default=0.0)
-        print(
-            f"{name:26}{statistics.fmean(ratios):7.2f}"
-            + "".join(
-                f"{statistics.fmean(each[key] for each in found):{width}}"
-                for key, width in (
-                    ("seconds", "9.1f"),
-                    ("compile_seconds", "11.1f"),
-                    ("accuracy", "10.4f"),
-                    ("nfe", "6.1f"),
-                )
-            )
-            + (f"{largest:15.2g}" if largest else "")
-        )
+    _print_table(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if options.plot is not None:
+        draw(results, options.plot)
+
+
+def _print_table(results: Results) -> None:
+    widths = {key: int(width.split(".")[0]) for key, (_, width) in COLUMNS.items()}
+    head = "".join(f"{COLUMNS[key][0]:>{width}}" for key, width in widths.items())
+    print(f"\n{'training':30}{'time':>7}{head}{'largest error':>15}")
+    for name, found in results.items():
+        ratios = [own["seconds"] / base["seconds"] for own, base in zip(found, results["adaptive"], strict=True)]
+        means = "".join(
+            f"{statistics.fmean(each[key] for each in found):{width}}" for key, (_, width) in COLUMNS.items()
+        )
+        largest = max((max(each["errors"], default=0.0) for each in found), default=0.0)
+        print(f"{name:30}{statistics.fmean(ratios):7.2f}{means}" + (f"{largest:15.2g}" if largest else ""))
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw the error of the steps over training, and the accuracy by the steps beside that of the solution."""
+    rows = [row for row in ROWS if not row.is_compiled and any(each["errors"] for each in results[row.name])]
+    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
+    errors, scores = figure.subplots(1, 2)
+    for height, row in enumerate(reversed(rows)):
+        colour, found = f"C{height}", results[row.name]
+        series = [statistics.fmean(each) for each in zip(*(each["errors"] for each in found), strict=True)]
+        errors.plot([EVERY * index for index in range(len(series))], series, color=colour, linewidth=1.6)
+        by_steps, adaptive = (statistics.fmean(each[key] for each in found) for key in ("plan_accuracy", "accuracy"))
+        scores.plot([by_steps, adaptive], [height, height], color=colour, linewidth=1.2)
+        scores.plot(by_steps, height, "o", color=colour, markerfacecolor="white", markersize=7)
+        scores.plot(adaptive, height, "o", color=colour, markersize=7)
+    errors.axhline(1e-2, color="black", linestyle=":", linewidth=1)
+    errors.set(yscale="log", xlabel="training iteration", ylabel="error of the steps", title="bound 0.01 dotted")
+    scores.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+    scores.set(xlabel="accuracy: by the steps (open), by the adaptive solution (filled)")
+    for axes in (errors, scores):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e4e7eb", linewidth=0.8)
+    for label, height in zip(scores.get_yticklabels(), range(len(rows)), strict=True):
+        label.set_color(f"C{height}")
+    figure.savefig(path, dpi=160, facecolor="white")
 
 
 if __name__ == "__main__":

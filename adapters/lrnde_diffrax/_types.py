@@ -1,4 +1,4 @@
-"""What the values of diffrax are in signatures, beside what `lrnde_core` says of arrays, states and times."""
+"""Types of diffrax's values for signatures, beside those of `lrnde_core` for arrays, states and times."""
 
 from typing import TypeAlias
 

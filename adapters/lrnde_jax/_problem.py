@@ -1,4 +1,4 @@
-"""What the local problems of all JAX adapters have in common: the derivatives of their fields."""
+"""The part that the local problems of all JAX adapters share: the derivatives of their fields."""
 
 from collections.abc import Callable
 from typing import ClassVar

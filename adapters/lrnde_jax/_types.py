@@ -1,4 +1,4 @@
-"""What the values of JAX are in signatures, beside what `lrnde_core` says of arrays and states."""
+"""Types of JAX's values for signatures, beside those of `lrnde_core` for arrays and states."""
 
 from collections.abc import Hashable
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""What `collect` blocks are in torch: a generator, and care where gradients are not what they seem."""
+"""`collect` blocks in torch: a generator, and care where gradients are not what they seem."""
 
 import contextlib
 import contextvars

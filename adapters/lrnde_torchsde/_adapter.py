@@ -43,7 +43,7 @@ class TorchsdeAdapter(AbstractTorchAdapter):
             Capability.FREEZE: "the solution differs from path to path, so the error of one sample says nothing of "
             "fixed steps. Use `freeze_sde`.",
             Capability.CHECKED_STEPS: "fixed steps take another path than adaptive ones, so that their error cannot be "
-            "checked sample by sample. Give `sdeint` fixed steps of its own, and leave `steps` out.",
+            "checked sample by sample. Give `sdeint` itself fixed steps, and leave `steps` out.",
         }
     )
 

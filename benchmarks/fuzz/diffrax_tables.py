@@ -1,4 +1,4 @@
-"""What calls of diffrax may be made of, of right and wrong kinds."""
+"""Arguments for calls of diffrax, of right and wrong kinds."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""How a call ended, and where a wrapped call ended otherwise than the bare one."""
+"""The ending of a call, and where that of a wrapped call differs from that of the bare one."""
 
 import dataclasses
 import re

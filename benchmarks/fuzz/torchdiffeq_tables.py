@@ -1,4 +1,4 @@
-"""What calls of torchdiffeq may be made of, of right and wrong kinds."""
+"""Arguments for calls of torchdiffeq, of right and wrong kinds."""
 
 from typing import Any
 

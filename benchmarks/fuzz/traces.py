@@ -1,4 +1,4 @@
-"""What a call may leave behind: fingerprints that are equal where nothing differs."""
+"""Traces that a call may leave: fingerprints that are equal where nothing differs."""
 
 import random
 import sys

@@ -1,4 +1,4 @@
-"""What is asked, in order, and how long each may take."""
+"""The parts of a run, in order, and how long each may take."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What there is: devices, versions and adapters. Fails where torch or JAX does not see the device that is asked for."""
+"""Devices, versions and adapters here. Fails where torch or JAX does not see the device that is asked for."""
 
 import argparse
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Where an exception came from: the line that raised it, and the last line before it that is the plugin author's."""
+"""The origin of an exception: the line that raised it, and the last line before it that is the plugin author's."""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType

@@ -204,7 +204,7 @@ def without_gradient_of_partials(solve: Any, task: Any, **extra: Any) -> Any:
 
 
 def row_by_row(solve: Any, task: Any, *, is_first_alone: bool = False, **extra: Any) -> Any:
-    """A call that solves for each state of a batch alone, so that each takes steps of its own.
+    """A call that solves for each state of a batch alone, so that each takes its own steps.
 
     `is_first_alone`: whether the penalty is that of the first state.
     """

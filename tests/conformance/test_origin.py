@@ -1,4 +1,4 @@
-"""What a check says about an exception: the line of the plugin's author, and what the suite had asked for."""
+"""The words of a check about an exception: the line of the plugin's author, and what the suite had asked for."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What the suite says of a JAX solver, or its driver, that needs numbers when it is compiled."""
+"""The suite's words on a JAX solver, or its driver, that needs numbers when it is compiled."""
 
 import dataclasses
 from collections.abc import Callable

@@ -25,7 +25,7 @@ _RATES = np.linspace(0.5, 1.0, 8)
 
 
 class _Decay:
-    """Members that decay at rates of their own, solved exactly, or by equal steps with the method's own polynomial.
+    """Members that decay at their own rates, solved exactly, or by equal steps with the method's own polynomial.
 
     - `speed`: multiplies the rates. `nfe`: of the exact solve. `calls`: the steps that were asked for.
     """

@@ -1,4 +1,4 @@
-"""What heuristics are as values, and the points where a gradient could fail to be finite."""
+"""Heuristics as values, and the points where a gradient could fail to be finite."""
 
 import pickle
 from typing import Any

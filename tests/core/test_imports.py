@@ -1,4 +1,4 @@
-"""What is imported when, in fresh processes."""
+"""Imports, and when they happen, in fresh processes."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What is kept for each member of a batch whose members take their own steps."""
+"""The steps kept for each member of a batch whose members take their own."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is computed from a tableau, and where the longer ones are from."""
+"""Numbers computed from a tableau, and the sources of the longer ones."""
 
 from typing import Any
 

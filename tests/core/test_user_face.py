@@ -1,4 +1,4 @@
-"""What `import lrnde` gives a user."""
+"""The names that `import lrnde` gives a user."""
 
 import inspect
 import pickle

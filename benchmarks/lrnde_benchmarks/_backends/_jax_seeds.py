@@ -26,7 +26,7 @@ class JaxSeedsTrainer:
     """Trains each seed as `JaxTrainer` would, all of them at once: solves then take the steps of the longest.
 
     - `seeds`: at least one. Raises `InputError` where their examples differ, which are kept but once, where the seed
-      decides more of the training than batches and keys, and where each seed would take steps of its own.
+      decides more of the training than batches and keys, and where each seed would take its own steps.
     """
 
     def __init__(

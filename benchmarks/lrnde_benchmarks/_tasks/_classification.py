@@ -1,4 +1,4 @@
-"""What the tasks on images have in common: data, loss and accuracy."""
+"""The part that tasks on images share: data, loss and accuracy."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -35,7 +35,7 @@ _READ = 3
 
 @final
 class Spirals(NamedTuple):
-    """Damped spirals, measured at times of their own.
+    """Damped spirals, each measured at its own times.
 
     - `points`: exact, shape `(spirals, times, 2)`. `measured`: with noise, 0 where nothing was measured.
     - `mask`: 1 where a spiral was measured, shape `(spirals, times, 1)`.

@@ -1,4 +1,4 @@
-"""What a driver declares that its solver does not have, tried all the same."""
+"""Features that a driver declares its solver not to have, tried all the same."""
 
 import dataclasses
 import inspect

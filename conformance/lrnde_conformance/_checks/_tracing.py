@@ -1,4 +1,4 @@
-"""Where programs are compiled: whether a call can be traced, and in which of its arguments, said in words."""
+"""Calls of solvers that are compiled: whether they can be traced, and in which of their arguments, in words."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the suite does not ask, because other solvers have nothing like it."""
+"""Hidden steps, which the suite does not ask for, because other solvers have nothing like it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training torchode on checked steps, where each sample has times of its own."""
+"""Training torchode on checked steps, where each sample has its own times."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the suite reads of a solve that failed."""
+"""The suite's reading of a solve that failed."""
 
 import torch
 import torchode

@@ -1,4 +1,4 @@
-"""What the suite does not ask, because other solvers have nothing like it: each sample has its own steps."""
+"""Samples with their own steps, which the suite does not ask for, because other solvers have nothing like it."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where diffrax's controller steps around a jump of the field, so does everything that the penalty evaluates."""
+"""Jumps of the field: everything that the penalty evaluates steps around them, as diffrax's controller does."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What users of `lrnde_taylor` do beside solving: penalise the remainder, learn the midpoint, and err."""
+"""Uses of `lrnde_taylor` beside solving: penalise the remainder, learn the midpoint, and err."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Derivatives in a direction, wherever autodiff is to be had: with a graph, without, and under `torch.func.vmap`."""
+"""Derivatives in a direction, wherever autodiff is available: with a graph, without, and under `torch.func.vmap`."""
 
 import contextlib
 

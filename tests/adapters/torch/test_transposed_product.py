@@ -1,4 +1,4 @@
-"""Products of a cotangent with a Jacobian, wherever autodiff is to be had, and what they refuse."""
+"""Products of a cotangent with a Jacobian, wherever autodiff is available, and what they refuse."""
 
 import contextlib
 

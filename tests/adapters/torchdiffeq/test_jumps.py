@@ -1,4 +1,4 @@
-"""Where a solver keeps a rounding away from a jump of the field, so does everything that the penalty evaluates."""
+"""Jumps of the field: everything that the penalty evaluates keeps a rounding away from them, as the solver does."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is refused, and in which words; what the library itself refuses comes through unchanged."""
+"""Refusals and their words; those of the library itself come through unchanged."""
 
 import functools
 import re

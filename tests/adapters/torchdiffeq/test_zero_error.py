@@ -1,4 +1,4 @@
-"""Where a method makes no error the penalty and all its gradients are exactly 0, never NaN."""
+"""Steps without error: the penalty and all its gradients are exactly 0, never NaN."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where a method makes no error, or a step is not finite, penalty and gradient are exactly 0, never NaN."""
+"""Steps without error, or not finite: penalty and gradient are exactly 0, never NaN."""
 
 from typing import Any
 
