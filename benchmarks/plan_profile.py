@@ -1,0 +1,84 @@
+"""The time of a training iteration on fixed steps, divided into that of its evaluations and that of all else.
+
+    python benchmarks/plan_profile.py TASK [--adapter diffrax] [--data FOLDER] [--rounds 9] [--json FILE]
+
+Trainings of a benchmark task by 1, 2, 4, 8 and 16 steps of RK4, without penalty and without checks, take turns with an
+adaptive one. A line through their processor times per iteration has the time of an evaluation, with its part of the
+gradient, as its slope; where it meets the axis is all that is not the solve: encoder, loss, optimizer, the loop itself.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lrnde
+from lrnde_benchmarks import TASKS, Setting, make_trainer
+
+NUM_STEPS = (1, 2, 4, 8, 16)
+ITERATIONS = 20
+# Never checked after the first iteration, and never beyond this bound.
+LONG, LARGE = 10**9, 1e9
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--adapter", default="diffrax")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--rounds", type=int, default=9, help=f"of {ITERATIONS} iterations each")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = profile(options.task, options.adapter, options.data, options.rounds)
+    each, rest = found["evaluation_ms"], found["rest_ms"]
+    print(f"{options.task}, {options.adapter}: {each:.3f} ms an evaluation, {rest:.3f} ms all else")
+    print(f"adaptive: {found['adaptive_ms']:.2f} ms with {found['adaptive_nfe']:.0f} evaluations")
+    for row in found["rows"]:
+        print(f"{row['num_steps']:4} steps: {row['ms']:.2f} ms, {100 * row['share']:.0f}% of it evaluations")
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def profile(name: str, adapter: str, folder: Path | None, rounds: int) -> dict[str, Any]:
+    """The times of an iteration in milliseconds, and how they divide."""
+    task = TASKS[name]
+    hyperparameters, problem = task.hyperparameters, task.problem
+    if folder is not None and task.with_folder is not None:
+        problem = task.with_folder(folder)
+    data = problem.load(hyperparameters, 0, None)
+    settings = {0: Setting("adaptive")}
+    for num_steps in NUM_STEPS:
+        steps = lrnde.CheckedSteps(error=LARGE, candidates=[lrnde.Candidate("rk4", num_steps)], period=(LONG, LONG))
+        settings[num_steps] = Setting(f"{num_steps} steps", steps=steps)
+    trainers = {
+        num_steps: make_trainer(adapter, problem, hyperparameters, setting, data, 0)
+        for num_steps, setting in settings.items()
+    }
+    for trainer in trainers.values():
+        trainer.prepare()
+        trainer.train(1)
+    spent: dict[int, list[float]] = {num_steps: [] for num_steps in trainers}
+    for _ in range(rounds):
+        for num_steps, trainer in trainers.items():
+            spent[num_steps].append(1e3 * trainer.train(ITERATIONS).iterations / ITERATIONS)
+    times = {num_steps: statistics.median(each) for num_steps, each in spent.items()}
+    evaluations = np.array([4 * num_steps for num_steps in NUM_STEPS])
+    slope, rest = np.polyfit(evaluations, [times[num_steps] for num_steps in NUM_STEPS], 1)
+    rows = [{"num_steps": n, "ms": times[n], "share": float(4 * n * slope / times[n])} for n in NUM_STEPS]
+    return {
+        "task": name,
+        "adapter": adapter,
+        "evaluation_ms": float(slope),
+        "rest_ms": float(rest),
+        "adaptive_ms": times[0],
+        "adaptive_nfe": trainers[0].evaluate(None).nfe,
+        "rows": rows,
+    }
+
+
+if __name__ == "__main__":
+    main()
