@@ -10,11 +10,11 @@ import pytest
 import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells._cell import run_cell
-from lrnde_benchmarks._cells._ladder import Climbed, Ladder, Rung, Tried
+from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Rung, Tried
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._reports import _matched
-from lrnde_benchmarks._reports._matched import choose, margin_of, matched
+from lrnde_benchmarks._reports._matched import PARTS, _front, choose, margin_of, matched
 from lrnde_benchmarks._study import Job, Study
 from lrnde_benchmarks._tasks._by_name import TASKS
 
@@ -28,7 +28,8 @@ def _climbed(scores: list[float], costs: list[float], at_training: float) -> Cli
         Tried(rung, Evaluation(score, cost, 1.0), Evaluation(score + 0.01, cost + 1, 1.0))
         for rung, score, cost in zip(RUNGS, scores, costs, strict=True)
     ]
-    return Climbed(tuple(tried), Tried(RUNGS[0], Evaluation(at_training, 44.0, 4.0), Evaluation(0.0, 0.0, 0.0)))
+    own = Tried(RUNGS[0], Evaluation(at_training, 44.0, 4.0), Evaluation(0.0, 0.0, 0.0))
+    return Climbed(tuple(tried), tuple(each._replace(rung=FixedRung("rk4", 1)) for each in tried), own)
 
 
 BASE = {0: _climbed([0.96, 0.95, 0.80], [50, 20, 13], 0.96), 1: _climbed([0.94, 0.95, 0.80], [50, 20, 13], 0.94)}
@@ -67,6 +68,22 @@ def test_models_are_compared_on_test_data_each_at_its_own_setting() -> None:
     assert matched(poor, BASE, DIGITS, 0.0, lambda *_: 1.0)["setting_chosen"] is None
 
 
+def test_fixed_steps_may_be_good_enough_where_those_of_the_unpenalised_model_are_not() -> None:
+    coarse = [each._replace(validation=each.validation._replace(score=float("nan"))) for each in BASE[0].frozen]
+    base = {0: dataclasses.replace(BASE[0], frozen=tuple(coarse))}
+    good = {0: _climbed([0.99, 0.98, 0.97], [30, 15, 10], 0.99)}
+    found = matched(good, base, DIGITS, 0.0, lambda *_: 1.0, PARTS["matched_frozen"])
+    assert (found["base_setting"], found["setting_chosen"]) == (None, FixedRung("rk4", 1)._asdict())
+    assert matched(good, base, DIGITS, 0.0, lambda *_: 1.0)["nfe_ratio"]["mean"] == pytest.approx(11 / 51)
+
+
+def test_the_front_leaves_out_what_another_setting_beats() -> None:
+    model = {0: _climbed([0.96, 0.97, 0.80], [50, 20, 13], 0.96), 1: _climbed([0.96, 0.95, 0.80], [50, 20, 13], 0.96)}
+    front = _front(model, PARTS["matched"], is_higher_better=True)
+    assert [each["nfe"] for each in front] == [[14, 14], [21, 21]]
+    assert front[-1] == {"setting": RUNGS[1]._asdict(), "nfe": [21, 21], "score": [0.98, 0.96]}
+
+
 def test_a_margin_is_fixed_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     margins = tmp_path / "margins.json"
     margins.write_text(json.dumps({"digits": {"margin": 0.004}}))
@@ -84,15 +101,21 @@ def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pyte
     (job,) = study.cells
     store.write(job, run_cell(study, job, lambda _: None))
     rungs = [Rung(1e-6, 0.1, "dopri5"), Rung(1e-1, 1.0, "bosh3")]
+    plans = [FixedRung("euler", 1), FixedRung("rk4", 16)]
     monkeypatch.setattr(Ladder, "_rungs", lambda _: rungs)
+    monkeypatch.setattr(Ladder, "_fixed_rungs", lambda _: plans)
     (climbed,) = Ladder(store, job).climb().values()
-    exact, coarse = climbed.tried
+    exact, coarse = climbed.adaptive
     assert exact.test.nfe > coarse.test.nfe
     assert coarse.test.nfe <= 7  # one or two steps of Bogacki--Shampine
-    assert climbed.at_training.rung.tolerance == settings[0].tolerance
+    assert climbed.at_training.rung == rungs[0]._replace(tolerance=settings[0].tolerance)
     assert exact.validation.score != exact.test.score
     # The trainer predicts test data by the setting of a rung.
-    assert Ladder(store, job).trainer(settings[0], rungs[1]).evaluate() == coarse.test
+    assert Ladder(store, job).predictor(settings[0], rungs[1]).evaluate() == coarse.test
+    one, many = climbed.frozen
+    assert (one.test.nfe, many.test.nfe) == (1, 64)
+    assert many.test.score == pytest.approx(exact.test.score, abs=0.01)
+    assert Ladder(store, job).predictor(settings[0], plans[0]).evaluate() == one.test
 
     def fail(*_: Any) -> Any:
         raise AssertionError("it was kept")

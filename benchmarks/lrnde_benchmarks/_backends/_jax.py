@@ -26,7 +26,7 @@ from lrnde_benchmarks._arrays import Arrays, Floats
 from lrnde_benchmarks._backends._diffrax import OPERATIONS, SolveSettings, Weights, solve, solve_states
 from lrnde_benchmarks._backends._jax_state import tree_arrays, tree_like
 from lrnde_benchmarks._backends._optax import step
-from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_state
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_of, plan_state
 from lrnde_benchmarks._backends._taylor_jax import (
     frozen_midpoint,
     initial_midpoint,
@@ -416,10 +416,10 @@ class JaxTrainer:
     def checked(self) -> CheckedPlan | None:
         return self._checked
 
-    def plan(self) -> Plan | None:
+    def plan(self, steps: lrnde.FixedSteps) -> Plan:
         weights, inputs, _ = self._test_arguments(0)
         method = self._method(None, None)
-        return plan_from(self._checked, _initial_state(method, weights, inputs).shape, self._problem)
+        return plan_of(steps, _initial_state(method, weights, inputs).shape, self._problem)
 
     def freeze(self, error: float, over: float | str = "max") -> lrnde.FreezeReport:
         method, weights = self._method(None, self._expansion), self._state.weights

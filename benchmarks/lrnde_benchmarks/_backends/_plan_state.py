@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrnde_benchmarks._tasks._task import AbstractProblem
-from lrnde_core import CheckedPlan, Plan
+from lrnde_core import FixedSteps, Plan
 
 
 def plan_array(state: Mapping[str, Any]) -> NDArray[np.uint8]:
@@ -21,8 +21,6 @@ def plan_state(array: NDArray[np.uint8]) -> Mapping[str, Any]:
     return json.loads(array.tobytes())
 
 
-def plan_from(checked: CheckedPlan | None, shape: Sequence[int], problem: AbstractProblem) -> Plan | None:
-    """The plan of a frozen solve by the steps of a training, for states of this shape; `None` where it has none."""
-    if checked is None or checked.steps is None:
-        return None
-    return Plan(checked.steps, (tuple(shape[1:]),), is_batched=True, interpolates=len(problem.times) > 2)
+def plan_of(steps: FixedSteps, shape: Sequence[int], problem: AbstractProblem) -> Plan:
+    """The plan of a frozen solve by fixed steps, for states of this shape."""
+    return Plan(steps, (tuple(shape[1:]),), is_batched=True, interpolates=len(problem.times) > 2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_benchmarks._backends._plan_state import plan_array, plan_from, plan_state
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_of, plan_state
 from lrnde_benchmarks._backends._step_times import StepTimes
 from lrnde_benchmarks._backends._torch_state import (
     load_module,
@@ -29,7 +29,7 @@ from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._solvers import path_seed
 from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
-from lrnde_core import CheckedPlan, Plan
+from lrnde_core import CheckedPlan, FixedSteps, Plan
 from lrnde_torch import WeightHolder
 
 OPERATIONS = Operations(
@@ -312,9 +312,9 @@ class TorchTrainer:
     def checked(self) -> CheckedPlan | None:
         return None if self._plan_holder is None else self._plan_holder.plan
 
-    def plan(self) -> Plan | None:
+    def plan(self, steps: FixedSteps) -> Plan:
         shape = self._initial_state(self._network, self._test_batches[0]).shape
-        return plan_from(self.checked(), shape, self._problem)
+        return plan_of(steps, shape, self._problem)
 
     @property
     def _plan_holder(self) -> Any:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol, final
 
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_core import CheckedPlan, FreezeReport, Plan
+from lrnde_core import CheckedPlan, FixedSteps, FreezeReport, Plan
 
 Prediction = float | Plan | None
 """How a prediction is solved: at a tolerance, by fixed steps, or, with `None`, at the tolerance of training."""
@@ -88,8 +88,8 @@ class Trainer(Protocol):
         """The steps that the training takes now, and what their checks found; `None` if it solves adaptively."""
         ...
 
-    def plan(self) -> Plan | None:
-        """These steps, to predict by; `None` where there are none."""
+    def plan(self, steps: FixedSteps) -> Plan:
+        """Fixed steps, to predict by."""
         ...
 
     def states(self, prediction: Prediction = None) -> list[Floats]:

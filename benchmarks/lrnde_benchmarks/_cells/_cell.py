@@ -171,11 +171,12 @@ def _freeze(
     frozen: dict[str, FrozenSolve] = {}
     for setting in rows:
         if setting.on_plan:
-            plan = trainers[setting.model].plan()
-            if plan is None:
+            trainer = trainers[setting.model]
+            checked = trainer.checked()
+            if checked is None or checked.steps is None:
                 skipped[setting.name] = "The training ended with adaptive steps."
             else:
-                predictions[setting.name] = plan
+                predictions[setting.name] = trainer.plan(checked.steps)
             continue
         if setting.frozen_error is None:
             predictions[setting.name] = setting.predict_tolerance

@@ -12,8 +12,8 @@ from lrnde_benchmarks._commands._display import showing
 from lrnde_benchmarks._commands._options import Options, check_writable, make_study
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
-from lrnde_benchmarks._reports._matched import margin_of, match_all
-from lrnde_benchmarks._reports._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, Draw, write_plots
+from lrnde_benchmarks._reports._matched import PARTS, margin_of, match_all
+from lrnde_benchmarks._reports._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, MATCHED_PLOTS, Draw, write_plots
 from lrnde_benchmarks._reports._table import matched_table, render
 from lrnde_benchmarks._study import Job, Study
 
@@ -119,10 +119,16 @@ def _match(study: Study, output: Output, console: Console) -> None:
     cells = store.find(study.cells).cells
     console.print(f"Trying {len(cells)} cells at every setting of the ladder.", highlight=False)
     report = Comparison(study, tuple(cells.values())).report()
-    matched = match_all(store, list(cells))
-    report["ratios"] = [{**row, "matched": matched.get((row["adapter"], row["setting"]))} for row in report["ratios"]]
+    matches = match_all(store, list(cells))
+    unmatched: dict[str, Any] = dict.fromkeys(PARTS)
+    report["ratios"] = [
+        {**row, **matches.compared.get((row["adapter"], row["setting"]), unmatched)} for row in report["ratios"]
+    ]
+    report["fronts"] = matches.fronts
     output.write_report(report)
-    console.print(matched_table(report))
+    write_plots(report, output.folder, MATCHED_PLOTS)
+    for part in PARTS:
+        console.print(matched_table(report, part))
 
 
 def _conclude(finished: Comparison, output: Output, console: Console) -> None:

@@ -132,6 +132,30 @@ def _draw_time(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _draw_matched(report: Mapping[str, Any]) -> Figure:
+    """Score against evaluations over the best settings of each model, dashed for fixed steps; bands over seeds."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for model in report["fronts"]:
+        groups.setdefault(model["adapter"], []).append(model)
+    figure, axes_list = make_panels(report, height=4.0)
+    metric = report["task"]["metric"]
+    scale = 100.0 if metric["unit"] == "%" else 1.0
+    for axes, (adapter, models) in zip(axes_list, groups.items(), strict=True):
+        for model in models:
+            colour = colour_of(report, model["setting"])
+            for key, style in (("matched", "-"), ("matched_frozen", "--")):
+                nfe = np.asarray([each["nfe"] for each in model[key]]).mean(-1)
+                scores = scale * np.asarray([each["score"] for each in model[key]])
+                label = model["setting"] if style == "-" else None
+                axes.plot(nfe, scores.mean(-1), style, color=colour, linewidth=1.6, label=label)
+                axes.fill_between(nfe, scores.min(-1), scores.max(-1), color=colour, alpha=0.12, linewidth=0)
+        axes.set(xscale="log", xlabel="evaluations per solve")
+        axes.set_title(adapter, loc="left", fontsize=10, color=INK, fontweight="bold")
+        axes.legend(frameon=False, fontsize=8)
+    axes_list[0].set_ylabel(f"{metric['name']}{', %' if metric['unit'] == '%' else ''}")
+    return figure
+
+
 COMPARE_PLOTS: Mapping[str, Draw] = {"evaluations": _draw_evaluations, "steps": _draw_steps, "score": draw_score}
 BENCHMARK_PLOTS: Mapping[str, Draw] = {
     **COMPARE_PLOTS,
@@ -139,3 +163,4 @@ BENCHMARK_PLOTS: Mapping[str, Draw] = {
     "training": _draw_training,
     "time": _draw_time,
 }
+MATCHED_PLOTS: Mapping[str, Draw] = {"matched": _draw_matched}

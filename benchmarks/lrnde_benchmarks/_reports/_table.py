@@ -40,23 +40,40 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def matched_table(report: Mapping[str, Any]) -> RenderableType:
-    """Each model at the cheapest setting that is good enough, against the unpenalised one at its own."""
+def matched_table(report: Mapping[str, Any], part: str) -> RenderableType:
+    """Each model at the cheapest setting that is good enough, against the unpenalised one at its own.
+
+    - `part`: which settings, a key of `ratios[]`.
+    """
     metric = report["task"]["metric"]
-    rows = [{**row, **row["matched"]} for row in report["ratios"] if row["matched"] is not None]
-    reached = [row for row in rows if row["setting_chosen"] is not None]
+    rows = [{**row, **row[part]} for row in report["ratios"] if row[part] is not None]
+    reached = [row for row in rows if row.get("nfe_ratio") is not None and "is_smallest" in row]
     compared = _compared(metric)
     columns = {
         "setting": lambda row: _setting(row["setting_chosen"]),
         "against": lambda row: _setting(row["base_setting"]),
         **{name: show for name, show in compared.items() if name != "training time"},
     }
-    title = f"At matched {metric['name']}: the cheapest setting of each, margin {rows[0]['margin']:.2g}"
-    missed = [f"{row['adapter']}, {row['setting']}: not reached" for row in rows if row["setting_chosen"] is None]
-    return Group(_table(title, columns, reached), *(Text(each, style="yellow") for each in missed))
+    settings = {"matched": "adaptive setting", "matched_frozen": "fixed steps"}[part]
+    title = f"At matched {metric['name']}: the cheapest {settings} of each, margin {rows[0]['margin']:.2g}"
+    notes = [note for row in rows if (note := _note(row)) is not None]
+    return Group(_table(title, columns, reached), *(Text(each, style="yellow") for each in notes))
+
+
+def _note(row: Mapping[str, Any]) -> str | None:
+    name = f"{row['adapter']}, {row['setting']}"
+    if row["setting_chosen"] is None:
+        return f"{name}: not reached"
+    if row["base_setting"] is None:
+        return f"{name}: reached, but not by the unpenalised model"
+    if all(row["is_smallest"]):
+        return f"{name}: both take the smallest solve there is, so the score is what counts"
+    return None
 
 
 def _setting(rung: Mapping[str, Any]) -> str:
+    if "method" in rung:
+        return f"{rung['num_steps']} x {rung['method']}"
     return f"{rung['solver']}, {rung['tolerance']:.0e}, {rung['first_step']:g}"
 
 
