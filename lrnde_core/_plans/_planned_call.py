@@ -85,16 +85,28 @@ def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
-    """The plan for the next iteration, checked on its call if that is due."""
+    """The plan for the next iteration, checked on its call if that is due.
+
+    What the adaptive solve of the check raises is raised, when the plan knows that the check failed.
+    """
+    failure = None
     if steps.is_due(holder.plan, holder.remembered()):
         check = _Check(find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer), call, steps)
         holder.plan = steps.choose(holder.plan, check, holder.agree)
+        failure = check.failure
     holder.plan = steps.next(holder.plan)
+    if failure is not None:
+        raise failure
     return holder.plan
 
 
 class _Check:
-    """The solves of a check."""
+    """The solves of a check.
+
+    - `failure`: what the adaptive one raised, if it did.
+    """
+
+    failure: Exception | None = None
 
     def __init__(self, freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps) -> None:
         freezer.read(call, is_batched=steps.batched)
@@ -113,7 +125,8 @@ class _Check:
             except Exception as error:
                 if by is not None or isinstance(error, LrndeError):
                     raise
-                # The training will raise it again, in the library's own words.
+                # Raised later: other processes wait to hear of it.
+                self.failure = error
                 return Solved(None, None, None)
 
     def _solved(self, by: FixedSteps | None, call: AbstractCall) -> Solved:

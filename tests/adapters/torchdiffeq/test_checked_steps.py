@@ -242,6 +242,22 @@ def test_a_native_solve_that_raises_at_a_check_does_so_in_its_own_words() -> Non
     assert (plan.steps, plan.error, plan.num_checks) == (None, None, 2)
 
 
+def test_an_error_that_a_check_alone_meets_is_raised() -> None:
+    inner = Perceptron()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            raise RuntimeError("no memory left")
+        return inner(t, y)
+
+    wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+    with pytest.raises(RuntimeError, match="no memory left"):
+        wrapped(field, _state(), _times(0.0, 1.0), penalize=False)
+    assert wrapped.plan_holder is not None
+    plan = wrapped.plan_holder.plan
+    assert (plan.steps, plan.num_checks, plan.num_iterations) == (None, 1, 1)
+
+
 def test_a_native_solve_that_is_not_finite_leaves_the_training_adaptive() -> None:
     field, y0, t = _Growth(), torch.ones(2, 1, dtype=torch.float64), _times(0.0, 1.0)
     solve = functools.partial(odeint, method="rk4", options={"step_size": 0.05})
