@@ -10,7 +10,9 @@ import pytest
 
 from lrnde_core import (
     FIXED_METHODS,
+    AbstractFreezer,
     Candidate,
+    CapabilityError,
     CheckedPlan,
     CheckedSteps,
     FixedSteps,
@@ -288,6 +290,12 @@ def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
 def test_what_makes_no_sense_is_refused_in_words(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_an_adapter_that_has_no_gradient_at_a_check_refuses_a_bound_on_its_error() -> None:
+    nothing: Any = None
+    with pytest.raises(CapabilityError, match="no gradient of a solve at a check, so that its error cannot be bounded"):
+        AbstractFreezer.with_gradient(nothing, nothing, nothing)
 
 
 def _checked_with(values: Any, *gradient: Any, **settings: Any) -> CheckedPlan:
