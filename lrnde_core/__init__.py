@@ -83,6 +83,7 @@ from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
 from lrnde_core._plans._call_form import CallForm, check_samples, interval_length
+from lrnde_core._plans._check import Gradient, Solved
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
@@ -182,6 +183,7 @@ __all__ = [
     "Flags",
     "FreezeReport",
     "FrozenRun",
+    "Gradient",
     "GradientNorms",
     "GradientRatio",
     "GradientRatioState",
@@ -235,6 +237,7 @@ __all__ = [
     "Sample",
     "Scalar",
     "Signal",
+    "Solved",
     "State",
     "StepData",
     "StepEstimate",

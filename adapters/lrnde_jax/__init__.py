@@ -1,4 +1,4 @@
-"""The shared parts of JAX adapters: draws, kept steps, derivatives, penalty evaluation; for users, `value_and_grad`."""
+"""The shared parts of JAX adapters: draws, kept steps, derivatives, penalty evaluation; for users, two gradients."""
 
 from lrnde_jax._adapter import NO_COLLECT, AbstractJaxAdapter
 from lrnde_jax._evaluate import evaluate_samples, real_dtype
@@ -9,6 +9,7 @@ from lrnde_jax._records import SPARE_SIZE, KeptTimes, keep_drawn, record_of_draw
 from lrnde_jax._taylor import solution_derivative, solution_derivatives
 from lrnde_jax._types import TreeStructure
 from lrnde_jax._value_and_grad import value_and_grad
+from lrnde_jax._with_gradient import with_gradient
 
 __all__ = [
     "NO_COLLECT",
@@ -29,4 +30,5 @@ __all__ = [
     "solution_derivatives",
     "value_and_grad",
     "where_valid",
+    "with_gradient",
 ]

@@ -26,6 +26,7 @@ from lrnde_torch._freeze import (
     timed_runner,
     with_guard,
 )
+from lrnde_torch._gradient import parameters_of, solve_with_gradient
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
@@ -57,11 +58,13 @@ __all__ = [
     "longer_intervals",
     "nan_where",
     "no_side_effects",
+    "parameters_of",
     "read_form",
     "solution_derivatives",
     "solve_by_plan",
     "solve_by_steps",
     "solve_natively",
+    "solve_with_gradient",
     "timed_runner",
     "transposed_product",
     "uncompiled",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
+from torchdiffeq._impl.adjoint import find_parameters
 
 from lrnde_core import (
     AbstractCall,
@@ -26,6 +27,7 @@ from lrnde_core import (
     NativeSolve,
     Plan,
     RecordingPlan,
+    Solved,
     State,
 )
 from lrnde_torch import (
@@ -33,13 +35,16 @@ from lrnde_torch import (
     check_state,
     check_times,
     isolated,
+    parameters_of,
     read_form,
     solve_by_plan,
     solve_natively,
+    solve_with_gradient,
     timed_runner,
     with_guard,
 )
 from lrnde_torchdiffeq import _methods
+from lrnde_torchdiffeq._arguments import Arguments
 from lrnde_torchdiffeq._call import TorchdiffeqCall
 from lrnde_torchdiffeq._state import Field
 from lrnde_torchdiffeq._stepped import by_steps
@@ -90,6 +95,13 @@ class TorchdiffeqFreezer(AbstractFreezer):
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
         return by_steps(_torchdiffeq(call), steps, is_batched=is_batched)
 
+    def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
+        call = _torchdiffeq(call)
+        asked = call.asked
+        leaves: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
+        # Copied once more, so that the field may write into its state.
+        return solve_with_gradient(lambda: solve(call.on_copy()), _detached, leaves, _parameters(asked))
+
     def plan_holder(self, plan: CheckedPlan) -> PlanHolder:
         return PlanHolder(plan, solve_traced)
 
@@ -117,6 +129,19 @@ class TorchdiffeqFreezer(AbstractFreezer):
 def _torchdiffeq(call: AbstractCall) -> TorchdiffeqCall:
     assert isinstance(call, TorchdiffeqCall)
     return call
+
+
+def _parameters(asked: Arguments) -> Sequence[torch.Tensor]:
+    """What the call differentiates by, beside its initial state."""
+    if not asked.is_adjoint:
+        return parameters_of(asked.field)
+    if asked.adjoint_params is not None:
+        return asked.adjoint_params
+    return list(find_parameters(asked.field)) if isinstance(asked.field, torch.nn.Module) else []
+
+
+def _detached(result: NativeResult) -> NativeResult:
+    return tuple(map(_detached, result)) if isinstance(result, tuple) else result.detach()
 
 
 def _times(call: AbstractCall) -> torch.Tensor:

@@ -3,27 +3,18 @@
 import abc
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast, final
 
-from lrnde_core._arrays import Array, Count, Leaves, Scalar, array_namespace
+from lrnde_core._arrays import Array, Count, Scalar, array_namespace
 from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
-from lrnde_core._plans._errors import (
-    ErrorMeasure,
-    Over,
-    check_bound,
-    check_over,
-    metric_errors,
-    reduced_error,
-    sample_norms,
-)
+from lrnde_core._plans._check import Bounds, Gradient, SampleMetric, SolveBy, Solved
+from lrnde_core._plans._errors import ErrorMeasure, Over, check_bound, check_over
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._report import Candidate
 from lrnde_core._report import Report
 
-# Of the bound, that cheaper steps may use.
-_SPARE = 0.5
 # A method's estimate of its error is of lower order than the error, so it grows more slowly: like its power 3/5 for the
 # 3/8 rule, where a step is off by h^5 and its estimate is of size h^3.
 _LAG = 0.6
@@ -43,10 +34,11 @@ class CheckedPlan:
     - `error_estimate`: the estimate that these steps made of their error then (`Report.step_error`).
     - `num_iterations`: so far. `checked_at`: the iteration before which the last check was made. `period`: the number
       of iterations from there to the next check.
-    - `num_checks`, `num_check_evaluations`: the number of checks so far, and their evaluations of the field, adaptive
-      solves included; the latter `None` if the library hides its own.
+    - `num_checks`, `num_check_evaluations`: the number of checks so far, and their evaluations of the field, those of
+      adaptive solves included and those of backward passes not; the latter `None` if the library hides its own.
     - `native_evaluations`: of the adaptive solve at the last check; `None` if they are hidden.
     - `tried`: all steps that the training has taken, in the order of their first use.
+    - `gradient_error`: of the gradient, measured like `error`; `None` where `CheckedSteps` has no bound on it.
     """
 
     steps: FixedSteps | None = None
@@ -59,6 +51,7 @@ class CheckedPlan:
     num_check_evaluations: int | None = 0
     native_evaluations: float | None = None
     tried: tuple[FixedSteps, ...] = ()
+    gradient_error: float | None = None
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "CheckedPlan":
@@ -78,6 +71,8 @@ class CheckedPlan:
             return "adaptive steps, not checked yet"
         steps = "adaptive steps" if self.steps is None else str(self.steps)
         error = "nothing could be measured" if self.error is None else f"error {self.error:.2g}"
+        if self.gradient_error is not None:
+            error += f", of the gradient {self.gradient_error:.2g}"
         if self.steps is None and self.error is not None:
             error = f"the best fixed ones have {error}"
         return f"{steps}; {error} before iteration {self.checked_at}, {self.num_checks} checks"
@@ -124,39 +119,13 @@ class AbstractPlanHolder(abc.ABC):
         """The largest of a number over the processes that train together. Not a number if that is one of them."""
 
 
-class Solved(NamedTuple):
-    """One solve of a call that is checked, without gradient.
+Reports: TypeAlias = Report | Sequence[Report]
+"""The report of a solve; for several solves, a list."""
 
-    - `result`: in the form that a `metric` takes. `states`: the outputs after the start: arrays of shape `(times,
-      batch, *state)`, without the second axis if the state is one sample. `None` if the solve failed.
-    - `num_evaluations`: `None` if they are hidden. `error_estimate`: as in `Report.step_error`.
-    """
-
-    result: NativeResult
-    states: Leaves | None
-    num_evaluations: float | None
-    error_estimate: float | None = None
-
-
-SolveBy: TypeAlias = Callable[[FixedSteps | None], Solved]
-"""Solves the call that is checked by fixed steps; adaptively for `None`."""
-
-
-PlannedSolve: TypeAlias = Callable[[FixedSteps | None], tuple[NativeResult, Report | Sequence[Report]]]
-"""Solves a batch by these steps, adaptively for `None`, and returns the outputs and the report of the wrapped solve."""
-
-
-class _Measured(NamedTuple):
-    """Steps with their error on each half of the samples, and their own estimate of it."""
-
-    steps: FixedSteps
-    chosen: float
-    judged: float
-    error_estimate: float | None
-
-    @property
-    def worst(self) -> float:
-        return max(self.chosen, self.judged)
+PlannedSolve: TypeAlias = Callable[
+    [FixedSteps | None], tuple[NativeResult, Reports] | tuple[NativeResult, Reports, NativeResult]
+]
+"""Solves a batch by these steps, adaptively for `None`. Returns the outputs, the report and, if asked, a gradient."""
 
 
 @final
@@ -165,13 +134,17 @@ class CheckedSteps:
     """Train on a few fixed steps, chosen and checked by the adaptive solver.
 
     Between checks every iteration takes the same fixed steps, differentiated as they are. At a check the call is also
-    solved adaptively, without gradient, and the cheapest fixed steps within `error` of that solution are chosen anew.
+    solved adaptively, and the cheapest fixed steps within `error` of that solution are chosen anew.
     Every second sample chooses, the others judge. If no fixed steps within the cost of the adaptive solve keep the
     bound, or a check fails, the training solves adaptively until the next check.
 
     - `error`, `over`, `scales`: the bound on the error of the samples, as in `freeze`.
     - `metric`: your own error instead: takes the outputs by fixed steps and the adaptive ones, and returns one number
       for each sample.
+    - `gradient_error`: a bound on the relative error of the gradient too, dimensionless; by default there is none. The
+      gradient is the vector-Jacobian product with one random cotangent of the outputs, by the initial state of each
+      sample and by all parameters of the field together; in JAX what `lrnde_jax.with_gradient` differentiates by.
+      Steps must keep both bounds. Each solve of a check then has a backward pass.
     - `candidates`: the fixed steps to choose from. By default one step of the midpoint rule, and 1, 2, 4, ... 64 of
       the 3/8 rule of order 4.
     - `period`: the fewest and the most iterations from one check to the next. The time doubles whenever the steps
@@ -193,14 +166,17 @@ class CheckedSteps:
     error: float = 1e-2
     over: Over = "max"
     scales: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
-    metric: Callable[[NativeResult, NativeResult], Array | Sequence[float]] | None = None
+    metric: SampleMetric | None = None
     candidates: Sequence[Candidate] = _DEFAULT_CANDIDATES
     period: tuple[int, int] = (10, 100)
     max_plans: int = 6
     batched: bool = True
+    gradient_error: float | None = None
 
     def __post_init__(self) -> None:
         check_bound(self.error)
+        if self.gradient_error is not None:
+            check_bound(self.gradient_error, "gradient_error")
         check_over(self.over)
         # Hashable, in place of what the user gave.
         object.__setattr__(self, "scales", ErrorMeasure.of(dict(self.scales), None).scales)
@@ -221,29 +197,31 @@ class CheckedSteps:
         self,
         plan: CheckedPlan,
         call: PlannedSolve,
-        report: Report | Sequence[Report] | None = None,
+        report: Reports | None = None,
     ) -> CheckedPlan:
         """The plan for the next iteration, checked if that is due. Called before every iteration, outside of `jit`.
 
         - `call`: solves a batch by these steps, adaptively for `None`, and returns the outputs and the report of the
           wrapped solve; for several solves, a list of reports. Outputs are an array or a tuple, list or dictionary of
           arrays, such as `sol.ys`; their first axis counts samples. It may be jitted, with the steps as a static
-          argument.
+          argument. For `gradient_error` it also returns a gradient, as arrays in the same forms, of any shape
+          (`lrnde_jax.with_gradient`); its error is that of all of them together.
         - `report`: of the last iteration; with it, growing errors are noticed between checks.
         """
-        if not self.is_due(plan, None if report is None else _largest(_each(report), "step_error")):
+        reports = [report] if isinstance(report, Report) else report
+        if not self.is_due(plan, None if reports is None else _largest(reports, "step_error")):
             return self.next(plan)
-
         return self.next(self.choose_by(plan, call))
 
     def choose_by(self, plan: CheckedPlan, call: PlannedSolve) -> CheckedPlan:
         """Check now, whether that is due or not. Returns the plan before the next iteration; `call` as in `check`."""
 
         def solve(steps: FixedSteps | None) -> Solved:
-            result, reports = call(steps)
-            states = tuple(leaf[None, ...] for leaf in _arrays(result))
-            counted = _largest(_each(reports), "nfe")
-            return Solved(result, states, counted, _largest(_each(reports), "step_error"))
+            result, reports, *gradients = call(steps)
+            states = tuple(leaf[None, ...] for leaf in _outputs(result))
+            listed = [reports] if isinstance(reports, Report) else reports
+            gradient = None if self.gradient_error is None else _gradient(gradients)
+            return Solved(result, states, _largest(listed, "nfe"), _largest(listed, "step_error"), gradient)
 
         return self.choose(plan, solve)
 
@@ -261,7 +239,9 @@ class CheckedSteps:
         """`Report.step_error` beyond which a check is due at once."""
         if plan.steps is None or plan.error_estimate is None or plan.error is None:
             return math.inf
-        room = max(self.error / plan.error, 1.0) if plan.error > 0 else math.inf
+        errors = ((self.error, plan.error), (self.gradient_error, plan.gradient_error))
+        known = [(bound, error) for bound, error in errors if bound is not None and error is not None]
+        room = min(max(bound / error, 1.0) if error > 0 else math.inf for bound, error in known)
         return room**_LAG * plan.error_estimate
 
     def next(self, plan: CheckedPlan, count: int = 1) -> CheckedPlan:
@@ -273,14 +253,22 @@ class CheckedSteps:
 
         - `agree`: makes one number of those of several processes, so that all choose the same steps.
         """
-        reference = solve(None)
-        counted: list[float | None] = [reference.num_evaluations]
+        counted: list[float | None] = []
+
+        def solved(steps: FixedSteps | None) -> Solved:
+            one = solve(steps)
+            counted.append(one.num_evaluations)
+            return one
+
+        reference = solved(None)
+        native = reference.num_evaluations
         found, best = None, None
-        is_finite = reference.states is not None and _is_finite(reference.states, is_batched=self.batched)
-        if agree(0.0 if is_finite else 1.0) == 0:
-            found, best = self._search(plan, reference, solve, counted, agree)
-        steps = None if found is None else found.steps
-        measured = found or best
+        if agree(0.0 if reference.is_finite(is_batched=self.batched) else 1.0) == 0:
+            ladder = self._ladder(plan, None if native is None else agree(native))
+            start = ladder.index(plan.steps) if plan.steps in ladder else 0
+            found, best = self._bounds.cheapest(ladder, start, reference, solved, agree)
+        steps, measured = None if found is None else found.steps, found or best
+        gradient = None if measured is None else measured.gradient_error
         is_kept = plan.checked_at is not None and steps == plan.steps and measured is not None
         fewest, most = self.period
         spent = None if None in counted else sum(filter(None, counted))
@@ -288,64 +276,21 @@ class CheckedSteps:
         return dataclasses.replace(
             plan,
             steps=steps,
-            error=None if measured is None else (measured.judged if found else measured.worst),
+            error=None if measured is None else (measured.error.judging if found else measured.error.worst),
+            gradient_error=None if gradient is None else (gradient.judging if found else gradient.worst),
             error_estimate=None if found is None else found.error_estimate,
             checked_at=plan.num_iterations,
             period=min(2 * plan.period, most) if is_kept else fewest,
             num_checks=plan.num_checks + 1,
             num_check_evaluations=None if before is None or spent is None else before + round(spent),
-            native_evaluations=reference.num_evaluations,
+            native_evaluations=native,
             tried=plan.tried if steps is None or steps in plan.tried else (*plan.tried, steps),
         )
 
-    def _search(
-        self,
-        plan: CheckedPlan,
-        reference: Solved,
-        solve: SolveBy,
-        counted: list[float | None],
-        agree: Callable[[float], float],
-    ) -> tuple[_Measured | None, _Measured | None]:
-        """The cheapest steps within the bound, if any, and the best of all that were tried."""
-        native = reference.num_evaluations
-        ladder = self._ladder(plan, None if native is None else agree(native))
-        measured: dict[int, _Measured] = {}
-
-        def is_within(place: int, bound: float = self.error) -> bool:
-            solved = solve(ladder[place])
-            counted.append(solved.num_evaluations)
-            measured[place] = self._measure(ladder[place], solved, reference, agree)
-            return measured[place].worst <= bound
-
-        # Errors fall along the ladder, so the search starts where the training is.
-        place = ladder.index(plan.steps) if plan.steps in ladder else 0
-        found = None
-        if ladder and is_within(place):
-            found = place
-            # With room to spare, or the training would go back and forth.
-            while found > 0 and is_within(found - 1, _SPARE * self.error):
-                found -= 1
-        else:
-            found = next((each for each in range(place + 1, len(ladder)) if is_within(each)), None)
-        best = min(measured.values(), key=lambda each: each.worst, default=None)
-        return None if found is None else measured[found], best
-
-    def _measure(
-        self, steps: FixedSteps, solved: Solved, reference: Solved, agree: Callable[[float], float]
-    ) -> _Measured:
-        assert reference.states is not None
-        assert solved.states is not None  # fixed steps do not fail
+    @property
+    def _bounds(self) -> Bounds:
         measure = ErrorMeasure(tuple(self.scales))  # pyright: ignore[reportArgumentType]
-        errors = measure.errors(solved.states, reference.states, is_batched=self.batched)
-        metric = self.metric
-        if metric is not None:
-            errors = metric_errors(
-                lambda found, native, _: metric(found, native), solved.result, reference.result, 0, len(errors)
-            )
-        choosing, judging = errors[::2], errors[1::2] or errors
-        chosen, judged = (agree(reduced_error(half, self.over)) for half in (choosing, judging))
-        estimate = solved.error_estimate
-        return _Measured(steps, chosen, judged, None if estimate is None else agree(estimate))
+        return Bounds(self.error, self.gradient_error, self.over, measure, self.metric, self.batched)
 
     def _ladder(self, plan: CheckedPlan, most: float | None) -> list[FixedSteps]:
         """The steps to choose from, from cheap to dear."""
@@ -358,14 +303,6 @@ class CheckedSteps:
 
 def _cost(steps: FixedSteps) -> int:
     return steps.num_evaluations(needs_last=False)
-
-
-def _is_finite(states: Leaves, *, is_batched: bool) -> bool:
-    return all(map(math.isfinite, sample_norms(states, is_batched=is_batched)))
-
-
-def _each(reports: Report | Sequence[Report]) -> Sequence[Report]:
-    return [reports] if isinstance(reports, Report) else reports
 
 
 def _largest(reports: Sequence[Report], field: str) -> float | None:
@@ -384,18 +321,42 @@ def _maximum(value: Array | float) -> float:
     return math.nan if any(map(math.isnan, numbers)) else float(max(numbers))
 
 
-def _arrays(result: NativeResult) -> Iterable[Array]:
-    """The arrays of a result."""
-    if isinstance(result, Mapping):
-        result = tuple(cast("Mapping[object, object]", result).values())
-    if isinstance(result, tuple | list):
-        return [leaf for part in cast("Sequence[object]", result) for leaf in _arrays(part)]
-    if not hasattr(result, "shape") or not result.shape:
-        raise InputTypeError(
-            f"`call` returned outputs with {described(result)}; return an array or a tuple, list or dictionary of "
-            "arrays whose first axis counts samples, such as `sol.ys`, and the report."
+def _outputs(result: NativeResult) -> list[Array]:
+    """The arrays of a user's outputs."""
+    leaves = _leaves(result)
+    for leaf in leaves:
+        if not getattr(leaf, "shape", None):
+            raise InputTypeError(
+                f"`call` returned outputs with {described(leaf)}; return an array or a tuple, list or dictionary of "
+                "arrays whose first axis counts samples, such as `sol.ys`, and the report."
+            )
+    return leaves
+
+
+def _gradient(gradients: Sequence[object]) -> Gradient:
+    """The gradient that a user's call returned."""
+    if not gradients:
+        raise InputError(
+            "`gradient_error` bounds the error of a gradient, and `call` returned none. Return it after the outputs "
+            "and the report, as `lrnde_jax.with_gradient` does, or leave `gradient_error` out."
         )
-    return [result]
+    leaves = _leaves(gradients[0])
+    for leaf in leaves or [None]:
+        if not hasattr(leaf, "shape"):
+            raise InputTypeError(
+                f"`call` returned a gradient with {described(leaf)}; return an array or a tuple, list or dictionary of "
+                "arrays, such as `jax.tree.leaves(gradient)`."
+            )
+    return Gradient((), tuple(leaves))
+
+
+def _leaves(tree: NativeResult) -> list[Any]:
+    """What a tree of tuples, lists and dictionaries holds."""
+    if isinstance(tree, Mapping):
+        tree = tuple(cast("Mapping[object, object]", tree).values())
+    if isinstance(tree, tuple | list):
+        return [leaf for part in cast("Sequence[object]", tree) for leaf in _leaves(part)]
+    return [tree]
 
 
 def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:

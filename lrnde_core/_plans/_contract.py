@@ -11,8 +11,9 @@ from typing import NamedTuple
 from lrnde_core._arrays import Leaves
 from lrnde_core._call import AbstractCall
 from lrnde_core._claims import NativeFunction, NativeResult
-from lrnde_core._errors import PluginError
+from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._plans._call_form import CallForm
+from lrnde_core._plans._check import Solved
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
@@ -110,6 +111,22 @@ class AbstractFreezer(AbstractCalibrator):
         raise PluginError(
             f"`{type(self).__name__}` has no `by_steps`, and its adapter does not declare `Capability.CHECKED_STEPS` "
             "unsupported. This is a fault of the adapter: it needs one or the other."
+        )
+
+    def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
+        """The solve of a call with its `gradient`, for the `gradient_error` of `CheckedSteps`.
+
+        The cotangent of `states` is standard normal, the same in all solves, and drawn without a trace. No gradient is
+        accumulated.
+
+        - `solve`: solves a call, and returns outputs through which it differentiates.
+
+        Optional; called where a `plan_holder` is. Returns a failed solve as it is.
+        """
+        del call, solve
+        raise CapabilityError(
+            "This adapter has no gradient of a solve at a check, so that its error cannot be bounded; leave "
+            "`gradient_error` out."
         )
 
     def plan_holder(self, plan: CheckedPlan) -> AbstractPlanHolder | None:

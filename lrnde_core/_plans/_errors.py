@@ -18,10 +18,10 @@ MIN_SAMPLES = 10
 """Fewer held-back samples promise next to nothing: one fresh sample in n + 1 exceeds the largest error of n."""
 
 
-def check_bound(error: object) -> None:
-    """Raise `InputError` unless the allowed error is a positive number."""
+def check_bound(error: object, name: str = "error") -> None:
+    """Raise `InputError` unless the allowed error, the argument of this name, is a positive number."""
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < math.inf:
-        raise InputError(f"`error` must be a positive number such as 1e-3, not {described(error)}.")
+        raise InputError(f"`{name}` must be a positive number such as 1e-3, not {described(error)}.")
 
 
 def check_over(over: Over) -> Over:
@@ -122,7 +122,7 @@ class ErrorMeasure:
             median = statistics.median(sizes)
             fixed = scales.get(place)
             for index, (difference, size) in enumerate(zip(differences, sizes, strict=True)):
-                error = _ratio(difference, max(size, median) if fixed is None else fixed)
+                error = relative(difference, max(size, median) if fixed is None else fixed)
                 errors[index] = max(errors[index], error)
         return errors
 
@@ -159,7 +159,8 @@ def metric_errors(metric: Metric, result: NativeResult, reference: NativeResult,
     return [error if math.isfinite(error) else math.inf for error in errors]
 
 
-def _ratio(difference: float, size: float) -> float:
+def relative(difference: float, size: float) -> float:
+    """The relative error of something of this size; infinite for what is not finite, and of 0 but for 0 itself."""
     if difference == 0:
         return 0.0
     ratio = difference / size if size > 0 else math.inf

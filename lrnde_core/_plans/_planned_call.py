@@ -1,13 +1,15 @@
 """One call of a training on checked steps: the plan for it, checked if that is due, and the call by its steps."""
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple, TypeAlias
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, LrndeError, described
 from lrnde_core._plans._calls import find_freezer
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps, Solved
+from lrnde_core._plans._check import Solved
+from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._solver import Solver
@@ -83,38 +85,58 @@ def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
-    """The plan for the next iteration, checked on its call if that is due."""
+    """The plan for the next iteration, checked on its call if that is due.
+
+    What the adaptive solve of the check raises is raised, when the plan knows that the check failed.
+    """
+    failure = None
     if steps.is_due(holder.plan, holder.remembered()):
-        freezer = find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer)
-        holder.plan = _checked(freezer, call, steps, holder)
+        check = _Check(find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer), call, steps)
+        holder.plan = steps.choose(holder.plan, check, holder.agree)
+        failure = check.failure
     holder.plan = steps.next(holder.plan)
+    if failure is not None:
+        raise failure
     return holder.plan
 
 
-def _checked(
-    freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder
-) -> CheckedPlan:
-    def solve(by: FixedSteps | None) -> Solved:
-        # Each in a block of its own, so that a field that draws random numbers draws the same ones in all of them.
-        with without_a_trace(freezer, [call]):
-            return solve_once(by)
+class _Check:
+    """The solves of a check.
 
-    def solve_once(by: FixedSteps | None) -> Solved:
-        copy = freezer.copied(call)
-        if by is None:
+    - `failure`: what the adaptive one raised, if it did.
+    """
+
+    failure: Exception | None = None
+
+    def __init__(self, freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps) -> None:
+        freezer.read(call, is_batched=steps.batched)
+        self._freezer = freezer
+        self._call = call
+        self._steps = steps
+
+    def __call__(self, by: FixedSteps | None) -> Solved:
+        freezer = self._freezer
+        # Each in a block of its own, so that a field that draws random numbers draws the same ones in all of them.
+        with without_a_trace(freezer, [self._call]):
             try:
-                native = freezer.solve(copy, may_draw=True)
-            except LrndeError:
-                raise
-            except Exception:  # the training will raise it again, in the library's own words
+                copy = freezer.copied(self._call)
+                solve = functools.partial(self._solved, by)
+                return solve(copy) if self._steps.gradient_error is None else freezer.with_gradient(copy, solve)
+            except Exception as error:
+                if by is not None or isinstance(error, LrndeError):
+                    raise
+                # Raised later: other processes wait to hear of it.
+                self.failure = error
                 return Solved(None, None, None)
+
+    def _solved(self, by: FixedSteps | None, call: AbstractCall) -> Solved:
+        freezer = self._freezer
+        if by is None:
+            native = freezer.solve(call, may_draw=True)
             if native.failure is not None:
                 return Solved(None, None, native.num_evaluations)
-            return Solved(native.result, freezer.states(copy, native.result), native.num_evaluations)
-        run = freezer.by_steps(copy, by, is_batched=steps.batched).run(None)
+            return Solved(native.result, freezer.states(call, native.result), native.num_evaluations)
+        run = freezer.by_steps(call, by, is_batched=self._steps.batched).run(None)
         error = run.counts.step_error
-        states = freezer.states(copy, run.result)
+        states = freezer.states(call, run.result)
         return Solved(run.result, states, run.counts.nfe, None if error is None else float(error))
-
-    freezer.read(call, is_batched=steps.batched)
-    return steps.choose(holder.plan, solve, holder.agree)

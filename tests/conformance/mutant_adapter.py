@@ -40,7 +40,7 @@ class Faults:
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
       equations: `sde_native`, `sde_plan`, `frozen_sde_plan`; `frozen_sde` (the frozen solve, then its plan).
     - Of training on checked steps: `steps` (of a plan), `replaced` (the call that they replace), `plan_holder` (makes a
-      holder of a plan).
+      holder of a plan), `gradient` (a `Solved` with its gradient).
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
       `shares_steps` (values), `methods`, `call` and `solver` (in their place), `declares` (class variables by name).
     """
@@ -81,6 +81,7 @@ class Faults:
     steps: Change = _same
     replaced: Change = _same
     plan_holder: Callable[[lrnde_core.CheckedPlan], lrnde_core.AbstractPlanHolder] | None = None
+    gradient: Change = _same
     is_claimed: bool = True
     is_method: bool = False
     methods: Change = _same
@@ -158,6 +159,10 @@ class _Freezer(AbstractFreezer):
     def by_steps(self, call: Any, steps: Any, *, is_batched: bool) -> Any:
         native, steps = self._faults.replaced(call._call), self._faults.steps(steps)
         return _Call(self._true.by_steps(native, steps, is_batched=is_batched), self._faults)
+
+    def with_gradient(self, call: Any, solve: Any) -> Any:
+        solved = self._true.with_gradient(call._call, lambda copy: solve(_Call(copy, self._faults)))
+        return self._faults.gradient(solved)
 
     def plan_holder(self, plan: Any) -> Any:
         make = self._faults.plan_holder

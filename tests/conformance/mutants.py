@@ -86,9 +86,11 @@ from tests.conformance.stepped_faults import (
     always_planned,
     as_the_only_step,
     at_the_start,
+    by_another_cotangent,
     by_euler,
     reading_not_counted,
     with_step_error,
+    with_the_same_gradient,
     without_event,
     without_gradient_of_states,
 )
@@ -459,6 +461,16 @@ MUTANTS: tuple[Mutant, ...] = (
         Faults(frozen_states=lambda leaves: (leaves[0][:1],), plan_holder=Holder),
     ),
     Mutant("checked-by-eulers-method", "checked-steps.error", Faults(steps=by_euler, plan_holder=Holder)),
+    Mutant(
+        "gradients-by-different-cotangents",
+        "checked-steps.gradient-error",
+        Faults(gradient=by_another_cotangent, plan_holder=Holder),
+    ),
+    Mutant(
+        "gradient-of-all-steps",
+        "checked-steps.gradient-error",
+        Faults(gradient=with_the_same_gradient, plan_holder=Holder),
+    ),
     Mutant("failed-check-passed-over", "checked-steps.failed", Faults(native_failure=unsolved, plan_holder=Holder)),
     Mutant(
         "check-without-copies",

@@ -5,7 +5,7 @@ from typing import Any, final
 
 from lrnde_conformance import ReferenceDriver
 from lrnde_conformance._backends._dual import plain
-from lrnde_core import FIXED_METHODS, AbstractPlanHolder, CheckedPlan, FixedSteps, Scalar
+from lrnde_core import FIXED_METHODS, AbstractPlanHolder, CheckedPlan, FixedSteps, Gradient, Scalar
 
 _TRUE = ReferenceDriver()
 
@@ -56,6 +56,17 @@ def with_step_error(change: Any) -> Any:
         return run._replace(counts=run.counts._replace(step_error=None if error is None else change(error)))
 
     return changed
+
+
+def by_another_cotangent(solved: Any) -> Any:
+    """The gradient by a cotangent that depends on the solve."""
+    scale = 1.0 + float(solved.states[0].sum())
+    return solved._replace(gradient=Gradient(tuple(scale * leaf for leaf in solved.gradient.y0), ()))
+
+
+def with_the_same_gradient(solved: Any) -> Any:
+    """The gradient of all steps, and of the adaptive solve."""
+    return solved._replace(gradient=Gradient(tuple(leaf * 0.0 + 1.0 for leaf in solved.gradient.y0), ()))
 
 
 def reading_not_counted(run: Any, _: Any) -> Any:

@@ -10,7 +10,9 @@ import pytest
 
 from lrnde_core import (
     FIXED_METHODS,
+    AbstractFreezer,
     Candidate,
+    CapabilityError,
     CheckedPlan,
     CheckedSteps,
     FixedSteps,
@@ -201,6 +203,58 @@ def test_a_metric_replaces_the_error(xp: Any) -> None:
     assert steps.check(steps.init(), decay).steps is None
 
 
+def _slopes(decay: _Decay, steps: FixedSteps | None) -> Any:
+    """The derivative of each member by its rate."""
+    z = -decay.speed * _RATES
+    if steps is None:
+        return -decay.speed * np.exp(z)
+    order, x = FIXED_METHODS[steps.method].order, z / steps.num_steps
+    factor, slope = (
+        sum(x**power / math.factorial(power) for power in range(highest + 1)) for highest in (order, order - 1)
+    )
+    return -decay.speed * factor ** (steps.num_steps - 1) * slope
+
+
+@beyond_the_standard
+@pytest.mark.parametrize("gradient_error", [0.5, 3e-2, 1e-4])
+def test_steps_keep_both_bounds_where_the_gradient_has_one(xp: Any, gradient_error: float) -> None:
+    decay, steps = _Decay(xp), CheckedSteps(error=3e-2, gradient_error=gradient_error)
+
+    def call(each: FixedSteps | None) -> tuple[Any, Report, Any]:
+        slopes = _slopes(decay, each)
+        arrays = {"some": xp.asarray(slopes[:3], dtype=xp.float64), "rest": [xp.asarray(slopes[3:], dtype=xp.float64)]}
+        return *decay(each), arrays
+
+    def error_of_gradient(each: FixedSteps) -> float:
+        exact = _slopes(decay, None)
+        return float(np.linalg.norm(_slopes(decay, each) - exact) / np.linalg.norm(exact))
+
+    ladder = sorted(
+        (FixedSteps.equal(each.method, each.num_steps) for each in steps.candidates),
+        key=lambda each: each.num_evaluations(needs_last=False),
+    )
+    within = [each for each in ladder if max(decay.errors(each)) <= 3e-2 and error_of_gradient(each) <= gradient_error]
+    plan = steps.check(steps.init(), call)
+    assert plan.steps == within[0]
+    assert plan.error == pytest.approx(max(decay.errors(within[0])[1::2]), rel=1e-9)
+    assert plan.gradient_error == pytest.approx(error_of_gradient(within[0]), rel=1e-9)
+    # Whichever error is next to its bound.
+    room = min(0.03 / plan.error, gradient_error / plan.gradient_error)
+    assert steps.largest_estimate(plan) == pytest.approx(max(room, 1.0) ** 0.6, rel=1e-9)
+    # Where none keeps both bounds, the best is told of.
+    tight = dataclasses.replace(steps, gradient_error=1e-12, candidates=steps.candidates[:2])
+    best = tight.check(tight.init(), call)
+    assert best.steps is None
+    assert best.gradient_error == pytest.approx(error_of_gradient(ladder[1]), rel=1e-9)
+
+
+@beyond_the_standard
+def test_a_gradient_that_is_not_finite_leaves_the_training_adaptive(xp: Any) -> None:
+    decay, steps = _Decay(xp), CheckedSteps(gradient_error=0.1)
+    plan = steps.check(steps.init(), lambda each: (*decay(each), xp.asarray(math.nan if each is None else 1.0)))
+    assert (plan.steps, plan.error, plan.gradient_error, plan.num_checks) == (None, None, None, 1)
+
+
 @beyond_the_standard
 def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
     steps = CheckedSteps(candidates=[Candidate("dormand-prince", 2)], scales={0: 2.0})
@@ -225,6 +279,10 @@ def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
         (lambda: CheckedSteps(candidates=["rk4"]), InputTypeError, "holds 'rk4'"),
         (lambda: CheckedSteps(candidates=[Candidate("rk5", 1)]), UnknownNameError, "There is no method `rk5`"),
         (lambda: CheckedSteps(candidates=[Candidate("rk4", 2, follows_solver=True)]), InputError, "follows the solver"),
+        (lambda: CheckedSteps(gradient_error=-1.0), InputError, "`gradient_error` must be a positive number"),
+        (lambda: _checked_with(np.ones(3), gradient_error=1.0), InputError, "`call` returned none. Return it after"),
+        (lambda: _checked_with(np.ones(3), "w", gradient_error=1.0), InputTypeError, "a gradient with 'w'; return an"),
+        (lambda: _checked_with(np.ones(3), [], gradient_error=1.0), InputTypeError, "a gradient with None"),
         (lambda: _checked_with("sol"), InputTypeError, "such as `sol.ys`"),
         (lambda: _checked_with(3.0), InputTypeError, "first axis counts samples"),
     ],
@@ -234,6 +292,12 @@ def test_what_makes_no_sense_is_refused_in_words(make: Any, error: type[Exceptio
         make()
 
 
-def _checked_with(values: Any) -> CheckedPlan:
-    steps = CheckedSteps()
-    return steps.check(steps.init(), lambda _: (values, _report(10, None)))
+def test_an_adapter_that_has_no_gradient_at_a_check_refuses_a_bound_on_its_error() -> None:
+    nothing: Any = None
+    with pytest.raises(CapabilityError, match="no gradient of a solve at a check, so that its error cannot be bounded"):
+        AbstractFreezer.with_gradient(nothing, nothing, nothing)
+
+
+def _checked_with(values: Any, *gradient: Any, **settings: Any) -> CheckedPlan:
+    steps = CheckedSteps(**settings)
+    return steps.check(steps.init(), lambda _: (values, _report(10, None), *gradient))

@@ -40,15 +40,17 @@ def test_the_blocks_in_torch() -> None:
     assert (plan.num_iterations, plan.num_checks) == (12, 2)
     assert "plan_holder._extra_state" in model.state_dict()
     namespace["calls"] = [(model.func, x, namespace["t"]) for x in inputs]
-    _run(3, namespace)
+    _run(5, namespace)
     assert namespace["report"].plan.steps == plan.steps
 
 
-def test_the_block_in_jax() -> None:
+def test_the_blocks_in_jax() -> None:
     jax, diffrax = pytest.importorskip("jax"), pytest.importorskip("diffrax")
+    lrnde_jax = pytest.importorskip("lrnde_jax")
     inputs = jax.random.normal(jax.random.key(0), (12, 20, 3))
     namespace: dict[str, Any] = {
         "lrnde": lrnde,
+        "lrnde_jax": lrnde_jax,
         "jax": jax,
         "diffrax": diffrax,
         "functools": functools,
@@ -64,3 +66,8 @@ def test_the_block_in_jax() -> None:
     plan = namespace["plan"]
     assert plan.steps is not None
     assert (plan.num_iterations, plan.num_checks) == (12, 2)
+    _run(2, namespace)
+    _run(3, namespace)
+    bounded, check_step, params = (namespace[name] for name in ("steps", "check_step", "params"))
+    plan = bounded.check(bounded.init(), lambda fixed: check_step(params, inputs[0], fixed))
+    assert 0 < plan.gradient_error < 0.1

@@ -4,6 +4,7 @@ from lrnde_conformance._checks import (
     _adjoint,
     _backward_counts,
     _batches,
+    _checked_gradient,
     _checked_penalty,
     _checked_steps,
     _checking,
@@ -78,6 +79,7 @@ _MODULES = (
     _checked_steps,
     _checked_penalty,
     _checking,
+    _checked_gradient,
     _laws,
 )
 

@@ -32,25 +32,27 @@ from lrnde_core import Candidate, Capability, CheckedSteps, FixedSteps, LrndeErr
 
 _NEEDS = (Capability.CHECKED_STEPS,)
 _SEED = 41
-_LADDER = (FixedSteps.equal("midpoint", 1), FixedSteps.equal("rk4", 1), FixedSteps.equal("rk4", 2))
-_CANDIDATES = tuple(Candidate(plan.method, plan.num_steps) for plan in _LADDER)
-_GOOD = 1
+LADDER = (FixedSteps.equal("midpoint", 1), FixedSteps.equal("rk4", 1), FixedSteps.equal("rk4", 2))
+"""The plans that a training of the checks may take, from cheap to dear."""
+CANDIDATES = tuple(Candidate(plan.method, plan.num_steps) for plan in LADDER)
+GOOD = 1
 """The place in the ladder of the steps that an easy problem takes."""
 # Of the parameters of the network: one step of the 3/8 rule solves the easy one, nothing in the ladder the hard one.
 _EASY, _HARD = 0.6, 2.4
-# The global error of a native solve, in its tolerances, as in the checks of law 15.
-_TOLERANCES = 100.0
+TOLERANCES = 100.0
+"""The global error of a native solve, in its tolerances, as in the checks of law 15."""
 
 
-def _if_held(subject: Subject) -> tuple[str, ...]:
+def if_held(subject: Subject) -> tuple[str, ...]:
+    """One case where the adapter keeps the plan of a training."""
     return if_freezable(subject) if subject.supports(_NEEDS[0]) and has_holder(subject) else ()
 
 
 def _trained(subject: Subject) -> Experiment:
     """An easy problem, whose bound lies between the errors of the first two plans of the ladder."""
     easy = _scaled(experiment(subject), _EASY)
-    cheap, good = (max(errors) for errors in _errors(subject, easy)[: _GOOD + 1])
-    steps = CheckedSteps(error=float(np.sqrt(cheap * good)), candidates=_CANDIDATES, period=(50, 50))
+    cheap, good = (max(errors) for errors in _errors(subject, easy)[: GOOD + 1])
+    steps = CheckedSteps(error=float(np.sqrt(cheap * good)), candidates=CANDIDATES, period=(50, 50))
     return easy.but(steps=steps)
 
 
@@ -63,7 +65,7 @@ def _scaled(described: Experiment, factor: float) -> Experiment:
 def _errors(subject: Subject, described: Experiment) -> list[np.ndarray]:
     """The error of each sample by each plan of the ladder."""
     native = native_solution(subject, described.but(steps=None))
-    return [relative_errors(_by(plan, described.problem, described), native) for plan in _LADDER]
+    return [relative_errors(_by(plan, described.problem, described), native) for plan in LADDER]
 
 
 def _by(plan: FixedSteps, problem: Problem, described: Experiment) -> Any:
@@ -89,9 +91,9 @@ def checked_steps_error(subject: Subject, _: str) -> None:
     counter = Counter()
     formula = subject.backend.counted(easy.problem.formula, counter)
     training = CheckedTraining(subject, easy)
-    errors, chosen = _errors(subject, easy)[_GOOD], _LADDER[_GOOD]
+    errors, chosen = _errors(subject, easy)[GOOD], LADDER[GOOD]
     cause, hint = "the outputs that are compared are not those of the two solves", "compare both by hand"
-    atol = _TOLERANCES * easy.rtol
+    atol = TOLERANCES * easy.rtol
 
     counter.reset()
     first = training.iterate(easy, formula=formula)
@@ -147,7 +149,7 @@ def _assert_trained_on(subject: Subject, described: Experiment, plan: FixedSteps
     law=16,
     tier="optional",
     needs=_NEEDS,
-    cases=_if_held,
+    cases=if_held,
     hint="return from `solve` the `failure` that the library's result tells of",
 )
 def checked_steps_failed(subject: Subject, _: str) -> None:
@@ -159,7 +161,7 @@ def checked_steps_failed(subject: Subject, _: str) -> None:
     training = CheckedTraining(subject, easy.but(steps=steps))
     training.iterate(easy)
     cause, hint = "the check is not made where it is due", "look at `plan_holder`"
-    assert_equal("The plan of an easy problem", training.plan.steps, _LADDER[_GOOD], cause=cause, hint=hint)
+    assert_equal("The plan of an easy problem", training.plan.steps, LADDER[GOOD], cause=cause, hint=hint)
     try:
         training.iterate(easy, formula=broken(easy.problem.formula))
     except LrndeError:
@@ -174,7 +176,7 @@ def checked_steps_failed(subject: Subject, _: str) -> None:
 
 def _trace_cases(subject: Subject) -> list[str]:
     is_apart = bool(if_freezable(subject)) and not subject.backend.is_compiled
-    return [*(["penalty"] if is_apart else []), *(["state", "buffers"] if _if_held(subject) else [])]
+    return [*(["penalty"] if is_apart else []), *(["state", "buffers"] if if_held(subject) else [])]
 
 
 @check(
@@ -194,7 +196,7 @@ def checked_steps_trace(subject: Subject, case: str) -> None:
         _assert_penalty_leaves_nothing(subject)
         return
     # Every plan is good enough.
-    easy = _trained(subject).but(steps=CheckedSteps(error=1e3, candidates=_CANDIDATES))
+    easy = _trained(subject).but(steps=CheckedSteps(error=1e3, candidates=CANDIDATES))
     if case == "buffers":
         # A tight tolerance would chase the noise of the field.
         easy = easy.but(rtol=1.0, atol=1.0)
@@ -255,13 +257,13 @@ def _assert_penalty_leaves_nothing(subject: Subject) -> None:
     law=16,
     tier="optional",
     needs=(*_NEEDS, Capability.FLOAT64),
-    cases=_if_held,
+    cases=if_held,
     hint="solve without gradient within the check alone, and ask `is_training` before each call",
 )
 def checked_steps_modes(subject: Subject, _: str) -> None:
     """A call with a check has the gradient of its steps; one without gradients is adaptive, and no iteration."""
     easy = _trained(subject)
-    training, problem, plan = CheckedTraining(subject, easy), easy.problem, _LADDER[_GOOD]
+    training, problem, plan = CheckedTraining(subject, easy), easy.problem, LADDER[GOOD]
 
     def loss(variables: Any, _: Any) -> Any:
         result = training.call(easy, parameters=variables)[0]

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._backends._dual import plain
+from lrnde_conformance._backends._dual import Dual, plain
 from lrnde_conformance._backends._python_states import global_python_states
 from lrnde_conformance._reference._call import ReferenceCall
 from lrnde_conformance._reference._stepped import ReferenceSteppedCall, take_steps
@@ -21,12 +21,14 @@ from lrnde_core import (
     CapabilityError,
     FixedSteps,
     FrozenRun,
+    Gradient,
     GuardSignals,
     InputError,
     Leaves,
     NativeSolve,
     Plan,
     SDEPlan,
+    Solved,
     check_not_longer,
     check_samples,
     guard_signals,
@@ -105,6 +107,19 @@ class ReferenceFreezer(AbstractFreezer):
         check_samples([native.y0.shape], is_batched=is_batched)
         facts = native.facts.by_steps(steps.method, steps.order, steps.tableau)
         return ReferenceSteppedCall(native, steps, is_batched, facts)
+
+    def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
+        call = _reference(call)
+        directions = np.eye(call.y0.size, dtype=call.y0.dtype).reshape(-1, *call.y0.shape)
+        # The parameters of a field are unknown; any derivatives by them are of level 0.
+        solved = solve(dataclasses.replace(call, y0=Dual(call.y0, directions, level=1)))
+        if solved.states is None:
+            return solved
+        cotangent = np.random.default_rng(0).normal(size=solved.states[0].shape)
+        tangents = np.stack([plain(state.tangent) for state in solved.result[1:]], axis=1)
+        gradient = (tangents * cotangent).sum(axis=(1, 2, 3)).reshape(1, *call.y0.shape)
+        result = [plain(state) for state in solved.result]
+        return solved._replace(result=result, gradient=Gradient((gradient,), ()))
 
     def states(self, call: AbstractCall, result: Any) -> Leaves:
         del call

@@ -23,6 +23,7 @@ from lrnde_core import (
     NativeResult,
     NativeSolve,
     Plan,
+    Solved,
     guard_signals,
 )
 from lrnde_torch import (
@@ -32,8 +33,10 @@ from lrnde_torch import (
     isolated,
     longer_intervals,
     nan_where,
+    parameters_of,
     read_form,
     solve_natively,
+    solve_with_gradient,
     timed_runner,
     with_guard,
 )
@@ -103,6 +106,12 @@ class TorchodeFreezer(AbstractFreezer):
             raise CapabilityError("torchode solves batches; leave `batched` as it is.")
         return SteppedCall(native, steps, native.facts.by_steps(steps.method, steps.order, steps.tableau))
 
+    def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
+        native = _torchode(call)
+        f, y0, _ = native.equation
+        # Copied once more, so that the field may write into its state.
+        return solve_with_gradient(lambda: solve(native.on_copy()), _detached, (y0,), parameters_of(f))
+
     def plan_holder(self, plan: CheckedPlan) -> PlanHolder:
         return PlanHolder(plan)
 
@@ -137,6 +146,10 @@ def _solve_by_plan(
     if is_beyond is not None:
         solution.ys = nan_where(is_beyond, solution.ys)
     return solution, guard_signals(tableau, taken, is_batched=True) if is_watched else None
+
+
+def _detached(solution: NativeResult) -> NativeResult:
+    return torchode.Solution(solution.ts, solution.ys.detach(), solution.stats, solution.status)
 
 
 def _failure(status: torch.Tensor) -> str | None:

@@ -242,6 +242,22 @@ def test_a_native_solve_that_raises_at_a_check_does_so_in_its_own_words() -> Non
     assert (plan.steps, plan.error, plan.num_checks) == (None, None, 2)
 
 
+def test_an_error_that_a_check_alone_meets_is_raised() -> None:
+    inner = Perceptron()
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            raise RuntimeError("no memory left")
+        return inner(t, y)
+
+    wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+    with pytest.raises(RuntimeError, match="no memory left"):
+        wrapped(field, _state(), _times(0.0, 1.0), penalize=False)
+    assert wrapped.plan_holder is not None
+    plan = wrapped.plan_holder.plan
+    assert (plan.steps, plan.num_checks, plan.num_iterations) == (None, 1, 1)
+
+
 def test_a_native_solve_that_is_not_finite_leaves_the_training_adaptive() -> None:
     field, y0, t = _Growth(), torch.ones(2, 1, dtype=torch.float64), _times(0.0, 1.0)
     solve = functools.partial(odeint, method="rk4", options={"step_size": 0.05})
@@ -277,18 +293,22 @@ def test_a_solve_deep_inside_a_model_trains_on_its_plan_where_it_is_collected() 
     assert torch.equal(solve(field, _state(), t, plan=_TWO), odeint(field, _state(), t))
 
 
+# Of dy/dt = -speed y, the gradient has the error of the outputs.
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed training")
-def test_processes_check_together_and_take_the_steps_that_all_of_them_need(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train, (str(tmp_path),), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+@pytest.mark.parametrize("bounds", [{"error": 1e-3}, {"error": 1.0, "gradient_error": 1e-3}])
+def test_processes_check_together_and_take_the_steps_that_all_of_them_need(
+    tmp_path: Path, bounds: dict[str, float]
+) -> None:
+    torch.multiprocessing.spawn(train, (str(tmp_path), bounds), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert found[0] == found[1]
     # A single process, with the harder batch of each iteration alone, needs the same.
     alone = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(100, 100)))
-    for speeds, (num_checks, steps) in zip(zip(*SPEEDS, strict=True), found[0], strict=True):
+    for speeds, (num_checks, steps, *_) in zip(zip(*SPEEDS, strict=True), found[0], strict=True):
         speed, y0 = max(speeds), torch.ones(2, 1, dtype=torch.float64)
         plan = alone(lambda t, y, speed=speed: -speed * y, y0.requires_grad_(), _times(0.0, 1.0))[1].plan
         assert (num_checks, steps) == (plan.num_checks, str(plan.steps))
-    assert [num_checks for num_checks, _ in found[0]] == [1, 1, 1, 2, 2]
+    assert [num_checks for num_checks, *_ in found[0]] == [1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("is_collected", [False, True])
