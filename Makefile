@@ -46,7 +46,9 @@ help:
 demo: $(STAMP)
 	@$(BIN)/lrnde compare $(ARGS)
 
-test: lint types tests
+# Ruff and pyright run beside the tests, which leave a core idle while they start and end.
+test: $(STAMP) $(BROWSER)
+	@$(MAKE) --no-print-directory --jobs 2 lint types tests
 
 tests: $(STAMP) $(BROWSER)
 	@$(ONE_THREAD) $(COMPILE_FAST) $(BIN)/python -m pytest $(PYTEST_ARGS)
