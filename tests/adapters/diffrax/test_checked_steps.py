@@ -200,11 +200,14 @@ def test_a_training_compiles_no_more_programs_than_it_may_take_plans() -> None:
     steps = lrnde.CheckedSteps(error=1e-4, period=(1, 1), max_plans=3)
     wrapped, traced = lrnde.regularize(diffrax.diffeqsolve, steps=steps), []
 
+    def decay(t: Any, y: Any, speed: Any) -> Any:
+        return -speed * y
+
     def step(speed: Any, key: Any, plan: Any) -> Any:
         traced.append(plan)
 
         def loss(speed: Any) -> Any:
-            sol, report = _solve(wrapped, speed, jnp.ones((4, 1)), field=lambda t, y, s: -s * y, plan=plan, key=key)
+            sol, report = _solve(wrapped, speed, jnp.ones((4, 1)), field=decay, plan=plan, key=key)
             return sol.ys.sum() + report.penalty, report
 
         return jax.grad(loss, has_aux=True)(speed)
@@ -213,15 +216,14 @@ def test_a_training_compiles_no_more_programs_than_it_may_take_plans() -> None:
 
     def batch(speed: Any) -> Any:
         def call(plan: Any) -> Any:
-            sol, report = _solve(
-                wrapped, speed, jnp.ones((4, 1)), field=lambda t, y, s: -s * y, plan=plan, penalize=False
-            )
+            sol, report = _solve(wrapped, speed, jnp.ones((4, 1)), field=decay, plan=plan, penalize=False)
             return sol.ys[-1], report
 
         return call
 
     plan, report = steps.init(), None
-    for index, speed in enumerate((0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 4.0, 1.0, 0.1)):
+    # Arrays, for which diffrax compiles one native solve, not one for each number.
+    for index, speed in enumerate(jnp.asarray((0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 4.0, 1.0, 0.1))):
         plan = steps.check(plan, batch(speed), report)
         _, report = compiled(speed, jax.random.key(index), plan.steps)
         assert plan.steps is None or plan.error is not None

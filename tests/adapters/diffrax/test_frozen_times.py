@@ -15,6 +15,7 @@ import pytest
 
 import lrnde
 from lrnde_core import FIXED_METHODS, FixedSteps, Plan
+from tests.adapters.diffrax.sde_problems import Waves
 
 _Y0 = jnp.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 1.0]])
 
@@ -51,14 +52,15 @@ def test_fresh_times_are_solved_within_the_error_that_was_measured() -> None:
     with jax.enable_x64(True):
         y0 = jnp.tile(_Y0.astype(float), (7, 1)) * jnp.linspace(0.5, 1, 21)[:, None]
 
-        def call(times: np.ndarray) -> dict[str, Any]:
+        def call(seed: int) -> dict[str, Any]:
+            times = jnp.asarray(_spans(seed))
             return {"t0": times[0], "t1": times[-1], "y0": y0, "saveat": diffrax.SaveAt(ts=times[1:])}
 
-        calibration = [call(_spans(seed)) for seed in range(10)]
+        calibration = [call(seed) for seed in range(10)]
         frozen, report = lrnde.freeze(_NATIVE, calibration=calibration, error=1e-3)
         assert report.plan.interpolates
         for seed in range(50, 55):
-            ys, native = (np.asarray(solve(**call(_spans(seed))).ys) for solve in (frozen, _NATIVE))
+            ys, native = (np.asarray(solve(**call(seed)).ys) for solve in (frozen, _NATIVE))
             difference, size = (np.sqrt((each**2).sum((0, 2))) for each in (ys - native, native))
             # Of fresh calls some lie beyond the largest error of five.
             assert (difference / np.maximum(size, np.median(size))).max() < 3 * report.error
@@ -127,7 +129,7 @@ def test_the_derivative_with_respect_to_the_times_is_the_field() -> None:
 
 
 def test_a_stochastic_solve_divides_its_traced_interval() -> None:
-    path = diffrax.VirtualBrownianTree(0.0, 5.0, 1e-3, (3, 2), jax.random.key(0))
+    path = Waves(jnp.asarray(np.random.default_rng(3).standard_normal((7, 3, 2))))
     noise = diffrax.ControlTerm(lambda t, y, args: lx.DiagonalLinearOperator(0.1 * jnp.ones((3, 2))), path)
     terms = diffrax.MultiTerm(_TERM, noise)
     native = functools.partial(diffrax.diffeqsolve, solver=diffrax.Euler(), t0=0.0, dt0=0.1, y0=_Y0)
@@ -135,7 +137,8 @@ def test_a_stochastic_solve_divides_its_traced_interval() -> None:
     solve = jax.jit(lambda t1: frozen(terms, t1=t1))
     for t1 in (1.0, 3.0):
         np.testing.assert_allclose(solve(t1).ys, frozen(terms, t1=t1).ys, rtol=1e-6)
-        np.testing.assert_allclose(solve(t1).ys, native(terms, t1=t1, dt0=t1 / 4).ys, rtol=1e-5)
+        expected = native(terms, t1=jnp.asarray(t1), dt0=jnp.asarray(t1 / 4))
+        np.testing.assert_allclose(solve(t1).ys, expected.ys, rtol=1e-5)
         assert solve(t1).stats["num_steps"] == 4
     limited: Any = lrnde.apply_sde_plan(native, lrnde.SDEPlan(4, longest_interval=1.0))
     with pytest.raises(lrnde.InputError, match="from 0 to 3 is too long"):
