@@ -90,6 +90,7 @@ from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan, check_not_longer, describe_longest, is_longer
 from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, SDETrial, Trial, WeakError
+from lrnde_core._plans._stepped import AbstractSteppedCall, Followed, PlanRecorder
 from lrnde_core._plans._steps import GuardSignals, StepTaken, follow_steps, guard_signals, is_flagged, outputs_inside
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, StepEstimate
@@ -147,6 +148,7 @@ __all__ = [
     "AbstractSDEFreezer",
     "AbstractSampler",
     "AbstractStages",
+    "AbstractSteppedCall",
     "AbstractWeight",
     "AcceptedStep",
     "AdapterInfo",
@@ -181,6 +183,7 @@ __all__ = [
     "FixedMethod",
     "FixedSteps",
     "Flags",
+    "Followed",
     "FreezeReport",
     "FrozenRun",
     "Gradient",
@@ -216,6 +219,7 @@ __all__ = [
     "PenaltyError",
     "PenaltyTerm",
     "Plan",
+    "PlanRecorder",
     "PluginError",
     "PluginFailure",
     "PluginWarning",

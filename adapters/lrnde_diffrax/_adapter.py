@@ -30,6 +30,6 @@ class DiffraxAdapter(AbstractJaxAdapter):
         return read_call(read_arguments(native, args, kwargs))
 
     def zero_penalty(self, call: AbstractCall) -> Scalar:
-        assert isinstance(call, DiffraxCall | SteppedCall)
         native = call.native if isinstance(call, SteppedCall) else call
+        assert isinstance(native, DiffraxCall)
         return jnp.zeros((), native.arguments.state_dtype)

@@ -41,5 +41,6 @@ class TorchdiffeqAdapter(AbstractTorchAdapter):
         return read_call(solve, native, args, kwargs)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
-        assert isinstance(call, TorchdiffeqCall | SteppedCall)
-        return call.zero
+        native = call.native if isinstance(call, SteppedCall) else call
+        assert isinstance(native, TorchdiffeqCall)
+        return native.zero

@@ -98,9 +98,8 @@ class AbstractFreezer(AbstractCalibrator):
         """The solve by the plan, with its signals even if the plan has no guard."""
 
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
-        """The same call solved by fixed steps, through which its result differentiates.
+        """The same call solved by fixed steps, through which its result differentiates: an `AbstractSteppedCall`.
 
-        Its counts have `step_error`, the records of its steps their own `point`, and its facts say `reads_points`.
         Required for `Capability.CHECKED_STEPS`; called for training, not within `isolated`.
 
         - `is_batched`: whether the first axis of every array of the state counts samples.

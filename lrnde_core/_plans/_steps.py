@@ -1,6 +1,6 @@
 """The loop over fixed steps. It never looks at a value, so it compiles, exports and differentiates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -47,6 +47,18 @@ class StepTaken(NamedTuple):
         assert self.last is not None  # asked for
         ends = zip(self.y, self.y1, self.increments[0], self.last, strict=True)
         return tuple(_hermite(_beside(fraction, each[0]), *each) for each in ends)
+
+    def each(self, function: Callable[..., Leaves], *others: "StepTaken") -> "StepTaken":
+        """The same step with `function` of each of its states and increments, beside those of `others`."""
+        steps = (self, *others)
+        lasts = [step.last for step in steps]
+        return self._replace(
+            y=function(*(step.y for step in steps)),
+            y1=function(*(step.y1 for step in steps)),
+            increments=[function(*each) for each in zip(*(step.increments for step in steps), strict=True)],
+            stage_states=[function(*each) for each in zip(*(step.stage_states for step in steps), strict=True)],
+            last=None if None in lasts else function(*lasts),
+        )
 
 
 def follow_steps(

@@ -131,6 +131,10 @@ class Dual:
         num_axes = self.ndim if axis is None else 1
         return self.each(lambda value: _sum_last(value, num_axes), lambda tangent: _sum_last(tangent, num_axes))
 
+    def max(self) -> "Dual":
+        """The largest element; the first one if several are."""
+        return self[np.unravel_index(np.argmax(plain(self)), self.shape)]
+
     def reshape(self, shape: tuple[int, ...]) -> "Dual":
         """The same elements in another shape."""
         return self.each(

@@ -150,7 +150,7 @@ def _assert_value(
             rtol=0.0,
             atol=time_slack(described),
             cause="the sample is of another step than the sampler keeps of the plan's",
-            hint="offer each step of the plan to `plan.keep_steps(duration)`",
+            hint="leave the choice to `lrnde_core.AbstractSteppedCall`",
         )
     what_dtype = f"The dtype of the {what}"
     assert_equal(what_dtype, measured.penalty_dtype, dtype, cause="it is promoted", hint="keep the dtype of the state")
@@ -172,7 +172,7 @@ def _assert_value(
     tier="optional",
     needs=(*_NEEDS, Capability.POINT_HEURISTICS, Capability.FLOAT64),
     cases=unless_lean(_sampler_cases),
-    hint="offer each step of the plan to `plan.keep_steps(duration)`",
+    hint="leave the choice to `lrnde_core.AbstractSteppedCall`",
 )
 def checked_steps_sampling(subject: Subject, case: str) -> None:
     """With several samples, other samplers, and the full gradient, the penalty is that of the plan's steps too."""

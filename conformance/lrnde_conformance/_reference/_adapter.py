@@ -98,8 +98,9 @@ class ReferenceAdapter(AbstractAdapter):
         return value if np.isfinite(plain(value)) else zero, sample
 
     def zero_penalty(self, call: AbstractCall) -> Any:
-        assert isinstance(call, ReferenceCall | ReferenceSteppedCall)
-        return Dual(np.zeros((), plain(call.y0).dtype))
+        native = call.native if isinstance(call, ReferenceSteppedCall) else call
+        assert isinstance(native, ReferenceCall)
+        return Dual(np.zeros((), plain(native.y0).dtype))
 
 
 def _bind(native: Any, field: Any, y0: Any, ts: Any, **settings: Any) -> ReferenceCall:

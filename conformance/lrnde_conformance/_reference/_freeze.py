@@ -105,8 +105,7 @@ class ReferenceFreezer(AbstractFreezer):
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> ReferenceSteppedCall:
         native = _followable(call)
         check_samples([native.y0.shape], is_batched=is_batched)
-        facts = native.facts.by_steps(steps.method, steps.order, steps.tableau)
-        return ReferenceSteppedCall(native, steps, is_batched, facts)
+        return ReferenceSteppedCall(native, steps, is_batched=is_batched)
 
     def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
         call = _reference(call)

@@ -48,8 +48,9 @@ class TorchodeAdapter(AbstractTorchAdapter):
         return read_call(native, args, kwargs)
 
     def zero_penalty(self, call: AbstractCall) -> torch.Tensor:
-        assert isinstance(call, TorchodeCall | SteppedCall)
-        return torch.zeros((), dtype=call.y0.dtype, device=call.y0.device)
+        native = call.native if isinstance(call, SteppedCall) else call
+        assert isinstance(native, TorchodeCall)
+        return torch.zeros((), dtype=native.y0.dtype, device=native.y0.device)
 
     def evaluate_records(
         self, plan: RecordingPlan, recording: Recording, zero: torch.Tensor

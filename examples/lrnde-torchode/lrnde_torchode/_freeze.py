@@ -104,7 +104,7 @@ class TorchodeFreezer(AbstractFreezer):
         native = _torchode(call)
         if not is_batched:
             raise CapabilityError("torchode solves batches; leave `batched` as it is.")
-        return SteppedCall(native, steps, native.facts.by_steps(steps.method, steps.order, steps.tableau))
+        return SteppedCall(native, steps, is_batched=True)
 
     def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
         native = _torchode(call)

@@ -24,3 +24,19 @@ def test_a_call_for_its_end_alone_has_the_penalty_of_one_for_outputs_inside(meth
         return solve(_field, _Y0, t_eval, draw=[0.7], plan=lrnde.FixedSteps.equal(method, 3))[1].penalty.item()
 
     assert penalty([0.0, 1.0]) == pytest.approx(penalty([0.0, 0.4, 1.0]), rel=1e-12)
+
+
+def test_reading_the_point_of_the_sample_leaves_no_trace() -> None:
+    solve = lrnde.regularize(torchode.solve_ivp, heuristic=lrnde.KineticEnergy(), steps=lrnde.CheckedSteps())
+
+    def noisy(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        del t
+        return -y * torch.rand(())
+
+    def following(penalize: bool) -> float:
+        torch.manual_seed(0)
+        t_eval = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(2, -1)
+        solve(noisy, _Y0, t_eval, draw=[0.9], plan=lrnde.FixedSteps.equal("rk4", 2), penalize=penalize)
+        return torch.rand(()).item()
+
+    assert following(True) == following(False)

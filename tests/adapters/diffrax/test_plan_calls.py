@@ -44,6 +44,21 @@ def test_a_state_without_samples_is_refused(y0: Any, message: str) -> None:
         _solve(lrnde.FixedSteps.equal("rk4", 2), y0)
 
 
+@pytest.mark.parametrize(
+    ("heuristic", "sampler", "expected"),
+    [
+        (lrnde.ErrorEstimate(), lrnde.UniformTime(), 0),
+        (lrnde.KineticEnergy(), lrnde.UniformTime(), 2),
+        (lrnde.KineticEnergy(), lrnde.AllSteps(), 4),
+    ],
+)
+def test_steps_that_are_read_off_are_not_counted_again(heuristic: Any, sampler: Any, expected: int) -> None:
+    # The end of the last step takes one evaluation, each point one more.
+    plan = lrnde.FixedSteps.equal("rk4", 3)
+    _, report = _solve(plan, heuristic=heuristic, sampler=sampler, gradient="full")
+    assert report.nfe_extra == expected
+
+
 def test_an_interval_without_length_leaves_the_state_where_it_is() -> None:
     def loss(y0: Any, t1: Any) -> Any:
         saveat = diffrax.SaveAt(ts=jnp.stack([0.5 * t1, t1]))
