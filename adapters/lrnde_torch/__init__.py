@@ -11,7 +11,7 @@ from lrnde_torch._derivative import (
     solution_derivatives,
     transposed_product,
 )
-from lrnde_torch._evaluate import evaluate_samples
+from lrnde_torch._evaluate import evaluate_samples, evaluate_unread
 from lrnde_torch._freeze import (
     FrozenStages,
     check_state,
@@ -54,6 +54,7 @@ __all__ = [
     "directional_derivative",
     "draw_uniforms",
     "evaluate_samples",
+    "evaluate_unread",
     "isolated",
     "longer_intervals",
     "nan_where",

@@ -16,6 +16,7 @@ from lrnde_core import (
     Leaf,
     Leaves,
     LocalPenalty,
+    PenaltyTerm,
     Real,
     Record,
     Recording,
@@ -51,11 +52,7 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
         return zero, _empty_sample(penalty, records, zero)
     if plan.is_batched and len(records) > 1 and not recording.num_reused:
         return _evaluate_batched(plan, recording, zero)
-    draws = plan.draws
-    assert not isinstance(draws, Draw)  # one for each sample
-    repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
-    pairs = zip(repeated, records, strict=not penalty.sampler.keeps_every_step)
-    terms = [penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs]
+    terms = _terms(plan, recording)
     # All costs are read together: each read waits for an accelerator.
     is_finite = list(map(math.isfinite, torch.stack([term.cost.detach() for term in terms]).tolist()))
     costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]
@@ -66,6 +63,27 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
     # Of one cost, each reduction is the cost itself.
     value = costs[0] if len(costs) == 1 else _REDUCTIONS[penalty.sampler.reduction](torch.stack(costs))
     return value.to(zero.dtype), Sample(*map(_column, zip(*samples, strict=True)))
+
+
+def evaluate_unread(plan: RecordingPlan, recording: Recording) -> tuple[torch.Tensor, Sample]:
+    """The mean of the weighted costs, and the samples, without reading a value: what is not finite stays so.
+
+    For compilers and CUDA graphs, with one record for each draw.
+    """
+    terms = _terms(plan, recording)
+    value = torch.stack([term.cost for term in terms]).mean()
+    columns = zip(*(term.sample for term in terms), strict=True)
+    return value, Sample(
+        *(None if column[0] is None else torch.stack(list(map(torch.as_tensor, column))).detach() for column in columns)
+    )
+
+
+def _terms(plan: RecordingPlan, recording: Recording) -> list[PenaltyTerm]:
+    penalty, draws = plan.penalty, plan.draws
+    assert not isinstance(draws, Draw)  # one for each sample
+    repeated = itertools.cycle(draws) if penalty.sampler.keeps_every_step else draws
+    pairs = zip(repeated, recording.records, strict=not penalty.sampler.keeps_every_step)
+    return [penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs]
 
 
 def _column(values: Sequence[_Entry]) -> torch.Tensor | None:

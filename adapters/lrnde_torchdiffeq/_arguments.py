@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 import torchdiffeq
 
-from lrnde_core import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult, State
+from lrnde_core import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult, State, Time
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._interface import unwrap_interface
 from lrnde_torchdiffeq._state import Field, StateLayout, Tolerances
@@ -28,7 +28,7 @@ class Arguments(NamedTuple):
     - `is_adjoint`: whether the gradient comes from the continuous adjoint.
     - `has_event`: whether an event ends the solve.
     - `start`, `end`: those of the solve, in the user's time, rounded as the solver rounds them; `end` is `None` with an
-      event.
+      event. Scalar tensors where nothing may read them, inside a compiler.
     - `direction`: 1.0 or -1.0.
     """
 
@@ -42,8 +42,8 @@ class Arguments(NamedTuple):
     adjoint_params: Sequence[torch.Tensor] | None
     is_adjoint: bool
     has_event: bool
-    start: float
-    end: float | None
+    start: Time
+    end: Time | None
     direction: float
 
 

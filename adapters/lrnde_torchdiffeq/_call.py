@@ -11,6 +11,7 @@ from torchdiffeq._impl.adjoint import find_parameters
 from lrnde_core import (
     AbstractCall,
     Counts,
+    ExplicitTableau,
     KeptStep,
     KeptSteps,
     Leaves,
@@ -122,20 +123,14 @@ class TorchdiffeqCall(AbstractCall):
 
     def problem(self) -> ExplicitProblem:
         """The local problem of a step by the method of the call."""
-        asked, layout = self.asked, self.asked.layout
-        norm = asked.options.get("norm", mixed_norm if layout.is_tuple else rms_norm)
-        is_perturbed = not self._is_adaptive and bool(asked.options.get("perturb"))
-        return ExplicitProblem(
-            field=functools.partial(layout.flat_field, asked.field),
-            user_field=asked.field,
-            tableau=_methods.tableau(asked.method)[1],
-            rtol=layout.flat_tolerance(asked.rtol) if self._is_adaptive else None,
-            atol=layout.flat_tolerance(asked.atol) if self._is_adaptive else None,
-            error_norm=functools.partial(layout.flat_norm, norm),
-            dtype=layout.dtype,
-            device=layout.device,
-            starts_after_t0=is_perturbed or (self._is_adaptive and asked.options.get("jump_t") is not None),
-            ends_before_t1=is_perturbed or self._is_adaptive,
+        asked, is_adaptive = self.asked, self._is_adaptive
+        is_perturbed = not is_adaptive and bool(asked.options.get("perturb"))
+        return local_problem(
+            asked,
+            _methods.tableau(asked.method)[1],
+            has_tolerances=is_adaptive,
+            starts_after_t0=is_perturbed or (is_adaptive and asked.options.get("jump_t") is not None),
+            ends_before_t1=is_perturbed or is_adaptive,
         )
 
     def _record(
@@ -172,6 +167,31 @@ class TorchdiffeqCall(AbstractCall):
         states = [(layout.flatten(state),) for state, _ in stages]
         increments = [(layout.flatten(derivative).to(layout.dtype) * h,) for _, derivative in stages]
         return read_stages(problem, problem.tableau, (layout.flatten(y),), increments, states)
+
+
+def local_problem(
+    asked: Arguments,
+    tableau: ExplicitTableau,
+    *,
+    has_tolerances: bool,
+    starts_after_t0: bool = False,
+    ends_before_t1: bool = False,
+) -> ExplicitProblem:
+    """The local problem of a step by the method of `tableau`, with the norm and the tolerances of a call, if any."""
+    layout = asked.layout
+    norm = asked.options.get("norm", mixed_norm if layout.is_tuple else rms_norm)
+    return ExplicitProblem(
+        field=functools.partial(layout.flat_field, asked.field),
+        user_field=asked.field,
+        tableau=tableau,
+        rtol=layout.flat_tolerance(asked.rtol) if has_tolerances else None,
+        atol=layout.flat_tolerance(asked.atol) if has_tolerances else None,
+        error_norm=functools.partial(layout.flat_norm, norm),
+        dtype=layout.dtype,
+        device=layout.device,
+        starts_after_t0=starts_after_t0,
+        ends_before_t1=ends_before_t1,
+    )
 
 
 def _counts(recorder: Recorder) -> Counts:

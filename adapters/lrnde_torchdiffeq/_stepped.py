@@ -1,7 +1,6 @@
 """A call of torchdiffeq solved by the fixed steps of a plan, for training."""
 
 import contextlib
-import dataclasses
 from typing import final
 
 import torch
@@ -14,20 +13,30 @@ from lrnde_core import (
     Followed,
     InputError,
     Leaves,
+    Time,
     check_samples,
 )
 from lrnde_torch import ExplicitProblem, FrozenStages, isolated, no_side_effects, solve_by_steps
-from lrnde_torchdiffeq._call import TorchdiffeqCall
+from lrnde_torchdiffeq._call import TorchdiffeqCall, local_problem
 
 Tensor = torch.Tensor
 
 
 @final
 class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
-    """A call of `odeint` or `odeint_adjoint` by fixed steps."""
+    """A call of `odeint` or `odeint_adjoint` by fixed steps.
+
+    - `is_traced`: whether a compiler or a CUDA graph takes it, so that no value is read and nothing put back.
+    """
+
+    def __init__(
+        self, native: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool, is_traced: bool = False
+    ) -> None:
+        super().__init__(native, steps, is_batched=is_batched)
+        self.is_traced = is_traced
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> tuple[Time, Time]:
         asked = self.native.asked
         assert asked.end is not None  # events are refused
         return asked.start, asked.end
@@ -35,7 +44,7 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
     def follow(self, *, needs_last: bool) -> Followed:
         asked, t = self.native.asked, self.native.times
         # Numbers are faster, but have no gradient.
-        interval = None if t.requires_grad else self.interval
+        interval = None if self.is_traced or t.requires_grad else self.interval
         return Followed(*solve_by_steps(self.steps, asked.field, asked.y0, t, interval=interval, needs_last=needs_last))
 
     @property
@@ -43,12 +52,12 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
         return FrozenStages(self.native.asked.field, self.native.asked.layout.is_tuple)
 
     def problem(self) -> ExplicitProblem:
-        return dataclasses.replace(
-            self.native.problem(), tableau=self.steps.tableau, starts_after_t0=False, ends_before_t1=False
-        )
+        return local_problem(self.native.asked, self.steps.tableau, has_tolerances=self.facts.is_adaptive)
 
     def isolated(self, *, keeps_gradient: bool) -> contextlib.AbstractContextManager[None]:
         field, device = self.native.asked.field, self.native.asked.layout.device
+        if self.is_traced:
+            return torch.no_grad()  # gradients are refused
         return no_side_effects(field, device) if keeps_gradient else isolated([(field, device)])
 
     def leaves(self, state: Leaves) -> Leaves:
