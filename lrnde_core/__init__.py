@@ -58,6 +58,7 @@ from lrnde_core._errors import (
     UnknownNameError,
     UnknownPresetError,
     described,
+    native_errors,
     penalty_errors,
 )
 from lrnde_core._explicit import (
@@ -292,6 +293,7 @@ __all__ = [
     "list_adapters",
     "listed_reports",
     "mean_square",
+    "native_errors",
     "noise_seed",
     "outputs_inside",
     "penalty_errors",

@@ -8,7 +8,7 @@ solve, and only because of the penalty, is a `PenaltyError`.
 
 import contextlib
 import reprlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import final
 
 
@@ -57,6 +57,25 @@ def penalty_errors() -> Generator[None]:
             f"The solve succeeded, but its penalty could not be evaluated: {exc!r}. The penalty evaluates the field "
             "again, with gradients. Use another heuristic, or `penalize=False` for this call."
         ) from exc
+
+
+@contextlib.contextmanager
+def native_errors(bare: Callable[[], object]) -> Generator[None]:
+    """Within a block that solves a call with a stand-in for some of its arguments, raise what the bare call raises.
+
+    An error of the library may name the stand-in. So after one, `bare` makes the call as the user wrote it, and its
+    error, if there is one, is raised instead. For libraries whose fields are pure functions, since it evaluates again.
+    """
+    try:
+        yield
+    except LrndeError:
+        raise
+    except Exception as exc:
+        fault = exc
+    else:
+        return
+    bare()
+    raise fault
 
 
 @final

@@ -19,6 +19,7 @@ from lrnde_core import (
     Run,
     State,
     Truth,
+    native_errors,
 )
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._controllers import is_adaptive
@@ -57,12 +58,8 @@ class DiffraxCall(AbstractCall):
         if plan is not None:
             check_range(arguments)
         recorder = self._recorder(plan, start.is_fresh)
-        try:
+        with native_errors(arguments.call):
             solution, state, final_time = solve_recorded(arguments, recorder, needs_final_time=self.ends_inside_step)
-        except Exception:
-            # A refusal may name what the recorder has put in place of the user's arguments: rather the bare call's.
-            arguments.call()
-            raise
         counts = read_counts(solution.stats, cost, start, state.num_fresh)
         if plan is None:
             return Run(solution, counts, None)

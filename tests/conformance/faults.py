@@ -383,6 +383,11 @@ def finish_call(run: Any, _: Any) -> Any:
     return run
 
 
+def refused_in_other_words(run: Any, _: Any) -> Any:
+    del run
+    raise TypeError("The recorder takes no integers.")
+
+
 def remember_every_step(sampler: Any, draw: Draw, step: Any) -> Any:
     _KEPT.append(np.zeros(200))
     return sampler.keep(draw, step)

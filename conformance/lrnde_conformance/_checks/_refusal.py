@@ -1,7 +1,9 @@
 """Law 14: what is declared unsupported is refused before the solve, with the reason and what would work."""
 
+import dataclasses
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -168,6 +170,51 @@ def refusal_draw(subject: Subject, _: str) -> None:
             cause="`check_draw` does not look at what it is given",
             hint="refuse shapes other than (num_samples,), and values outside [0, 1)",
         )
+
+
+@check(
+    "refusal.native",
+    law=14,
+    hint="where the user's arguments are replaced while the solve runs, use `lrnde_core.native_errors`",
+)
+def refusal_native(subject: Subject, _: str) -> None:
+    """A state of integers ends as in the bare call: in the same error in the same words, or in none.
+
+    With a penalty it may be refused before the solve.
+    """
+    experiment = trajectory(subject, subject.main_method, subject.main_cost)
+    task = subject.task(experiment)
+    task = dataclasses.replace(task, y0=subject.backend.array(np.ones(experiment.problem.y0.shape, int), "int32"))
+    native = subject.driver.native(task)
+    solve = subject.regularized(native, **experiment.regularization)
+    expected = _ending(lambda: subject.driver.call(native, task))
+    draws = subject.backend.array(np.array(experiment.draws), experiment.dtype)
+    for what, extra in (("without a penalty", {"penalize": False}), ("with a penalty", {"draw": draws})):
+        found = _ending(lambda extra=extra: subject.driver.call(solve, task, **extra))
+        if found == expected or (found.is_ours and "draw" in extra):
+            continue
+        raise ConformanceFailure(
+            f"A call from a state of integers {what} ends otherwise than the bare call.",
+            got=found.text,
+            expected=expected.text,
+            cause="the library sees something else in place of the user's arguments, and names it",
+        )
+
+
+class _Ending(NamedTuple):
+    """The end of a call: the error, without addresses, and whether it is one of lrnde."""
+
+    text: str
+    is_ours: bool
+
+
+def _ending(call: Callable[[], Any]) -> _Ending:
+    try:
+        call()
+    except Exception as error:  # to compare it
+        text = re.sub(r"0x[0-9a-f]+", "0x...", f"{type(error).__name__}: {error}")
+        return _Ending(text, isinstance(error, lrnde_core.LrndeError))
+    return _Ending("no error", False)
 
 
 def _asked_of(subject: Subject, method: Method) -> list[str]:

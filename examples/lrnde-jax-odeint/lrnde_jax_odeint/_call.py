@@ -22,6 +22,7 @@ from lrnde_core import (
     Run,
     State,
     UniformStep,
+    native_errors,
 )
 from lrnde_jax import KeptTimes, check_probes, record_of_draws
 
@@ -50,9 +51,9 @@ class JaxOdeintCall(AbstractCall):
         sampler, draws = (UniformStep(), nothing) if plan is None else (plan.sampler, plan.draws)
         assert isinstance(draws, Draw)  # as `check_uniforms` makes it
         draws = draws._replace(uniform=jnp.asarray(draws.uniform, self.t.dtype))
-        solution, steps = solve_recorded(
-            self.native, (self.func, self.y0, self.t, *self.args), self.options, sampler, draws
-        )
+        arguments = (self.func, self.y0, self.t, *self.args)
+        with native_errors(lambda: self.native(*arguments, **self.options)):
+            solution, steps = solve_recorded(self.native, arguments, self.options, sampler, draws)
         num_steps, num_accepted = steps.num_attempted, steps.num_accepted
         nfe = EVALUATIONS_AT_START + EVALUATIONS_PER_STEP * num_steps
         counts = Counts(nfe, num_steps, num_accepted, num_steps - num_accepted)
