@@ -75,6 +75,8 @@ def _with_part(module: Adjoint, name: str, part: torch.nn.Module) -> Adjoint:
     twin = copy.copy(module)
     # A copied module shares the dictionary of its submodules.
     twin.__dict__["_modules"] = {**module.__dict__["_modules"], name: part}
+    # Where the user's part is no module, it is an attribute, which would be found first.
+    twin.__dict__.pop(name, None)
     return twin
 
 

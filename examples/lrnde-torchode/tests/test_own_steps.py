@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import lrnde
 import pytest
 import torch
 import torchode
@@ -282,3 +283,25 @@ def test_the_gradient_of_a_state_that_has_one_is_kept() -> None:
 def test_a_derivative_that_does_not_exist_twice_is_refused_in_words() -> None:
     with pytest.raises(CapabilityError, match="cannot differentiate again"):
         _evaluate(lambda _, y: _Once.apply(y), _penalty(TaylorDerivative(2)), _record())
+
+
+class _PlainController:
+    """A controller that is no module."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+
+def test_a_controller_of_an_adjoint_may_be_no_module() -> None:
+    term = torchode.ODETerm(lambda _, y: -y)
+    controller = torchode.IntegralController(atol=1e-3, rtol=1e-3, term=term)
+    problem = torchode.InitialValueProblem(y0=torch.ones(3, 2), t_eval=torch.linspace(0, 1, 4).expand(3, -1))
+
+    def penalty(controller: Any) -> float:
+        adjoint = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), controller)
+        return lrnde.regularize(adjoint.solve)(problem, draw=[0.3])[1].penalty.item()
+
+    assert penalty(_PlainController(controller)) == penalty(controller)
