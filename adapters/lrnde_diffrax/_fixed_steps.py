@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple, final
+from typing import final
 
 import diffrax
 import equinox as eqx
@@ -18,6 +18,7 @@ from lrnde_core import (
     CapabilityError,
     FixedSteps,
     Flags,
+    Followed,
     GuardSignals,
     InputError,
     InputTypeError,
@@ -28,7 +29,6 @@ from lrnde_core import (
     NativeResult,
     Plan,
     State,
-    StepTaken,
     Time,
     check_not_longer,
     describe_longest,
@@ -118,14 +118,6 @@ class _Stages(AbstractStages):
         return add_increments(y, weights, increments)
 
 
-class Followed(NamedTuple):
-    """A call solved by fixed steps: its solution as `diffeqsolve` returns it, and the steps that were taken."""
-
-    solution: diffrax.Solution
-    taken: tuple[StepTaken, ...]
-    has_outputs_inside: bool
-
-
 def stages_of(arguments: Arguments) -> AbstractStages:
     """The stages of a call's equation."""
     return _Stages(arguments, jax.tree.structure(arguments.y0))
@@ -164,7 +156,7 @@ def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool)
         made_jump=None,
         event_mask=None,
     )
-    return Followed(solution, taken, has_inside)
+    return Followed(solution, taken)
 
 
 def solve_by_plan(
@@ -177,7 +169,7 @@ def solve_by_plan(
     tableau = plan.steps.tableau
     followed = solve_by_steps(plan.steps, arguments, needs_last=is_watched and tableau.is_last_stage_solution)
     longest = None if plan.is_guarded else plan.longest_interval
-    solution = without_longer(longest, arguments, followed.solution)
+    solution = without_longer(longest, arguments, followed.result)
     return solution, guard_signals(tableau, followed.taken, is_batched=plan.is_batched) if is_watched else None
 
 

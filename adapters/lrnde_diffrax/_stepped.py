@@ -40,8 +40,7 @@ class SteppedCall(AbstractSteppedCall[DiffraxCall]):
         return jax.lax.stop_gradient((t0, t1))
 
     def follow(self, *, needs_last: bool) -> Followed:
-        followed = solve_by_steps(self.steps, self.native.arguments, needs_last=needs_last)
-        return Followed(followed.solution, followed.taken)
+        return solve_by_steps(self.steps, self.native.arguments, needs_last=needs_last)
 
     @property
     def stages(self) -> AbstractStages:
