@@ -19,6 +19,7 @@ def _run(block: int, namespace: dict[str, Any]) -> None:
 
 def test_the_blocks_in_torch() -> None:
     torch, torchdiffeq = pytest.importorskip("torch"), pytest.importorskip("torchdiffeq")
+    torch.manual_seed(0)
     model = torch.nn.Module()
     layer = torch.nn.Linear(3, 3)
     model.layer, model.func = layer, lambda t, y: layer(y).tanh()
