@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 
 from lrnde_core._arrays import Count, OfSamples, Scalar
 from lrnde_core._errors import InputError, InputTypeError, described
+from lrnde_core._report_entries import Entry, largest, scalar_entries
 
 
 @final
@@ -74,6 +75,38 @@ class Report(NamedTuple):
     nfe_backward: Count | None = None
     step_error: Scalar | None = None
     plan: Any = None  # of a module that imports this one
+
+    def as_dict(self, prefix: str = "") -> dict[str, Entry]:
+        """The numbers of this report by name, to log: a flat dictionary of scalars, without gradient in torch.
+
+            wandb.log(report.as_dict("train/"))
+            self.log_dict(report.as_dict())       # in a `LightningModule`
+
+        - `prefix`: in front of every name.
+
+        The names are those of the fields: `penalty`, `nfe`, `nfe_extra`, `nfe_diffusion`, `nfe_backward`, `num_steps`,
+        `num_accepted`, `num_rejected`, `num_forced`, `num_unresolved` and `step_error`. Then there are
+        `sample_error_ratio` and `sample_stiffness`, means over the samples, and those of `CheckedPlan.as_dict` after
+        `plan_`. What is `None` is left out, so that all reports of one training have the same names, but for those that
+        its plan or `penalize=False` changes.
+
+        Values are Python numbers or scalar arrays of the backend, which are not waited for: it works under `jit` and
+        `vmap`. An entry for several solves, as of a vectorised report or of samples that take their own steps, is their
+        mean; `step_error` their largest. `nfe_backward` is the count so far, so call this after `backward()`.
+        """
+        entries = {
+            name: getattr(self, name)
+            for name in (
+                *("penalty", "nfe", "nfe_extra", "nfe_diffusion", "nfe_backward"),
+                *("num_steps", "num_accepted", "num_rejected", "num_forced", "num_unresolved"),
+            )
+        }
+        entries["step_error"] = largest(self.step_error)
+        if self.sample is not None:
+            entries["sample_error_ratio"] = self.sample.error_ratio
+            entries["sample_stiffness"] = self.sample.stiffness
+        of_plan: dict[str, Entry] = {} if self.plan is None else self.plan.as_dict(f"{prefix}plan_")
+        return scalar_entries(prefix, entries.items()) | of_plan
 
 
 def listed_reports(taker: str, report: Report | Sequence[Report]) -> list[Report]:

@@ -66,6 +66,21 @@ class CheckedPlan:
             tried=tuple(map(FixedSteps.from_fields, tried)),
         )
 
+    def as_dict(self, prefix: str = "") -> dict[str, float]:
+        """The numbers of this plan by name, to log; `None` is left out.
+
+        They are `num_fixed_steps` (0 for the adaptive solve), `error`, `num_checks` and `num_check_evaluations`.
+
+        - `prefix`: in front of every name.
+        """
+        entries = {
+            "num_fixed_steps": 0 if self.steps is None else self.steps.num_steps,
+            "error": self.error,
+            "num_checks": self.num_checks,
+            "num_check_evaluations": self.num_check_evaluations,
+        }
+        return {f"{prefix}{name}": value for name, value in entries.items() if value is not None}
+
     def __str__(self) -> str:
         if self.checked_at is None:
             return "adaptive steps, not checked yet"

@@ -1,0 +1,60 @@
+"""Reports of both backends as scalars to log: without gradient, compiled and vectorised, against counted calls."""
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+import torchdiffeq
+
+import lrnde
+
+_COUNTS = ("nfe", "num_steps", "num_accepted", "num_rejected")
+
+
+def test_entries_in_torch_are_the_counted_calls_without_gradient() -> None:
+    calls: list[None] = []
+    rate = torch.tensor(1.0, requires_grad=True)
+
+    class Field(torch.nn.Module):
+        def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            calls.append(None)
+            return -rate * y
+
+    solve = lrnde.regularize(torchdiffeq.odeint_adjoint)
+    times = torch.tensor([0.0, 1.0])
+    ys, report = solve(Field(), torch.ones(3), times, rtol=1e-3, atol=1e-3, adjoint_params=(rate,))
+    num_forward = len(calls)
+    ys.sum().backward()
+    entries = report.as_dict()
+    assert set(entries) == {"penalty", "nfe_extra", "nfe_backward", *_COUNTS}
+    assert entries["nfe"] + entries["nfe_extra"] == num_forward
+    assert entries["nfe_backward"] == len(calls) - num_forward > 0
+    assert torch.equal(entries["penalty"], report.penalty)
+    assert not entries["penalty"].requires_grad
+
+
+@pytest.mark.parametrize("is_vectorised", [False, True])
+def test_entries_in_jax_are_scalars_also_when_compiled(is_vectorised: bool) -> None:
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())
+    controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
+
+    def report_of(rate: jax.Array) -> Any:
+        term = diffrax.ODETerm(lambda t, y, args: -rate * y)
+        return solve(term, diffrax.Tsit5(), 0.0, 1.0, 0.5, jnp.ones(2), stepsize_controller=controller, draw=[0.4])[1]
+
+    rates = jnp.asarray([1.0, 30.0])
+    apart = [report_of(rate) for rate in rates]
+    if is_vectorised:
+        entries = jax.jit(lambda rates: jax.vmap(report_of)(rates).as_dict("a/"))(rates)
+    else:
+        entries = jax.jit(lambda rates: report_of(rates[0]).as_dict("a/"))(rates)
+        apart = apart[:1]
+    names = ("penalty", "nfe_extra", "num_unresolved", "sample_error_ratio", *_COUNTS)
+    assert set(entries) == {f"a/{name}" for name in names}
+    assert all(value.shape == () for value in entries.values())
+    for name in _COUNTS:
+        expected = sum(int(getattr(report, name)) for report in apart) / len(apart)
+        assert float(entries[f"a/{name}"]) == expected

@@ -1,0 +1,53 @@
+"""Reports as scalars to log."""
+
+import math
+from typing import Any
+
+from lrnde_core import BackwardCount, CheckedPlan, FixedSteps, Report, Sample
+
+
+def _sample(xp: Any) -> Sample:
+    numbers = xp.asarray([[0.5, 1.5], [2.0, 4.0]])
+    return Sample(t=numbers, h=numbers, weight=numbers, error_ratio=numbers, stiffness=None)
+
+
+def test_what_is_none_is_left_out_and_the_rest_keeps_its_name(xp: Any) -> None:
+    penalty = xp.asarray(0.25)
+    report = Report(penalty, 44, 1, None, None, None, None)
+    assert report.as_dict() == {"penalty": penalty, "nfe": 44, "nfe_extra": 1}
+    assert report.as_dict("train/").keys() == {"train/penalty", "train/nfe", "train/nfe_extra"}
+
+
+def test_several_solves_are_logged_by_their_mean_and_their_largest_error(xp: Any) -> None:
+    counts = xp.asarray([7, 8, 12])
+    report = Report(
+        *(xp.asarray(0.25), counts, 1, counts, counts, 0, _sample(xp)),
+        step_error=xp.asarray([0.1, 0.4]),
+    )
+    entries: dict[str, Any] = report.as_dict()
+    assert all(entries[name].shape == () for name in ("penalty", "nfe", "step_error", "sample_error_ratio"))
+    assert float(entries["nfe"]) == 9.0
+    assert math.isclose(float(entries["step_error"]), 0.4, rel_tol=1e-6)
+    assert float(entries["sample_error_ratio"]) == 2.0
+    assert "sample_stiffness" not in entries
+
+
+def test_a_count_of_the_backward_pass_is_the_one_so_far() -> None:
+    count = BackwardCount()
+    report = Report(0.0, 9, 0, 1, 1, 0, None, nfe_backward=count)
+    before = report.as_dict()
+    count.add(5)
+    assert (before["nfe_backward"], report.as_dict()["nfe_backward"]) == (0, 5)
+
+
+def test_the_numbers_of_a_plan_are_logged_with_it() -> None:
+    plan = CheckedPlan(FixedSteps.equal("rk4", 4), 0.003, num_iterations=7, checked_at=0, period=10, num_checks=1)
+    report = Report(0.0, 16, 0, 4, 4, 0, None, plan=plan)
+    entries = {name: value for name, value in report.as_dict("a/").items() if name.startswith("a/plan_")}
+    assert entries == {
+        "a/plan_num_fixed_steps": 4,
+        "a/plan_error": 0.003,
+        "a/plan_num_checks": 1,
+        "a/plan_num_check_evaluations": 0,
+    }
+    assert CheckedPlan().as_dict() == {"num_fixed_steps": 0, "num_checks": 0, "num_check_evaluations": 0}
