@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, final
 from lrnde_core._arrays import Count, OfSamples, Scalar
 from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._report_entries import Entry, largest, scalar_entries
+from lrnde_core._report_text import shown_fields
 
 
 @final
@@ -34,6 +35,9 @@ class Sample(NamedTuple):
     error_ratio: OfSamples | None
     stiffness: OfSamples | None
     solver_error_ratio: OfSamples | None = None
+
+    def __repr__(self) -> str:
+        return shown_fields(self)
 
 
 @final
@@ -107,6 +111,9 @@ class Report(NamedTuple):
             entries["sample_stiffness"] = self.sample.stiffness
         of_plan: dict[str, Entry] = {} if self.plan is None else self.plan.as_dict(f"{prefix}plan_")
         return scalar_entries(prefix, entries.items()) | of_plan
+
+    def __repr__(self) -> str:
+        return shown_fields(self)
 
 
 def listed_reports(taker: str, report: Report | Sequence[Report]) -> list[Report]:

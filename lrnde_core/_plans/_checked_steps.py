@@ -92,6 +92,9 @@ class CheckedPlan:
             error = f"the best fixed ones have {error}"
         return f"{steps}; {error} before iteration {self.checked_at}, {self.num_checks} checks"
 
+    def __repr__(self) -> str:
+        return f"<CheckedPlan: {self}>"
+
 
 class AbstractPlanHolder(abc.ABC):
     """Keeps the plan of one training between its calls, where a call may have a state.

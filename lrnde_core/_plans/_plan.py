@@ -115,6 +115,9 @@ class FixedSteps:
     def __str__(self) -> str:
         return f"{self.num_steps} step{'s' if self.num_steps > 1 else ''} of {self.method}"
 
+    def __repr__(self) -> str:
+        return f"<FixedSteps: {self}>"
+
 
 @final
 @dataclasses.dataclass(frozen=True)

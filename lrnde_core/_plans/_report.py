@@ -81,6 +81,9 @@ class FreezeReport:
             f"{share}; {1e3 * self.seconds:.3g} ms (native {1e3 * self.native_seconds:.3g} ms)."
         )
 
+    def __repr__(self) -> str:
+        return f"<FreezeReport: {self}>"
+
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -137,3 +140,6 @@ class SDEFreezeReport:
             f"{self.error.estimate:.2g}, at most {self.error.bound:.2g} with 95% confidence, on {self.num_paths} "
             f"held-back paths; {1e3 * self.seconds:.3g} ms (native {1e3 * self.native_seconds:.3g} ms)."
         )
+
+    def __repr__(self) -> str:
+        return f"<SDEFreezeReport: {self}>"

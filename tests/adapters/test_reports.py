@@ -58,3 +58,30 @@ def test_entries_in_jax_are_scalars_also_when_compiled(is_vectorised: bool) -> N
     for name in _COUNTS:
         expected = sum(int(getattr(report, name)) for report in apart) / len(apart)
         assert float(entries[f"a/{name}"]) == expected
+
+
+def test_the_text_of_a_traced_report_has_dtypes_and_shapes() -> None:
+    shown: list[str] = []
+
+    @jax.jit
+    def noted(count: jax.Array) -> jax.Array:
+        shown.append(repr(lrnde.Report(count.astype(jnp.float32), count, 0, count, count, None, None)))
+        return count
+
+    noted(jnp.arange(2, dtype=jnp.int32))
+    assert shown == ["Report(penalty=float32[2], nfe=int32[2], nfe_extra=0, num_steps=int32[2], num_accepted=int32[2])"]
+
+
+def test_the_text_of_a_report_without_values_in_torch_has_dtypes_and_shapes() -> None:
+    shown: list[str] = []
+
+    def noted(y: torch.Tensor) -> torch.Tensor:
+        shown.append(repr(lrnde.Report(y, 3, 0, None, None, None, None)))
+        return y
+
+    torch.func.vmap(noted)(torch.ones(2))
+    noted(torch.ones(2, device="meta"))
+    noted(torch.tensor(0.5, requires_grad=True))
+    assert [text.split(", ")[0] for text in shown] == [
+        *("Report(penalty=float32[]", "Report(penalty=float32[2]", "Report(penalty=0.5"),
+    ]

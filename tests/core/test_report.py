@@ -1,9 +1,9 @@
-"""Reports as scalars to log."""
+"""Reports as scalars to log, and as text."""
 
 import math
 from typing import Any
 
-from lrnde_core import BackwardCount, CheckedPlan, FixedSteps, Report, Sample
+from lrnde_core import BackwardCount, CheckedPlan, FixedSteps, FreezeReport, Plan, Report, Sample
 
 
 def _sample(xp: Any) -> Sample:
@@ -51,3 +51,23 @@ def test_the_numbers_of_a_plan_are_logged_with_it() -> None:
         "a/plan_num_check_evaluations": 0,
     }
     assert CheckedPlan().as_dict() == {"num_fixed_steps": 0, "num_checks": 0, "num_check_evaluations": 0}
+
+
+def test_the_text_of_a_report_is_one_short_line_without_what_is_none(xp: Any) -> None:
+    sample = _sample(xp)._replace(t=xp.asarray([0.25]), h=xp.asarray([[0.1, 0.2, 0.3, 0.4, 0.5]]))
+    report = Report(xp.asarray(1 / 3, dtype=xp.float64), 44, 1, 7, 7, 0, sample, plan=CheckedPlan())
+    assert repr(report) == (
+        "Report(penalty=0.3333, nfe=44, nfe_extra=1, num_steps=7, num_accepted=7, num_rejected=0, "
+        "sample=Sample(t=[0.25], h=0.1..0.5 of shape (1,5), weight=[0.5, 1.5, 2, 4], "
+        "error_ratio=[0.5, 1.5, 2, 4]), plan=<CheckedPlan: adaptive steps, not checked yet>)"
+    )
+
+
+def test_the_text_of_a_plan_and_of_a_freeze_report_names_no_coefficients() -> None:
+    steps = FixedSteps.equal("rk4", 64)
+    assert repr(steps) == "<FixedSteps: 64 steps of rk4>"
+    plan = CheckedPlan(steps, 0.003, checked_at=0, num_checks=1, tried=(steps,))
+    assert repr(plan) == "<CheckedPlan: 64 steps of rk4; error 0.003 before iteration 0, 1 checks>"
+    report = FreezeReport(Plan(steps, ((2,),), True, False), (), 256, 40.0, 0.03, (0.03,) * 500, None, 0.001, 0.004)
+    assert repr(report) == f"<FreezeReport: {report}>"
+    assert len(repr(report)) < 200
