@@ -31,7 +31,7 @@ from lrnde_core._arrays import (
     mean_square,
     root_mean_square,
 )
-from lrnde_core._call import AbstractCall, RecordingPlan, Run
+from lrnde_core._call import AbstractCall, CallChange, RecordingPlan, Run
 from lrnde_core._capabilities import (
     ADAPTER_API,
     SDE_CAPABILITIES,
@@ -42,6 +42,8 @@ from lrnde_core._capabilities import (
 )
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from lrnde_core._collected import CollectedSolve, collected
+from lrnde_core._diagnosis._diagnose import diagnose
+from lrnde_core._diagnosis._diagnosis import Diagnosis, Finding, FindingKind
 from lrnde_core._draws import noise_seed
 from lrnde_core._errors import (
     AdapterNotFoundError,
@@ -161,6 +163,7 @@ __all__ = [
     "Array",
     "BackwardCount",
     "Bits",
+    "CallChange",
     "CallForm",
     "Candidate",
     "Capabilities",
@@ -174,6 +177,7 @@ __all__ = [
     "Count",
     "Counts",
     "DType",
+    "Diagnosis",
     "Draw",
     "DrawnStep",
     "ErrorEstimate",
@@ -181,6 +185,8 @@ __all__ = [
     "ExplicitTableau",
     "ExponentialDecay",
     "ExtraCapability",
+    "Finding",
+    "FindingKind",
     "FixedMethod",
     "FixedSteps",
     "Flags",
@@ -274,6 +280,7 @@ __all__ = [
     "default_heuristic",
     "describe_longest",
     "described",
+    "diagnose",
     "doubled_step",
     "explicit_advance",
     "explicit_nodes",

@@ -1,4 +1,4 @@
-"""One native call with its arguments read, the plan for recording it, and the result of running it."""
+"""One native call with its arguments read, what can be changed in it, and the record and result of running it."""
 
 import abc
 import dataclasses
@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 
 from lrnde_core._arrays import Leaves, Real, State
 from lrnde_core._claims import NativeResult
-from lrnde_core._errors import PluginError
+from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._method import MethodFacts
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._recording import Counts, KeptStep, KeptSteps, Recording
@@ -51,6 +51,21 @@ class RecordingPlan:
         return self.penalty.sampler
 
 
+@final
+@dataclasses.dataclass(frozen=True)
+class CallChange:
+    """What to change in a call of an ordinary equation, to compare its cost.
+
+    - `tolerance_factor`: what to multiply rtol and atol by.
+    - `first_step`: the size of the first step, without sign, in the user's time; `None` for that of the call.
+    - `samples`: which samples to solve, as indices into the first axis of every array of the state; `None` for all.
+    """
+
+    tolerance_factor: float = 1.0
+    first_step: float | None = None
+    samples: tuple[int, ...] | None = None
+
+
 class AbstractCall(abc.ABC):
     """One native call with its arguments read."""
 
@@ -63,6 +78,14 @@ class AbstractCall(abc.ABC):
         With `plan=None` nothing is recorded. Errors of the library pass through unchanged; what reads the recording
         after the solve belongs into a `penalty_errors` block.
         """
+
+    def changed(self, change: CallChange) -> "AbstractCall":
+        """The same native call with some of its settings changed, for `diagnose`. Optional.
+
+        Raises `CapabilityError` for what the solver has no setting for, such as the tolerance of fixed steps.
+        """
+        del change
+        raise CapabilityError("its adapter cannot change settings of a call (`AbstractCall.changed`).")
 
     def check_probes(self, probes: State) -> Leaves:
         """The user's `probes` as leaves like those of a recorded state, without gradient. Called before the solve.

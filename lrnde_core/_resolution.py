@@ -30,7 +30,7 @@ def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) ->
     if _is_below_resolution(rtol, atol, eps):
         warn_at_call(
             f"`rtol={rtol:.3g}` and `atol={atol:.3g}` are below what {dtype_name} resolves (about "
-            f"{_ROUNDINGS * eps:.1e} together for a state of size 1): most error estimates are only rounding, and "
+            f"{least_tolerance(eps):.1e} together for a state of size 1): most error estimates are only rounding, and "
             "steps whose estimate is below its rounding floor get penalty 0. Loosen the tolerances or solve in a wider "
             f"dtype than {dtype_name}.",
             ResolutionWarning,
@@ -96,5 +96,10 @@ def warn_once_if_all_unresolved(
     )
 
 
+def least_tolerance(eps: float) -> float:
+    """The least tolerance, relative to the state, that is more than rounding; `eps` as in `warn_if_unresolved`."""
+    return _ROUNDINGS * eps
+
+
 def _is_below_resolution(rtol: float, atol: float, eps: float) -> bool:
-    return rtol + atol < _ROUNDINGS * eps
+    return rtol + atol < least_tolerance(eps)

@@ -10,6 +10,8 @@ import optimistix as optx
 
 from lrnde_core import (
     AbstractCall,
+    CallChange,
+    CapabilityError,
     Counts,
     Draw,
     Leaves,
@@ -22,7 +24,7 @@ from lrnde_core import (
     native_errors,
 )
 from lrnde_diffrax._arguments import Arguments
-from lrnde_diffrax._controllers import is_adaptive
+from lrnde_diffrax._controllers import is_adaptive, loosened
 from lrnde_diffrax._methods import SolveCost, SolverMethod, method_facts, read_method, solve_cost
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
@@ -69,6 +71,21 @@ class DiffraxCall(AbstractCall):
         warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled)
         records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self.problem(), records, is_valid))
+
+    def changed(self, change: CallChange) -> "DiffraxCall":
+        arguments = self.arguments
+        controller = arguments["stepsize_controller"]
+        if not is_adaptive(controller):
+            raise CapabilityError("its controller takes fixed steps, whatever tolerances and samples are.")
+        if change.tolerance_factor != 1:
+            arguments = arguments.but(stepsize_controller=loosened(controller, change.tolerance_factor))
+        if change.first_step is not None:
+            direction = 1.0 if arguments["t1"] >= arguments["t0"] else -1.0
+            arguments = arguments.but(dt0=direction * change.first_step)
+        if change.samples is not None:
+            samples = jnp.asarray(change.samples)
+            arguments = arguments.but(y0=jax.tree.map(lambda leaf: leaf[samples], arguments["y0"]))
+        return read_call(arguments)
 
     def check_probes(self, probes: State) -> Leaves:
         return check_probes(probes, self.arguments.y0)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TypeAlias, TypeGuard, TypeVar, final
 
 import diffrax
+import equinox as eqx
 
-from lrnde_core import Real, Scalar, State, Time, Tolerance, Truth
+from lrnde_core import CapabilityError, Real, Scalar, State, Time, Tolerance, Truth
 from lrnde_diffrax._recorder import RecorderState, StepRecorder
 from lrnde_diffrax._running_cost import Attempt
 from lrnde_diffrax._types import (
@@ -135,6 +136,17 @@ def controller_error_order(controller: Controller) -> float | None:
         return controller_error_order(controller.controller)
     order = controller.error_order if isinstance(controller, diffrax.PIDController) else None
     return float(order) if isinstance(order, int | float) else None
+
+
+def loosened(controller: AnyAdaptiveController, factor: float) -> AnyAdaptiveController:
+    """The controller with `factor` times its tolerances. Raises `CapabilityError` for one that is not diffrax's own."""
+    if isinstance(controller, diffrax.ClipStepSizeController):
+        inner = loosened(controller.controller, factor)
+        return eqx.tree_at(lambda clip: clip.controller, controller, inner)
+    if not isinstance(controller, diffrax.PIDController):
+        raise CapabilityError(f"the tolerances of a `{type(controller).__name__}` cannot be changed.")
+    tolerances = (factor * controller.rtol, factor * controller.atol)
+    return eqx.tree_at(lambda pid: (pid.rtol, pid.atol), controller, tolerances)
 
 
 _Recording = TypeVar("_Recording", AdaptiveController, FixedController)

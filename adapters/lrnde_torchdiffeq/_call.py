@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, final
 
 import torch
@@ -10,12 +10,15 @@ from torchdiffeq._impl.adjoint import find_parameters
 
 from lrnde_core import (
     AbstractCall,
+    CallChange,
+    CapabilityError,
     Counts,
     ExplicitTableau,
     KeptStep,
     KeptSteps,
     Leaves,
     MethodFacts,
+    NativeArgument,
     NativeArguments,
     NativeFunction,
     NativeKeywords,
@@ -34,7 +37,7 @@ from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
 from lrnde_torchdiffeq._interface import check_caller, with_native_interface
 from lrnde_torchdiffeq._recorder import AdaptiveRecorder, FixedStepRecorder, SilentRecorder, Step
-from lrnde_torchdiffeq._state import mixed_norm, rms_norm
+from lrnde_torchdiffeq._state import StateLayout, Tolerances, mixed_norm, rms_norm
 
 Recorder: TypeAlias = AdaptiveRecorder | FixedStepRecorder | SilentRecorder
 
@@ -77,13 +80,34 @@ class TorchdiffeqCall(AbstractCall):
 
     def on_copy(self) -> "TorchdiffeqCall":
         """The same call from a copy of its initial state, into which the field may write."""
+        return self._from(torch.Tensor.clone)
+
+    def changed(self, change: CallChange) -> "TorchdiffeqCall":
+        if not self._is_adaptive:
+            raise CapabilityError(f"`{self.asked.method}` takes fixed steps, whatever its tolerances and samples are.")
+        call, asked, factor = self, self.asked, change.tolerance_factor
+        if factor != 1:
+            call = call._with(rtol=_scaled(asked.rtol, factor), atol=_scaled(asked.atol, factor))
+        if change.first_step is not None:
+            call = call._with(options={**asked.options, "first_step": change.first_step})
+        if change.samples is not None:
+            samples = list(change.samples)
+            call = call._from(lambda tensor: tensor[samples])
+        return call
+
+    def _with(self, **settings: NativeArgument) -> "TorchdiffeqCall":
+        """The same call with other settings, which are keyword arguments."""
+        return dataclasses.replace(self, kwargs={**self.kwargs, **settings}, asked=self.asked._replace(**settings))
+
+    def _from(self, make: Callable[[torch.Tensor], torch.Tensor]) -> "TorchdiffeqCall":
+        """The same call from an initial state of which each tensor is made anew."""
         y0 = self.asked.y0
-        copied = tuple(tensor.clone() for tensor in y0) if self.asked.layout.is_tuple else y0.clone()
-        asked = self.asked._replace(y0=copied)
+        made = tuple(map(make, y0)) if self.asked.layout.is_tuple else make(y0)
+        asked = self.asked._replace(y0=made, layout=StateLayout.of(made))
         if "y0" in self.kwargs:
-            return dataclasses.replace(self, kwargs={**self.kwargs, "y0": copied}, asked=asked)
+            return dataclasses.replace(self, kwargs={**self.kwargs, "y0": made}, asked=asked)
         func, _, *further = self.args
-        return dataclasses.replace(self, args=(func, copied, *further), asked=asked)
+        return dataclasses.replace(self, args=(func, made, *further), asked=asked)
 
     def check_probes(self, probes: State) -> Leaves:
         layout = self.asked.layout
@@ -192,6 +216,10 @@ def local_problem(
         starts_after_t0=starts_after_t0,
         ends_before_t1=ends_before_t1,
     )
+
+
+def _scaled(tolerance: Tolerances, factor: float) -> Tolerances:
+    return tuple(factor * each for each in tolerance) if isinstance(tolerance, list | tuple) else factor * tolerance
 
 
 def _counts(recorder: Recorder) -> Counts:

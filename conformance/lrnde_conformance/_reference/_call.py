@@ -12,6 +12,8 @@ from lrnde_conformance._reference._problem import ReferenceProblem, as_dual
 from lrnde_conformance._reference._steps import ADAPTIVE, IMPLICIT
 from lrnde_core import (
     AbstractCall,
+    CallChange,
+    CapabilityError,
     Counts,
     Draw,
     InputError,
@@ -42,6 +44,17 @@ class ReferenceCall(AbstractCall):
     def on_copy(self) -> "ReferenceCall":
         """The same call from a copy of its initial state, into which the field may write."""
         return dataclasses.replace(self, y0=copied(self.y0))
+
+    def changed(self, change: CallChange) -> "ReferenceCall":
+        if self.facts.name not in ADAPTIVE:
+            msg = f"`{self.facts.name}` takes fixed steps, whatever its tolerances and samples are."
+            raise CapabilityError(msg)
+        settings, factor = dict(self.settings), change.tolerance_factor
+        settings |= {"rtol": factor * settings.get("rtol", 1e-3), "atol": factor * settings.get("atol", 1e-6)}
+        if change.first_step is not None:
+            settings["first_step"] = change.first_step
+        y0 = self.y0 if change.samples is None else self.y0[list(change.samples)]
+        return dataclasses.replace(self, y0=y0, settings=settings)
 
     def run(self, plan: RecordingPlan | None) -> Run:
         settings, has_event = dict(self.settings), self.settings.get("event") is not None

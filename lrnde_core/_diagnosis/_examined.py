@@ -1,0 +1,105 @@
+"""A call that is examined: its own solve, and solves of it with one thing changed."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, final
+
+from lrnde_core._arrays import Count, Leaf, Leaves, array_namespace
+from lrnde_core._call import AbstractCall, CallChange
+from lrnde_core._errors import CapabilityError, InputError
+from lrnde_core._plans._call_form import CallForm
+from lrnde_core._plans._contract import AbstractFreezer
+from lrnde_core._plans._errors import RELATIVE, sample_norms
+
+
+class NotMeasuredError(Exception):
+    """Something cannot be measured; the message says why."""
+
+
+@final
+class Solved(NamedTuple):
+    """What a solve costs, and its states after the start."""
+
+    cost: float
+    num_accepted: float | None
+    num_rejected: float | None
+    states: Leaves
+
+
+@final
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examined:
+    """A call, and its own solve.
+
+    - `unit`: as in `Diagnosis`.
+    """
+
+    freezer: AbstractFreezer
+    call: AbstractCall
+    form: CallForm
+    is_batched: bool
+    unit: str
+    own: Solved
+
+    @classmethod
+    def of(cls, freezer: AbstractFreezer, call: AbstractCall, form: CallForm, *, is_batched: bool) -> "Examined":
+        """Solve the call. Raises `InputError` if that fails."""
+        native = freezer.solve(freezer.copied(call))
+        if native.failure is not None:
+            raise InputError(
+                f"The solve of one of `calls` failed: {native.failure}. Leave it out, or let the solver take more "
+                "steps."
+            )
+        unit = "steps" if native.num_evaluations is None else "evaluations"
+        return cls(freezer, call, form, is_batched, unit, _solved(freezer, call, unit))
+
+    def changed(self, change: CallChange) -> Solved:
+        """The same solve with something changed. Raises `NotMeasuredError` if its states are not finite."""
+        solved = _solved(self.freezer, self.call.changed(change), self.unit)
+        if not all(map(math.isfinite, sample_norms(solved.states, is_batched=self.is_batched))):
+            raise NotMeasuredError(f"the solve with {change} failed.")
+        return solved
+
+    def error(self, states: Leaves, samples: Sequence[int] | None = None) -> float:
+        """The largest error of a sample against the own solve; of these samples of it, if `states` are theirs alone."""
+        reference = self.own.states
+        if samples is not None:
+            reference = tuple(_taken(leaf, samples) for leaf in reference)
+        return max(RELATIVE.errors(states, reference, is_batched=self.is_batched))
+
+    @property
+    def num_samples(self) -> int:
+        return self.own.states[0].shape[1] if self.is_batched else 1
+
+
+def _taken(leaf: Leaf, samples: Sequence[int]) -> Leaf:
+    return array_namespace(leaf).stack([leaf[:, sample, ...] for sample in samples], axis=1)
+
+
+def _solved(freezer: AbstractFreezer, call: AbstractCall, unit: str) -> Solved:
+    copy = freezer.copied(call)
+    result, counts, _ = copy.run(None)
+    cost = mean_count(counts.nfe if unit == "evaluations" else counts.num_steps)
+    if cost is None:
+        raise CapabilityError("The solver shows neither its evaluations nor its steps, so there is nothing to count.")
+    return Solved(cost, mean_count(counts.num_accepted), mean_count(counts.num_rejected), freezer.states(copy, result))
+
+
+def mean_count(count: Count | None) -> float | None:
+    """The mean over samples that take their own steps."""
+    if count is None or isinstance(count, int) or not count.shape:
+        return None if count is None else float(count)
+    return statistics.fmean(array_namespace(count).reshape(count, (-1,)).tolist())
+
+
+def mean_cost(solves: Iterable[Solved]) -> float:
+    return statistics.fmean(solved.cost for solved in solves)
+
+
+def mean_known(counts: Iterable[float | None]) -> float | None:
+    """The mean of counts; `None` if one is hidden."""
+    found = list(counts)
+    known = [count for count in found if count is not None]
+    return statistics.fmean(known) if len(known) == len(found) else None
