@@ -156,13 +156,13 @@ def looser_tolerance(examined: Sequence[Examined]) -> Iterator[Finding]:
         cost = mean_cost(solves)
         error = max(each.error(solved.states) for each, solved in zip(examined, solves, strict=True))
         numbers |= {f"cost_{factor}": cost, f"error_{factor}": error}
-        told.append(f"{cost:.4g} with {factor} times rtol and atol, where no sample changes by more than {error:.2g}")
+        told.append(f"{cost:.4g} with {factor} times rtol and atol (off by at most {error:.2g} of a sample's size)")
     if own_cost - min(numbers[f"cost_{factor}"] for factor in _LOOSER) < _NOTABLE * own_cost:
         return
     yield Finding(
         FindingKind.TOLERANCE,
         numbers,
-        f"a solve takes {own_cost:.4g} {unit}, but {'; and '.join(told)} of its size.",
+        f"a solve takes {own_cost:.4g} {unit}, but {' and '.join(told)}.",
         "Train at the loosest tolerance whose error your task does not notice.",
     )
 

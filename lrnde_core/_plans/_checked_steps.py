@@ -69,13 +69,15 @@ class CheckedPlan:
     def as_dict(self, prefix: str = "") -> dict[str, float]:
         """The numbers of this plan by name, to log; `None` is left out.
 
-        They are `num_fixed_steps` (0 for the adaptive solve), `error`, `num_checks` and `num_check_evaluations`.
+        They are `num_fixed_steps` (0 for the adaptive solve), `error`, `gradient_error`, `num_checks` and
+        `num_check_evaluations`.
 
         - `prefix`: in front of every name.
         """
         entries = {
             "num_fixed_steps": 0 if self.steps is None else self.steps.num_steps,
             "error": self.error,
+            "gradient_error": self.gradient_error,
             "num_checks": self.num_checks,
             "num_check_evaluations": self.num_check_evaluations,
         }
