@@ -39,6 +39,7 @@ def run_checks(
     dtype: str | None = None,
     is_fast: bool = False,
     on_result: Callable[[CheckResult], None] | None = None,
+    on_begin: Callable[[int], None] | None = None,
 ) -> Verdict:
     """Run the checks on one adapter; never raises for what an adapter does wrong.
 
@@ -46,7 +47,7 @@ def run_checks(
     - `tier`: `"core"`, `"optional"` or `"all"`. `select`: only results whose id contains it; several separated by
       ` or `. `device`: `"cpu"` or `"cuda"`. `dtype`: `"float32"` or `"float64"` to try only that one.
     - `is_fast`: fewer methods, and nothing that trains.
-    - `on_result`: called with each result as soon as it is there.
+    - `on_result`: called with each result as soon as it is there. `on_begin`: with the number of them, before that.
 
     The contract is checked first, whatever is selected; where it fails nothing else runs, and the verdict is not
     complete.
@@ -65,13 +66,18 @@ def run_checks(
             on_result(result)
 
     try:
-        is_complete, num_left_out = _run_all(subject, selection, add)
+        is_complete, num_left_out = _run_all(subject, selection, add, on_begin)
     except KeyboardInterrupt as interruption:
         raise RunInterrupted(_verdict(subject, selection, results, is_complete=False)) from interruption
     return _verdict(subject, selection, results, is_complete=is_complete, num_left_out=num_left_out)
 
 
-def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult], None]) -> tuple[bool, int]:
+def _run_all(
+    subject: Subject,
+    selection: Selection,
+    add: Callable[[CheckResult], None],
+    on_begin: Callable[[int], None] | None,
+) -> tuple[bool, int]:
     """Run what is selected; whether that was the whole core tier, and the number of checks that were not selected."""
     contract = next(each for each in ALL if each.id == CONTRACT)
     found = run_check(subject, contract, "")
@@ -82,6 +88,8 @@ def _run_all(subject: Subject, selection: Selection, add: Callable[[CheckResult]
         cases = select_cases(subject, ALL, selection)
         num_left_out = count_cases(subject, ALL) - len(cases)
         check_expected_failures(subject, ALL)
+    if on_begin is not None:
+        on_begin(len(cases))
     for each, case in cases:
         add(found if each is contract else run_check(subject, each, case))
     return selection.is_everything, num_left_out

@@ -71,6 +71,8 @@ def freeze(
 
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
+    Each trial is logged to `logging.getLogger("lrnde")` at the level INFO, with the time that the rest takes at most.
+
     Raises `InputError` if no candidate stays within `error` (it names the best), for too small a calibration set and
     for calls that do not fit together; `CapabilityError` for what cannot be frozen (`freeze_sde` is for stochastic
     equations).

@@ -30,6 +30,7 @@ from lrnde_core._plans._errors import (
     weak_error,
 )
 from lrnde_core._plans._plan import SDEPlan
+from lrnde_core._plans._progress import SearchProgress
 from lrnde_core._plans._report import SDEFreezeReport, SDETrial, WeakError
 
 _MOST_STEPS = 1024
@@ -149,10 +150,14 @@ class _Calibration:
 
 def _search(measured: _Calibration, error: float, candidates: Sequence[int] | None) -> SDEFreezeReport:
     trials: list[SDETrial] = []
-    for num_steps in _ladder() if candidates is None else _checked(candidates):
+    # Each step takes an evaluation or more, and dearer ones than the native solve are not tried.
+    most = measured.native_evaluations
+    ladder = [num_steps for num_steps in _ladder() if most is None or num_steps <= most]
+    asked = ladder if candidates is None else _checked(candidates)
+    progress = SearchProgress("freeze_sde", asked)
+    for num_steps in asked:
         plan = SDEPlan(num_steps, measured.longest_interval)
         searched, num_evaluations = measured.solve_by(plan, is_held_back=False)
-        most = measured.native_evaluations
         is_dear = most is not None and num_evaluations is not None and num_evaluations > most
         if candidates is None and is_dear and trials:
             break
@@ -160,6 +165,7 @@ def _search(measured: _Calibration, error: float, candidates: Sequence[int] | No
         if searched.estimate <= error:
             held_back, _ = measured.solve_by(plan, is_held_back=True)
         trials.append(SDETrial(num_steps, searched, held_back))
+        progress.tried(f"{num_steps} steps, weak error {(held_back or searched).estimate:.2g}")
         if held_back is not None and held_back.bound <= error:
             return _report(measured, plan, num_evaluations, held_back, trials)
     raise InputError(_none_within(error, trials))

@@ -24,6 +24,7 @@ from lrnde_core._plans._errors import (
     share_beyond,
 )
 from lrnde_core._plans._plan import FixedSteps, Plan
+from lrnde_core._plans._progress import SearchProgress
 from lrnde_core._plans._report import Candidate, FreezeReport, Trial
 from lrnde_core._tableau import FIXED_METHODS
 
@@ -183,6 +184,7 @@ def search(
     plans.sort(key=lambda pair: pair[0].num_evaluations)
     calibration.check_repeatable(plans[0][0])
     trials: list[Trial] = []
+    progress = SearchProgress("freeze", [plan.num_evaluations for plan, _ in plans])
     for _, group in itertools.groupby(plans, key=lambda pair: pair[0].num_evaluations):
         passed: list[tuple[float, Plan, list[float]]] = []
         for plan, candidate in group:
@@ -194,6 +196,8 @@ def search(
                 if held_back_error <= error:
                     passed.append((held_back_error, plan, errors))
             trials.append(Trial(candidate, plan.num_evaluations, search_error, held_back_error))
+            found = search_error if held_back_error is None else held_back_error
+            progress.tried(f"{candidate}, error {found:.2g}")
         if passed:
             _, plan, errors = min(passed, key=lambda found: found[0])
             return _report(calibration, plan, errors, over, trials)

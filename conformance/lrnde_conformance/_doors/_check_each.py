@@ -11,13 +11,18 @@ from lrnde_conformance._runner import RunInterrupted
 from lrnde_conformance._selection import Selection
 
 
-def check_each(names: Sequence[str], selection: Selection, on_result: Callable[[CheckResult], None]) -> RunReport:
-    """Check each adapter; Ctrl-C ends with a report of what was finished."""
+def check_each(
+    names: Sequence[str],
+    selection: Selection,
+    on_result: Callable[[CheckResult], None],
+    on_begin: Callable[[int], None],
+) -> RunReport:
+    """Check each adapter; Ctrl-C ends with a report of what was finished. Callbacks as in `run_checks`."""
     verdicts: list[Verdict] = []
     unchecked: list[Unchecked] = []
     for number, name in enumerate(names):
         try:
-            verdicts.append(run_selected(name, selection, on_result))
+            verdicts.append(run_selected(name, selection, on_result, on_begin))
         except KeyboardInterrupt as interruption:
             has_begun = isinstance(interruption, RunInterrupted)
             verdicts.append(interruption.verdict if has_begun else _not_begun(name, selection))

@@ -9,7 +9,7 @@ from typing import final
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -101,8 +101,8 @@ def conformance(options: ConformanceOptions, console: Console) -> int:
     if left_out:
         text = f"Left out, their libraries are not installed: {', '.join(left_out)} (`lrnde adapters` says more)."
         console.print(Text(one_line(text)), soft_wrap=True)
-    with _showing(console, is_verbose=options.is_verbose) as on_result:
-        report = check_each(names, selection, on_result)
+    with _showing(console, is_verbose=options.is_verbose) as (on_result, on_begin):
+        report = check_each(names, selection, on_result, on_begin)
     print_report(report, console, is_verbose=options.is_verbose)
     written = [str(path) for path in _write(options, report)]
     if written:
@@ -158,25 +158,43 @@ def _write(options: ConformanceOptions, report: RunReport) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _showing(console: Console, *, is_verbose: bool) -> Generator[Callable[[CheckResult], None]]:
-    """A line that counts on a terminal; with `is_verbose` a line per finished check, wherever it goes to."""
+def _showing(
+    console: Console, *, is_verbose: bool
+) -> Generator[tuple[Callable[[CheckResult], None], Callable[[int], None]]]:
+    """A bar with the time left on a terminal; with `is_verbose` a line per finished check, wherever it goes to.
+
+    Yields what to call with each result, and with the number of results before those of an adapter.
+    """
     if not console.is_terminal:
-        yield (lambda result: console.print(result_line(result), soft_wrap=True)) if is_verbose else _ignore
+        yield (lambda result: console.print(result_line(result), soft_wrap=True)) if is_verbose else _ignore, _ignore
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        counts: dict[str, int] = {}
+        count = total = 0
+
+        def begin(num_results: int) -> None:
+            nonlocal count, total
+            count, total = 0, num_results
+            progress.reset(task, total=total)
 
         def show(result: CheckResult) -> None:
-            counts[result.adapter] = counts.get(result.adapter, 0) + 1
-            text = f"{result.adapter}: {counts[result.adapter]} checks, {result.id}"
-            progress.update(task, description=one_line(text)[: max(20, console.width - 30)])
+            nonlocal count
+            count += 1
+            text = f"{result.adapter}: {count} of {max(count, total)} checks, {result.id}"
+            progress.update(task, completed=count, description=one_line(text)[: max(20, console.width - 43)])
             if is_verbose:
                 progress.console.print(result_line(result), soft_wrap=True)
 
-        yield show
+        yield show, begin
 
 
-def _ignore(result: CheckResult) -> None:
-    del result
+def _ignore(value: object) -> None:
+    del value

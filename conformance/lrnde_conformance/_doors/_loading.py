@@ -31,7 +31,12 @@ def load_driver(adapter: Any, selection: Selection) -> type[AbstractDriver]:
     return driver
 
 
-def run_selected(adapter: Any, selection: Selection, on_result: Callable[[CheckResult], None]) -> Verdict:
+def run_selected(
+    adapter: Any,
+    selection: Selection,
+    on_result: Callable[[CheckResult], None],
+    on_begin: Callable[[int], None] | None = None,
+) -> Verdict:
     """`run_checks` of an adapter as `load_driver` takes it. Raises as both do."""
     return run_checks(
         load_driver(adapter, selection),
@@ -41,6 +46,7 @@ def run_selected(adapter: Any, selection: Selection, on_result: Callable[[CheckR
         dtype=selection.dtype,
         is_fast=selection.is_fast,
         on_result=on_result,
+        on_begin=on_begin,
     )
 
 

@@ -50,8 +50,13 @@ def guarded() -> tuple[Any, lrnde.FreezeReport]:
     return lrnde.freeze(_SOLVE, calibration=_calls(), error=1e-2, guard=True)
 
 
-def test_the_cheapest_plan_within_the_bound_is_taken_and_keeps_it_on_fresh_inputs() -> None:
-    frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(8, count=25), error=1e-2, over=0.9)
+def test_the_cheapest_plan_within_the_bound_is_taken_and_keeps_it_on_fresh_inputs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "lrnde"):
+        frozen, report = lrnde.freeze(_SOLVE, calibration=_calls(8, count=25), error=1e-2, over=0.9)
+    assert len(caplog.messages) == len(report.trials)
+    assert str(report.trials[-1].candidate) in caplog.messages[-1]
     assert all(
         trial.search_error > 1e-2 or (trial.held_back_error or 1) > 1e-2
         for trial in report.trials

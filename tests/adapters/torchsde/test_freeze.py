@@ -46,10 +46,14 @@ def euler(path: Any, num_steps: int) -> np.ndarray:
     return np.concatenate([y, y**2], 1)
 
 
-def test_the_fewest_steps_within_the_error_are_kept_and_the_error_is_that_of_the_statistics() -> None:
+def test_the_fewest_steps_within_the_error_are_kept_and_the_error_is_that_of_the_statistics(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     paths = [motion(seed) for seed in range(4)]
     calibration = [(Decay(), Y0, TS, path) for path in paths]
-    frozen, report = lrnde.freeze_sde(FINE, calibration=calibration, statistic=moments, error=0.15)
+    with caplog.at_level("INFO", "lrnde"):
+        frozen, report = lrnde.freeze_sde(FINE, calibration=calibration, statistic=moments, error=0.15)
+    assert len(caplog.messages) == len(report.trials)
     native = [euler(path, 64) for path in paths]
     scale = np.concatenate(native).std(0)
     for trial in report.trials:
