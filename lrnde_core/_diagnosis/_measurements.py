@@ -1,5 +1,6 @@
 """Measurements of what a solve costs, each by solving again with one thing changed."""
 
+import contextlib
 import itertools
 import math
 import statistics
@@ -10,6 +11,7 @@ from lrnde_core._call import CallChange, RecordingPlan
 from lrnde_core._capabilities import Capability, refuse
 from lrnde_core._diagnosis._diagnosis import Finding, FindingKind
 from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_count, mean_known
+from lrnde_core._errors import CapabilityError
 from lrnde_core._heuristics import ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._plans._checked_steps import CheckedSteps
@@ -31,6 +33,7 @@ _SAME = 0.1
 
 
 def warm_up(examined: Sequence[Examined]) -> Iterator[Finding]:
+    """What the first step saves that is as large as the first one to reach half of the median."""
     grids = [each.freezer.step_ends(each.freezer.copied(each.call)) for each in examined]
     if not all(grids):
         raise NotMeasuredError("the library does not show its steps, or samples have their own.")
@@ -59,6 +62,7 @@ def warm_up(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def rejected_steps(examined: Sequence[Examined]) -> Iterator[Finding]:
+    """The share of attempts that are rejected."""
     num_accepted = mean_known(each.own.num_accepted for each in examined)
     num_rejected = mean_known(each.own.num_rejected for each in examined)
     if num_accepted is None or num_rejected is None:
@@ -75,6 +79,7 @@ def rejected_steps(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def costly_sample(examined: Sequence[Examined]) -> Iterator[Finding]:
+    """What the most expensive call saves without the sample to which the more expensive halves lead."""
     place = max(range(len(examined)), key=lambda index: examined[index].own.cost)
     each = examined[place]
     everything = tuple(range(each.num_samples))
@@ -85,7 +90,8 @@ def costly_sample(examined: Sequence[Examined]) -> Iterator[Finding]:
         solved = each.changed(CallChange(samples=samples))
         if each.error(solved.states, samples) > _SAME:
             raise NotMeasuredError(
-                "some samples of a batch have another solution alone than in the batch, so the field knows its batch."
+                "a part of the batch, solved alone, ends elsewhere than in the whole batch; either the field knows its "
+                "batch, or the tolerance is too loose to tell."
             )
         return solved.cost
 
@@ -109,6 +115,7 @@ def costly_sample(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def rounding(examined: Sequence[Examined], solver: Solver) -> Iterator[Finding]:
+    """Whether the tolerance of the first call is below the rounding of its states, and the cost at that rounding."""
     states = [each.own.states for each in examined]
     size = max(float(root_mean_square(leaves)) for leaves in states)
     dtype = widest(states[0]).dtype
@@ -117,15 +124,18 @@ def rounding(examined: Sequence[Examined], solver: Solver) -> Iterator[Finding]:
     tolerance = rtol + (atol / size if size > 0 else math.inf)
     if tolerance >= least:
         return
-    loosened = mean_cost(each.changed(CallChange(tolerance_factor=least / tolerance)) for each in examined)
-    own_cost, unit = mean_cost(each.own for each in examined), examined[0].unit
-    yield Finding(
-        FindingKind.ROUNDING,
-        {"tolerance": tolerance, "least": least, "cost": loosened},
+    numbers = {"tolerance": tolerance, "least": least}
+    measured = (
         f"rtol and atol are {tolerance:.2g} of the size of the states, where {str(dtype).removeprefix('torch.')} "
-        f"resolves {least:.2g}. At that tolerance a solve takes {loosened:.4g} {unit} instead of {own_cost:.4g}.",
-        "Loosen the tolerance, or solve in a wider dtype.",
+        f"resolves {least:.2g}."
     )
+    # That the adapter cannot change the tolerance says nothing against the finding.
+    with contextlib.suppress(CapabilityError):
+        numbers["cost"] = mean_cost(each.changed(CallChange(tolerance_factor=least / tolerance)) for each in examined)
+        own_cost, unit = mean_cost(each.own for each in examined), examined[0].unit
+        measured += f" At that tolerance a solve takes {numbers['cost']:.4g} {unit} instead of {own_cost:.4g}."
+    advice = "Loosen the tolerance, or solve in a wider dtype."
+    yield Finding(FindingKind.ROUNDING, numbers, measured, advice)
 
 
 def _tolerances(each: Examined, solver: Solver) -> tuple[float, float]:
@@ -148,6 +158,7 @@ def _largest(tolerance: Tolerance | None) -> float:
 
 
 def looser_tolerance(examined: Sequence[Examined]) -> Iterator[Finding]:
+    """What looser tolerances save, and how far their solutions are off."""
     own_cost, unit = mean_cost(each.own for each in examined), examined[0].unit
     numbers: dict[str, float] = {}
     told: list[str] = []
@@ -168,6 +179,7 @@ def looser_tolerance(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def fixed_steps(examined: Sequence[Examined], error: float) -> Iterator[Finding]:
+    """The cheapest fixed steps within `error` on every call."""
     own_cost, unit = mean_cost(each.own for each in examined), examined[0].unit
     if unit != "evaluations":
         raise NotMeasuredError("the library hides its evaluations, so there is nothing to compare with.")
@@ -199,6 +211,7 @@ def _error_of_steps(each: Examined, steps: FixedSteps) -> float:
 
 
 def backward_pass(report: Report | Sequence[Report]) -> Iterator[Finding]:
+    """The evaluations of the backward pass against those of the forward one, as `report` counts them."""
     reports = listed_reports("diagnose", report)
     counted = [(each.nfe, each.nfe_backward) for each in reports]
     if any(None in pair for pair in counted):

@@ -212,7 +212,7 @@ def test_what_cannot_be_measured_is_named_with_the_reason() -> None:
     rank = np.arange(3.0)[:, None]
     calls = [
         (lambda t, y: np.cos(9 * t) * y + context, "the changed call raised"),
-        (lambda t, y: np.cos(9 * t) * y + rank[: len(y)] * (len(y) == 3), "the field knows its batch"),
+        (lambda t, y: np.cos(9 * t) * y + rank[: len(y)] * (len(y) == 3), "field knows its batch, or the tolerance"),
     ]
     for field, reason in calls:
         diagnosis = diagnose(_TIGHT, (field, np.ones((3, 2)), _TIMES))
