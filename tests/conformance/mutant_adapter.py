@@ -35,6 +35,7 @@ class Faults:
       samples are to be evaluated together), `sample`, `zero`.
     - Of the random numbers: `draw` (a function that draws, and how many), `check_draw` (in its place).
     - Of the class: `capabilities`, `random_argument` (a value), `is_equal` (whether instances are).
+    - Of a diagnosis: `change` (a `CallChange`).
     - Of freezing: `form`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
       `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
@@ -66,6 +67,7 @@ class Faults:
     capabilities: Change = _same
     random_argument: Any = "rng"
     is_equal: bool = True
+    change: Change = _same
     form: Change = _same
     copied: Change = _same
     native: Change = _same
@@ -123,6 +125,9 @@ class _Call(AbstractCall):
         records = [faults.record(record, self._call) for record in run.recording.records]
         recording = run.recording._replace(records=records, problem=faults.problem(run.recording.problem))
         return faults.after_run(Run(faults.result(run.result), faults.counts(run.counts), recording), self._call)
+
+    def changed(self, change: Any) -> Any:
+        return _Call(self._call.changed(self._faults.change(change)), self._faults)
 
     def check_probes(self, probes: Any) -> Any:
         return self._faults.probes(self._call.check_probes(probes))
