@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?:\((?P<inline>.*?)\\\)|\[(?P<block>.*?)\\\])</(?P=tag)>', re.DOTALL
@@ -18,6 +19,9 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _as_mathml(formula: re.Match[str]) -> str:
     block = formula["block"]
-    if block is None:
-        return convert(html.unescape(formula["inline"]))
-    return f'<div class="formula">{convert(html.unescape(block), display="block")}</div>'
+    latex = html.unescape(formula["inline"] if block is None else block)
+    mathml = convert(latex, display="inline" if block is None else "block")
+    if "\\" in mathml:  # a command that it does not know, or a delimiter after `\big`: use `\left` and `\right`
+        msg = f"There is LaTeX left over in the formula {latex!r}: {mathml}"
+        raise PluginError(msg)
+    return mathml if block is None else f'<div class="formula">{mathml}</div>'
