@@ -17,6 +17,8 @@ _Class = TypeVar("_Class", bound=type)
 _CLASSES: list[type] = []
 # The code objects of their calls, and of the functions that hide these.
 _CODES: set[types.CodeType] = set()
+# The packages, with their folders, whose functions users call outside of a wrapped solve.
+_PACKAGES = ("lrnde_core", "lrnde_torch")
 
 
 def wraps_solves(cls: _Class) -> _Class:
@@ -43,14 +45,15 @@ def hide_calls(hide: Callable[[NativeFunction], NativeFunction]) -> None:
 
 
 def calling_frame() -> types.FrameType:
-    """The frame that calls a wrapped solve; if none is running, the first frame outside this package."""
+    """The frame that calls a wrapped solve; if none is running, the first frame outside the library."""
     frame, outside, was_call = sys._getframe(1), None, False  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         is_call = frame.f_code in _CODES
         # A wrapped call may make another.
         if was_call and not is_call:
             return frame
-        if outside is None and frame.f_globals.get("__package__") != __package__:
+        package = frame.f_globals.get("__package__") or ""
+        if outside is None and package.partition(".")[0] not in _PACKAGES:
             outside = frame
         was_call, frame = is_call, frame.f_back
     return outside or sys._getframe(1)  # pyright: ignore[reportPrivateUsage]

@@ -24,7 +24,10 @@ from lrnde_core import (
     PluginWarning,
     UniformTime,
     UnknownNameError,
+    diagnose,
+    freeze,
     hookimpl,
+    regularize,
 )
 from lrnde_core._registry import Registry
 from tests.core import toy
@@ -192,6 +195,19 @@ def test_all_plugins_are_loaded_where_the_warning_is_an_error(install: Install) 
     with pytest.raises(PluginWarning, match="`a_broken_one` cannot be used"):
         registry.claimable()
     _check_others(registry)
+
+
+@pytest.mark.parametrize(
+    ("find", "arguments"), [(regularize, {}), (freeze, {"calibration": []}), (diagnose, {"calls": ()})]
+)
+def test_the_warning_names_the_line_of_the_user(
+    install: Install, monkeypatch: pytest.MonkeyPatch, find: Callable[..., object], arguments: dict[str, Any]
+) -> None:
+    install("made", "raise OSError")
+    monkeypatch.setattr("lrnde_core._solver.REGISTRY", Registry())
+    with pytest.warns(PluginWarning, match="`made` cannot be used") as caught, pytest.raises(AdapterNotFoundError):
+        find(print, **arguments)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_one_spec_twice_in_a_plugin_is_refused() -> None:

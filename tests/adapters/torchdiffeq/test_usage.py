@@ -225,6 +225,18 @@ def test_weight_holder_survives_saving() -> None:
         assert "WeightHolder(" in repr(restored)
 
 
+def test_weight_holder_warns_at_the_line_of_the_user() -> None:
+    holder, report = lrnde_torch.WeightHolder(lrnde.NFETarget(20)), lrnde.Report(None, 44, 7, 7, 7, 0, None)
+
+    def train() -> None:
+        for _ in range(200):
+            holder.update(report)
+
+    with pytest.warns(lrnde.TargetWarning, match="costs 44 evaluations") as caught:
+        train()
+    assert caught[0].filename == __file__
+
+
 def test_weight_holder_refuses_what_is_no_weight_and_no_state() -> None:
     with pytest.raises(lrnde.InputTypeError, match=r"must be an `AbstractWeight` such as `Constant\(0.1\)`, not 0.1"):
         lrnde_torch.WeightHolder(0.1)  # type: ignore[arg-type]
