@@ -19,7 +19,7 @@ class NotMeasuredError(Exception):
 
 
 @final
-class Solved(NamedTuple):
+class CountedSolve(NamedTuple):
     """What a solve costs, and its states after the start."""
 
     cost: float
@@ -41,7 +41,7 @@ class Examined:
     form: CallForm
     is_batched: bool
     unit: str
-    own: Solved
+    own: CountedSolve
 
     @classmethod
     def of(cls, freezer: AbstractFreezer, call: AbstractCall, form: CallForm, *, is_batched: bool) -> "Examined":
@@ -55,7 +55,7 @@ class Examined:
         unit = "steps" if native.num_evaluations is None else "evaluations"
         return cls(freezer, call, form, is_batched, unit, _solved(freezer, call, unit))
 
-    def changed(self, change: CallChange) -> Solved:
+    def changed(self, change: CallChange) -> CountedSolve:
         """The same solve with something changed. Raises `NotMeasuredError` if its states are not finite."""
         solved = _solved(self.freezer, self.call.changed(change), self.unit)
         if not all(map(math.isfinite, sample_norms(solved.states, is_batched=self.is_batched))):
@@ -78,13 +78,14 @@ def _taken(leaf: Leaf, samples: Sequence[int]) -> Leaf:
     return array_namespace(leaf).stack([leaf[:, sample, ...] for sample in samples], axis=1)
 
 
-def _solved(freezer: AbstractFreezer, call: AbstractCall, unit: str) -> Solved:
+def _solved(freezer: AbstractFreezer, call: AbstractCall, unit: str) -> CountedSolve:
     copy = freezer.copied(call)
     result, counts, _ = copy.run(None)
     cost = mean_count(counts.nfe if unit == "evaluations" else counts.num_steps)
     if cost is None:
         raise CapabilityError("The solver shows neither its evaluations nor its steps, so there is nothing to count.")
-    return Solved(cost, mean_count(counts.num_accepted), mean_count(counts.num_rejected), freezer.states(copy, result))
+    num_accepted, num_rejected = mean_count(counts.num_accepted), mean_count(counts.num_rejected)
+    return CountedSolve(cost, num_accepted, num_rejected, freezer.states(copy, result))
 
 
 def mean_count(count: Count | None) -> float | None:
@@ -94,7 +95,7 @@ def mean_count(count: Count | None) -> float | None:
     return statistics.fmean(array_namespace(count).reshape(count, (-1,)).tolist())
 
 
-def mean_cost(solves: Iterable[Solved]) -> float:
+def mean_cost(solves: Iterable[CountedSolve]) -> float:
     return statistics.fmean(solved.cost for solved in solves)
 
 

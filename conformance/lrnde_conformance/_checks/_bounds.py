@@ -26,7 +26,7 @@ _INTERPOLATED = 256.0
 
 
 @final
-class Bounds(NamedTuple):
+class SolveBounds(NamedTuple):
     """How far the penalty of two solves may be apart, and the entries of its gradient."""
 
     penalty: float
@@ -35,7 +35,7 @@ class Bounds(NamedTuple):
 
 def solve_bounds(
     subject: Subject, experiment: Experiment, measured: Measurement, *, with_gradient: bool = False
-) -> Bounds:
+) -> SolveBounds:
     """The bounds for what was measured, with the sampled steps as they were reported.
 
     Both solves choose their own steps: a size goes with a power of the error ratio of the step before, so the rounding
@@ -58,7 +58,7 @@ def solve_bounds(
             slopes = largest(reference.gradient(cost, point))
             limit = cost_gradient_tolerance(reference, cost, point, dtype=dtype)
             gradient += share * (limit + moved * slopes)
-    return Bounds(penalty, gradient)
+    return SolveBounds(penalty, gradient)
 
 
 def states_bound(experiment: Experiment, reference: Oracle | None, num_steps: int) -> float:
@@ -88,11 +88,11 @@ def steps_apart(experiment: Experiment, reference: Oracle, before: tuple[StepPoi
     return 2 * sum(limits)
 
 
-def without_scheme(experiment: Experiment, measured: Measurement) -> Bounds:
+def without_scheme(experiment: Experiment, measured: Measurement) -> SolveBounds:
     """The bounds where no scheme is known: roundings are counted in general."""
     relative = _UNKNOWN * EPSILON[experiment.dtype]
     if experiment.cost in ("error", "predicted"):
         assert measured.error_ratio is not None
         # In units of the tolerance at a state of size 1, against the smallest error ratio that was sampled.
         relative /= experiment.atol * float(np.min(measured.error_ratio))
-    return Bounds(relative * abs(measured.penalty), relative * largest(measured.gradient))
+    return SolveBounds(relative * abs(measured.penalty), relative * largest(measured.gradient))

@@ -1,6 +1,6 @@
 """Law 13: backward in time, states of several arrays, both dtypes, several output times."""
 
-from lrnde_conformance._checks._bounds import Bounds, solve_bounds, states_bound, without_scheme
+from lrnde_conformance._checks._bounds import SolveBounds, solve_bounds, states_bound, without_scheme
 from lrnde_conformance._checks._cases import costs, has_oracle, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
@@ -145,7 +145,7 @@ def shape_float32(subject: Subject, case: str) -> None:
     if reference is not None:
         point = StepPoint(narrow.ts[0], narrow.first_step, narrow.problem.y0)
         tolerances = (of(reference, case, point, dtype="float32") for of in (cost_tolerance, cost_gradient_tolerance))
-        bounds = Bounds(*tolerances)
+        bounds = SolveBounds(*tolerances)
     hint = "see whether the steps are the same: print t and h of both"
     cause = "another step is taken in float32, or a difference of large numbers"
     what = "The penalty in float32"

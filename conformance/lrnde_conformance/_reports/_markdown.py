@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from lrnde_conformance._reports._report import (
-    Finding,
     RunReport,
+    ShownResult,
     check_times,
-    findings,
     headline,
     law_results,
     law_title,
+    shown_results,
     summary,
     total_time,
 )
@@ -71,7 +71,7 @@ def _reasons(verdict: Verdict) -> list[str]:
     ):
         results = [result for result in verdict.results if result.outcome in outcomes]
         if results:
-            shown = [(each.result, _why(each)) for each in findings(results)]
+            shown = [(each.result, _why(each)) for each in shown_results(results)]
             rows = [(result.id, law_title(result.law), result.tier, why) for result, why in shown]
             lines += ["", f"## {for_markdown(verdict.adapter)}: {title}", ""]
             lines += _table(("check", "law", "tier", "reason"), rows)
@@ -84,11 +84,11 @@ def _times(verdict: Verdict) -> list[str]:
     return ["", title, "", *_table(("check", "seconds", "cases"), rows)] if rows else []
 
 
-def _why(finding: Finding) -> str:
-    result = finding.result
+def _why(shown: ShownResult) -> str:
+    result = shown.result
     parts = [result.reason, *(f"{name}: {value}" for name, value in result.details.items())]
-    if finding.others:
-        parts.append(f"also in {finding.also}")
+    if shown.others:
+        parts.append(f"also in {shown.also}")
     return "; ".join(part for part in parts if part)
 
 

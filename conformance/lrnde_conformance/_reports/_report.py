@@ -119,7 +119,7 @@ def law_results(verdict: Verdict, law: int) -> LawResults:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class ShownResult:
     """A result to show, and the ids of others that one line raised the same exception in."""
 
     result: CheckResult
@@ -132,18 +132,18 @@ class Finding:
         return f"{number} check{'' if number == 1 else 's'}: {', '.join(self.others)}" if self.others else ""
 
 
-def findings(results: Iterable[CheckResult]) -> tuple[Finding, ...]:
+def shown_results(results: Iterable[CheckResult]) -> tuple[ShownResult, ...]:
     """The results in their order, those whose exceptions come from one line as one."""
     grouped: dict[object, list[CheckResult]] = {}
     for number, result in enumerate(results):
         line = result.details.get("raised at")
         grouped.setdefault((line, result.outcome) if line else number, []).append(result)
-    return tuple(Finding(first, tuple(other.id for other in others)) for first, *others in grouped.values())
+    return tuple(ShownResult(first, tuple(other.id for other in others)) for first, *others in grouped.values())
 
 
-def findings_by_id(results: Iterable[CheckResult]) -> dict[str, Finding]:
-    """For each result, by its id, the finding that shows it."""
-    return {name: found for found in findings(results) for name in (found.result.id, *found.others)}
+def shown_by_id(results: Iterable[CheckResult]) -> dict[str, ShownResult]:
+    """For each result, by its id, the one that shows it."""
+    return {name: found for found in shown_results(results) for name in (found.result.id, *found.others)}
 
 
 @final

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lrnde_conformance._reports._report import (
     check_times,
-    findings_by_id,
     headline,
     law_results,
     law_title,
+    shown_by_id,
     status,
     summary,
     total_time,
@@ -67,7 +67,7 @@ def _environment() -> "Environment":
     environment.filters["one_line"] = one_line
     names: dict[str, Any] = {
         "check_times": check_times,
-        "findings_by_id": findings_by_id,
+        "shown_by_id": shown_by_id,
         "headline": headline,
         "law_results": law_results,
         "law_title": law_title,

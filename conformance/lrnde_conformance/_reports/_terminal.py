@@ -6,15 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lrnde_conformance._reports._report import (
-    Finding,
     RunReport,
+    ShownResult,
     check_times,
-    findings,
     headline,
     law_reference,
     law_results,
     law_title,
     not_applicable,
+    shown_results,
     status,
     summary,
     total_time,
@@ -36,10 +36,10 @@ _CELL_STYLES = {"fault": "red", "expected": "yellow", "passed": "green", "skippe
 def print_report(report: RunReport, console: Console, *, is_verbose: bool) -> None:
     """Print the report; with `is_verbose` the reasons of what was skipped, too."""
     for verdict in report.verdicts:
-        for finding in findings(verdict.results):
-            result = finding.result
+        for shown in shown_results(verdict.results):
+            result = shown.result
             if result.outcome.is_fault or result.outcome is Outcome.EXPECTED_FAILURE:
-                _print_lines(console, _explain(finding))
+                _print_lines(console, _explain(shown))
             elif result.outcome is Outcome.NOT_APPLICABLE or (is_verbose and not result.outcome.has_run):
                 text = f"{result.outcome.value}  {_name(result)}: {one_line(result.reason)}"
                 _print_lines(console, [Text(text, style=STYLES[result.outcome])])
@@ -71,12 +71,12 @@ def _name(result: CheckResult) -> str:
     return one_line(f"{result.adapter}-{result.id}")
 
 
-def _explain(finding: Finding) -> list[Text]:
-    result = finding.result
+def _explain(shown: ShownResult) -> list[Text]:
+    result = shown.result
     style = STYLES[result.outcome]
     title = f"{result.outcome.value}  {_name(result)}  ({law_reference(result.law)}, {result.tier})"
     lines = [Text(title, style=style), Text(f"  {one_line(result.reason)}")]
-    details = {**result.details, "also in": finding.also} if finding.others else result.details
+    details = {**result.details, "also in": shown.also} if shown.others else result.details
     width = max((len(name) for name in details), default=0)
     indent = " " * (width + 4)
     for name, value in details.items():
