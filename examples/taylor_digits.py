@@ -66,4 +66,4 @@ for iteration in range(1, options.iterations + 1):
 
 with torch.no_grad():
     scores = head(odeint_taylor(dynamics, images, times, num_steps=2, midpoint=midpoint)[-1])
-print(f"{(scores.argmax(-1) == labels).float().mean().item():.3f} of the images are told right")
+print(f"{(scores.argmax(-1) == labels).float().mean().item():.3f} of the images are classified correctly")

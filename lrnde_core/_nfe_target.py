@@ -92,7 +92,7 @@ class NFETarget(AbstractWeight):
 
     def __post_init__(self) -> None:
         if not 0 < self.target < math.inf:
-            raise InputError(f"`NFETarget(target={self.target})`: the wished cost must be finite and above 0.")
+            raise InputError(f"`NFETarget(target={self.target})`: the target must be finite and above 0.")
         if self.measure not in ("nfe", "num_steps"):
             raise InputError(f'`NFETarget(measure={self.measure!r})`: `measure` must be "nfe" or "num_steps".')
         if not 0 < self.minimum <= self.initial <= self.maximum < math.inf:

@@ -95,7 +95,7 @@ class Report(NamedTuple):
         its plan or `penalize=False` changes.
 
         Values are Python numbers or scalar arrays of the backend, which are not waited for: it works under `jit` and
-        `vmap`. An entry for several solves, as of a vectorised report or of samples that take their own steps, is their
+        `vmap`. An entry for several solves, as in a vectorised report or if samples take their own steps, is their
         mean; `step_error` their largest. `nfe_backward` is the count so far, so call this after `backward()`.
         """
         entries = {

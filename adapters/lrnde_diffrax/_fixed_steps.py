@@ -203,7 +203,7 @@ def check_form(arguments: Arguments) -> None:
     if not is_ode(arguments["terms"]):
         reason = "the vector field of its terms is not dy/dt; pass `term.to_ode()` where the control is differentiable"
     elif arguments.has_event:
-        reason = "an event ends it, so it has no fixed interval; freeze it up to a time of your own"
+        reason = "an event ends it, so it has no fixed interval; freeze it up to a fixed time"
     elif arguments.is_complex:
         reason = "its state is complex; split it into its real and imaginary parts"
     elif not jax.tree.leaves(arguments.y0):

@@ -50,7 +50,7 @@ def check_known(arguments: Arguments) -> None:
     """Raise `InputError` where a calibration call has no values yet."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(dict(arguments.given.arguments))):
         raise InputError(
-            "The arguments of a calibration call are traced, and its error cannot be told before they have values; "
+            "The arguments of a calibration call are traced, and no error can be measured before they have values; "
             "freeze outside of `jax.jit`, then jit the result."
         )
 

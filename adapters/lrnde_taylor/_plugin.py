@@ -1,4 +1,4 @@
-"""Declares the adapter of `odeint_taylor`. Imports nothing but the core, so that listing adapters imports no solver."""
+"""The declaration of the adapter of `odeint_taylor`. It imports only the core: listing adapters imports no solver."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The shared parts of torch adapters, and, for users, `collect`, `collected` and `WeightHolder`."""
+"""The shared parts of torch adapters, and, for users, `collect`, `collected`, `PlanHolder` and `WeightHolder`."""
 
 import importlib
 

@@ -98,7 +98,7 @@ def solve_natively(call: AbstractCall, device: torch.device, *, may_draw: bool) 
     result, counts, _ = call.run(None)
     if not may_draw and not torch.equal(before, _random_state(device)):
         raise CapabilityError(
-            "The field draws random numbers, so that no two solves agree and no error of fixed steps can be told "
+            "The field draws random numbers, so no two solves agree, and the error of fixed steps cannot be measured "
             f"(`Capability.{Capability.FREEZE.name}`). Put dropout into evaluation mode: `func.eval()`."
         )
     return NativeSolve(result, counts.nfe)
@@ -156,8 +156,7 @@ def check_state(plan: Plan, y0: State) -> None:
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
             raise InputTypeError(
-                f"`y0` must be a tensor of real floating-point numbers, or a tuple of such, and is or holds "
-                f"{described(leaf)}."
+                f"`y0` must be a tensor of real floating-point numbers, or a tuple of them, not {described(leaf)}."
             )
     plan.check_shapes([leaf.shape for leaf in leaves])
 

@@ -60,7 +60,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
         if asked.has_event:
             raise CapabilityError(
                 "A solve that an event ends has no fixed interval, so no plan can stand for it. Freeze `odeint` up to "
-                "a time of your own."
+                "a fixed time."
             )
         leaves: Leaves = asked.y0 if asked.layout.is_tuple else (asked.y0,)
         return read_form(leaves, check_times(_times(call), "t"), is_batched=is_batched)

@@ -70,7 +70,7 @@ def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> A
     if call.asked.has_event:
         raise CapabilityError(
             "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
-            "up to a time of your own, or leave `steps` out."
+            "up to a fixed time, or leave `steps` out."
         )
     if len(call.times) == 1:
         return call  # which takes no step

@@ -85,7 +85,7 @@ def _call(steps: FixedSteps, given: Mapping[str, Any]) -> TorchdiffeqCall:
 def _plan(wrapped: RegularizedSolve, call: SteppedCall, given: Mapping[str, Any]) -> RecordingPlan:
     if wrapped.gradient != "local" or wrapped.sampler.keeps_every_step:
         raise CapabilityError(
-            'A compiled call has the local gradient alone: leave `gradient="full"` and `AllSteps` out.'
+            'A compiled call has only the local gradient: leave `gradient="full"` and `AllSteps` out.'
         )
     heuristic = wrapped.heuristic or default_heuristic(is_stochastic=False, is_adaptive=True)
     layout, uniforms, probes = call.native.asked.layout, given.get("draw"), given.get("probes")

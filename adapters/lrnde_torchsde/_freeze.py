@@ -1,4 +1,4 @@
-"""The freezer of torchsde for `lrnde_core.freeze_sde`."""
+"""The freezer of torchsde for `lrnde.freeze_sde`."""
 
 import contextlib
 import dataclasses

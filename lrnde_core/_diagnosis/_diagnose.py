@@ -139,8 +139,8 @@ def _bound(solver: Solver, item: CalibrationCall) -> AbstractCall:
         raise
     except Exception as exc:  # the library's own refusal
         raise InputTypeError(
-            f"One of `calls` is no call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` that it does "
-            "not bind already."
+            f"One of `calls` is not a call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` that it "
+            "does not bind already."
         ) from exc
     if call.facts.is_stochastic:
         raise CapabilityError(

@@ -116,8 +116,8 @@ def _bind(solve: Solver, item: CalibrationCall, index: int) -> AbstractCall:
             raise
         except Exception as exc:  # the library's own refusal
             raise InputTypeError(
-                f"`calibration[{index}]` is no call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` "
-                "that it does not bind already."
+                f"`calibration[{index}]` is not a call of `solve`: {str(exc).rstrip('.')}. Give the arguments of "
+                "`solve` that it does not bind already."
             ) from exc
 
 

@@ -114,7 +114,7 @@ def _common_form(freezer: AbstractFreezer, calls: list[AbstractCall], *, is_batc
         if call.facts.is_stochastic:
             raise CapabilityError(
                 "The solution of a stochastic equation differs from path to path, so the error of one sample says "
-                "nothing of fixed steps. `lrnde.freeze_sde` freezes it on statistics of many paths."
+                "nothing about fixed steps. `lrnde.freeze_sde` freezes it on statistics of many paths."
             )
     forms = read_all(calls, lambda call: freezer.read(call, is_batched=is_batched))
     check_alike([form.difference(forms[0]) for form in forms])

@@ -34,7 +34,7 @@ def read_plan(text: str, plan_format: str, make: Callable[[Json], _Plan]) -> _Pl
             raise InputError(f"The plan has format {found!r}; here {plan_format!r} is read.")
         return make(fields)
     except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
-        raise InputError(f"This is no plan ({exc!r}); load what `to_json` wrote.") from exc
+        raise InputError(f"This is not a plan ({exc!r}); load what `to_json` wrote.") from exc
 
 
 # Where lengths vary, the longest of a few calls is a little shorter than that of many.

@@ -33,7 +33,7 @@ def make_plan_holder(solver: Solver, steps: CheckedSteps) -> AbstractPlanHolder 
 def planned_call(
     solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder | None, asked: AskedSteps
 ) -> PlannedCall:
-    """The call by the steps that are asked for. Raises `InputError` or `InputTypeError` if these cannot be told."""
+    """The call by the steps that are asked for. Raises `InputError` or `InputTypeError` if these are not known."""
     freezer = find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer)
     if call.facts.is_stochastic:
         raise CapabilityError(
@@ -61,7 +61,7 @@ def planned_call(
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
     if holder.repeats:
         holder.taken, holder.repeats = frozenset(), False
-    # Which call a backward pass repeats cannot be told, so all of one iteration take the same steps.
+    # Nothing shows which call a backward pass repeats, so all of one iteration take the same steps.
     if holder.repeats is None or not holder.taken:
         plan = checked_plan(solver, call, steps, holder)
     else:
@@ -76,7 +76,7 @@ def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
     if len(taken) > 1:
         told = " and ".join(sorted("adaptive steps" if each is None else str(each) for each in taken))
         raise InputError(
-            f"A backward pass repeats one of several solves, and these took {told}, so that its steps cannot be told. "
+            f"A backward pass repeats one of several solves, and these took {told}, so its steps are not known. "
             "From the next iteration on, all solves of an iteration take the same steps: skip this one, or give "
             "`plan=` with each call."
         )
@@ -116,7 +116,7 @@ class _Check:
 
     def __call__(self, by: FixedSteps | None) -> Solved:
         freezer = self._freezer
-        # Each in a block of its own, so that a field that draws random numbers draws the same ones in all of them.
+        # Each in a separate block, so that a field that draws random numbers draws the same ones in all of them.
         with without_a_trace(freezer, [self._call]):
             try:
                 copy = freezer.copied(self._call)

@@ -135,7 +135,8 @@ class Calibration:
         if any(_ROUNDING < difference < math.inf for difference in differences):
             raise CapabilityError(
                 "Two solves of one call by the same steps differ, so the field draws random numbers or keeps a state, "
-                "and no error of fixed steps can be told. Give a field whose values depend on its arguments alone."
+                "and the error of fixed steps cannot be measured. Give a field whose values depend only on its "
+                "arguments."
             )
 
     def bounds(self, plan: Plan) -> tuple[float, float]:

@@ -175,7 +175,7 @@ def test_a_cell_is_kept_before_it_is_handed_out(trainings: Trainings, tmp_path: 
 
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_workers, "_run", die)
-    with pytest.raises(_workers.ComparisonError, match="want of memory"):
+    with pytest.raises(_workers.ComparisonError, match="memory ran out"):
         list(_workers.run_cells(STUDY, STUDY.cells[:1], None, lambda _counts: None))
 
 

@@ -253,7 +253,7 @@ def test_what_cannot_be_diagnosed_is_refused() -> None:
         diagnose(_TIGHT, 3)
     with pytest.raises(InputError, match="`calls` is empty"):
         diagnose(_TIGHT, [])
-    with pytest.raises(InputTypeError, match="is no call of `solve`"):
+    with pytest.raises(InputTypeError, match="is not a call of `solve`"):
         diagnose(_TIGHT, (_waves,))
     with pytest.raises(CapabilityError, match="steps of a stochastic equation follow its path"):
         diagnose(

@@ -46,10 +46,10 @@ def test_json_keeps_a_plan_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no plan"),
-        ("[]", "is no plan"),
+        ("{", "is not a plan"),
+        ("[]", "is not a plan"),
         (json.dumps({"format": "lrnde-plan/9"}), "has format 'lrnde-plan/9'"),
-        (_plan().to_json().replace('"ends"', '"step_ends"'), "is no plan"),
+        (_plan().to_json().replace('"ends"', '"step_ends"'), "is not a plan"),
         (_plan().to_json().replace('"ends": [', '"ends": [2.0,'), "must increase"),
     ],
 )

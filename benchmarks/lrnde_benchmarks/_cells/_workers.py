@@ -102,7 +102,7 @@ def run_cells(
                 submit()
                 yield from finished
         except BrokenExecutor as error:
-            raise ComparisonError("A worker process died, perhaps for want of memory.") from error
+            raise ComparisonError("A worker process died, perhaps because memory ran out.") from error
 
 
 def _run(study: Study, job: Job, store: Store | None, counters: Counters, place: int, parent: int) -> Cell | str:

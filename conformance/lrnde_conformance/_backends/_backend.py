@@ -237,7 +237,7 @@ class AbstractBackend(abc.ABC):
 
     @abc.abstractmethod
     def held_bytes(self, function: Callable[[], Any]) -> int | None:
-        """The memory of a call: saved for its backward pass, or at its peak; `None` where it cannot be told."""
+        """The memory of a call: saved for its backward pass, or at its peak; `None` where it cannot be measured."""
 
     @abc.abstractmethod
     def in_thread(self) -> contextlib.AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Law 11, of the backward pass: where its evaluations are told, they are those of counted calls."""
+"""Law 11, for the backward pass: where its evaluations are reported, they are those of counted calls."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -236,7 +236,7 @@ def _assert_same_left(what: str, now: tuple[Any, ...], before: tuple[Any, ...]) 
 
 
 def _assert_penalty_leaves_nothing(subject: Subject) -> None:
-    """A field that writes into its state, keeps one of its own, and draws random numbers."""
+    """A field that writes into its state, keeps another, and draws random numbers."""
     described = planned(subject, uneven("rk4")).but(draws=(0.77,))
     left: list[tuple[Any, ...]] = []
     for extra in (None, {"penalize": False}):

@@ -88,7 +88,7 @@ def list_checks(console: Console) -> None:
 def conformance(options: ConformanceOptions, console: Console) -> int:
     """Check the adapters and write the reports; the exit code.
 
-    Raises `InputError` or `AdapterNotFoundError` for what can be told before the run.
+    Raises `InputError` or `AdapterNotFoundError` for what is known before the run.
     """
     for name, values in ALLOWED.items():
         if getattr(options, name) not in values:

@@ -126,7 +126,7 @@ def _unit_error(subject: Subject, method: Method, h: float, start: float) -> flo
         return 0.0
     if found is None or not np.isfinite(found[0]) or found[0] <= 0:
         raise ConformanceFailure(
-            "The error ratio of a single step of the network cannot be had.",
+            "The error ratio of a single step of the network cannot be measured.",
             got=found,
             expected="a positive number in `report.sample.error_ratio`",
             cause="the step failed, or its error estimate was masked as rounding",

@@ -81,7 +81,7 @@ class ReferenceFreezer(AbstractFreezer):
         before = global_python_states()
         run = call.run(None)
         if not may_draw and before != global_python_states():
-            raise CapabilityError("The field draws random numbers, so that no error of fixed steps can be told.")
+            raise CapabilityError("The field draws random numbers, so the error of fixed steps cannot be measured.")
         return NativeSolve(run.result, run.counts.nfe)
 
     def step_ends(self, call: AbstractCall) -> tuple[float, ...]:
@@ -204,7 +204,7 @@ def _followable(call: AbstractCall) -> ReferenceCall:
     """The call. Raises `CapabilityError` for what no fixed steps can replace."""
     call = _reference(call)
     if call.settings.get("event") is not None:
-        raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a time of your own.")
+        raise CapabilityError("A solve that an event ends has no fixed interval. Solve up to a fixed time.")
     if call.settings.get("path") is not None:
         raise CapabilityError("The field of a controlled equation is not dy/dt. Write the control into the field.")
     return call

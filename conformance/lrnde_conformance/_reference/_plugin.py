@@ -1,4 +1,4 @@
-"""Declares the reference adapter. Not installed: the suite registers it when it is asked for."""
+"""The declaration of the reference adapter, which the suite registers when it is asked for."""
 
 from collections.abc import Callable
 

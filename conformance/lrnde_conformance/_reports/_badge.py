@@ -25,10 +25,10 @@ def check_badge_options(path: Path | None, names: tuple[str, ...], selection: Se
     if path.suffix == ".svg":
         check_templates("--badge")
     if len(names) != 1:
-        raise InputError(f"`--badge {path}` speaks of one adapter, and {len(names)} were named. Run it for each.")
+        raise InputError(f"`--badge {path}` is for one adapter, and {len(names)} were named. Run it for each.")
     if not selection.is_everything:
         raise InputError(
-            f"`--badge {path}` speaks of the whole core tier. Drop `-k`, `--fast`, `--dtype` and `--tier optional`."
+            f"`--badge {path}` is for the whole core tier. Drop `-k`, `--fast`, `--dtype` and `--tier optional`."
         )
 
 

@@ -1,4 +1,4 @@
-"""Declares the adapter. Imports nothing but the core, so that listing adapters imports no solver."""
+"""The declaration of the adapter. It imports only the core, so that listing adapters imports no solver."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The freezer of torchode for `lrnde_core.freeze`, and the frozen form of `solve_ivp`."""
+"""The freezer of torchode for `lrnde.freeze`, and the frozen form of `solve_ivp`."""
 
 import contextlib
 import functools

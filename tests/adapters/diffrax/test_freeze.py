@@ -162,7 +162,7 @@ def _noisy(t: Any, y: Any, args: Any) -> Any:
         (_SOLVE, [*_calls(1), {"y0": jnp.ones((20, 3))}], {}, r"differs from the first call: it has a state of shape"),
         (_SOLVE, _calls(saveat=diffrax.SaveAt(t0=True)), {}, "asks for no output after its start at 0.0"),
         (_SOLVE, [{"y0": jnp.ones((0, 2))}] * 2, {}, "holds no numbers"),
-        (_SOLVE, _calls(step=1.0), {}, r"`calibration\[0\]` is no call of `solve`: .* 'step'"),
+        (_SOLVE, _calls(step=1.0), {}, r"`calibration\[0\]` is not a call of `solve`: .* 'step'"),
         (
             functools.partial(_SOLVE, max_steps=3, throw=False),
             _calls(),

@@ -96,7 +96,7 @@ def test_a_compiled_training_is_checked_beside_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "own", "message"),
     [
-        ({"gradient": "full"}, {}, "has the local gradient alone"),
+        ({"gradient": "full"}, {}, "has only the local gradient"),
         ({}, {"generator": torch.Generator()}, "give `draw=`"),
     ],
 )
