@@ -92,7 +92,8 @@ class CheckedPlan:
             error += f", of the gradient {self.gradient_error:.2g}"
         if self.steps is None and self.error is not None:
             error = f"the best fixed ones have {error}"
-        return f"{steps}; {error} before iteration {self.checked_at}, {self.num_checks} checks"
+        checks = "1 check" if self.num_checks == 1 else f"{self.num_checks} checks"
+        return f"{steps}; {error} before iteration {self.checked_at}, {checks}"
 
     def __repr__(self) -> str:
         return f"<CheckedPlan: {self}>"

@@ -67,7 +67,7 @@ def test_the_text_of_a_plan_and_of_a_freeze_report_names_no_coefficients() -> No
     steps = FixedSteps.equal("rk4", 64)
     assert repr(steps) == "<FixedSteps: 64 steps of rk4>"
     plan = CheckedPlan(steps, 0.003, checked_at=0, num_checks=1, tried=(steps,))
-    assert repr(plan) == "<CheckedPlan: 64 steps of rk4; error 0.003 before iteration 0, 1 checks>"
+    assert repr(plan) == "<CheckedPlan: 64 steps of rk4; error 0.003 before iteration 0, 1 check>"
     report = FreezeReport(Plan(steps, ((2,),), True, False), (), 256, 40.0, 0.03, (0.03,) * 500, None, 0.001, 0.004)
     assert repr(report) == f"<FreezeReport: {report}>"
     assert len(repr(report)) < 200

@@ -155,7 +155,7 @@ def test_a_plan_is_saved_with_its_model_and_goes_on_where_it_was() -> None:
     holders = [each["plan"] for each in (model, other)]
     for holder in holders:
         assert isinstance(holder, PlanHolder)
-        assert "before iteration 0, 1 checks" in repr(holder)
+        assert "before iteration 0, 1 check" in repr(holder)
     assert holders[0].plan == holders[1].plan
     assert holders[0].remembered() == holders[1].remembered() > 0
     assert call() == other_call()

@@ -382,7 +382,7 @@ def test_an_event_is_refused() -> None:
     ("y0", "t", "extra", "error", "message"),
     [
         (torch.zeros(5, 3), _T, {}, InputError, r"has shape \(5, 3\)"),
-        ([_inputs(0)], _T, {}, InputTypeError, r"`y0` must be a tensor .* holds \[tensor"),
+        ([_inputs(0)], _T, {}, InputTypeError, r"`y0` must be a tensor .* not \[tensor"),
         (_inputs(0).long(), _T, {}, InputTypeError, "dtype torch.int64"),
         (_inputs(0), 1.0, {}, InputTypeError, "with 1 dimension, not 1.0"),
         (_inputs(0), torch.tensor([0, 1]), {}, InputTypeError, "of real floating-point numbers with 1 dimension"),
