@@ -25,11 +25,12 @@ import jax.numpy as jnp
 import lineax
 
 import lrnde
+from lrnde_core import AbstractHeuristic
 
 WIDTH, HIDDEN, BATCH = 8, 16, 4
 TOLERANCE = 1e-3
 GOALS = {"Tsit5": 1.5, "Heun": 1.5, "SPaRK": 1.5, "Kvaerno5": 2.0}
-PENALTIES: dict[str, lrnde.AbstractHeuristic] = {
+PENALTIES: dict[str, AbstractHeuristic] = {
     "default": lrnde.TaylorDerivative(2, at="step"),
     "ErrorEstimate": lrnde.ErrorEstimate(),
 }
@@ -63,7 +64,7 @@ def losses(solver_name: str) -> dict[str, Loss]:
     def diffusion(t: Any, y: Any, weights: Any) -> Any:
         return lineax.DiagonalLinearOperator(0.1 * jnp.tanh(field(t, y, weights)))
 
-    def loss_with(heuristic: lrnde.AbstractHeuristic | None) -> Loss:
+    def loss_with(heuristic: AbstractHeuristic | None) -> Loss:
         def loss(weights: Any, y0: Any, draw: Any) -> Any:
             terms: Any = diffrax.ODETerm(field)
             if is_stochastic:

@@ -28,6 +28,7 @@ import lrnde
 from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
+from lrnde_core import AbstractHeuristic, AbstractSampler
 
 TOLERANCE = 1e-3
 HIDDEN = 100
@@ -43,7 +44,7 @@ class Size(NamedTuple):
 
 SIZE = Size(128, 64)
 SIZES = (Size(16, 8), SIZE, Size(1024, 512))
-HEURISTICS: dict[str, tuple[lrnde.AbstractHeuristic, lrnde.AbstractSampler]] = {
+HEURISTICS: dict[str, tuple[AbstractHeuristic, AbstractSampler]] = {
     "PredictedSteps, UniformStep": (lrnde.PredictedSteps(), lrnde.UniformStep()),
     "ErrorEstimate, UniformTime": (lrnde.ErrorEstimate(), lrnde.UniformTime()),
     "TaylorDerivative(2), UniformTime": (lrnde.TaylorDerivative(2), lrnde.UniformTime()),

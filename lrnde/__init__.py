@@ -8,9 +8,6 @@ See `regularize`. Authors of adapters import `lrnde_core`.
 """
 
 from lrnde_core import (
-    AbstractHeuristic,
-    AbstractSampler,
-    AbstractWeight,
     AdapterNotFoundError,
     AllSteps,
     Candidate,
@@ -18,12 +15,12 @@ from lrnde_core import (
     CheckedPlan,
     CheckedSteps,
     Constant,
+    Diagnosis,
     ErrorEstimate,
     ExponentialDecay,
     FixedSteps,
     FreezeReport,
     GradientRatio,
-    GuardSignals,
     InputError,
     InputTypeError,
     Integral,
@@ -64,9 +61,6 @@ from lrnde_core import (
 )
 
 __all__ = [
-    "AbstractHeuristic",
-    "AbstractSampler",
-    "AbstractWeight",
     "AdapterNotFoundError",
     "AllSteps",
     "Candidate",
@@ -74,12 +68,12 @@ __all__ = [
     "CheckedPlan",
     "CheckedSteps",
     "Constant",
+    "Diagnosis",
     "ErrorEstimate",
     "ExponentialDecay",
     "FixedSteps",
     "FreezeReport",
     "GradientRatio",
-    "GuardSignals",
     "InputError",
     "InputTypeError",
     "Integral",

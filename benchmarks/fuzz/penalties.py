@@ -5,6 +5,7 @@ from typing import Any
 from calls import Choices, Table, literal
 
 import lrnde
+from lrnde_core import AbstractHeuristic
 
 HEURISTICS: Table = literal(
     lrnde.ErrorEstimate(),
@@ -96,5 +97,5 @@ def draws_number(settings: dict[str, Any], extras: dict[str, Any], source: str) 
         return False
     sampler = settings.get("sampler")
     heuristic = settings.get("heuristic")
-    needs_probe = isinstance(heuristic, lrnde.AbstractHeuristic) and heuristic.evaluations.probe
+    needs_probe = isinstance(heuristic, AbstractHeuristic) and heuristic.evaluations.probe
     return not isinstance(sampler, lrnde.AllSteps | lrnde.Integral) or needs_probe

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchode as typed_torchode
-from lrnde_core import Capability, NativeArgument, NativeResult, get_adapter
+from lrnde_core import AbstractHeuristic, Capability, NativeArgument, NativeResult, get_adapter
 
 from lrnde_torchode._types import Adjoint, Controller, Field
 
@@ -36,7 +36,7 @@ def _controller(rtol: float = _RTOL, atol: float = _ATOL) -> Controller:
 
 
 def _solve(
-    field: Field, heuristic: lrnde.AbstractHeuristic, *, times: torch.Tensor = _TIMES, **settings: NativeArgument
+    field: Field, heuristic: AbstractHeuristic, *, times: torch.Tensor = _TIMES, **settings: NativeArgument
 ) -> tuple[NativeResult, lrnde.Report]:
     regularized = {name: settings.pop(name) for name in ("sampler", "num_samples", "gradient") if name in settings}
     solve = lrnde.regularize(torchode.solve_ivp, heuristic=heuristic, **regularized)
@@ -79,7 +79,7 @@ def test_each_sample_has_its_own_step_weight_and_error_ratio() -> None:
 
 
 @pytest.mark.parametrize("heuristic", [lrnde.StiffnessEstimate(), lrnde.TaylorDerivative(2), lrnde.PredictedSteps()])
-def test_the_penalty_is_the_mean_of_those_of_the_samples_alone(heuristic: lrnde.AbstractHeuristic) -> None:
+def test_the_penalty_is_the_mean_of_those_of_the_samples_alone(heuristic: AbstractHeuristic) -> None:
     _, report = _solve(_Field(), heuristic, method="tsit5")
     alone: list[float] = []
     for sample in range(3):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lrnde
+from lrnde_core import AbstractWeight
 from lrnde_jax import value_and_grad
 
 _SOLVE = lrnde.regularize(diffrax.diffeqsolve)
@@ -51,7 +52,7 @@ def _apart() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("weight", [lrnde.Constant(0.3), lrnde.GradientRatio(0.3, period=2)])
-def test_the_gradient_is_that_of_the_weighted_sum(weight: lrnde.AbstractWeight) -> None:
+def test_the_gradient_is_that_of_the_weighted_sum(weight: AbstractWeight) -> None:
     by_loss, by_penalty = _apart()
     state = weight.init(like=_Y0)
     step = jax.jit(value_and_grad(_loss, weight))

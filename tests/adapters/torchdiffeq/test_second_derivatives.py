@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import lrnde
+from lrnde_core import AbstractHeuristic
 from tests.adapters.torch.once import Once
 from tests.adapters.torchdiffeq.problems import Perceptron, odeint, odeint_adjoint
 
@@ -117,7 +118,7 @@ def test_a_field_that_takes_its_time_out_of_torch_is_refused_and_what_is_advised
 
 
 @pytest.mark.parametrize("heuristic", [*_OF_DERIVATIVES, *_ADVISED], ids=repr)
-def test_gradients_within_torch_func_are_those_of_backward(heuristic: lrnde.AbstractHeuristic) -> None:
+def test_gradients_within_torch_func_are_those_of_backward(heuristic: AbstractHeuristic) -> None:
     network = Perceptron(dtype=torch.float64)
     parameters = {name: value.detach() for name, value in network.named_parameters()}
     solve = lrnde.regularize(odeint, heuristic=heuristic)

@@ -8,6 +8,7 @@ import torchdiffeq
 
 import lrnde
 import lrnde_core
+from lrnde_core import AbstractHeuristic
 from tests.adapters.torchdiffeq.problems import ADAPTIVE, FIXED, odeint
 
 # The largest power of t that both solutions of the method, or its whole and halved steps, integrate exactly.
@@ -103,7 +104,7 @@ def test_local_step_that_is_not_finite_has_penalty_zero_without_a_graph() -> Non
 
 
 @pytest.mark.parametrize("heuristic", [lrnde.ErrorEstimate(1e-3, 1e-3), lrnde.PredictedSteps(1e-3, 1e-3)])
-def test_a_fixed_step_that_is_not_finite_leaves_the_other_samples_alone(heuristic: lrnde.AbstractHeuristic) -> None:
+def test_a_fixed_step_that_is_not_finite_leaves_the_other_samples_alone(heuristic: AbstractHeuristic) -> None:
     rate = torch.ones((), requires_grad=True)
 
     def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
