@@ -31,7 +31,7 @@ GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxty
 	wadler-lindig
 ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode jax_odeint lrnde_conformance:ReferenceDriver
 
-.PHONY: help demo test tests test-core lint format types conformance docs gpu gpu-site clean
+.PHONY: help demo test tests test-core lint format types conformance docs build test-install gpu gpu-site clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 4 minutes; ARGS=... is passed on)"
@@ -41,6 +41,8 @@ help:
 	@echo "make types   pyright                make format  format and sort imports"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
 	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
+	@echo "make build   wheel and source distribution of the last commit in dist, checked for the package index"
+	@echo "make test-install   the wheel in an empty environment with each extra alone (EXTRAS=... for some)"
 	@echo "make docs    the documentation      make clean   remove all that these commands made"
 
 demo: $(STAMP)
@@ -73,6 +75,18 @@ conformance: $(STAMP)
 docs: $(STAMP)
 	@$(call PIP,$(BIN)) install --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Of the last commit, because a source distribution takes whatever lies in its folder.
+build: $(STAMP)
+	@$(call PIP,$(BIN)) install --editable '.[release]'
+	@rm -rf build/release dist
+	@mkdir -p build/release
+	@git archive HEAD | tar -x -C build/release
+	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist build/release
+	@$(BIN)/twine check --strict dist/*
+
+test-install: build
+	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PYTHON) -m tests.release.install dist/*.whl $(EXTRAS)
 
 # Nothing is installed here, and $(PYTHON) is the machine's own, with its torch and jax.
 gpu:
