@@ -11,6 +11,8 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import lrnde
 from lrnde_core import REGISTRY
@@ -75,3 +77,15 @@ def test_the_libraries_of_an_adapter_are_those_of_its_extra(name: str) -> None:
     spec = REGISTRY.spec(name)
     assert list(spec.requires) == _PROJECT["project"]["optional-dependencies"][name]
     assert spec.install == f"lrnde[{name}]"
+
+
+def test_the_oldest_versions_that_are_tried_are_the_bounds_that_are_declared() -> None:
+    lines = (_ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
+    extras = _PROJECT["project"]["optional-dependencies"]
+    tried = ("torchdiffeq", "torchsde", "diffrax", "taylor", "conformance", "benchmarks", "test-core")
+    for text in [*_PROJECT["project"]["dependencies"], *(each for extra in tried for each in extras[extra])]:
+        requirement = Requirement(text)
+        (bound,) = requirement.specifier
+        assert bound.operator == ">="
+        assert Version(pinned[requirement.name]) == Version(bound.version) or requirement.name == "torch", requirement
