@@ -21,7 +21,7 @@ _FOLDERS = {"tests": ("test_conformance.py",), ".": ("README.md", "pyproject.tom
 
 _BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "torch": ("TorchBackend(self.device)", ("torch>=2.11",)),
-    "jax": ("JaxBackend(self.device)", ("jax>=0.8", "equinox>=0.13")),
+    "jax": ("JaxBackend(self.device)", ("jax>=0.8", "equinox>=0.13.1")),
     "numpy": ("NumpyBackend()", ("numpy>=1.26",)),
 }
 """The suite's backend, as a driver makes it, and what it and the helpers of lrnde for it require."""
