@@ -12,6 +12,9 @@ STAMP := .venv/installed-$(SUM)
 # Where the core's tests find numpy and no other array library to compute with.
 CORE_BIN := .venv-core/bin
 CORE_STAMP := .venv-core/installed-$(SUM)
+# Where the oldest versions that pyproject.toml allows are.
+OLDEST_BIN := .venv-oldest/bin
+OLDEST_STAMP := .venv-oldest/installed-$(shell { cat pyproject.toml constraints-oldest.txt; pwd; } | cksum | cut -d' ' -f1)
 # Chromium for the tests of the HTML report, unless LRNDE_BROWSER names another.
 BROWSER := $(if $(LRNDE_BROWSER),,.venv/browser-$(shell { cat tests/browser/*.*; pwd; } | cksum | cut -d' ' -f1))
 PIP = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(1)/python -m pip \
@@ -31,7 +34,7 @@ GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxty
 	wadler-lindig
 ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode jax_odeint lrnde_conformance:ReferenceDriver
 
-.PHONY: help demo test tests test-core lint format types conformance docs gpu gpu-site clean
+.PHONY: help demo test tests test-core lint format types conformance docs build test-install test-oldest gpu gpu-site clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 4 minutes; ARGS=... is passed on)"
@@ -41,6 +44,9 @@ help:
 	@echo "make types   pyright                make format  format and sort imports"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
 	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
+	@echo "make build   wheel and source distribution of the last commit in dist, checked for the package index"
+	@echo "make test-install   the wheel in an empty environment with each extra alone (EXTRAS=... for some)"
+	@echo "make test-oldest    the core, the command and the adapters with the oldest versions that pyproject.toml allows"
 	@echo "make docs    the documentation      make clean   remove all that these commands made"
 
 demo: $(STAMP)
@@ -74,6 +80,22 @@ docs: $(STAMP)
 	@$(call PIP,$(BIN)) install --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+# Of the last commit, because a source distribution takes whatever lies in its folder.
+build: $(STAMP)
+	@$(call PIP,$(BIN)) install --editable '.[release]'
+	@rm -rf build/release dist
+	@mkdir -p build/release
+	@git archive HEAD | tar -x -C build/release
+	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist build/release
+	@$(BIN)/twine check --strict dist/*
+
+test-install: build
+	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PYTHON) -m tests.release.install dist/*.whl $(EXTRAS)
+
+test-oldest: $(OLDEST_STAMP)
+	@$(ONE_THREAD) $(COMPILE_FAST) $(OLDEST_BIN)/python -m pytest $(PYTEST_ARGS) tests/core tests/cli/test_cli.py tests/cli/test_listing.py
+	@$(ONE_THREAD) $(COMPILE_FAST) $(OLDEST_BIN)/lrnde conformance --fast diffrax torchdiffeq torchsde taylor
+
 # Nothing is installed here, and $(PYTHON) is the machine's own, with its torch and jax.
 gpu:
 	@PYTHONPATH=benchmarks $(PYTHON) -m lrnde_gpu $(GPU_ARGS)
@@ -101,10 +123,18 @@ $(CORE_STAMP):
 	@rm -f .venv-core/installed-*
 	@touch $@
 
+$(OLDEST_STAMP):
+	@echo "Installing the oldest versions that pyproject.toml allows into .venv-oldest"
+	@$(PYTHON) -m venv .venv-oldest
+	@PIP_CONSTRAINT=constraints-oldest.txt $(OLDEST_BIN)/python -m pip --disable-pip-version-check --quiet --quiet install \
+		--editable '.[torchdiffeq,torchsde,diffrax,taylor,conformance,benchmarks,test-core]'
+	@rm -f .venv-oldest/installed-*
+	@touch $@
+
 .venv/browser-%: | $(STAMP)
 	@rm -f .venv/browser-*
 	@if $(BIN)/python -m tests.browser.chromium; then touch $@; else echo "The tests of the HTML report are skipped."; fi
 
 clean:
-	@rm -rf .venv .venv-core .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
+	@rm -rf .venv .venv-core .venv-oldest .pytest_cache .ruff_cache .hypothesis build dist site lrnde-compare
 	@find lrnde lrnde_core lrnde_cli adapters benchmarks conformance examples tests -name __pycache__ -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ def new_adapter(
         list[str] | None,
         typer.Option(
             metavar="REQUIREMENT",
-            help="What the solver is installed from, as pip takes it, such as 'jax>=0.4.38'; may be repeated. The "
+            help="What the solver is installed from, as pip takes it, such as 'jax>=0.8'; may be repeated. The "
             "installed distribution of the call's module by default.",
             show_default=False,
         ),

@@ -9,7 +9,19 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    # With defaults, which Python's own have from 3.13 on; type checkers know this module without its being installed.
+    from typing_extensions import ParamSpec, TypeVar
+
+    Parameters = ParamSpec("Parameters", default=...)
+    Result = TypeVar("Result", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    Parameters = ParamSpec("Parameters")
+    Result = TypeVar("Result")
 
 NativeResult: TypeAlias = Any
 """What a solver library returns, in its own form; it is handed through untouched."""

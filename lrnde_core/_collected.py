@@ -3,12 +3,12 @@
 import dataclasses
 import inspect
 import weakref
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, final, overload
 
 from lrnde_core._arrays import Array, State
 from lrnde_core._capabilities import Capability
-from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, Parameters, Result
 from lrnde_core._errors import InputError, InputTypeError, UncollectedWarning
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import is_collecting
@@ -19,7 +19,7 @@ from lrnde_core._wrapping import warn_at_call, wraps_solves
 @final
 @wraps_solves
 @dataclasses.dataclass(frozen=True)
-class CollectedSolve:
+class CollectedSolve(Generic[Parameters, Result]):
     """A native solve that is penalised within `collect` blocks, and bare elsewhere. Made by `collected`.
 
     A frozen value: hashable, equal by value, picklable, deep-copyable.
@@ -27,7 +27,7 @@ class CollectedSolve:
     - `regularized`: the call made within a block.
     """
 
-    regularized: RegularizedSolve
+    regularized: RegularizedSolve[Parameters, Result]
 
     def __call__(
         self,
@@ -36,7 +36,7 @@ class CollectedSolve:
         draw: Array | Sequence[float] | None = None,
         probes: State | None = None,
         **kwargs: NativeArgument,
-    ) -> NativeResult:
+    ) -> Result:
         """Solve as the native call does, and return its result; within a `collect` block add the report to its list.
 
         Takes the arguments of a `RegularizedSolve`. Outside a block it ignores the additional ones: nothing is drawn or
@@ -45,7 +45,8 @@ class CollectedSolve:
         """
         wrapped = self.regularized
         if is_collecting():
-            return wrapped(*args, penalize=penalize, draw=draw, probes=probes, **kwargs)
+            result: Any = wrapped(*args, penalize=penalize, draw=draw, probes=probes, **kwargs)
+            return result
         solver = wrapped.solver
         args, kwargs = solver.arguments(args, kwargs)
         kwargs.pop(solver.adapter.random_argument, None)
@@ -73,6 +74,10 @@ class CollectedSolve:
 _WARNED: weakref.WeakSet[CollectedSolve] = weakref.WeakSet()
 
 
+@overload
+def collected(solve: RegularizedSolve[Parameters, Result]) -> CollectedSolve[Parameters, Result]: ...
+@overload
+def collected(solve: Callable[Parameters, Result], **settings: Any) -> CollectedSolve[Parameters, Result]: ...
 def collected(solve: NativeFunction, **settings: Any) -> CollectedSolve:
     """Wrap a solve deep inside somebody else's model, so that it always returns the native result.
 
@@ -95,7 +100,7 @@ def collected(solve: NativeFunction, **settings: Any) -> CollectedSolve:
     if isinstance(solve, RegularizedSolve):
         if settings:
             raise InputError(f"`solve` is regularized already; give {sorted(settings)} to `regularize`.")
-        wrapped = solve
+        wrapped: RegularizedSolve = solve  # pyright: ignore[reportUnknownVariableType]
     else:
         wrapped = regularize(solve, **settings)
     wrapped.solver.require(Capability.COLLECT)

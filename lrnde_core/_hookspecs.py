@@ -30,7 +30,7 @@ class AdapterSpec:
     - `solves`: the calls it claims, matched by identity, each written `"package.module:function"`, or
       `"package.module:Class.method"` if the solver is an object of that class or of one that inherits the method; the
       first is the default.
-    - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.4"`).
+    - `requires`: requirements of its libraries, as `pip` takes them (`"torch>=2.11"`).
     - `install`: the argument of `pip install` that installs them, for example `"lrnde[torchdiffeq]"`.
     - `api_version`: the `ADAPTER_API` it was written for.
     - `freezer`, `sde_freezer`: `"package.module:Class"` of its `AbstractFreezer` and `AbstractSDEFreezer`, imported

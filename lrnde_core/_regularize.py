@@ -3,13 +3,13 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, final
+from typing import Any, Generic, Literal, TypeVar, final, overload
 
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
-from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
+from lrnde_core._claims import NativeArgument, NativeArguments, NativeKeywords, NativeResult, Parameters, Result
 from lrnde_core._errors import (
     CapabilityError,
     InputError,
@@ -49,10 +49,12 @@ _NO_DRAW = (0.0,)
 @final
 @wraps_solves
 @dataclasses.dataclass(frozen=True)
-class RegularizedSolve:
+class RegularizedSolve(Generic[Parameters, Result]):
     """A native solver call that also returns a penalty. Made by `regularize`.
 
-    A frozen value: hashable, equal by value, picklable, deep-copyable.
+    A frozen value: hashable, equal by value, picklable, deep-copyable. To a type checker it takes the native arguments
+    and ours, and returns the native result and a `Report`; where reports are collected, use `collected`, whose type has
+    the native result alone.
 
     - `solver`: the native call. `heuristic`: `None` for the default. The other fields are arguments of `regularize`.
     - `plan_holder`: what keeps the plan of `steps`, in torch; else `None`. It compares by identity, and is copied with
@@ -68,6 +70,19 @@ class RegularizedSolve:
     steps: CheckedSteps | None = None
     plan_holder: AbstractPlanHolder | None = None
 
+    # A `ParamSpec` takes no further keywords, so where one of ours is given the native arguments are left open.
+    @overload
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> tuple[Result, Report]: ...
+    @overload
+    def __call__(
+        self,
+        *args: NativeArgument,
+        penalize: bool = True,
+        draw: Array | Sequence[float] | None = None,
+        probes: State | None = None,
+        plan: AskedSteps = "held",
+        **kwargs: NativeArgument,
+    ) -> tuple[Result, Report]: ...
     def __call__(
         self,
         *args: NativeArgument,
@@ -146,7 +161,7 @@ class RegularizedSolve:
             holder.remember(step_error)
         return checked_plan(self.solver, self._bound(args, kwargs), steps, holder)
 
-    def by_steps(self, steps: FixedSteps, *args: NativeArgument, **kwargs: NativeArgument) -> Any:
+    def by_steps(self, steps: FixedSteps, *args: NativeArgument, **kwargs: NativeArgument) -> tuple[Result, Report]:
         """In torch: solve by these steps in tensors alone, inside of `torch.compile(fullgraph=True)` or a CUDA graph.
 
         Returns `(native result, Report)`, as a call with `plan=steps` does. What needs Python is left out: a penalty
@@ -253,7 +268,7 @@ def _report(
 
 
 def regularize(
-    solve: NativeFunction,
+    solve: Callable[Parameters, Result],
     *,
     heuristic: AbstractHeuristic | str | None = None,
     sampler: AbstractSampler | str = DEFAULT_SAMPLER,
@@ -262,7 +277,7 @@ def regularize(
     batched: bool = False,
     steps: CheckedSteps | None = None,
     adapter: str | None = None,
-) -> RegularizedSolve:
+) -> RegularizedSolve[Parameters, Result]:
     """Wrap a native solver call so that it also returns the penalty of one sampled local step.
 
     - `solve`: the native callable, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`, the method of a solver that
@@ -301,7 +316,9 @@ def regularize(
         raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.")
     solver = Solver.find(solve, adapter)
     holder = None if steps is None else make_plan_holder(solver, steps)
-    regularized = RegularizedSolve(solver, named, chosen, gradient, num_samples, batched, steps, holder)
+    regularized = RegularizedSolve[Parameters, Result](
+        solver, named, chosen, gradient, num_samples, batched, steps, holder
+    )
     _check_adapter(regularized)
     return regularized
 

@@ -12,7 +12,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             name="diffrax",
             target="lrnde_diffrax._adapter:DiffraxAdapter",
             solves=("diffrax:diffeqsolve",),
-            requires=("jax>=0.4.38", "equinox>=0.11.10", "diffrax>=0.7"),
+            requires=("jax>=0.8", "equinox>=0.13.1", "diffrax>=0.7"),
             install="lrnde[diffrax]",
             api_version=(2, 1),
             freezer="lrnde_diffrax._freeze:DiffraxFreezer",

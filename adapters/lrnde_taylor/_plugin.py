@@ -12,7 +12,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             name="taylor",
             target="lrnde_taylor._adapter:TaylorAdapter",
             solves=("lrnde_taylor.odeint:odeint_taylor",),
-            requires=("torch>=2.4",),
+            requires=("torch>=2.11",),
             install="lrnde[taylor]",
             api_version=(2, 1),
             driver="lrnde_taylor._conformance:TaylorDriver",

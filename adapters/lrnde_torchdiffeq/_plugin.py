@@ -12,7 +12,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             name="torchdiffeq",
             target="lrnde_torchdiffeq._adapter:TorchdiffeqAdapter",
             solves=("torchdiffeq:odeint", "torchdiffeq:odeint_adjoint", "torchdiffeq:odeint_event"),
-            requires=("torch>=2.4", "torchdiffeq>=0.2.5"),
+            requires=("torch>=2.11", "torchdiffeq>=0.2.5"),
             install="lrnde[torchdiffeq]",
             api_version=(2, 1),
             freezer="lrnde_torchdiffeq._freeze:TorchdiffeqFreezer",

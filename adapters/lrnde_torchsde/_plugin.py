@@ -12,7 +12,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             name="torchsde",
             target="lrnde_torchsde._adapter:TorchsdeAdapter",
             solves=("torchsde:sdeint", "torchsde:sdeint_adjoint"),
-            requires=("torch>=2.4", "torchsde>=0.2.6"),
+            requires=("torch>=2.11", "torchsde>=0.2.6"),
             install="lrnde[torchsde]",
             api_version=(2, 1),
             sde_freezer="lrnde_torchsde._freeze:TorchsdeFreezer",

@@ -20,8 +20,8 @@ _FOLDERS = {"tests": ("test_conformance.py",), ".": ("README.md", "pyproject.tom
 """Where files go that do not belong to the package."""
 
 _BACKENDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "torch": ("TorchBackend(self.device)", ("torch>=2.4",)),
-    "jax": ("JaxBackend(self.device)", ("jax>=0.4.38", "equinox>=0.11.10")),
+    "torch": ("TorchBackend(self.device)", ("torch>=2.11",)),
+    "jax": ("JaxBackend(self.device)", ("jax>=0.8", "equinox>=0.13.1")),
     "numpy": ("NumpyBackend()", ("numpy>=1.26",)),
 }
 """The suite's backend, as a driver makes it, and what it and the helpers of lrnde for it require."""
@@ -50,7 +50,7 @@ def write_adapter(
     - `backend`: whose arrays the solver takes: `"torch"`, `"jax"` or `"numpy"`.
     - `solve`: the call to be claimed, `"package.module:function"` or `"package.module:Class.method"`; `"NAME:solve"` by
       default.
-    - `requires`: the solver's distributions, as pip takes them (`"jax>=0.4.38"`); by default the one that the module
+    - `requires`: the solver's distributions, as pip takes them (`"jax>=0.8"`); by default the one that the module
       of `solve` was installed from. A name on the package index is never guessed: it may be somebody else's.
     - `install`: the argument of `pip install` that installs the solver; the names in `requires` by default.
 
@@ -110,7 +110,7 @@ def _requirement(text: str) -> Requirement:
         return Requirement(text)
     except InvalidRequirement as error:
         raise InputError(
-            f"`--requires '{text}'`: must be a requirement as pip takes it, such as 'jax>=0.4.38'."
+            f"`--requires '{text}'`: must be a requirement as pip takes it, such as 'jax>=0.8'."
         ) from error
 
 
@@ -123,7 +123,7 @@ def _installed(module: str) -> Requirement:
     found = f"comes from several distributions ({', '.join(names)})" if names else "was installed by no distribution"
     raise InputError(
         f"`{module}` {found} in this environment. Install the solver, or give `--requires`, as pip takes it: "
-        "--requires 'jax>=0.4.38'."
+        "--requires 'jax>=0.8'."
     )
 
 

@@ -25,10 +25,13 @@ def test_entries_in_torch_are_the_counted_calls_without_gradient() -> None:
 
     solve = lrnde.regularize(torchdiffeq.odeint_adjoint)
     times = torch.tensor([0.0, 1.0])
-    ys, report = solve(Field(), torch.ones(3), times, rtol=1e-3, atol=1e-3, adjoint_params=(rate,))
+    result: tuple[Any, lrnde.Report] = solve(
+        Field(), torch.ones(3), times, rtol=1e-3, atol=1e-3, adjoint_params=(rate,)
+    )
+    ys, report = result
     num_forward = len(calls)
     ys.sum().backward()
-    entries = report.as_dict()
+    entries: dict[str, Any] = {**report.as_dict()}
     assert set(entries) == {"penalty", "nfe_extra", "nfe_backward", *_COUNTS}
     assert entries["nfe"] + entries["nfe_extra"] == num_forward
     assert entries["nfe_backward"] == len(calls) - num_forward > 0

@@ -13,7 +13,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
             name="jax_odeint",
             target="lrnde_jax_odeint._adapter:JaxOdeintAdapter",
             solves=("jax.experimental.ode:odeint",),
-            requires=("jax>=0.10.2", "equinox>=0.11.10"),
+            requires=("jax>=0.10.2", "equinox>=0.13.1"),
             install="jax>=0.10.2",
             api_version=(2, 1),
             driver="lrnde_jax_odeint._conformance:JaxOdeintDriver",

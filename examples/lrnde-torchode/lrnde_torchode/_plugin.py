@@ -18,7 +18,7 @@ def lrnde_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
                 "torchode:BacksolveAdjoint.solve",
                 "torchode:JointBacksolveAdjoint.solve",
             ),
-            requires=("torch>=2.4", "torchode>=1.0.1,<2"),
+            requires=("torch>=2.11", "torchode>=1.0.1,<2"),
             install="torchode",
             api_version=(2, 1),
             freezer="lrnde_torchode._freeze:TorchodeFreezer",

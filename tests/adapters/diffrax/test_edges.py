@@ -80,7 +80,8 @@ def test_constant_field_in_single_precision_costs_nothing():
         _, report = SOLVE(term, diffrax.Tsit5(), 0.0, 1.0, None, jnp.ones(3), 1.7, stepsize_controller=PID, draw=[0.4])
         assert report.penalty == 0
         assert jnp.result_type(report.penalty) == jnp.float32
-        assert report.nfe_extra.dtype == jnp.int32
+        nfe_extra: Any = report.nfe_extra
+        assert nfe_extra.dtype == jnp.int32
 
 
 def _call(term: Any = None, solver: Any = None, y0: Any = None, heuristic: Any = None, **options: Any) -> Any:

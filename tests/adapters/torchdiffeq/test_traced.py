@@ -77,7 +77,8 @@ def test_a_compiled_training_is_checked_beside_it() -> None:
     solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(period=(2, 8)))
 
     def step(y0: Any, steps: lrnde.FixedSteps) -> tuple[Any, Any]:
-        ys, report = solve.by_steps(steps, field, y0, t)
+        result: tuple[Any, lrnde.Report] = solve.by_steps(steps, field, y0, t)
+        ys, report = result
         return ys.sum() + report.penalty, report.step_error
 
     torch.compiler.reset()
