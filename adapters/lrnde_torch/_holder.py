@@ -24,10 +24,12 @@ class WeightHolder:
 
     **Gradients.** If the weight measures them in this iteration, `total` differentiates the loss and the penalty apart,
     before `backward` differentiates their sum: neither scaled by AMP, nor clipped, nor decayed, nor accumulated. With
-    several processes the norms are averaged, so that all have the same weight. With gradient accumulation, call
-    `total` for each part and `update` once: the weight changes there alone.
+    several processes the gradients are averaged first, as `DistributedDataParallel` does: all have the weight of one
+    process with the joint batch. With gradient accumulation, call `total` for each part and `update` once: the
+    weight changes there alone.
 
-    With several processes, each has its own counts, so update weights such as `NFETarget` from the same report.
+    With several processes, each has its own counts: give weights such as `NFETarget` a report with their
+    mean.
     """
 
     def __init__(self, weight: AbstractWeight, parameters: Iterable[Tensor] = ()) -> None:
@@ -87,21 +89,32 @@ class WeightHolder:
 
 
 def _gradient_norms(loss: Tensor, penalty: Tensor, parameters: Sequence[Tensor]) -> GradientNorms:
-    """The norms over the parameters that both gradients reach, averaged over processes."""
+    """The norms over the parameters that both gradients reach, once averaged over processes."""
     variables = [each for each in parameters if each.requires_grad]
     squares = torch.stack([_squares(each, variables) for each in (loss, penalty)])
-    norms = squares.where((squares > 0).all(0), 0.0).sum(1).sqrt()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(norms)
-        norms /= torch.distributed.get_world_size()
-    return GradientNorms(*norms.tolist())
+    return GradientNorms(*squares.where((squares > 0).all(0), 0.0).sum(1).sqrt().tolist())
 
 
 def _squares(output: Tensor, variables: Sequence[Tensor]) -> Tensor:
     """The squared norm of the gradient by each variable; 0 where it does not reach."""
     nothing = output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
-    if not output.requires_grad:
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not output.requires_grad and not is_distributed:
         return nothing.expand(len(variables))
-    found = torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True)
-    # Annotated as if none could be missing.
-    return torch.stack([nothing if each is None else each.norm().square().to(nothing) for each in found])  # pyright: ignore[reportUnnecessaryComparison]
+    found: Sequence[Tensor | None] = [None] * len(variables)
+    if output.requires_grad:
+        found = torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True)
+    if is_distributed:
+        # What one process does not reach, another may.
+        found = [
+            _average(torch.zeros_like(variable) if each is None else each)
+            for variable, each in zip(variables, found, strict=True)
+        ]
+    return torch.stack([nothing if each is None else each.norm().square().to(nothing) for each in found])
+
+
+def _average(gradient: Tensor) -> Tensor:
+    """The mean over all processes, as `DistributedDataParallel` takes it."""
+    average = gradient.contiguous() / torch.distributed.get_world_size()
+    torch.distributed.all_reduce(average)
+    return average
