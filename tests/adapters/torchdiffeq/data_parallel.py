@@ -67,6 +67,14 @@ def weights(model: torch.nn.Module, called: torch.nn.Module, x: Tensor) -> list[
     return found
 
 
+def kinetic_gradients(field: torch.nn.Module, x: Tensor) -> None:
+    """Leave the gradient of a loss with the kinetic energy at the parameters of a field, which may be sharded."""
+    solve = lrnde.regularize(odeint, heuristic=lrnde.KineticEnergy())
+    options: dict[str, Any] = {"method": "rk4", "options": {"step_size": 0.25}}
+    ys, report = solve(field, x, torch.tensor([0.0, 1.0]).to(x), draw=[0.3], **options)
+    (ys[-1].square().mean() + 0.5 * report.penalty).backward()
+
+
 def follow_the_page(rank: int) -> Found:
     """What the torch code of the page about several devices leaves behind."""
     first, second, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -100,6 +108,10 @@ def follow_the_page(rank: int) -> Found:
 def find(rank: int, folder: str) -> None:
     """Take all steps in the process of this rank, and write what they found."""
     store = f"file://{folder}/store"
+    # Not every build of torch has these.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     x = halves()[rank]
     found: Found = {"gradients": {}, "weights": {}, "page": follow_the_page(rank)}
@@ -107,5 +119,8 @@ def find(rank: int, folder: str) -> None:
         parallel = torch.nn.parallel.DistributedDataParallel(model)
         found["gradients"][name] = gradients(model, parallel, x, draw=[0.3])
         found["weights"][name] = weights(model, parallel, x)
+    field: Any = fully_shard(Perceptron(), mesh=init_device_mesh("cpu", (2,)))
+    kinetic_gradients(field, x)
+    found["sharded"] = [each.grad.full_tensor() for each in field.parameters()]
     torch.save(found, Path(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()

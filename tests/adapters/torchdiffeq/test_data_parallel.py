@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.adapters.torchdiffeq.data_parallel import Found, by_fixed_steps, find, gradients, halves, weights
+from tests.adapters.torchdiffeq.data_parallel import (
+    Found,
+    by_fixed_steps,
+    find,
+    gradients,
+    halves,
+    kinetic_gradients,
+    weights,
+)
+from tests.adapters.torchdiffeq.problems import Perceptron
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="torch is built without distributed training"
@@ -37,6 +46,13 @@ def test_the_gradient_ratio_is_that_of_the_joint_batch(found: list[Found], name:
     model, x = by_fixed_steps()[name], torch.cat(tuple(halves()))
     assert found[0]["weights"][name] == found[1]["weights"][name]
     _close(found[0]["weights"][name], weights(model, model, x))
+
+
+def test_a_sharded_field_has_the_gradient_of_the_whole_one(found: list[Found]) -> None:
+    field = Perceptron()
+    kinetic_gradients(field, torch.cat(tuple(halves())))
+    for each in found:
+        _close(each["sharded"], [parameter.grad for parameter in field.parameters()])
 
 
 def test_the_page_gives_all_processes_one_model_and_weight_and_each_its_draw(found: list[Found]) -> None:
