@@ -92,7 +92,7 @@ def test_what_is_highlighted_concerns_the_penalty(page: str) -> None:
 
 
 def test_every_page_with_code_is_run() -> None:
-    # Three have tests of their own; the rest show parts of a training or of a task.
-    others = {"benchmark", "index", "taylor", "train-on-a-plan", "watch-training", "write-an-adapter"}
+    # Four have tests elsewhere; the rest show parts of a training or of a task.
+    others = {"benchmark", "devices", "index", "taylor", "train-on-a-plan", "watch-training", "write-an-adapter"}
     with_code = {page.stem for page in _PAGES.glob("*.md") if _BLOCK.search(page.read_text("utf-8"))}
     assert with_code - others == set(_RUN)
