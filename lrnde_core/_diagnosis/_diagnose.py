@@ -99,10 +99,6 @@ def _diagnosis(
             findings += measure()
         except (NotMeasuredError, CapabilityError) as reason:
             not_measured.append(f"{kind.value}: {reason}")
-        except LrndeError:
-            raise
-        except Exception as exc:  # of the library or the field, which did not raise in the call as it was given
-            not_measured.append(f"{kind.value}: the changed call raised {described(exc)}.")
     own = [each.own for each in examined]
     return Diagnosis(
         examined[0].unit,

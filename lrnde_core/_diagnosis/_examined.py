@@ -1,14 +1,15 @@
 """A call that is examined: its own solve, and solves of it with one thing changed."""
 
+import contextlib
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple, final
 
 from lrnde_core._arrays import Count, Leaf, Leaves, array_namespace
 from lrnde_core._call import AbstractCall, CallChange
-from lrnde_core._errors import CapabilityError, InputError
+from lrnde_core._errors import CapabilityError, InputError, LrndeError, described
 from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._contract import AbstractFreezer
 from lrnde_core._plans._errors import RELATIVE, sample_norms
@@ -16,6 +17,20 @@ from lrnde_core._plans._errors import RELATIVE, sample_norms
 
 class NotMeasuredError(Exception):
     """Something cannot be measured; the message says why."""
+
+
+@contextlib.contextmanager
+def solving() -> Generator[None]:
+    """A solve within the block; what the library or the field raises there is a `NotMeasuredError`.
+
+    They did not raise in the call as it was given.
+    """
+    try:
+        yield
+    except LrndeError:
+        raise
+    except Exception as exc:
+        raise NotMeasuredError(f"the changed call raised {described(exc)}.") from exc
 
 
 @final
@@ -57,7 +72,9 @@ class Examined:
 
     def changed(self, change: CallChange) -> CountedSolve:
         """The same solve with something changed. Raises `NotMeasuredError` if its states are not finite."""
-        solved = _solved(self.freezer, self.call.changed(change), self.unit)
+        call = self.call.changed(change)
+        with solving():
+            solved = _solved(self.freezer, call, self.unit)
         if not all(map(math.isfinite, sample_norms(solved.states, is_batched=self.is_batched))):
             raise NotMeasuredError(f"the solve with {change} failed.")
         return solved
@@ -67,6 +84,8 @@ class Examined:
         reference = self.own.states
         if samples is not None:
             reference = tuple(_taken(leaf, samples) for leaf in reference)
+        if [leaf.shape for leaf in states] != [leaf.shape for leaf in reference]:
+            raise NotMeasuredError("the field knows its batch: it returns as many samples whichever are solved.")
         return max(RELATIVE.errors(states, reference, is_batched=self.is_batched))
 
     @property

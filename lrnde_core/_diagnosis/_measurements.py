@@ -10,7 +10,7 @@ from lrnde_core._arrays import Tolerance, array_namespace, root_mean_square, wid
 from lrnde_core._call import CallChange, RecordingPlan
 from lrnde_core._capabilities import Capability, refuse
 from lrnde_core._diagnosis._diagnosis import Finding, FindingKind
-from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_count, mean_known
+from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_count, mean_known, solving
 from lrnde_core._errors import CapabilityError
 from lrnde_core._heuristics import ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
@@ -207,7 +207,9 @@ def fixed_steps(examined: Sequence[Examined], error: float) -> Iterator[Finding]
 def _error_of_steps(each: Examined, steps: FixedSteps) -> float:
     plan = Plan(steps, each.form.shapes, each.is_batched, each.form.has_outputs_inside)
     copy = each.freezer.copied(each.call)
-    return each.error(each.freezer.states(copy, each.freezer.run(copy, plan).result))
+    with solving():
+        result = each.freezer.run(copy, plan).result
+    return each.error(each.freezer.states(copy, result))
 
 
 def backward_pass(report: Report | Sequence[Report]) -> Iterator[Finding]:

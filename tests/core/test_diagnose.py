@@ -211,7 +211,8 @@ def test_what_cannot_be_measured_is_named_with_the_reason() -> None:
     context = np.arange(6.0).reshape(3, 2)
     rank = np.arange(3.0)[:, None]
     calls = [
-        (lambda t, y: np.cos(9 * t) * y + context, "the changed call raised"),
+        (lambda t, y: np.cos(9 * t) * y + context, "it returns as many samples whichever are solved"),
+        (lambda t, y: np.cos(9 * t) * y.reshape(3, 2), "the changed call raised"),
         (lambda t, y: np.cos(9 * t) * y + rank[: len(y)] * (len(y) == 3), "field knows its batch, or the tolerance"),
     ]
     for field, reason in calls:
