@@ -182,12 +182,12 @@ def test_frozen_rows_are_reported_and_drawn(make_cell: MakeCell, tmp_path: Path)
     text = " ".join(shown(report).split())
     assert "default, frozen 2 x euler 8.0e-03 2.0e-03 1.2e-02 1.0%" in text
     assert "at most 0.01 asked for" in text
-    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == 5
+    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == len(BENCHMARK_PLOTS)
 
 
 def test_plots_are_written(comparison: Comparison, tmp_path: Path) -> None:
     paths = write_plots(comparison.report(), tmp_path, COMPARE_PLOTS)
-    assert [path.name for path in paths] == ["evaluations.png", "steps.png", "score.png"]
+    assert [path.name for path in paths] == ["evaluations.png", "steps.png", "score.png", "time.png"]
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -195,7 +195,7 @@ def test_plots_are_written(comparison: Comparison, tmp_path: Path) -> None:
 def test_plots_do_with_one_backend_and_one_seed(make_cell: MakeCell, tmp_path: Path) -> None:
     study = STUDY._replace(adapters=("diffrax",), seeds=(0,))
     report: dict[str, Any] = Comparison(study).with_cell(make_cell("diffrax", 0, {"none": 40.0})).report()
-    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == 5
+    assert len(write_plots(report, tmp_path, BENCHMARK_PLOTS)) == len(BENCHMARK_PLOTS)
 
 
 def shown(report: dict[str, Any]) -> str:

@@ -40,7 +40,8 @@ def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
         assert row["train_seconds"][0] > 0
         assert row["predict_ms"][0] > 0
     assert {row["setting"] for row in report["ratios"]} == set(settings[1:])
-    assert {path.name for path in out.iterdir()} == {"report.json", "evaluations.png", "steps.png", "score.png"}
+    plots = {"evaluations.png", "steps.png", "score.png", "time.png"}
+    assert {path.name for path in out.iterdir()} == {"report.json", *plots}
 
 
 def test_a_stochastic_task_is_compared(tmp_path: Path) -> None:

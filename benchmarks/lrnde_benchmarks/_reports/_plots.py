@@ -22,6 +22,7 @@ from lrnde_benchmarks._reports._drawing import (
     write_labels,
 )
 from lrnde_benchmarks._reports._pareto import draw_prediction, draw_score
+from lrnde_benchmarks._settings import BASELINE
 
 Draw = Callable[[Mapping[str, Any]], Figure]
 
@@ -107,11 +108,15 @@ _STAGES = {"iterations": 0.95, "compilation": 0.5, "freezing": 0.25}
 
 
 def _draw_time(report: Mapping[str, Any]) -> Figure:
-    """Seconds until a model can predict: a bar per prediction, divided into `_STAGES`, with the time of a prediction.
+    """Seconds to a trained and frozen model, a bar each divided into `_STAGES`, with the time of a prediction.
 
-    Compilation is that of the first training of a process, which its other seeds share.
+    The unpenalised model stands there as it is, too. Compilation is that of the first training of a process, which its
+    other seeds share.
     """
-    groups = rows_by_adapter(report)
+    groups = {
+        adapter: [row for row in rows if row["setting"] == BASELINE or row["frozen"][0] is not None]
+        for adapter, rows in rows_by_adapter(report).items()
+    }
     figure, axes_list = make_panels(report, height=0.9 + 0.34 * max(map(len, groups.values())), is_sharing_labels=True)
     for axes, (adapter, rows) in zip(axes_list, groups.items(), strict=True):
         names = [row["setting"] for row in reversed(rows)]
@@ -156,11 +161,15 @@ def _draw_matched(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-COMPARE_PLOTS: Mapping[str, Draw] = {"evaluations": _draw_evaluations, "steps": _draw_steps, "score": draw_score}
+COMPARE_PLOTS: Mapping[str, Draw] = {
+    "evaluations": _draw_evaluations,
+    "steps": _draw_steps,
+    "score": draw_score,
+    "time": _draw_time,
+}
 BENCHMARK_PLOTS: Mapping[str, Draw] = {
     **COMPARE_PLOTS,
     "prediction": draw_prediction,
     "training": _draw_training,
-    "time": _draw_time,
 }
 MATCHED_PLOTS: Mapping[str, Draw] = {"matched": _draw_matched}
