@@ -72,8 +72,10 @@ class StubTrainer:
     def checked(self) -> lrnde.CheckedPlan | None:
         return self.trained_on
 
-    def plan(self) -> lrnde.Plan | None:
-        return None if self.trained_on is None or self.trained_on.steps is None else PLAN
+    def plan(self, steps: lrnde.FixedSteps) -> lrnde.Plan:
+        assert self.trained_on is not None
+        assert steps == self.trained_on.steps
+        return PLAN
 
     def states(self, prediction: Any = None) -> list[Any]:
         native = np.ones((1, 360, 2), np.float32)
