@@ -28,12 +28,24 @@ def _shown_array(value: Array) -> str:
     shape = ",".join(map(str, value.shape))
     if not _is_known(value):
         return f"{str(value.dtype).removeprefix('torch.')}[{shape}]"
+    if is_torch_array(value):
+        value = value.detach()
     if not value.shape:
-        return _shown(value.item())
+        return _shown_number(value)
     xp = array_namespace(value)
     if math.prod(value.shape) > _MOST_SHOWN:
-        return f"{_shown(xp.min(value).item())}..{_shown(xp.max(value).item())} of shape ({shape})"
-    return f"[{', '.join(map(_shown, xp.reshape(value, (-1,)).tolist()))}]"
+        return f"{_shown_number(xp.min(value))}..{_shown_number(xp.max(value))} of shape ({shape})"
+    flat = xp.reshape(value, (-1,))
+    return f"[{', '.join(_shown_number(flat[index]) for index in range(flat.shape[0]))}]"
+
+
+def _shown_number(value: Array) -> str:
+    """A scalar array."""
+    xp = array_namespace(value)
+    for kind, convert in (("bool", bool), ("integral", int)):
+        if xp.isdtype(value.dtype, kind):
+            return repr(convert(value))
+    return _shown(float(value))
 
 
 def _is_known(value: Array) -> bool:
