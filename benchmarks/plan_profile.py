@@ -2,9 +2,10 @@
 
     python benchmarks/plan_profile.py TASK [--adapter diffrax] [--data FOLDER] [--rounds 9] [--json FILE]
 
-Trainings of a benchmark task by 1, 2, 3, 4, 6 and 8 steps of RK4, without penalty and without checks, take turns with an
-adaptive one; steps that cost more than it are not taken. A line through their processor times per iteration has the time of an evaluation, with its part of the
-gradient, as its slope; where it meets the axis is all that is not the solve: encoder, loss, optimizer, the loop itself.
+Trainings of a benchmark task by 1, 2, 3, 4, 6 and 8 steps of RK4, without penalty and without checks, take turns with
+an adaptive one; steps that cost more than it are not taken. A line through their processor times per iteration has the
+time of an evaluation, with its part of the gradient, as its slope; where it meets the axis is all that is not the
+solve: encoder, loss, optimizer, the loop itself.
 """
 
 import argparse

@@ -233,7 +233,7 @@ def draw(results: Results, path: Path) -> None:
     errors.axhline(1e-2, color="black", linestyle=":", linewidth=1)
     errors.set(yscale="log", xlabel="training iteration", ylabel="error of the steps", title="bound 0.01 dotted")
     scores.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
-    scores.set(xlabel="accuracy: by the steps (open), by the adaptive solution (filled)")
+    scores.set(xlabel="accuracy by the steps (open), adaptive (filled)")
     for axes in (errors, scores):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e7eb", linewidth=0.8)
