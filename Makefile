@@ -26,7 +26,8 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # code for fused loops compiles in half the time, but differs more from program to program in which product and sum
 # become one instruction, of one rounding, where tests compare to the last bit; AVX has no such instruction.
 X86_FLAGS := $(if $(filter x86_64,$(shell uname -m)),--xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX)
-COMPILE_FAST := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true $(X86_FLAGS) $(XLA_FLAGS)"
+COMPILE_FAST := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+	--xla_cpu_parallel_codegen_split_count=1 $(X86_FLAGS) $(XLA_FLAGS)"
 PYTEST_ARGS ?= --quiet --numprocesses 2 --dist worksteal
 GPU_ARGS ?=
 GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxtyping joblib lineax markdown-it-py mdurl optax \

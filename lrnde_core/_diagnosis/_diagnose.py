@@ -7,7 +7,7 @@ from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._claims import NativeFunction
 from lrnde_core._diagnosis._diagnosis import Diagnosis, Finding, FindingKind
-from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_known
+from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost
 from lrnde_core._diagnosis._measurements import (
     backward_pass,
     costly_sample,
@@ -17,9 +17,9 @@ from lrnde_core._diagnosis._measurements import (
     rounding,
     warm_up,
 )
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, LrndeError, described
-from lrnde_core._plans._calls import CalibrationCall, find_freezer
-from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
+from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
+from lrnde_core._plans._calls import CalibrationCall, bind_call, find_freezer
+from lrnde_core._plans._contract import AbstractFreezer, mean_known, without_a_trace
 from lrnde_core._plans._errors import check_bound
 from lrnde_core._report import Report
 from lrnde_core._solver import Solver
@@ -68,7 +68,7 @@ def diagnose(
     if is_wrapped(solve):
         raise InputTypeError("`solve` is regularized; diagnose the native call, with the tolerances of training.")
     solver = Solver.find(solve, adapter)
-    bound = [_bound(solver, item) for item in _listed(calls)]
+    bound = _bound(solver, calls)
     freezer = find_freezer(solver, Capability.FREEZE, AbstractFreezer)
     forms = [freezer.read(call, is_batched=batched) for call in bound]
     with without_a_trace(freezer, bound):
@@ -111,37 +111,24 @@ def _diagnosis(
     )
 
 
-def _listed(calls: object) -> list[CalibrationCall]:
-    """The calls. Raises `InputTypeError` or `InputError` unless there is at least one."""
+def _bound(solver: Solver, calls: object) -> list[AbstractCall]:
+    """The calls, bound. Raises `InputError` or `InputTypeError` unless there is one, `CapabilityError` for noise."""
     if isinstance(calls, tuple | Mapping):
-        return [cast("CalibrationCall", calls)]
-    listed = cast("list[CalibrationCall]", calls)
-    if not isinstance(calls, list) or not all(isinstance(each, tuple | Mapping) for each in listed):
+        bound = [bind_call(solver, cast("CalibrationCall", calls), "calls")]
+    elif isinstance(calls, list):
+        items: list[object] = calls  # pyright: ignore[reportUnknownVariableType]
+        bound = [bind_call(solver, item, f"calls[{index}]") for index, item in enumerate(items)]
+    else:
         raise InputTypeError(
             "`calls` must be a call of `solve`, as a tuple of positional or a mapping of keyword arguments such as "
-            f"`(func, y0, t)`, or a list of calls, not {described(listed)}."
+            f"`(func, y0, t)`, or a list of calls, not {described(calls)}."
         )
-    if not listed:
+    if not bound:
         raise InputError("`calls` is empty; give at least one call of `solve`, such as `(func, y0, t)`.")
-    return listed
-
-
-def _bound(solver: Solver, item: CalibrationCall) -> AbstractCall:
-    """The call, bound. Raises `CapabilityError` for a stochastic one."""
-    args, kwargs = solver.arguments(item, {}) if isinstance(item, tuple) else solver.arguments((), item)
-    try:
-        call = solver.bind(args, kwargs)
-    except LrndeError:
-        raise
-    except Exception as exc:  # the library's own refusal
-        raise InputTypeError(
-            f"One of `calls` is not a call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` that it "
-            "does not bind already."
-        ) from exc
-    if call.facts.is_stochastic:
+    if any(call.facts.is_stochastic for call in bound):
         raise CapabilityError(
             "The steps of a stochastic equation follow its path, so a solve with something changed takes other ones by "
             "chance. `report.num_accepted`, `num_rejected` and `num_forced` count them; `lrnde.freeze_sde` finds fixed "
             "ones."
         )
-    return call
+    return bound

@@ -116,10 +116,3 @@ def mean_count(count: Count | None) -> float | None:
 
 def mean_cost(solves: Iterable[CountedSolve]) -> float:
     return statistics.fmean(solved.cost for solved in solves)
-
-
-def mean_known(counts: Iterable[float | None]) -> float | None:
-    """The mean of counts; `None` if one is hidden."""
-    found = list(counts)
-    known = [count for count in found if count is not None]
-    return statistics.fmean(known) if len(known) == len(found) else None

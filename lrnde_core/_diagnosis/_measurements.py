@@ -10,11 +10,12 @@ from lrnde_core._arrays import Tolerance, array_namespace, root_mean_square, wid
 from lrnde_core._call import CallChange, RecordingPlan
 from lrnde_core._capabilities import Capability, refuse
 from lrnde_core._diagnosis._diagnosis import Finding, FindingKind
-from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_count, mean_known, solving
+from lrnde_core._diagnosis._examined import Examined, NotMeasuredError, mean_cost, mean_count, solving
 from lrnde_core._errors import CapabilityError
 from lrnde_core._heuristics import ErrorEstimate
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._plans._checked_steps import CheckedSteps
+from lrnde_core._plans._contract import mean_known
 from lrnde_core._plans._plan import FixedSteps, Plan
 from lrnde_core._report import Report, listed_reports
 from lrnde_core._resolution import least_tolerance

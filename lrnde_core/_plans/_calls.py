@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
@@ -41,16 +41,16 @@ def find_freezer(solver: Solver, capability: Capability, expected: type[_Freezer
     return freezer
 
 
-def bind_calls(solve: Solver, calibration: object) -> list[AbstractCall]:
+def bind_calls(solver: Solver, calibration: object) -> list[AbstractCall]:
     """The calibration calls, bound. Raises `InputError` or `InputTypeError` unless they are at least two calls."""
-    return [_bind(solve, item, index) for index, item in enumerate(_checked(calibration))]
+    return [bind_call(solver, item, _name(index)) for index, item in enumerate(_checked(calibration))]
 
 
 def read_all(calls: Sequence[AbstractCall], read: Callable[[AbstractCall], _Read]) -> list[_Read]:
     """The result of `read` for each call; errors name the call."""
     found: list[_Read] = []
     for index, call in enumerate(calls):
-        with _named(index):
+        with _named(_name(index)):
             found.append(read(call))
     return found
 
@@ -74,7 +74,7 @@ def solve_all(freezer: AbstractFreezer | AbstractSDEFreezer, calls: Sequence[Abs
 
 
 def _solve(freezer: AbstractFreezer | AbstractSDEFreezer, call: AbstractCall, index: int) -> NativeSolve:
-    with _named(index):
+    with _named(_name(index)):
         native = freezer.solve(freezer.copied(call))
     if native.failure is not None:
         raise InputError(
@@ -82,6 +82,10 @@ def _solve(freezer: AbstractFreezer | AbstractSDEFreezer, call: AbstractCall, in
             "leave this call out, or let the solver take more steps or looser tolerances."
         )
     return native
+
+
+def _name(index: int) -> str:
+    return f"calibration[{index}]"
 
 
 def _checked(calibration: object) -> list[CalibrationCall]:
@@ -99,33 +103,37 @@ def _checked(calibration: object) -> list[CalibrationCall]:
     return calls
 
 
-def _bind(solve: Solver, item: CalibrationCall, index: int) -> AbstractCall:
+def bind_call(solver: Solver, item: object, name: str) -> AbstractCall:
+    """The call with these arguments, bound. Raises `InputTypeError` if they are none of the solver's.
+
+    - `name`: of the arguments, for errors.
+    """
     if isinstance(item, tuple):
-        args, kwargs = solve.arguments(item, {})
+        args, kwargs = solver.arguments(cast("NativeArguments", item), {})
     elif isinstance(item, Mapping):
-        args, kwargs = solve.arguments((), item)
+        args, kwargs = solver.arguments((), cast("NativeKeywords", item))
     else:
         raise InputTypeError(
-            f"`calibration[{index}]` is a `{type(item).__name__}`; give a list of calls, each a tuple of positional or "
-            "a mapping of keyword arguments of `solve`, such as `(func, y0, t)`."
+            f"`{name}` is a `{type(item).__name__}`; give a list of calls, each a tuple of positional or a mapping of "
+            "keyword arguments of `solve`, such as `(func, y0, t)`."
         )
-    with _named(index):
+    with _named(name):
         try:
-            return solve.bind(args, kwargs)
+            return solver.bind(args, kwargs)
         except LrndeError:
             raise
         except Exception as exc:  # the library's own refusal
             raise InputTypeError(
-                f"`calibration[{index}]` is not a call of `solve`: {str(exc).rstrip('.')}. Give the arguments of "
-                "`solve` that it does not bind already."
+                f"`{name}` is not a call of `solve`: {str(exc).rstrip('.')}. Give the arguments of `solve` that it "
+                "does not bind already."
             ) from exc
 
 
 @contextlib.contextmanager
-def _named(index: int) -> Generator[None]:
+def _named(name: str) -> Generator[None]:
     """Errors say which call they are about."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"This is about `calibration[{index}]`.")
+        error.add_note(f"This is about `{name}`.")
         raise

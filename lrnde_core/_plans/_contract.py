@@ -5,7 +5,7 @@ import contextlib
 import functools
 import statistics
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
 from lrnde_core._arrays import Leaves
@@ -32,11 +32,11 @@ class NativeSolve(NamedTuple):
     failure: str | None = None
 
 
-def mean_evaluations(solves: Sequence[NativeSolve]) -> float | None:
-    """The average number of evaluations of a native solve; `None` if one hides them."""
-    counts = [native.num_evaluations for native in solves]
-    known = [count for count in counts if count is not None]
-    return statistics.fmean(known) if len(known) == len(counts) else None
+def mean_known(counts: Iterable[float | None]) -> float | None:
+    """The mean of counts; `None` if one is hidden."""
+    found = list(counts)
+    known = [count for count in found if count is not None]
+    return statistics.fmean(known) if len(known) == len(found) else None
 
 
 class FrozenRun(NamedTuple):

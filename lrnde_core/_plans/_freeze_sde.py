@@ -17,7 +17,7 @@ from lrnde_core._plans._calls import (
     read_all,
     solve_all,
 )
-from lrnde_core._plans._contract import AbstractSDEFreezer, mean_evaluations, median_seconds, without_a_trace
+from lrnde_core._plans._contract import AbstractSDEFreezer, mean_known, median_seconds, without_a_trace
 from lrnde_core._plans._errors import (
     MIN_PATHS,
     Rows,
@@ -129,7 +129,8 @@ class _Calibration:
                 f"least {MIN_PATHS} are needed. Give more or larger calls."
             )
         scales = native_scales([row for rows in natives for row in rows])
-        return cls(freezer, calls, longest_interval, statistic, natives, scales, mean_evaluations(solves))
+        num_evaluations = mean_known(native.num_evaluations for native in solves)
+        return cls(freezer, calls, longest_interval, statistic, natives, scales, num_evaluations)
 
     def solve_by(self, plan: SDEPlan, *, is_held_back: bool) -> tuple[WeakError, int | None]:
         """The weak error on one half, and the evaluations of one solve."""

@@ -13,7 +13,7 @@ from lrnde_core._call import AbstractCall
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._calls import solve_all
-from lrnde_core._plans._contract import AbstractFreezer, FrozenRun, NativeSolve, mean_evaluations, median_seconds
+from lrnde_core._plans._contract import AbstractFreezer, FrozenRun, NativeSolve, mean_known, median_seconds
 from lrnde_core._plans._errors import (
     RELATIVE,
     ErrorMeasure,
@@ -112,7 +112,7 @@ class Calibration:
 
     @property
     def native_evaluations(self) -> float | None:
-        return mean_evaluations(self.natives)
+        return mean_known(native.num_evaluations for native in self.natives)
 
     def errors(self, plan: Plan, *, is_held_back: bool) -> list[float]:
         """The errors by a plan of every sample of one half."""
