@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lrnde_cli._libraries import check_benchmarks
+from lrnde_cli._libraries import check_benchmarks, check_dask
 from lrnde_cli._options import JsonOption, split
 from lrnde_core import InputError
 
@@ -35,6 +35,13 @@ def benchmark(
     jobs: Annotated[
         int | None, typer.Option(help="Parallel processes, one training each; one per core by default.")
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Train on the Dask cluster whose scheduler is there, which shares the folder of --out.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the results; lrnde-benchmark/TASK by default.", show_default=False),
@@ -58,6 +65,8 @@ def benchmark(
     Prints one table, and writes report.json and plots. Exit code 1: interrupted, or a training failed.
     """
     check_benchmarks("benchmark")
+    if dask is not None:
+        check_dask("benchmark --dask")
     from lrnde_benchmarks._commands import _run
     from lrnde_benchmarks._commands._options import Options
 
@@ -76,6 +85,7 @@ def benchmark(
         schedule="fast" if fast else "full" if full else "usual",
         checkpoint_minutes=checkpoint_minutes,
         matched=matched,
+        dask=dask,
     )
     if not _run.benchmark(options, Console()):
         raise typer.Exit(1)

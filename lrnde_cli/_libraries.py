@@ -18,6 +18,11 @@ def check_benchmarks(command: str) -> None:
     _check(command, missing_for_benchmarks(), "'lrnde[benchmarks]'")
 
 
+def check_dask(command: str) -> None:
+    """Raise `PluginError` if Dask's distributed scheduler is not installed."""
+    _check(command, _missing(("distributed",)), "'lrnde[dask]'")
+
+
 def check_numpy(command: str) -> None:
     """Raise `PluginError` if numpy is not installed."""
     _check(command, _missing(("numpy",)), "numpy")

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
@@ -20,7 +21,8 @@ class WeightHolder:
         weight.update(report)
 
     - `weight`: any `AbstractWeight`, such as `GradientRatio`, `Constant`, `ExponentialDecay` or `NFETarget`.
-    - `parameters`: those that training changes; only for a weight that measures gradients.
+    - `parameters`: those that training changes; only for a weight that measures gradients. None may be a `DTensor`: the
+      gradients of sharded parameters come into being in FSDP's own backward pass alone.
 
     **Gradients.** If the weight measures them in this iteration, `total` differentiates the loss and the penalty apart,
     before `backward` differentiates their sum: neither scaled by AMP, nor clipped, nor decayed, nor accumulated. With
@@ -39,11 +41,8 @@ class WeightHolder:
         self._parameters = tuple(parameters)
         self._state = weight.init(like=0.0)
         self._norms: list[GradientNorms] = []
-        if self._weight.measures(self._state) and not self._parameters:
-            raise InputError(
-                f"`{weight!r}` measures gradients, and was given no parameters. Pass those that training changes: "
-                "`WeightHolder(weight, model.parameters())`."
-            )
+        if self._weight.measures(self._state):
+            _check_parameters(weight, self._parameters)
 
     def __repr__(self) -> str:
         return f"WeightHolder({self._weight!r}, {self._state!r})"
@@ -57,7 +56,8 @@ class WeightHolder:
 
         - `loss`: without the penalty. `report`: of its solve; for several solves, a list, whose penalties are summed.
 
-        Raises `InputError` for an empty list, and `InputTypeError` for anything that is no report.
+        Raises `InputError` for an empty list, and if the loss depends on none of the parameters whose gradients are
+        measured; `InputTypeError` for anything that is no report.
         """
         reports = listed_reports("WeightHolder.total", report)
         penalty = functools.reduce(torch.add, [each.penalty for each in reports])
@@ -88,23 +88,48 @@ class WeightHolder:
         self._state = kind(**state_dict)
 
 
+def _check_parameters(weight: AbstractWeight, parameters: Sequence[Tensor]) -> None:
+    """Raise `InputError` unless gradients by these parameters can be measured."""
+    if not parameters:
+        raise InputError(
+            f"`{weight!r}` measures gradients, and was given no parameters. Pass those that training changes: "
+            "`WeightHolder(weight, model.parameters())`."
+        )
+    # Where it is not loaded, no tensor is of its class.
+    module = sys.modules.get("torch.distributed.tensor")
+    num_sharded = 0 if module is None else sum(isinstance(each, module.DTensor) for each in parameters)
+    if num_sharded:
+        raise InputError(
+            f"`{weight!r}` measures gradients, and {num_sharded} of the {len(parameters)} parameters are sharded over "
+            "processes (`DTensor`). It needs whole ones: `fully_shard` computes the gradients of shards in its own "
+            "backward pass alone. Use `Constant`, `ExponentialDecay` or `NFETarget`, or `DistributedDataParallel`."
+        )
+
+
 def _gradient_norms(loss: Tensor, penalty: Tensor, parameters: Sequence[Tensor]) -> GradientNorms:
     """The norms over the parameters that both gradients reach, once averaged over processes."""
     variables = [each for each in parameters if each.requires_grad]
-    squares = torch.stack([_squares(each, variables) for each in (loss, penalty)])
+    by_loss, by_penalty = (_gradients(each, variables) for each in (loss, penalty))
+    if loss.requires_grad and all(each is None for each in by_loss):
+        raise InputError(
+            f"The loss depends on none of the {len(parameters)} parameters whose gradients are measured. Give "
+            "`WeightHolder` those that the model has now: `fully_shard`, for one, replaces them."
+        )
+    squares = torch.stack([_squares(loss, by_loss, variables), _squares(penalty, by_penalty, variables)])
     return GradientNorms(*squares.where((squares > 0).all(0), 0.0).sum(1).sqrt().tolist())
 
 
-def _squares(output: Tensor, variables: Sequence[Tensor]) -> Tensor:
-    """The squared norm of the gradient by each variable; 0 where it does not reach."""
+def _gradients(output: Tensor, variables: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The gradient by each variable, of this process alone; `None` where it does not reach."""
+    if not output.requires_grad or not variables:
+        return [None] * len(variables)
+    return torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True)
+
+
+def _squares(output: Tensor, found: Sequence[Tensor | None], variables: Sequence[Tensor]) -> Tensor:
+    """The squared norm of the gradient by each variable, averaged over processes; 0 where it does not reach."""
     nothing = output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
-    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not output.requires_grad and not is_distributed:
-        return nothing.expand(len(variables))
-    found: Sequence[Tensor | None] = [None] * len(variables)
-    if output.requires_grad:
-        found = torch.autograd.grad(output, variables, retain_graph=True, allow_unused=True)
-    if is_distributed:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         # What one process does not reach, another may.
         found = [
             _average(torch.zeros_like(variable) if each is None else each)

@@ -6,9 +6,9 @@ training loops that `make_trainer` loads.
 
 from lrnde_benchmarks._backends._make_trainer import make_trainer
 from lrnde_benchmarks._backends._trainer import Evaluation, Trainer
+from lrnde_benchmarks._cells._pool import ComparisonError
 from lrnde_benchmarks._cells._reloading import load_trainers
 from lrnde_benchmarks._cells._store import Store, make_store
-from lrnde_benchmarks._cells._workers import ComparisonError
 from lrnde_benchmarks._commands._options import Options, make_study
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import METHOD_NAMES, Tuning, setting_by_name

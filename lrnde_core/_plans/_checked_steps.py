@@ -22,6 +22,10 @@ _LAG = 0.6
 _DEFAULT_CANDIDATES = (Candidate("midpoint", 1), *(Candidate("rk4", 2**power) for power in range(7)))
 
 
+# What `CheckedPlan` did not have from the start.
+_LATER = frozenset({"gradient_error"})
+
+
 @final
 @dataclasses.dataclass(frozen=True)
 class CheckedPlan:
@@ -55,16 +59,25 @@ class CheckedPlan:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "CheckedPlan":
-        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else."""
+        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else.
+
+        An entry that an earlier version did not have may be missing.
+        """
         names = {field.name for field in dataclasses.fields(cls)}
-        if set(fields) != names:
-            raise InputError(f"The saved plan has the entries {sorted(fields)}; a `CheckedPlan` has {sorted(names)}.")
+        if not isinstance(fields, Mapping) or not names - _LATER <= set(fields) <= names:
+            found = sorted(fields) if isinstance(fields, Mapping) else described(fields)
+            raise InputError(f"The saved plan has the entries {found}; a `CheckedPlan` has {sorted(names)}.")
         steps, tried = fields["steps"], fields["tried"]
-        return dataclasses.replace(
-            cls(**fields),
-            steps=None if steps is None else FixedSteps.from_fields(steps),
-            tried=tuple(map(FixedSteps.from_fields, tried)),
-        )
+        try:
+            return dataclasses.replace(
+                cls(**fields),
+                steps=None if steps is None else FixedSteps.from_fields(steps),
+                tried=tuple(map(FixedSteps.from_fields, tried)),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"The steps of the saved plan cannot be read ({error!r}). Give what `dataclasses.asdict(plan)` gave."
+            ) from error
 
     def as_dict(self, prefix: str = "") -> dict[str, float]:
         """The numbers of this plan by name, to log; `None` is left out.
@@ -219,6 +232,8 @@ class CheckedSteps:
         plan: CheckedPlan,
         call: PlannedSolve,
         report: Reports | None = None,
+        *,
+        step_error: Scalar | None = None,
     ) -> CheckedPlan:
         """The plan for the next iteration, checked if that is due. Called before every iteration, outside of `jit`.
 
@@ -227,10 +242,14 @@ class CheckedSteps:
           arrays, such as `sol.ys`; their first axis counts samples. It may be jitted, with the steps as a static
           argument. For `gradient_error` it also returns a gradient, as arrays in the same forms, of any shape
           (`lrnde_jax.with_gradient`); its error is that of all of them together.
-        - `report`: of the last iteration; with it, growing errors are noticed between checks.
+        - `report`: of the last iteration; with it, growing errors are noticed between checks. `step_error`: its entry
+          of this name, which a training that continues from a checkpoint has saved instead.
         """
         reports = [report] if isinstance(report, Report) else report
-        if not self.is_due(plan, None if reports is None else _largest(reports, "step_error")):
+        estimate = None if step_error is None else _maximum(step_error)
+        if reports is not None:
+            estimate = _largest(reports, "step_error")
+        if not self.is_due(plan, estimate):
             return self.next(plan)
         return self.next(self.choose_by(plan, call))
 

@@ -1,5 +1,6 @@
 """Tests of `lrnde benchmark` from end to end, with as little training as there can be."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: 
         (["spiral-sde"], "no training loop for the task `spiral-sde` on the adapter `torchdiffeq`"),
         (["digits", "--seeds", "0"], "at least 1 seed"),
         (["digits", "--jobs", "0"], "--jobs 0"),
+        (["digits", "--jobs", "2", "--dask", "tcp://there"], "Leave `--jobs` out"),
         (["digits", "--steps", "0"], "steps=0"),
         (["digits", "--checkpoint-minutes", "-1"], "--checkpoint-minutes -1"),
         (["digits", "--fast", "--full"], "choose one schedule"),
@@ -98,3 +100,16 @@ def test_missing_data_are_named_with_where_to_get_them(
     assert (printed.code, printed.out) == (2, "")
     assert "train-images-idx3-ubyte.gz" in printed.words
     assert "https://" in printed.words
+
+
+def test_a_cluster_without_dask_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "distributed" else find_spec(name, *rest)
+    )
+    printed = command("benchmark", "digits", "--dask", "tcp://there:8786", "--out", str(tmp_path))
+    assert (printed.code, printed.out) == (2, "")
+    assert "`lrnde benchmark --dask` needs `distributed`, not installed here" in printed.words
+    assert "`pip install 'lrnde[dask]'`" in printed.words

@@ -142,6 +142,10 @@ def test_a_check_is_made_at_once_when_the_steps_see_their_error_grow(xp: Any) ->
         assert after.num_checks == plan.num_checks + is_checked, estimate
         after = steps.check(plan, decay, [_report(10, 0.0), _report(10, estimate)])
         assert after.num_checks == plan.num_checks + is_checked, estimate
+        # Where the report is gone; one that is there counts.
+        after = steps.check(plan, decay, step_error=xp.asarray(estimate))
+        assert after.num_checks == plan.num_checks + is_checked, estimate
+        assert steps.check(plan, decay, _report(10, 0.0), step_error=estimate).num_checks == plan.num_checks
 
 
 @beyond_the_standard
@@ -263,8 +267,18 @@ def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
     assert restored == plan
     assert len({plan, restored, steps.init()}) == 2
     assert {steps, CheckedSteps(candidates=(Candidate("dormand-prince", 2),), scales={0: 2.0})} == {steps}
-    with pytest.raises(InputError, match="The saved plan has the entries"):
-        CheckedPlan.from_fields({"steps": None})
+
+
+def test_a_plan_that_an_earlier_version_saved_is_read_and_anything_else_refused() -> None:
+    fields = dataclasses.asdict(CheckedPlan(FixedSteps.equal("rk4", 2), error=0.1, num_checks=3))
+    del fields["gradient_error"]
+    assert CheckedPlan.from_fields(fields) == CheckedPlan(FixedSteps.equal("rk4", 2), error=0.1, num_checks=3)
+    for wrong in ({"steps": None}, {**fields, "patience": 3}, None):
+        with pytest.raises(InputError, match="The saved plan has the entries"):
+            CheckedPlan.from_fields(wrong)  # pyright: ignore[reportArgumentType]
+    for steps in ({"method": "rk4"}, 2, {**fields["steps"], "tableau": {"a": ()}}):
+        with pytest.raises(InputError, match=r"The steps of the saved plan cannot be read .* `dataclasses.asdict"):
+            CheckedPlan.from_fields({**fields, "steps": steps})
 
 
 @pytest.mark.parametrize(

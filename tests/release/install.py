@@ -73,6 +73,7 @@ _EXTRAS = {
     "conformance": Extra((), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine")),
     "onnx": Extra((), "import onnx, onnxruntime, onnxscript"),
     "plots": Extra((), "import matplotlib.pyplot"),
+    "dask": Extra((), "import distributed"),
     "benchmarks": Extra((), "import lrnde_benchmarks", ("compare --help",)),
 }
 _NEEDS = {

@@ -1,27 +1,27 @@
-"""Worker processes that train cells, `study.jobs` at a time, by joblib's loky.
+"""Worker processes that train cells: `study.jobs` at a time by joblib's loky, or those of a Dask cluster.
 
-Its executor is taken rather than `joblib.Parallel`, which runs a single job in the calling process, where the libraries
-are loaded already with as many threads as there are cores.
+Of loky the executor is taken rather than `joblib.Parallel`, which runs a single job in the calling process, where the
+libraries are loaded already with as many threads as there are cores.
 """
 
 import contextlib
-import dataclasses
+import functools
 import itertools
 import os
 import signal
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from pathlib import Path
 from typing import NamedTuple, final
 
-import numpy as np
 from joblib.externals import loky
 
-from lrnde_benchmarks._cells._cell import Cell, run_cell
+from lrnde_benchmarks._cells._cell import run_cell
+from lrnde_benchmarks._cells._cluster import active_client, workers_of
+from lrnde_benchmarks._cells._counters import Counters, counting
+from lrnde_benchmarks._cells._pool import ComparisonError, Outcome, Pool, Run
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._cells._threads import SINGLE_THREAD
 from lrnde_benchmarks._study import Job, Study
@@ -34,40 +34,11 @@ _IDLE_SECONDS = 60
 
 
 @final
-class ComparisonError(LrndeError, RuntimeError):
-    """A worker process failed or died."""
-
-
-@final
 class Finished(NamedTuple):
     """What became of a job: a cell, or the reason why there is none."""
 
     job: Job
-    outcome: Cell | str
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Counters:
-    """How many iterations each cell has done: a number each in a file that all processes map into memory."""
-
-    path: Path
-    size: int
-
-    def create(self) -> None:
-        """Make the file, all zeros."""
-        self._open("w+").flush()
-
-    def set(self, place: int, count: int) -> None:
-        counts = self._open("r+")
-        counts[place] = count
-        counts.flush()
-
-    def read(self) -> list[int]:
-        return self._open("r").tolist()
-
-    def _open(self, mode: str) -> "np.memmap[tuple[int], np.dtype[np.int64]]":
-        return np.memmap(self.path, np.int64, mode, shape=(self.size,))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    outcome: Outcome
 
 
 def run_cells(
@@ -76,41 +47,58 @@ def run_cells(
     """Train `jobs` and yield them as they finish. Closing the iterator ends the processes.
 
     A finished cell is in the `store`, where there is one, before it is handed out. `on_progress` is given the
-    iterations done of each job, from another thread, twice a second. Raises `ComparisonError` if a process dies.
+    iterations done of each job, from another thread, twice a second.
+
+    With a store, the workers are those of the Dask cluster that joblib was given, if it was given one. A cell whose
+    worker died then goes to another one. Raises `ComparisonError` if a process on this machine dies.
     """
     if not jobs:
         return
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lrnde-"))
-        counters = Counters(Path(folder) / "counters", len(jobs))
-        counters.create()
-        stack.enter_context(_watching(counters, on_progress))
-        count = min(study.jobs, len(jobs))
-        executor = stack.enter_context(_workers(count))
+        client = None if store is None else active_client()
+        if client is None or store is None:
+            pool = stack.enter_context(_workers_here(study, len(jobs), store))
+        else:
+            pool = stack.enter_context(workers_of(client, _run, study, len(jobs), store))
+        stack.enter_context(_watching(pool.counters, on_progress))
         waiting = enumerate(jobs)
-        running: dict[Future[Cell | str], Job] = {}
+        running: dict[Future[Outcome], Job] = {}
 
         def submit() -> None:
-            for place, job in itertools.islice(waiting, count - len(running)):
-                running[executor.submit(_run, study, job, store, counters, place, os.getpid())] = job
+            for place, job in itertools.islice(waiting, max(0, pool.count() - len(running))):
+                running[pool.submit(place, job)] = job
 
         try:
             submit()
             while running:
-                futures, _ = wait(running, return_when=FIRST_COMPLETED)
-                finished = [Finished(running.pop(future), future.result()) for future in futures]
+                futures, _ = wait(running, pool.poll_seconds, FIRST_COMPLETED)
+                finished = [Finished(running.pop(future), pool.outcome(future)) for future in futures]
                 submit()
                 yield from finished
         except BrokenExecutor as error:
             raise ComparisonError("A worker process died, perhaps because memory ran out.") from error
 
 
-def _run(study: Study, job: Job, store: Store | None, counters: Counters, place: int, parent: int) -> Cell | str:
+@contextlib.contextmanager
+def _workers_here(study: Study, num_jobs: int, store: Store | None) -> Generator[Pool]:
+    count = min(study.jobs, num_jobs)
+    with counting(num_jobs) as counters, _executor(count) as executor:
+        call = functools.partial(_run_here, _run, study, store, counters, os.getpid())
+        yield Pool(counters, functools.partial(executor.submit, call), Future.result, lambda: count)
+
+
+def _run_here(
+    run: Run, study: Study, store: Store | None, counters: Counters, parent: int, place: int, job: Job
+) -> Outcome:
     def tell(num_done: int) -> None:
         _end_if_orphaned(parent)
         counters.set(place, num_done)
 
     _end_if_orphaned(parent)
+    return run(study, job, store, tell)
+
+
+def _run(study: Study, job: Job, store: Store | None, tell: Callable[[int], None]) -> Outcome:
     try:
         trained = run_cell(study, job, tell, None if store is None else store.checkpoints(job))
         if store is not None:
@@ -130,7 +118,7 @@ def _end_if_orphaned(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _workers(count: int) -> Generator[Executor]:
+def _executor(count: int) -> Generator[Executor]:
     executor = make_executor(count)
     try:
         yield executor

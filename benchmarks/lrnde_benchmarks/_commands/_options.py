@@ -25,6 +25,7 @@ class Options:
     - `methods`: the rows. `data`: folder of the user's data. `weight`: of the penalty in the row `default`.
     - `matched`: whether models are also compared at matched quality, see `_reports._matched`.
     - `checkpoint_minutes`: how long a training goes on at least between two checkpoints.
+    - `dask`: the address of the scheduler of a cluster that trains, in place of `jobs` processes here.
     """
 
     out: Path
@@ -40,6 +41,7 @@ class Options:
     schedule: Literal["usual", "fast", "full"] = "usual"
     matched: bool = False
     checkpoint_minutes: float = CHECKPOINT_SECONDS / 60
+    dask: str | None = None
 
 
 def make_study(options: Options, *, is_side_by_side: bool) -> Study:
@@ -56,6 +58,11 @@ def make_study(options: Options, *, is_side_by_side: bool) -> Study:
         raise InputError(f"`--seeds {num_seeds}`: at least 1 seed is needed.")
     if not options.checkpoint_minutes >= 0:
         raise InputError(f"`--checkpoint-minutes {options.checkpoint_minutes:g}`: must be at least 0.")
+    if options.dask is not None and options.jobs is not None:
+        raise InputError(
+            f"`--jobs {options.jobs}` and `--dask {options.dask}` were both given; a cluster trains as many cells at a "
+            "time as it has workers. Leave `--jobs` out."
+        )
     adapters = tuple(dict.fromkeys(options.adapters)) or _usable_adapters(task)
     for name in adapters:
         _check_adapter(name, task)
@@ -90,7 +97,7 @@ def _with_data(task: BenchmarkTask, folder: Path) -> BenchmarkTask:
         raise InputError(f"`--data {folder}`: the task `{task.name}` brings its own data; leave `--data` out.")
     if not folder.is_dir():
         raise InputError(f"`--data {folder}`: there is no such folder. The task needs: {task.data}.")
-    return dataclasses.replace(task, problem=task.with_folder(folder))
+    return dataclasses.replace(task, problem=task.with_folder(folder.absolute()))
 
 
 def _hyperparameters(task: BenchmarkTask, options: Options) -> Hyperparameters:

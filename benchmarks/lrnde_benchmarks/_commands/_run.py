@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 from rich.console import Console
 from rich.text import Text
 
+from lrnde_benchmarks._cells._cluster import cluster_at
 from lrnde_benchmarks._cells._store import CHECKPOINT_SECONDS, Store, make_store
 from lrnde_benchmarks._commands._display import showing
 from lrnde_benchmarks._commands._options import Options, check_writable, make_study
@@ -54,7 +55,8 @@ def benchmark(options: Options, console: Console) -> bool:
         # One that is missing should show before the training.
         margin_of(study.task)
     output = Output(options.out, options.json, BENCHMARK_PLOTS)
-    is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
+    with cluster_at(options.dask):
+        is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
     if options.matched and is_complete:
         _match(study, output, console)
     return is_complete

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_benchmarks._cells._cell import Cell, Figures
+from lrnde_benchmarks._cells._pool import ComparisonError
 from lrnde_benchmarks._cells._store import Store
-from lrnde_benchmarks._cells._workers import ComparisonError, Finished, run_cells
+from lrnde_benchmarks._cells._workers import Finished, run_cells
 from lrnde_benchmarks._reports._ratios import form_ratios
 from lrnde_benchmarks._study import Job, Study
 

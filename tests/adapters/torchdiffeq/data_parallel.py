@@ -75,6 +75,27 @@ def kinetic_gradients(field: torch.nn.Module, x: Tensor) -> None:
     (ys[-1].square().mean() + 0.5 * report.penalty).backward()
 
 
+def refusals_when_sharded(mesh: Any, x: Tensor) -> list[str]:
+    """What a weight that measures gradients says to a sharded field, and to one that is sharded later."""
+    from torch.distributed.fsdp import fully_shard
+
+    field: Any = Perceptron()
+    before = WeightHolder(lrnde.GradientRatio(), field.parameters())
+    fully_shard(field, mesh=mesh)
+    said: list[str] = []
+    try:
+        WeightHolder(lrnde.GradientRatio(), field.parameters())
+    except lrnde.InputError as error:
+        said.append(str(error))
+    solve = lrnde.regularize(odeint, heuristic=lrnde.KineticEnergy())
+    ys, report = solve(field, x, torch.tensor([0.0, 1.0]).to(x), method="rk4", options={"step_size": 0.25})
+    try:
+        before.total(ys[-1].square().mean(), report)
+    except lrnde.InputError as error:
+        said.append(str(error))
+    return said
+
+
 def follow_the_page(rank: int) -> Found:
     """What the torch code of the page about several devices leaves behind."""
     first, second, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -119,8 +140,10 @@ def find(rank: int, folder: str) -> None:
         parallel = torch.nn.parallel.DistributedDataParallel(model)
         found["gradients"][name] = gradients(model, parallel, x, draw=[0.3])
         found["weights"][name] = weights(model, parallel, x)
-    field: Any = fully_shard(Perceptron(), mesh=init_device_mesh("cpu", (2,)))
+    mesh = init_device_mesh("cpu", (2,))
+    field: Any = fully_shard(Perceptron(), mesh=mesh)
     kinetic_gradients(field, x)
     found["sharded"] = [each.grad.full_tensor() for each in field.parameters()]
+    found["refusals"] = refusals_when_sharded(mesh, x)
     torch.save(found, Path(folder, f"{rank}.pt"))
     torch.distributed.destroy_process_group()

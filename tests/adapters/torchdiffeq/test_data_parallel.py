@@ -1,6 +1,7 @@
 """Two processes with half of the batch each train as one with the whole batch does."""
 
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_a_sharded_field_has_the_gradient_of_the_whole_one(found: list[Found]) -
     kinetic_gradients(field, torch.cat(tuple(halves())))
     for each in found:
         _close(each["sharded"], [parameter.grad for parameter in field.parameters()])
+
+
+def test_a_weight_refuses_to_measure_sharded_parameters(found: list[Found]) -> None:
+    for each in found:
+        sharded, replaced = each["refusals"]
+        assert re.search(r"3 of the 3 parameters are sharded .*`DTensor`.* Use `Constant`, ", sharded)
+        assert re.search("depends on none of the 3 parameters .* `fully_shard`, for one, replaces them", replaced)
 
 
 def test_the_page_gives_all_processes_one_model_and_weight_and_each_its_draw(found: list[Found]) -> None:
