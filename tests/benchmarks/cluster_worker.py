@@ -48,7 +48,7 @@ async def _serve(address: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     _folder = Path(sys.argv[2])
-    _cell.make_trainer = functools.partial(make_trainer, _folder)
+    _cell.make_trainer = functools.partial(make_trainer, _folder)  # pyright: ignore[reportPrivateImportUsage]
     # Looking for them loads every backend.
     _cluster.installed_versions = lambda _adapter: {}  # pyright: ignore[reportPrivateImportUsage]
     asyncio.run(_serve(sys.argv[1], _folder))

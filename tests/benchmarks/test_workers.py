@@ -13,6 +13,8 @@ from rich.console import Console
 
 from lrnde_benchmarks._cells import _cell, _store, _workers
 from lrnde_benchmarks._cells._cell import Cell
+from lrnde_benchmarks._cells._counters import Counters
+from lrnde_benchmarks._cells._pool import ComparisonError
 from lrnde_benchmarks._commands import _run as _command
 from lrnde_benchmarks._commands._run import Output, resume
 from lrnde_benchmarks._hyperparameters import Hyperparameters
@@ -160,10 +162,10 @@ def test_summing_up_trains_nothing(trainings: Trainings, tmp_path: Path) -> None
 
 
 def test_counters_are_shared_through_a_file(tmp_path: Path) -> None:
-    counters = _workers.Counters(tmp_path / "counters", 3)
+    counters = Counters(tmp_path / "counters", 3)
     counters.create()
     counters.set(1, 25)
-    assert _workers.Counters(tmp_path / "counters", 3).read() == [0, 25, 0]
+    assert Counters(tmp_path / "counters", 3).read() == [0, 25, 0]
 
 
 def test_a_cell_is_kept_before_it_is_handed_out(trainings: Trainings, tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_a_cell_is_kept_before_it_is_handed_out(trainings: Trainings, tmp_path: 
 
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_workers, "_run", die)
-    with pytest.raises(_workers.ComparisonError, match="memory ran out"):
+    with pytest.raises(ComparisonError, match="memory ran out"):
         list(_workers.run_cells(STUDY, STUDY.cells[:1], None, lambda _counts: None))
 
 
