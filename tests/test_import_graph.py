@@ -27,6 +27,7 @@ _ALLOWED: Mapping[str, Set[str]] = {
     "lrnde_diffrax": _JAX,
     "lrnde_jax_odeint": _JAX,
     "lrnde_taylor": _TORCH | _JAX,
+    "lrnde_lightning": {"lrnde_core"},
     "lrnde_benchmarks": {"lrnde", "lrnde_core", "lrnde_torch", "lrnde_jax", "lrnde_conformance", "lrnde_taylor"},
     "lrnde_gpu": {"lrnde", "lrnde_core", "lrnde_benchmarks"},
     "lrnde_cli": {"lrnde_core", "lrnde_conformance", "lrnde_benchmarks"},

@@ -43,8 +43,8 @@ def test_the_blocks_in_torch() -> None:
     assert len({frozenset(entries) for entries in logged}) == 1
     assert {name.removeprefix("train/") for name in logged[0]} - {"weight"} <= set(_ENTRIES)
     assert all(entries["train/nfe_backward"] > 0 for entries in logged)
-    exec(_BLOCKS[2], namespace)
     exec(_BLOCKS[3], namespace)
+    exec(_BLOCKS[4], namespace)
     findings = namespace["diagnosis"].findings
     assert [name for name, _ in printed[1:]] == [finding.kind.name for finding in findings]
     assert FindingKind.TOLERANCE in [finding.kind for finding in findings]
@@ -69,6 +69,27 @@ def test_the_block_in_jax() -> None:
     assert len(logged) == 2
     assert {name.removeprefix("train/") for name in logged[0]} <= set(_ENTRIES)
     assert all(value.shape == () for value in logged[0].values())
+
+
+def test_the_block_in_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lightning, torchdiffeq = pytest.importorskip("lightning"), pytest.importorskip("torchdiffeq")
+    import torch
+
+    import lrnde_lightning
+
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {
+        "lightning": lightning,
+        "lrnde_lightning": lrnde_lightning,
+        "odeint": lrnde.regularize(torchdiffeq.odeint),
+        "func": lambda t, y: -y,
+        "t": torch.tensor([0.0, 1.0]),
+        "task_loss": lambda ys, target: (ys[-1] - target).square().mean(),
+    }
+    exec(_BLOCKS[2], namespace)
+    x = torch.ones(4, 2)
+    assert isinstance(namespace["Classifier"]().training_step((x, x), 0)["report"], lrnde.Report)
+    assert any(isinstance(each, lrnde_lightning.LogSolves) for each in namespace["trainer"].callbacks)
 
 
 def test_the_tables_name_every_entry_and_every_finding() -> None:

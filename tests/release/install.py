@@ -53,6 +53,12 @@ assert torch.isfinite(report.penalty)
 """
 
 
+_LIGHTNING_CALLBACK = """
+import lightning, lrnde_lightning
+lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[lrnde_lightning.LogSolves()])
+"""
+
+
 class Extra(NamedTuple):
     """What works with an extra alone.
 
@@ -70,6 +76,7 @@ _EXTRAS = {
     "torchsde": Extra(("taylor", "torchsde"), _TORCHSDE_CALL, ("conformance --list",)),
     "diffrax": Extra(("diffrax",), _DIFFRAX_CALL, ("conformance --list",)),
     "taylor": Extra(("taylor",), _TAYLOR_CALL),
+    "lightning": Extra(("taylor",), _LIGHTNING_CALLBACK),
     "conformance": Extra((), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine")),
     "onnx": Extra((), "import onnx, onnxruntime, onnxscript"),
     "plots": Extra((), "import matplotlib.pyplot"),
