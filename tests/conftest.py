@@ -19,6 +19,16 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 gc.set_threshold(20_000, 20, 20)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="train in examples and pages as long as they say")
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether the trainings of examples and pages are run as they stand there, rather than cut short."""
+    return bool(request.config.getoption("--whole"))
+
+
 def pytest_collection_finish() -> None:
     """Leave what the libraries made when they were imported out of every later search for cycles."""
     gc.collect()

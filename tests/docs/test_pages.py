@@ -1,13 +1,11 @@
 """The pages of the site: their code runs as it stands there, and they highlight what lrnde adds to it."""
 
-import contextlib
-import io
 import re
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests import readers_code
 
 _PAGES = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r'^```python(?: hl_lines="([\d ]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -27,18 +25,6 @@ _RUN = [
     "weight",
     "wrap-a-solve",
 ]
-_OPTIONAL = (
-    "diffrax",
-    "equinox",
-    "jax",
-    "lineax",
-    "onnxruntime",
-    "optax",
-    "sklearn",
-    "torch",
-    "torchdiffeq",
-    "torchsde",
-)
 
 
 def _blocks(page: str) -> list[tuple[str, str]]:
@@ -48,37 +34,12 @@ def _blocks(page: str) -> list[tuple[str, str]]:
     return found
 
 
-@contextlib.contextmanager
-def _usual_settings() -> Generator[None]:
-    """JAX as a user has it, without the strictness of the other tests."""
-    import jax
-
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def _run(page: str) -> str:
-    """What the blocks of a page print, one after the other in one namespace, with trainings cut short."""
-    blocks = [code for _, code in _blocks(page)]
-    imported = set(re.findall(r"^(?:import|from) (\w+)", "".join(blocks), re.MULTILINE))
-    for library in imported.intersection(_OPTIONAL):
-        pytest.importorskip(library)
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    printed = io.StringIO()
-    settings = _usual_settings() if "jax" in imported else contextlib.nullcontext()
-    with contextlib.redirect_stdout(printed), settings:
-        for code in blocks:
-            short = re.sub(r"^NUM_ITERATIONS = \d+$", "NUM_ITERATIONS = 2", code, flags=re.MULTILINE)
-            exec(compile(short, f"{page}.md", "exec"), namespace)
-    return printed.getvalue()
-
-
 # Of torch's exporter to ONNX, as in tests/adapters/torchdiffeq/test_freeze.py.
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 @pytest.mark.parametrize("page", _RUN)
-def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_a_page_runs(page: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    printed = _run(page)
+    printed = readers_code.run([code for _, code in _blocks(page)], f"{page}.md", whole=whole)
     if page.startswith("get-started"):
         assert re.fullmatch(r"(?:weight 0\.[03]: \d+ evaluations, accuracy 0\.\d+\n){2}", printed)
 
