@@ -35,7 +35,7 @@ GPU_SITE := annotated-doc array-api-compat click diffrax equinox iniconfig jaxty
 	wadler-lindig
 ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode jax_odeint lrnde_conformance:ReferenceDriver
 
-.PHONY: help demo test tests test-core lint format types conformance docs build test-install test-oldest gpu gpu-site clean
+.PHONY: help demo test tests test-core lint format types examples conformance docs build test-install test-oldest gpu gpu-site clean
 
 help:
 	@echo "make demo    train with and without the penalty on real digits and compare (about 4 minutes; ARGS=... is passed on)"
@@ -43,6 +43,7 @@ help:
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
 	@echo "make test-core   the core's tests without any backend, on numpy and array-api-strict (CI runs it after make test)"
 	@echo "make types   pyright                make format  format and sort imports"
+	@echo "make examples      the example scripts and notebooks and the code of the documentation, with whole trainings"
 	@echo "make conformance   every adapter against all laws of the protocol (ADAPTERS=... for some, ARGS=--fast for less)"
 	@echo "make gpu     what a machine with a GPU is asked, in ten minutes, with the packages it has (see CONTRIBUTING.md)"
 	@echo "make build   wheel and source distribution of the last commit in dist, checked for the package index"
@@ -73,6 +74,10 @@ types: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
+
+# One after the other, and compiled with the usual effort.
+examples: $(STAMP)
+	@$(ONE_THREAD) $(BIN)/python -m pytest --quiet --capture=no --whole tests/examples tests/docs
 
 conformance: $(STAMP)
 	@$(BIN)/lrnde conformance $(ADAPTERS) $(ARGS)
