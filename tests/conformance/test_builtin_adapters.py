@@ -1,7 +1,7 @@
 """Every adapter that lrnde brings keeps every law: the suite as `lrnde conformance --fast` runs it.
 
 One test an adapter, for its checks share solves, and programs once compiled. The suite's own adapter is not among them:
-test_reference.py runs all of the suite on it, and test_mutants.py each check that a mutant fails.
+test_mutants.py runs on it each check that a mutant fails, in the mutant's case, and `make conformance` all of them.
 """
 
 import pytest
