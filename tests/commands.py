@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
 
 PATIENCE = 240
 # A suite that a script runs in the background hands down an ignored SIGINT, which Python would go on ignoring.
@@ -36,14 +37,8 @@ Command = Callable[..., Printed]
 """Takes the arguments of `lrnde`; the fixture `command` runs it in this process."""
 
 
-def run(*args: str) -> Printed:
-    """`lrnde` in a separate process."""
-    done = subprocess.run([*_COMMAND, *args], capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return Printed(done.returncode, done.stdout, done.stderr)
-
-
 def interrupt(*args: str, once: Callable[[], bool]) -> Printed:
-    """The same, interrupted by Ctrl-C once that holds."""
+    """`lrnde` in a separate process, interrupted by Ctrl-C once that holds."""
     process = subprocess.Popen(
         [*_COMMAND, *args],
         stdout=subprocess.PIPE,
@@ -65,3 +60,15 @@ def interrupt(*args: str, once: Callable[[], bool]) -> Printed:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     return Printed(process.returncode, output, errors)
+
+
+class InlineExecutor(Executor):
+    """Runs a job in this process when it is submitted. Interrupts do as in a terminal: they end everything."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, kill_workers: bool = False) -> None:
+        del wait, cancel_futures, kill_workers

@@ -4,7 +4,6 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._digits import DIGITS
+from tests.commands import InlineExecutor
 
 SETTINGS = tuple(
     setting_by_name(name, steps=4, tuning=DIGITS.tuning)
@@ -36,18 +36,6 @@ STUDY = Study(
     jobs=2,
     is_side_by_side=False,
 )
-
-
-class InlineExecutor(Executor):
-    """Runs a job in this process when it is submitted. Interrupts do as in a terminal: they end everything."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, kill_workers: bool = False) -> None:
-        del wait, cancel_futures, kill_workers
 
 
 class Trainings:

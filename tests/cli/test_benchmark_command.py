@@ -21,6 +21,7 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.usefixtures("without_workers")
 def test_a_benchmark_is_resumed_with_more_methods_and_summed_up(tmp_path: Path, command: Command) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
     args = ["digits", "--fast", "--steps", "2", "--adapters", "torchdiffeq", "--jobs", "1"]

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-import lrnde
-from tests.commands import Command, interrupt, run
+from tests.commands import Command, interrupt
 
 pytest.importorskip("torchdiffeq")
 pytest.importorskip("sklearn")
@@ -17,11 +16,11 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_workers")
+def test_compare_writes_the_report_and_the_plots(tmp_path: Path, command: Command) -> None:
     out, copy = tmp_path / "out", tmp_path / "copy.json"
-    printed = run(
-        "compare", "--fast", "--steps", "5", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)
-    )
+    args = ["--fast", "--steps", "2", "--adapters", "torchdiffeq", "--out", str(out), "--json", str(copy)]
+    printed = command("compare", *args)
     assert printed.code == 0, printed.err
     assert "weight decay" in printed.out
     report = read(out / "report.json")
@@ -44,11 +43,11 @@ def test_compare_writes_the_report_and_the_plots(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"report.json", *plots}
 
 
-def test_a_stochastic_task_is_compared(tmp_path: Path) -> None:
-    if "torchsde" not in {info.name for info in lrnde.list_adapters() if info.failure is None}:
-        pytest.skip("torchsde is not installed")
+@pytest.mark.usefixtures("without_workers")
+def test_a_stochastic_task_is_compared(tmp_path: Path, command: Command) -> None:
+    pytest.importorskip("torchsde")
     args = ["--task", "spiral-sde", "--fast", "--steps", "2", "--settings", "none,default", "--adapters", "torchsde"]
-    printed = run("compare", *args, "--out", str(tmp_path))
+    printed = command("compare", *args, "--out", str(tmp_path))
     assert printed.code == 0, printed.err
     assert "moments error" in printed.out
     report = read(tmp_path / "report.json")

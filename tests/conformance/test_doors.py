@@ -403,7 +403,7 @@ _BROKEN = {
         register_one('raises', 'made_up_plugins.raises:Adapter', (2, 0), 'made_up_plugins.raises:Driver')
         from tests.conformance import stub_suite
         from lrnde_core import AbstractAdapter
-        from lrnde_conformance import AbstractDriver, Method, TorchBackend
+        from lrnde_conformance import AbstractDriver, Method, NumpyBackend
         class Adapter(AbstractAdapter):
             capabilities = stub_suite.CleanAdapter.capabilities
             random_argument = "seed"
@@ -412,7 +412,7 @@ _BROKEN = {
         class Driver(AbstractDriver):
             adapter = "raises"
             methods = (Method("one", None),)
-            backend = property(lambda self: TorchBackend(self.device))
+            backend = property(lambda self: NumpyBackend())
             def native(self, task): return print
             def call(self, solve, task, **extra): return solve(task.y0, **extra)
             def states(self, result): return result
@@ -443,11 +443,12 @@ def test_broken_plugins_are_reported_and_stop_no_other(tmp_path: Path) -> None:
     for name, source in _BROKEN.items():
         _install_plugin(tmp_path, name, source)
     names = ["imports", "untyped", "misspelt", "oldest", "wrong", "abstract", "missing", "torchsde", "raises"]
+    names.append("lrnde_conformance:ReferenceDriver")
     report = tmp_path / "report.json"
     code = "import sys; from lrnde_cli import main; sys.argv[0] = 'lrnde'; main()"
     paths = [str(tmp_path), str(_ROOT), str(_ROOT / "conformance"), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-c", code, "conformance", *names, "torchdiffeq", "-k", "contract", "--json", str(report)],
+        [sys.executable, "-c", code, "conformance", *names, "-k", "contract", "--json", str(report)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
         capture_output=True,
@@ -459,9 +460,9 @@ def test_broken_plugins_are_reported_and_stop_no_other(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     value = json.loads(report.read_text())
     verdicts = {each["name"]: each["verdict"] for each in value["adapters"]}
-    assert verdicts.keys() == {"raises", "torchdiffeq"}
+    assert verdicts.keys() == {"raises", "reference"}
     assert verdicts["raises"] == "does not conform"
-    assert verdicts["torchdiffeq"].startswith("nothing failed (-k contract: ")
+    assert verdicts["reference"].startswith("nothing failed (-k contract: ")
     (contract_of_raises,) = value["adapters"][0]["checks"]
     assert "division by zero in bind" in contract_of_raises["reason"]
     reasons = {each["name"]: each["reason"] for each in value["unchecked"]}

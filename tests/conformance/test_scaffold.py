@@ -124,7 +124,7 @@ def _counts(result: NativeResult) -> Counts:
 def _run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
     paths = [*path, _ROOT, _ROOT / "conformance", *filter(None, [os.environ.get("PYTHONPATH")])]
     # The other adapters would be loaded too, with their libraries.
-    others = "diffrax,torchdiffeq,torchsde,torchode,jax_odeint"
+    others = "diffrax,torchdiffeq,torchsde,taylor,torchode,jax_odeint"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "LRNDE_BLOCK_PLUGINS": others}
     return subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, timeout=300, check=False, env=environment

@@ -43,7 +43,10 @@ class UnfinishedDriver(AbstractDriver):
 def report() -> RunReport:
     selection = Selection("all", _SELECT, "cpu", None, is_fast=False)
     drivers = [f"{__name__}:UnfinishedDriver", "lrnde_conformance:ReferenceDriver"]
-    return check_each(drivers, selection, lambda result: None, lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        # As in test_mutants.py: enough of the training for the penalty to show.
+        patch.setattr("lrnde_conformance._experiments._training._NUM_ITERATIONS", 60)
+        return check_each(drivers, selection, lambda result: None, lambda *_: None)
 
 
 def _assert_tiles(solve: Any) -> None:

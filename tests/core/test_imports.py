@@ -55,21 +55,16 @@ def test_the_core_imports_nothing_that_writes_to_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("adapter", "others"), [("torchdiffeq", {"jax", "diffrax"}), ("diffrax", {"torch", "torchdiffeq"})]
+    ("module", "adapter", "others"),
+    [("odeint", "torchdiffeq", {"jax", "diffrax"}), ("solver", "diffrax", {"torch", "torchdiffeq"})],
 )
-def test_an_adapter_imports_only_its_own_backend(adapter: str, others: set[str]) -> None:
+def test_expansions_and_adapters_import_only_their_own_backend(module: str, adapter: str, others: set[str]) -> None:
     _needs(adapter)
-    imported = _imported_by(f"import lrnde_core; lrnde_core.get_adapter({adapter!r})")
+    # The expansions come first: their backend is another's, and its solver not theirs.
+    expanding = f"import lrnde_taylor.{module}; assert 'torchdiffeq' not in sys.modules"
+    imported = _imported_by(f"{expanding}; import lrnde_core; lrnde_core.get_adapter({adapter!r})")
     assert adapter in imported
     assert not imported & {*others, "matplotlib", "optax", "sklearn"}
-
-
-@pytest.mark.parametrize(
-    ("module", "backend", "others"), [("odeint", "torch", {"jax", "diffrax"}), ("solver", "diffrax", {"torch"})]
-)
-def test_expansions_import_only_their_own_backend(module: str, backend: str, others: set[str]) -> None:
-    _needs(backend)
-    assert not _imported_by(f"import lrnde_taylor.{module}") & {*others, "torchdiffeq", "optax", "sklearn"}
 
 
 def test_declarations_keep_their_order_from_process_to_process() -> None:

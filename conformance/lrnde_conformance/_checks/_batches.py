@@ -50,11 +50,19 @@ def penalty_batched(subject: Subject, case: str) -> None:
         assert_rounded(what, together.gradient[name], expected, bounds.gradient, cause=cause, hint=hint)
 
 
+def _own_steps_cases(subject: Subject) -> list[str]:
+    """Each cost; with `--fast` the main one and that of a point, which is each state's own."""
+    if subject.driver.shares_steps:
+        return []
+    names = costs(subject, subject.main_method)
+    return [name for name in names if name in (subject.main_cost, "taylor")] if subject.is_fast else names
+
+
 @check(
     "shape.own-steps",
     law=13,
     needs=[Capability.UNIFORM_TIME, Capability.FLOAT64],
-    cases=lambda subject: [] if subject.driver.shares_steps else costs(subject, subject.main_method),
+    cases=_own_steps_cases,
     hint="choose for each state of the batch with `where`; report samples of shape (num_samples, batch)",
 )
 def shape_own_steps(subject: Subject, case: str) -> None:
