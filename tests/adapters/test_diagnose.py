@@ -91,12 +91,17 @@ def _slope(t: Any, y: Any, args: Any) -> Any:
     return args * y[:, 2:] * jnp.stack([-y[:, 1], y[:, 0], 0 * y[:, 0]], 1)
 
 
+_TERM = diffrax.ODETerm(_slope)
+
+
 def test_changes_in_diffrax() -> None:
     def settings(factor: float = 1.0, **changes: Any) -> dict[str, Any]:
-        pid = diffrax.PIDController(rtol=factor * _RTOL, atol=factor * _ATOL)
+        # Arrays, for which diffrax compiles one solve, not one for each number.
+        pid = diffrax.PIDController(rtol=jnp.asarray(factor * _RTOL), atol=jnp.asarray(factor * _ATOL))
         controller = diffrax.ClipStepSizeController(pid, jump_ts=[0.7])
-        given = {"t0": 1.5, "t1": 0.0, "dt0": -1e-6, "y0": y0, "stepsize_controller": controller}
-        return {"terms": diffrax.ODETerm(_slope), "solver": diffrax.Tsit5(), "args": 1.0, **given, **changes}
+        numbers = {"t0": 1.5, "t1": 0.0, "dt0": -1e-6, "args": 1.0, **changes}
+        given = {name: jnp.asarray(value) for name, value in {"y0": y0, **numbers}.items()}
+        return {"terms": _TERM, "solver": diffrax.Tsit5(), "stepsize_controller": controller, **given}
 
     def cost(**given: Any) -> int:
         # Six evaluations an attempt, and a first stage at the start and after the jump.

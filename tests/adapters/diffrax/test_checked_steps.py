@@ -54,7 +54,7 @@ def _solve(wrapped: Any, params: Any, y0: Any, t0: Any = 0.0, t1: Any = 1.0, fie
     controller = diffrax.PIDController(rtol=1e-7, atol=1e-7)
     return wrapped(
         diffrax.ODETerm(field),
-        diffrax.Tsit5(),
+        diffrax.Bosh3(),
         t0,
         t1,
         0.1 * jnp.sign(t1 - t0),

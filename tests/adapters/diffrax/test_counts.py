@@ -38,11 +38,10 @@ def _calls(run: Any) -> tuple[int, Any]:
 
 CASES: list[tuple[Any, float | None, Any]] = [
     (diffrax.Heun(), 0.5, PID),
-    (diffrax.Bosh3(), 0.5, PID),
-    (diffrax.Tsit5(), 0.9, CLIP),
+    (diffrax.Bosh3(), 0.9, CLIP),
     (diffrax.Dopri8(), None, PID),
     (diffrax.HalfSolver(diffrax.Euler()), 0.5, diffrax.PIDController(rtol=1e-2, atol=1e-2)),
-    (diffrax.HalfSolver(diffrax.Tsit5()), 0.9, CLIP),
+    (diffrax.HalfSolver(diffrax.Bosh3()), 0.9, CLIP),
     (diffrax.ReversibleHeun(), 0.5, CLIP),
 ]
 
@@ -67,12 +66,12 @@ def test_nfe_equals_counted_calls(solver, dt0, controller):
 def test_nfe_of_a_resumed_solve_reuses_the_last_stage():
     saveat = diffrax.SaveAt(t1=True, solver_state=True, controller_state=True, made_jump=True)
     term, y0 = diffrax.ODETerm(_counted), jnp.asarray([0.5])
-    first, _ = SOLVE(term, diffrax.Tsit5(), 0.0, 0.3, None, y0, stepsize_controller=CLIP, saveat=saveat, penalize=False)
+    first, _ = SOLVE(term, diffrax.Bosh3(), 0.0, 0.3, None, y0, stepsize_controller=CLIP, saveat=saveat, penalize=False)
     state = {name: getattr(first, name) for name in ("solver_state", "controller_state", "made_jump")}
     calls, (_, report) = _calls(
         lambda: SOLVE(
             term,
-            diffrax.Tsit5(),
+            diffrax.Bosh3(),
             0.3,
             0.59,
             0.2,
@@ -94,18 +93,6 @@ def test_nfe_of_a_controlled_equation_counts_its_field():
     assert calls == report.nfe
 
 
-def test_implicit_solvers_hide_their_evaluations():
-    controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
-    term = diffrax.ODETerm(lambda t, y, args: -y)
-    _, report = SOLVE(
-        term, diffrax.Kvaerno3(), 0.0, 1.0, None, jnp.ones(1), stepsize_controller=controller, key=jax.random.key(0)
-    )
-    assert report.nfe is None
-    assert report.nfe_extra is None
-    assert report.num_steps > 0
-    assert report.penalty > 0
-
-
 def test_nothing_is_traced_again_between_iterations():
     num_traces = 0
 
@@ -120,7 +107,7 @@ def test_nothing_is_traced_again_between_iterations():
     def iterate(i):
         term = diffrax.ODETerm(Field(jnp.asarray(0.5 + i)))
         key, y0 = jax.random.key(i), jnp.ones(2)
-        return SOLVE(term, diffrax.Tsit5(), 0.0, 1.0, None, y0, stepsize_controller=PID, key=key)[1].penalty
+        return SOLVE(term, diffrax.Heun(), 0.0, 1.0, None, y0, stepsize_controller=PID, key=key)[1].penalty
 
     iterate(0)
     before = num_traces

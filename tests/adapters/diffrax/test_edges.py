@@ -23,7 +23,7 @@ def _scaled(t: Any, y: Any, args: Any) -> Any:
 
 def _penalty(args: Any, y0: Any, t1: Any, **options: Any) -> Any:
     options = {"stepsize_controller": PID, "throw": False, "max_steps": 64, "draw": DRAW, **options}
-    _, report = SOLVE(diffrax.ODETerm(_scaled), diffrax.Tsit5(), 0.0, t1, 0.1, y0, args, **options)
+    _, report = SOLVE(diffrax.ODETerm(_scaled), diffrax.Heun(), 0.0, t1, 0.1, y0, args, **options)
     return report.penalty, report
 
 
@@ -71,17 +71,6 @@ def test_local_step_that_is_not_finite_has_gradient_exactly_zero():
     assert report.num_accepted > 0
     assert report.penalty == 0
     assert gradient == 0
-
-
-@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
-def test_constant_field_in_single_precision_costs_nothing():
-    with jax.enable_x64(False):
-        term = diffrax.ODETerm(lambda t, y, args: jnp.full_like(y, 0.3) * args)
-        _, report = SOLVE(term, diffrax.Tsit5(), 0.0, 1.0, None, jnp.ones(3), 1.7, stepsize_controller=PID, draw=[0.4])
-        assert report.penalty == 0
-        assert jnp.result_type(report.penalty) == jnp.float32
-        nfe_extra: Any = report.nfe_extra
-        assert nfe_extra.dtype == jnp.int32
 
 
 def _call(term: Any = None, solver: Any = None, y0: Any = None, heuristic: Any = None, **options: Any) -> Any:
@@ -148,14 +137,6 @@ def test_draws_are_checked(draw, error, match):
 def test_a_key_or_a_draw_is_needed():
     with pytest.raises(lrnde.InputTypeError, match="pass key= or draw=, or penalize=False"):
         _call(draw=None)
-
-
-def test_same_key_same_sample_whatever_the_global_seed():
-    samples = []
-    for seed in (0, 1):
-        np.random.seed(seed)
-        samples.append(_call(draw=None, key=jax.random.key(3))[1].sample.t)
-    assert samples[0] == samples[1]
 
 
 def test_traced_draws_are_clipped():

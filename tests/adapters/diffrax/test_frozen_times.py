@@ -57,7 +57,8 @@ def test_fresh_times_are_solved_within_the_error_that_was_measured() -> None:
             return {"t0": times[0], "t1": times[-1], "y0": y0, "saveat": diffrax.SaveAt(ts=times[1:])}
 
         calibration = [call(seed) for seed in range(10)]
-        frozen, report = lrnde.freeze(_NATIVE, calibration=calibration, error=1e-3)
+        candidates = [lrnde.Candidate("dormand-prince", number) for number in (2, 4)]
+        frozen, report = lrnde.freeze(_NATIVE, calibration=calibration, error=1e-3, candidates=candidates)
         assert report.plan.interpolates
         for seed in range(50, 55):
             ys, native = (np.asarray(solve(**call(seed)).ys) for solve in (frozen, _NATIVE))

@@ -47,9 +47,7 @@ CASES: list[tuple[Any, Any]] = [
     (HALF(diffrax.ItoMilstein()), _diagonal),
     (HALF(diffrax.StratonovichMilstein()), _diagonal),
     (HALF(diffrax.SRA1()), _additive),
-    (HALF(diffrax.SEA()), _additive),
     (HALF(diffrax.SlowRK()), _diagonal),
-    (HALF(diffrax.GeneralShARK()), _diagonal),
     (diffrax.Euler(), _diagonal),
 ]
 

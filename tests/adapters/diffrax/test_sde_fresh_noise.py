@@ -19,7 +19,7 @@ def test_fresh_increment_is_a_function_of_the_draw_alone():
 
     @jax.jit
     def ratio(key, draw):
-        equation = problems.terms("general", problems.tree(3, key))
+        equation = problems.terms("general", Waves(jax.random.normal(key, (6, 3))))
         options = {"stepsize_controller": controller, "draw": draw[None], "dt0": 0.05}
         return [solve(f, equation, diffrax.Heun(), span=(0.0, 0.05), **options)[1].penalty for f in (fresh, SOLVE)]
 

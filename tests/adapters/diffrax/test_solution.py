@@ -33,52 +33,41 @@ NEWTON = optx.Newton(1e-8, 1e-8)
 with jax.enable_x64(True):
     SUBS = (diffrax.SubSaveAt(ts=jnp.linspace(0, 1, 4)), {"end": diffrax.SubSaveAt(t1=True, fn=_sum_state)})
     CASES: list[tuple[str, Any, dict[str, Any]]] = [
-        ("midpoint_ts", diffrax.Midpoint(), {"saveat": diffrax.SaveAt(t0=True, t1=True, ts=jnp.linspace(0, 1, 5))}),
         ("ralston_event", diffrax.Ralston(), {"saveat": diffrax.SaveAt(steps=2, t1=True), "event": _event()}),
         (
-            "bosh3_steps",
+            "bosh3_dense",
             diffrax.Bosh3(),
-            {"saveat": diffrax.SaveAt(steps=True, solver_state=True, made_jump=True), "max_steps": 64},
-        ),
-        (
-            "tsit5_dense",
-            diffrax.Tsit5(),
-            {"saveat": diffrax.SaveAt(dense=True, controller_state=True), "max_steps": 64},
-        ),
-        ("dopri5_fn", diffrax.Dopri5(), {"saveat": diffrax.SaveAt(ts=jnp.linspace(0, 1, 5), fn=_sum_state)}),
-        ("dopri8_subs", diffrax.Dopri8(), {"saveat": diffrax.SaveAt(subs=SUBS)}),
-        ("half", diffrax.HalfSolver(diffrax.Heun()), {}),
-        ("kvaerno3", diffrax.Kvaerno3(), {}),
-        (
-            "pid_clip",
-            diffrax.Tsit5(),
             {
-                "stepsize_controller": diffrax.ClipStepSizeController(
-                    diffrax.PIDController(rtol=1e-5, atol=1e-7, pcoeff=0.3, icoeff=0.4),
-                    step_ts=[0.25],
-                    jump_ts=[0.5],
-                    store_rejected_steps=10,
-                )
+                "saveat": diffrax.SaveAt(
+                    steps=True, dense=True, solver_state=True, controller_state=True, made_jump=True
+                ),
+                "max_steps": 64,
             },
         ),
-        ("heun_forward_mode", diffrax.Heun(), {"adjoint": diffrax.ForwardMode()}),
+        ("subs", diffrax.Heun(), {"saveat": diffrax.SaveAt(subs=SUBS)}),
+        (
+            "half_backward",
+            diffrax.HalfSolver(diffrax.Heun()),
+            {"span": (1.0, -0.5), "saveat": diffrax.SaveAt(ts=jnp.linspace(1.0, -0.5, 5))},
+        ),
+        ("kvaerno3", diffrax.Kvaerno3(), {}),
         (
             "event_root",
-            diffrax.Tsit5(),
+            diffrax.Bosh3(),
             {
                 "event": _event(NEWTON),
                 "saveat": diffrax.SaveAt(t0=True, t1=True, ts=jnp.linspace(0, 1, 9), steps=True),
                 "max_steps": 64,
             },
         ),
-        ("max_steps", diffrax.Tsit5(), {"max_steps": 3, "throw": False}),
+        ("max_steps", diffrax.Heun(), {"max_steps": 3, "throw": False}),
+        ("forward_mode", diffrax.Heun(), {"adjoint": diffrax.ForwardMode()}),
     ]
 
 
-def _solve(
-    solve: Any, term: Any, solver: Any, y0: Any, args: Any, options: dict[str, Any], span: Any = (0.0, 1.0)
-) -> Any:
-    return solve(term, solver, *span, None, y0, args, **{"stepsize_controller": PID, **options})
+def _solve(solve: Any, term: Any, solver: Any, y0: Any, args: Any, options: dict[str, Any]) -> Any:
+    options = {"stepsize_controller": PID, **options}
+    return solve(term, solver, *options.pop("span", (0.0, 1.0)), None, y0, args, **options)
 
 
 @pytest.mark.parametrize(("solver", "options"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
@@ -93,11 +82,23 @@ def test_solution_is_bit_identical(term, y0, shift, assert_same, solver, options
 
 
 with jax.enable_x64(True):
-    GRADIENT_CASES = [case for case in CASES if case[0] == "pid_clip"] + [
+    GRADIENT_CASES: list[tuple[str, Any, dict[str, Any]]] = [
+        (
+            "pid_clip",
+            diffrax.Bosh3(),
+            {
+                "stepsize_controller": diffrax.ClipStepSizeController(
+                    diffrax.PIDController(rtol=1e-5, atol=1e-7, pcoeff=0.3, icoeff=0.4),
+                    step_ts=[0.25],
+                    jump_ts=[0.5],
+                    store_rejected_steps=10,
+                )
+            },
+        ),
         ("direct", diffrax.Tsit5(), {"adjoint": diffrax.DirectAdjoint(), "max_steps": 16}),
         (
             "backsolve_ts",
-            diffrax.Dopri5(),
+            diffrax.Heun(),
             {
                 "adjoint": diffrax.BacksolveAdjoint(solver=diffrax.Heun()),
                 "saveat": diffrax.SaveAt(t0=True, ts=jnp.linspace(0.1, 0.9, 3)),
@@ -115,26 +116,18 @@ def _task_gradient(problem: Any, solver: Any, options: Any, *, is_recorded: bool
             solution, _ = _solve(SOLVE, term, solver, y0, args, {**options, "draw": DRAW})
         else:
             solution = _solve(diffrax.diffeqsolve, term, solver, y0, args, options)
-        return jnp.sum(jnp.where(jnp.isfinite(solution.ys), solution.ys, 0.0) ** 2)
+        return jnp.sum(jnp.where(jnp.isfinite(solution.ys), solution.ys, 0.0) ** 2), solution
 
-    return eqx.filter_grad(loss)(problem)
+    return eqx.filter_grad(loss, has_aux=True)(problem)
 
 
 @pytest.mark.parametrize(
     ("solver", "options"), [case[1:] for case in GRADIENT_CASES], ids=[case[0] for case in GRADIENT_CASES]
 )
-def test_task_gradient_is_bit_identical(term, y0, shift, assert_same, solver, options):
+def test_solution_and_task_gradient_are_bit_identical(term, y0, shift, assert_same, solver, options):
     problem = (term, y0, shift)
     expected = _task_gradient(problem, solver, options, is_recorded=False)
     assert_same(_task_gradient(problem, solver, options, is_recorded=True), expected)
-
-
-def test_backward_time_is_bit_identical(term, y0, shift, assert_same):
-    options = {"saveat": diffrax.SaveAt(ts=jnp.linspace(1.0, -0.5, 5))}
-    expected = _solve(diffrax.diffeqsolve, term, diffrax.Tsit5(), y0, shift, options, (1.0, -0.5))
-    solution, report = _solve(SOLVE, term, diffrax.Tsit5(), y0, shift, {**options, "draw": DRAW}, (1.0, -0.5))
-    assert_same(solution, expected)
-    assert report.sample.h[0] < 0 < report.penalty
 
 
 def _tree_field(t: Any, y: Any, args: Any) -> Any:
@@ -144,7 +137,7 @@ def _tree_field(t: Any, y: Any, args: Any) -> Any:
 def test_tree_state_in_single_precision_and_eager_mode(assert_same):
     y0 = {"a": jnp.ones((2, 2), jnp.float32), "b": jnp.full((2, 2), 0.5, jnp.float32)}
     t0, t1, dt0, scale = (jnp.asarray(value, jnp.float32) for value in (0.0, 1.0, 0.1, 6.0))
-    arguments = (diffrax.ODETerm(_tree_field), diffrax.Tsit5(), t0, t1, dt0, y0, scale)
+    arguments = (diffrax.ODETerm(_tree_field), diffrax.Heun(), t0, t1, dt0, y0, scale)
     # Steps so long that single precision resolves their errors.
     controller = diffrax.PIDController(rtol=1e-3, atol=1e-4)
     expected = diffrax.diffeqsolve(*arguments, stepsize_controller=controller)
@@ -152,25 +145,6 @@ def test_tree_state_in_single_precision_and_eager_mode(assert_same):
     assert_same(solution, expected)
     assert jnp.result_type(report.penalty) == jnp.float32
     assert report.penalty > 0
-
-
-def test_vmapped_solves_take_steps_of_their_own(term, y0, shift, assert_same):
-    stretch = jnp.asarray([1.0, 0.2, 4.0])
-
-    def bare(scale):
-        return diffrax.diffeqsolve(term, diffrax.Tsit5(), 0.0, scale, None, y0 * scale, shift, stepsize_controller=PID)
-
-    def recorded(scale, draw):
-        return SOLVE(term, diffrax.Tsit5(), 0.0, scale, None, y0 * scale, shift, stepsize_controller=PID, draw=draw)
-
-    draws = jnp.asarray([[0.1], [0.5], [0.9]])
-    solution, report = jax.jit(jax.vmap(recorded))(stretch, draws)
-    assert_same(solution, jax.jit(jax.vmap(bare))(stretch))
-    assert len(set(report.nfe.tolist())) == 3
-    for i in range(3):
-        _, alone = recorded(stretch[i], draws[i])
-        assert report.nfe[i] == alone.nfe
-        assert jnp.allclose(report.penalty[i], alone.penalty, rtol=1e-6)
 
 
 def test_resumed_solve_returns_the_states_of_the_user(term, y0, shift, assert_same):
@@ -183,7 +157,7 @@ def test_resumed_solve_returns_the_states_of_the_user(term, y0, shift, assert_sa
         for t0, t1, dt0 in ((0.0, 0.4, None), (0.4, 1.0, 0.05)):
             result = solve(
                 term,
-                diffrax.Tsit5(),
+                diffrax.Bosh3(),
                 t0,
                 t1,
                 dt0,
@@ -202,21 +176,20 @@ def test_resumed_solve_returns_the_states_of_the_user(term, y0, shift, assert_sa
     expected = resume(diffrax.diffeqsolve)
     got = resume(SOLVE, draw=DRAW)
     assert_same([solution for solution, _ in got], expected)
-    assert_same([solution for solution, _ in resume(SOLVE, penalize=False)], expected)
 
 
 def test_without_penalty_nothing_but_the_solve_runs(term, y0, shift, assert_same):
-    arguments = (term, diffrax.Tsit5(), 0.0, 1.0, None, y0, shift)
+    arguments = (term, diffrax.Bosh3(), 0.0, 1.0, None, y0, shift)
     solution, report = SOLVE(*arguments, stepsize_controller=PID, penalize=False)
     assert_same(solution, diffrax.diffeqsolve(*arguments, stepsize_controller=PID))
     assert report.penalty == 0
     assert jnp.result_type(report.penalty) == jnp.float64
-    assert report.nfe == 1 + 6 * report.num_steps
+    assert report.nfe == 1 + 3 * report.num_steps
     assert report.nfe_extra == 0
-    fixed = (term, diffrax.Tsit5(), 0.0, 1.0, 0.1, y0, shift)
+    fixed = (term, diffrax.Bosh3(), 0.0, 1.0, 0.1, y0, shift)
     solution, report = SOLVE(*fixed, penalize=False)
     assert_same(solution, diffrax.diffeqsolve(*fixed))
-    assert report.nfe == 61
+    assert report.nfe == 31
 
 
 def _relax(t: Any, y: Any, args: Any) -> Any:
@@ -235,7 +208,7 @@ def test_steady_states_by_the_implicit_adjoint(assert_same):
                 "event": diffrax.Event(diffrax.steady_state_event()),
                 "adjoint": diffrax.ImplicitAdjoint(),
             }
-            arguments = (diffrax.ODETerm(_relax), diffrax.Tsit5(), 0.0, 100.0, None, jnp.zeros(2), args)
+            arguments = (diffrax.ODETerm(_relax), diffrax.Heun(), 0.0, 100.0, None, jnp.zeros(2), args)
             if is_recorded:
                 solution, report = SOLVE(*arguments, **options, draw=DRAW)
                 return solution.ys.sum(), (solution, report)

@@ -28,7 +28,7 @@ def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
     controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
     solution, report = _SOLVE(
         diffrax.ODETerm(_field),
-        diffrax.Tsit5(),
+        diffrax.Heun(),
         _array(0.0),
         _array(1.0),
         _array(0.1),
@@ -44,16 +44,25 @@ def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
 _Y0, _DRAW = _array([[0.5, -1.0], [0.2, 0.4]]), _array([0.4])
 
 
-def _apart() -> tuple[Any, Any]:
-    """The gradients of the loss and of the penalty."""
-    by_loss = jax.grad(lambda each: _loss(each, _Y0, _DRAW)[0])(_PARAMETERS)
-    by_penalty = jax.grad(lambda each: _loss(each, _Y0, _DRAW)[1].penalty)(_PARAMETERS)
-    return by_loss, by_penalty
+@pytest.fixture(scope="module")
+def apart() -> tuple[Any, Any, Any]:
+    """The loss, its gradient, and that of the penalty."""
+
+    @jax.jit
+    def differentiated(parameters: Any) -> tuple[Any, Any, Any]:
+        def both(parameters: Any) -> tuple[Any, Any]:
+            value, report = _loss(parameters, _Y0, _DRAW)
+            return value, report.penalty
+
+        (value, _), pull_back = jax.vjp(both, parameters)
+        return value, *(pull_back((_array(1.0 - each), _array(each)))[0] for each in (0.0, 1.0))
+
+    return differentiated(_PARAMETERS)
 
 
 @pytest.mark.parametrize("weight", [lrnde.Constant(0.3), lrnde.GradientRatio(0.3, period=2)])
-def test_the_gradient_is_that_of_the_weighted_sum(weight: AbstractWeight) -> None:
-    by_loss, by_penalty = _apart()
+def test_the_gradient_is_that_of_the_weighted_sum(weight: AbstractWeight, apart: tuple[Any, Any, Any]) -> None:
+    loss, by_loss, by_penalty = apart
     state = weight.init(like=_Y0)
     step = jax.jit(value_and_grad(_loss, weight))
     # The outer weights are reached by the loss alone, so they do not count.
@@ -62,7 +71,7 @@ def test_the_gradient_is_that_of_the_weighted_sum(weight: AbstractWeight) -> Non
     for factor in factors:
         assert float(weight.value(state)) == pytest.approx(factor, rel=1e-5)
         (value, report), gradient, state = step(_PARAMETERS, state, _Y0, _DRAW)
-        assert float(value) == pytest.approx(float(_loss(_PARAMETERS, _Y0, _DRAW)[0]), rel=1e-6)
+        assert float(value) == pytest.approx(float(loss), rel=1e-6)
         assert report.num_accepted > 1
         for name, found in gradient.items():
             np.testing.assert_allclose(found, by_loss[name] + factor * by_penalty[name], rtol=1e-4, atol=1e-6)
@@ -83,32 +92,34 @@ def test_it_takes_modules_several_reports_and_vmap() -> None:
     draws, states = _array([[0.2], [0.7]]), jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), weight.init(like=_Y0))
     _, gradient, states = step(model, states, _Y0, draws)
     _, gradient, _ = step(model, states, _Y0, draws)
+
+    @eqx.filter_jit
+    @eqx.filter_grad
+    def gradient_alone(model: Any, draw: Any, factor: Any) -> Any:
+        value, reports = loss(model, _Y0, draw)
+        return value + factor * sum(each.penalty for each in reports)
+
     for index in range(2):
         factor = states.value[index]
         assert factor > 0
-
-        def total(model: Any, draw: Any = draws[index], factor: Any = factor) -> Any:
-            value, reports = loss(model, _Y0, draw)
-            return value + factor * sum(each.penalty for each in reports)
-
-        alone = eqx.filter_grad(total)(model)
+        alone = gradient_alone(model, draws[index], factor)
         np.testing.assert_allclose(gradient.weight[index], alone.weight, rtol=1e-4, atol=1e-6)
 
 
 def test_a_loss_times_a_constant_gives_the_same_training() -> None:
     weight = lrnde.GradientRatio(0.1, period=2)
 
-    def train(scale: float) -> Any:
-        @jax.jit
-        def iterate(parameters: Any, state: Any, draw: Any) -> Any:
-            _, gradient, state = value_and_grad(_loss, weight)(parameters, state, _Y0, draw, scale)
-            # The direction alone, as Adam has it.
-            size = jnp.sqrt(sum(jnp.sum(each * each) for each in jax.tree.leaves(gradient)))
-            return jax.tree.map(lambda each, slope: each - 0.01 * slope / size, parameters, gradient), state
+    @jax.jit
+    def iterate(parameters: Any, state: Any, draw: Any, scale: Any) -> Any:
+        _, gradient, state = value_and_grad(_loss, weight)(parameters, state, _Y0, draw, scale)
+        # The direction alone, as Adam has it.
+        size = jnp.sqrt(sum(jnp.sum(each * each) for each in jax.tree.leaves(gradient)))
+        return jax.tree.map(lambda each, slope: each - 0.01 * slope / size, parameters, gradient), state
 
+    def train(scale: float) -> Any:
         parameters, state = _PARAMETERS, weight.init(like=_Y0)
         for index in range(6):
-            parameters, state = iterate(parameters, state, _array([0.15 * index]))
+            parameters, state = iterate(parameters, state, _array([0.15 * index]), _array(scale))
         return parameters
 
     # A power of two, so that nothing is rounded otherwise.

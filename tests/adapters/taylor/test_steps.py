@@ -45,7 +45,9 @@ def _solve_torch(order: int, num_steps: int, end: float = _END, **own: Any) -> n
 
 def _diffeqsolve(solver: Any, num_steps: int, end: float = _END, term: Any = None, **own: Any) -> Any:
     term = diffrax.ODETerm(_jax_field) if term is None else term
-    return diffrax.diffeqsolve(term, solver, 0.0, end, end / num_steps, jnp.asarray(_Y0), **own)
+    # Arrays, for which diffrax compiles one solve, not one for each number.
+    times = jnp.asarray(0.0), jnp.asarray(end), jnp.asarray(end / num_steps)
+    return diffrax.diffeqsolve(term, solver, *times, jnp.asarray(_Y0), **own)
 
 
 def _order(solve: Any, num_steps: int) -> float:

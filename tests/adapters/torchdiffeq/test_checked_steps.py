@@ -293,22 +293,22 @@ def test_a_solve_deep_inside_a_model_trains_on_its_plan_where_it_is_collected() 
     assert torch.equal(solve(field, _state(), t, plan=_TWO), odeint(field, _state(), t))
 
 
-# Of dy/dt = -speed y, the gradient has the error of the outputs.
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed training")
-@pytest.mark.parametrize("bounds", [{"error": 1e-3}, {"error": 1.0, "gradient_error": 1e-3}])
-def test_processes_check_together_and_take_the_steps_that_all_of_them_need(
-    tmp_path: Path, bounds: dict[str, float]
-) -> None:
-    torch.multiprocessing.spawn(train, (str(tmp_path), bounds), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+def test_processes_check_together_and_take_the_steps_that_all_of_them_need(tmp_path: Path) -> None:
+    # Of dy/dt = -speed y, the gradient has the error of the outputs.
+    trainings = [{"error": 1e-3}, {"error": 1.0, "gradient_error": 1e-3}]
+    torch.multiprocessing.spawn(train, (str(tmp_path), trainings), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     assert found[0] == found[1]
-    # A single process, with the harder batch of each iteration alone, needs the same.
-    alone = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(100, 100)))
-    for speeds, (num_checks, steps, *_) in zip(zip(*SPEEDS, strict=True), found[0], strict=True):
-        speed, y0 = max(speeds), torch.ones(2, 1, dtype=torch.float64)
-        plan = alone(lambda t, y, speed=speed: -speed * y, y0.requires_grad_(), _times(0.0, 1.0))[1].plan
-        assert (num_checks, steps) == (plan.num_checks, str(plan.steps))
-    assert [num_checks for num_checks, *_ in found[0]] == [1, 1, 1, 2, 2]
+    assert len(found[0]) == len(trainings)
+    for training in found[0]:
+        # A single process, with the harder batch of each iteration alone, needs the same.
+        alone = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(100, 100)))
+        for speeds, (num_checks, steps, *_) in zip(zip(*SPEEDS, strict=True), training, strict=True):
+            speed, y0 = max(speeds), torch.ones(2, 1, dtype=torch.float64)
+            plan = alone(lambda t, y, speed=speed: -speed * y, y0.requires_grad_(), _times(0.0, 1.0))[1].plan
+            assert (num_checks, steps) == (plan.num_checks, str(plan.steps))
+        assert [num_checks for num_checks, *_ in training] == [1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("is_collected", [False, True])

@@ -150,10 +150,11 @@ def test_flagged_samples_are_solved_by_the_fallback() -> None:
 
 # Warned of by torch's own exporter, of its own calls (torch 2.13); to be removed when it no longer does.
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
-def test_onnx_runtime_gives_the_same_numbers_for_any_batch_and_interval() -> None:
+def test_onnx_runtime_gives_the_same_numbers_for_any_batch_and_times() -> None:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
-    calls = [(_Weighted(net), _inputs(seed).float(), _T.float()) for seed in range(2)]
+    times = torch.tensor([0.0, 0.5, 1.0])
+    calls = [(_Weighted(net), _inputs(seed).float(), times) for seed in range(2)]
     found = lrnde.freeze(_SOLVE, calibration=calls, error=1e-3, guard=True)
     frozen: Any = found[0]
     model = frozen.with_field(_Weighted(net)).eval()
@@ -163,16 +164,16 @@ def test_onnx_runtime_gives_the_same_numbers_for_any_batch_and_interval() -> Non
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     # The last sample is far away, and flagged.
     y0 = torch.cat([_inputs(2, count=6), _inputs(3, count=1, scale=50.0)]).float()
-    t = torch.tensor([0.1, 0.8])
-    results: Any = session.run(None, {"y0": y0.numpy(), "t": t.numpy()})
-    ys, flagged = results
-    expected, expected_flags = model(y0, t)
     # Two layers of up to 4 products, tanh and the step's own sums: no more than 16 roundings an evaluation.
     rounding = 16 * found[1].plan.num_evaluations * float(np.finfo(np.float32).eps)
-    np.testing.assert_allclose(ys, expected.detach().numpy(), rtol=rounding, atol=rounding)
-    np.testing.assert_array_equal(flagged, expected_flags.numpy())
-    assert flagged[-1]
-    assert not flagged.all()
+    for t in (torch.tensor([0.1, 0.3, 0.8]), torch.tensor([0.9, 0.4, 0.2])):
+        results: Any = session.run(None, {"y0": y0.numpy(), "t": t.numpy()})
+        ys, flagged = results
+        expected, expected_flags = model(y0, t)
+        np.testing.assert_allclose(ys, expected.detach().numpy(), rtol=rounding, atol=rounding)
+        np.testing.assert_array_equal(flagged, expected_flags.numpy())
+        assert flagged[-1]
+        assert not flagged.all()
 
 
 class _Weighted(torch.nn.Module):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -70,13 +69,6 @@ def _exported() -> Callable[..., Any]:
     return torch.export.export(_Solve(), (_Y0, _TIMES)).module()
 
 
-def _by_onnx_runtime() -> Callable[..., Any]:
-    program = torch.onnx.export(_Solve().eval(), (_Y0, _TIMES), dynamo=True, verbose=False)
-    assert program is not None
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    return lambda y0, t: session.run(None, {"y0": y0.numpy(), "t": t.numpy()})
-
-
 # Warned of by torch's own exporter, of its own calls; to be removed when it no longer does.
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 @pytest.mark.parametrize(
@@ -86,9 +78,8 @@ def _by_onnx_runtime() -> Callable[..., Any]:
         lambda: torch.compile(_solve, fullgraph=True, backend="aot_eager"),
         _exported,
         lambda: make_fx(_solve)(_Y0, _TIMES),
-        _by_onnx_runtime,
     ],
-    ids=["compile", "compile-ahead-of-time", "export", "make_fx", "onnx"],
+    ids=["compile", "compile-ahead-of-time", "export", "make_fx"],
 )
 def test_captured_code_takes_any_times(capture: Callable[[], Callable[..., Any]]) -> None:
     captured = capture()

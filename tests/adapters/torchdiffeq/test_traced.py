@@ -9,7 +9,7 @@ import torchdiffeq
 
 import lrnde
 
-STEPS = lrnde.FixedSteps.equal("rk4", 3)
+STEPS = lrnde.FixedSteps.equal("rk4", 2)
 _ROUNDING = 200 * torch.finfo(torch.float64).eps
 
 
