@@ -2,13 +2,16 @@
 
 Discovery has two stages. A plugin module is imported when the registry is first used; it only declares `AdapterSpec`s.
 The adapter itself, and with it a solver library, is imported on its first use. A failure in either stage is kept with
-its cause and raised when somebody uses that adapter; the other plugins keep working.
+its cause and raised when somebody uses that adapter; the other plugins keep working. An import that hangs is such a
+failure once its time is up.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib.metadata
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -31,12 +34,15 @@ from lrnde_core._errors import (
 )
 from lrnde_core._heuristics import AbstractHeuristic
 from lrnde_core._hookspecs import ENTRY_POINT_GROUP, AdapterSpec
+from lrnde_core._importing import Importer, import_limit
 from lrnde_core._samplers import AbstractSampler
 from lrnde_core._wrapping import warn_at_call
 
 _Value = TypeVar("_Value")
 
 _BLOCK_VARIABLE = "LRNDE_BLOCK_PLUGINS"
+# A library takes longer to import than a plugin, from a slow disk or beside other work minutes.
+_LIBRARY_FACTOR = 10.0
 
 
 @final
@@ -79,6 +85,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._importer = Importer()
         self._manager = self._new_manager()
         self._is_discovered = False
         self._specs: dict[str, tuple[AdapterSpec, str]] = {}
@@ -87,6 +94,7 @@ class Registry:
         self._adapter_failures: dict[str, PluginFailure] = {}
         self._plugin_failures: list[PluginFailure] = []
         self._blocked: frozenset[str] = frozenset()
+        self._limit = math.inf
         self._heuristics: dict[str, Callable[[], AbstractHeuristic]] = {}
         self._samplers: dict[str, Callable[[], AbstractSampler]] = {}
 
@@ -101,7 +109,7 @@ class Registry:
 
         Raises `PluginError` with the cause, and leaves no trace of the plugin, if it is broken or repeats a name.
         """
-        with self._lock:
+        with self._locked():
             self._discover()
             name = getattr(plugin, "__name__", type(plugin).__name__)
             failure = self._try_register(plugin, name, origin, is_installed=False)
@@ -109,8 +117,11 @@ class Registry:
             raise PluginError(f"The plugin {plugin!r} cannot be registered: {failure.describe()}.") from failure.cause
 
     def list_adapters(self) -> list[AdapterInfo]:
-        """All registered adapters, usable or not, and all plugins that could not be loaded; sorted by name."""
-        with self._lock:
+        """All registered adapters, usable or not, and all plugins that could not be loaded; sorted by name.
+
+        Imports their libraries, each of which may take ten times as long as a plugin.
+        """
+        with self._locked():
             self._discover()
             infos = [self._describe(spec, origin) for spec, origin in self._specs.values()]
             infos += [
@@ -123,7 +134,7 @@ class Registry:
 
         Raises `AdapterNotFoundError` for an unknown name, `PluginError` with the cause for a broken or missing library.
         """
-        with self._lock:
+        with self._locked():
             self._discover()
             if name in self._adapters:
                 return self._adapters[name]
@@ -151,7 +162,7 @@ class Registry:
 
     def specs(self) -> list[AdapterSpec]:
         """The specs of all registered adapters, usable or not; loads none of them."""
-        with self._lock:
+        with self._locked():
             self._discover()
             return [spec for spec, _ in self._specs.values()]
 
@@ -176,13 +187,13 @@ class Registry:
 
     def heuristic(self, name: str) -> AbstractHeuristic:
         """A heuristic by name. Raises `UnknownNameError`."""
-        with self._lock:
+        with self._locked():
             self._discover()
             return _by_name("heuristic", name, self._heuristics)
 
     def sampler(self, name: str) -> AbstractSampler:
         """A sampler by name. Raises `UnknownNameError`."""
-        with self._lock:
+        with self._locked():
             self._discover()
             return _by_name("sampler", name, self._samplers)
 
@@ -191,15 +202,20 @@ class Registry:
         return sorted(path for spec in self.specs() for path in spec.solves)
 
     def _registration(self, name: str) -> tuple[AdapterSpec, str]:
-        with self._lock:
+        with self._locked():
             self._discover()
             if name not in self._specs:
                 raise AdapterNotFoundError(_unknown("adapter", name, self._specs))
             return self._specs[name]
 
+    def _locked(self) -> contextlib.AbstractContextManager[object]:
+        """The lock; nothing for a plugin that asks while it is imported, for which the holder of the lock waits."""
+        return contextlib.nullcontext() if self._importer.is_calling else self._lock
+
     def _discover(self) -> None:
         if self._is_discovered:
             return
+        self._limit = import_limit()
         self._is_discovered = True
         self._blocked = frozenset(name.strip() for name in os.environ.get(_BLOCK_VARIABLE, "").split(","))
         for entry_point in _entry_points():
@@ -207,7 +223,7 @@ class Registry:
                 continue
             origin = _origin(entry_point)
             try:
-                plugin = entry_point.load()
+                plugin = self._importer(entry_point.load, self._limit)
             except Exception as cause:  # a plugin may raise anything; it is kept and reported by name
                 failure: PluginFailure | None = PluginFailure(entry_point.name, origin, "import", cause)
             else:
@@ -263,11 +279,12 @@ class Registry:
         self._samplers.update(samplers)
         return None
 
-    def _load(self, spec: AdapterSpec, origin: str) -> PluginFailure | None:
+    def _load(self, spec: AdapterSpec, origin: str, limit: float | None = None) -> PluginFailure | None:
         failure = _find_failure(spec, origin)
         if failure is None:
             try:
-                adapter = import_path(spec.target)()
+                target = functools.partial(import_path, spec.target)
+                adapter = (target() if limit is None else self._importer(target, limit))()
                 if not isinstance(adapter, AbstractAdapter):
                     raise InputTypeError(
                         f"`{spec.target}` makes a `{type(adapter).__name__}`, not an `AbstractAdapter`."
@@ -286,7 +303,7 @@ class Registry:
     def _describe(self, spec: AdapterSpec, origin: str) -> AdapterInfo:
         failure = None
         if spec.name not in self._adapters:
-            failure = self._adapter_failures.get(spec.name) or self._load(spec, origin)
+            failure = self._adapter_failures.get(spec.name) or self._load(spec, origin, _LIBRARY_FACTOR * self._limit)
         capabilities = self._capabilities[spec.name] if failure is None else None
         return AdapterInfo(spec.name, origin, spec.solves, _versions(spec), capabilities, failure)
 

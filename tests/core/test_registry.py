@@ -3,6 +3,7 @@
 Distributions are made up as folders with metadata, as pip would leave them.
 """
 
+import importlib.metadata
 import itertools
 import sys
 import textwrap
@@ -308,6 +309,75 @@ def test_concurrent_first_use_discovers_once(install: Install) -> None:
     assert len(set(names)) == 1
     assert names[0] >= 5
     assert module in sys.modules
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Code that hangs until the test is over; what else is imported takes less than the limit on a busy machine too."""
+    event = threading.Event()
+    monkeypatch.setattr("builtins.made_up_event", event, raising=False)
+    monkeypatch.setenv("LRNDE_PLUGIN_SECONDS", "3")
+    yield "import builtins\nbuiltins.made_up_event.wait()\n"
+    event.set()
+
+
+def test_a_plugin_that_hangs_is_named_and_the_others_go_on(install: Install, waiting: str) -> None:
+    module = install("made", waiting + _plugin())
+    registry = _registry_with_warning(
+        r"`made` cannot be used \(made-up 1.2, import: TimeoutError: its import has taken more than 3 seconds, and "
+        r"is at .*threading.py, line \d+; `LRNDE_PLUGIN_SECONDS` sets another limit\). The others are not affected. "
+        "Set LRNDE_BLOCK_PLUGINS=made"
+    )
+    with pytest.raises(PluginError, match="`made` is broken"):
+        registry.get_adapter("made")
+    assert module in sys.modules
+
+
+def test_an_adapter_whose_library_hangs_is_named_when_all_are_listed(
+    install: Install, monkeypatch: pytest.MonkeyPatch, waiting: str
+) -> None:
+    library = install("blocked", waiting, distribution="made-library")
+    # No other library has to be there at once.
+    others = [point.name for point in importlib.metadata.entry_points(group="lrnde.adapters")]
+    monkeypatch.setenv("LRNDE_BLOCK_PLUGINS", ",".join(others))
+    monkeypatch.setattr("lrnde_core._registry._LIBRARY_FACTOR", 1.0)
+    install("made", _plugin(target=f"{library}:Adapter"))
+    install("other", _plugin("other", solve="made_up:other"), distribution="made-other")
+    failures = {info.name: info.failure for info in Registry().list_adapters()}
+    assert failures["other"] is None
+    assert failures["made"] is not None
+    assert "made-up 1.2, target: TimeoutError" in failures["made"].describe()
+
+
+def test_a_plugin_may_use_the_registry_while_it_is_imported(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    monkeypatch.setattr("builtins.made_up_registry", registry, raising=False)
+    install("made", "import builtins\nbuiltins.made_up_registry.claimable()\n" + _plugin())
+    assert "made_up:solve" in registry.claimable()
+
+
+def test_a_package_with_a_plugin_may_use_the_registry_while_it_is_imported(
+    tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In another thread, its plugin would wait for the package, and the package for the plugin.
+    package = install("made", "", distribution="made-package")
+    code = {"__init__": "import builtins\nNAMES = builtins.made_up_registry.claimable()\n", "plugin": _plugin()}
+    folder = tmp_path / f"{package}s"
+    folder.mkdir()
+    for name, source in code.items():
+        (folder / f"{name}.py").write_text(source)
+    (tmp_path / "made_package-1.2.dist-info" / "entry_points.txt").write_text(
+        f"[lrnde.adapters]\nmade = {package}s.plugin\n"
+    )
+    monkeypatch.setattr("builtins.made_up_registry", Registry(), raising=False)
+    assert "made_up:solve" in importlib.import_module(f"{package}s").NAMES
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
+def test_a_limit_that_is_no_time_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("LRNDE_PLUGIN_SECONDS", text)
+    with pytest.raises(InputError, match=f"`LRNDE_PLUGIN_SECONDS={text}`: must be a positive number of seconds"):
+        Registry().claimable()
 
 
 def test_errors_are_both_ours_and_built_in() -> None:
