@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import lineax
 
 import lrnde
-from lrnde_core import AbstractHeuristic
+from lrnde_core import AbstractHeuristic, write_text
 
 WIDTH, HIDDEN, BATCH = 8, 16, 4
 TOLERANCE = 1e-3
@@ -140,7 +140,7 @@ def main() -> None:
     solvers = [options.solver] if options.solver else list(GOALS)
     found = [row for solver in solvers for row in rows(solver, 1 if options.fast else options.repeats)]
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_text(options.json, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from lrnde_benchmarks import Trainer, make_trainer, setting_by_name, task_by_nam
 from lrnde_benchmarks._cells._frozen_solve import relative_errors
 from lrnde_benchmarks._tasks._data import training_batches
 from lrnde_benchmarks._tasks._task import Data
+from lrnde_core import write_text
 
 QUANTILES: tuple[float | str, ...] = (0.9, 0.95, 0.99, "max")
 ERROR = 1e-2
@@ -123,7 +124,7 @@ def main() -> None:
         print(f"| {row['over']} | {row['promised']:.2%} | {row['found']:.2%} | {interval} | {row['p_value']:.2f} |")
     if options.json:
         content = {"steps": steps, "error": ERROR, "table": table, "rows": rows}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+        write_text(options.json, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from lrnde_benchmarks._cells._frozen_solve import freeze
 from lrnde_benchmarks._cells._threads import SINGLE_THREAD
 from lrnde_benchmarks._paired_times import paired_times
 from lrnde_benchmarks._statistics import Interval, in_words, ratio_interval, repeated_ratio
+from lrnde_core import write_text
 from overhead import clock_for
 
 ERROR = 1e-2
@@ -252,7 +253,7 @@ def main() -> None:
     def write() -> None:
         if options.json:
             content = {"steps": steps, "models": trained, "rows": rows}
-            options.json.write_text(json.dumps(content, indent=2) + "\n")
+            write_text(options.json, json.dumps(content, indent=2) + "\n")
 
     for backend in [options.backend] if options.backend else list(BACKENDS):
         for seed in range(options.seeds):

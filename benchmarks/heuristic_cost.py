@@ -180,7 +180,7 @@ def main() -> None:
             rows.append({"backend": backend, "name": name, "ratio": ratio._asdict(), "reference_ms": 1e3 * seconds})
             print(f"{backend:6} {name:44} {in_words(ratio, 2)} evaluations of {1e3 * seconds:.2f} ms", flush=True)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        lrnde_core.write_text(options.json, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

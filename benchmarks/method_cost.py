@@ -15,6 +15,7 @@ from typing import Any
 import lrnde
 from lrnde_benchmarks._paired_times import paired_ratios
 from lrnde_benchmarks._statistics import in_words
+from lrnde_core import write_text
 from overhead import SIZE, jax_iterations, torch_iterations
 
 _SAMPLED = lrnde.UniformTime()
@@ -63,7 +64,7 @@ def main() -> None:
     backends = [options.backend] if options.backend else list(BACKENDS)
     found = [row for backend in backends for row in rows(backend, options.steps, 1.0 if options.fast else 6.0)]
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_text(options.json, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

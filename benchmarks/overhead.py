@@ -28,7 +28,7 @@ import lrnde
 from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
-from lrnde_core import AbstractHeuristic, AbstractSampler
+from lrnde_core import AbstractHeuristic, AbstractSampler, write_text
 
 TOLERANCE = 1e-3
 HIDDEN = 100
@@ -353,7 +353,7 @@ def main() -> None:
 
     def write() -> None:
         if options.json:
-            options.json.write_text(json.dumps(figures, indent=2) + "\n")
+            write_text(options.json, json.dumps(figures, indent=2) + "\n")
 
     seconds = 1.0 if options.fast else 6.0
     if options.sizes:

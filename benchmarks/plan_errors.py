@@ -17,6 +17,7 @@ import numpy as np
 
 from lrnde_benchmarks import TASKS, make_trainer, setting_by_name
 from lrnde_benchmarks._cells._frozen_solve import relative_errors
+from lrnde_core import write_text
 
 METHODS = ("planned", "planned_default")
 EVERY = 10
@@ -44,7 +45,7 @@ def main() -> None:
                 flush=True,
             )
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(found, indent=1) + "\n")
 
 
 def beyond(values: list[float], bound: float) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 
 import lrnde
 from lrnde_benchmarks import TASKS, Setting, Trainer, make_trainer
+from lrnde_core import write_text
 
 NUM_STEPS = (1, 2, 3, 4, 6, 8)
 ITERATIONS = 20
@@ -41,7 +42,7 @@ def main() -> None:
     for row in found["rows"]:
         print(f"{row['num_steps']:4} steps: {row['ms']:.2f} ms, {100 * row['share']:.0f}% of it evaluations")
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(found, indent=1) + "\n")
 
 
 def profile(name: str, adapter: str, folder: Path | None, rounds: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from lrnde_conformance import CHECKS, Outcome, Subject, run_check
 from lrnde_conformance._checks._compare import margins
 from lrnde_conformance._lookup import driver_class
+from lrnde_core import write_text
 
 _FIXED = ("agreement.", "freeze.steps", "freeze.gradient", "freeze.export")
 
@@ -51,7 +52,7 @@ def largest_margins(
                     if result.outcome is Outcome.FAILED:
                         row["failed"].append(f"{case}, seed {seed}: {result.reason}")
         if file is not None:
-            file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            write_text(file, json.dumps(found, indent=1) + "\n")
     return found
 
 

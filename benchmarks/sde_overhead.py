@@ -19,6 +19,7 @@ from typing import Any
 import lrnde
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import Interval, in_words
+from lrnde_core import write_text
 from overhead import peak_resident, planned_row, resident_row
 from sde_iterations import (
     HEURISTIC,
@@ -201,7 +202,7 @@ def main() -> None:
         "memory": [] if options.time_only else memory_rows(options.only, step_counts),
     }
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

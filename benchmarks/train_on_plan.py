@@ -31,6 +31,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 import lrnde
+from lrnde_core import write_text
 
 Results = dict[str, list[dict[str, Any]]]
 TIMES = torch.tensor([0.0, 1.0])
@@ -199,7 +200,7 @@ def main() -> None:
             print(seed, row.name, {k: v for k, v in results[row.name][-1].items() if k != "errors"}, flush=True)
     _print_table(results)
     if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(results, indent=1) + "\n")
     if options.plot is not None:
         draw(results, options.plot)
 

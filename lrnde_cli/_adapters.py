@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrnde_cli._options import JsonOption
-from lrnde_core import REGISTRY, AdapterInfo, InputError, LrndeError
+from lrnde_core import REGISTRY, AdapterInfo, InputError, LrndeError, write_text
 
 
 def list_adapters(
@@ -93,6 +93,6 @@ def _adapter_values(info: AdapterInfo) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     try:
-        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(value, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"`--json {path}` cannot be written: {error.strerror}.") from error

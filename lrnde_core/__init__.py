@@ -72,6 +72,7 @@ from lrnde_core._explicit import (
     largest_magnitude,
     read_stages,
 )
+from lrnde_core._files import write_bytes, write_text
 from lrnde_core._heuristics import (
     AbstractHeuristic,
     ErrorEstimate,
@@ -314,4 +315,6 @@ __all__ = [
     "sampled_fraction",
     "warn_at_call",
     "warn_if_unresolved",
+    "write_bytes",
+    "write_text",
 ]

@@ -25,6 +25,8 @@ import endings
 import traces
 from calls import Call
 
+from lrnde_core import write_text
+
 SHARES = {"torchdiffeq": 0.5, "torchsde": 0.3, "diffrax": 0.2}
 SECONDS_PER_CALL = {"torchdiffeq": 5, "torchsde": 5, "diffrax": 120}
 
@@ -55,7 +57,7 @@ def main() -> int:
         "libraries": {k: _as_json(dataclasses.asdict(v)) for k, v in seen.items()},
     }
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(found, indent=1) + "\n")
     return 1 if any(each.disagreements for each in seen.values()) else 0
 
 

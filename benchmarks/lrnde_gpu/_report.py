@@ -43,7 +43,7 @@ def as_markdown(content: dict[str, Any]) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step."""
-    # `lrnde_benchmarks._files` does the same, but nothing may be installed here that its package imports.
+    # `lrnde_core.write_text` does the same, but nothing may be installed here that its package imports.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

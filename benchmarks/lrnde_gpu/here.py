@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from lrnde_gpu._report import write_text
+
 _DISTRIBUTIONS = (
     *("torch", "torchdiffeq", "torchsde", "jax", "jaxlib", "diffrax", "equinox", "optax"),
     *("numpy", "array-api-compat", "pluggy", "pytest"),
@@ -64,7 +66,7 @@ def main() -> None:
     text = json.dumps(found, indent=2)
     print(text)
     if options.json:
-        options.json.write_text(text + "\n")
+        write_text(options.json, text + "\n")
     if missing := [library for library, name in found["devices"].items() if name is None]:
         raise SystemExit(f"No {options.device} device for {' and '.join(missing)}.")
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from lrnde_core import write_text
+
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "build" / "peers"
 TESTS = {"torchdiffeq": "tests/*_tests.py", "torchsde": "tests/test_*.py", "diffrax": "test/test_*.py"}
@@ -58,7 +60,7 @@ def main() -> int:
     }
     print(json.dumps(found, indent=1))
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(found, indent=1) + "\n")
     return 1 if found["differs"] or not bare else 0
 
 

@@ -4,6 +4,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lrnde_benchmarks._files import write_bytes
 from lrnde_benchmarks._reports._drawing import (
     GRID,
     INK,
@@ -32,7 +34,9 @@ def write_plots(report: Mapping[str, Any], folder: Path, plots: Mapping[str, Dra
     paths = []
     for name, draw in plots.items():
         path = folder / f"{name}.png"
-        draw(report).savefig(path, dpi=160, facecolor="white")
+        content = io.BytesIO()
+        draw(report).savefig(content, dpi=160, facecolor="white")
+        write_bytes(path, content.getvalue())
         paths.append(path)
     return paths
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+import lrnde_core
 from lrnde_conformance._checks import ALL
 from lrnde_conformance._doors._check_each import check_each
 from lrnde_conformance._doors._loading import find_names, import_from_here
@@ -125,7 +126,7 @@ def conformance(options: ConformanceOptions, console: Console) -> int:
 def write_text(path: Path, text: str, option: str) -> None:
     """Write a report. Raises `InputError` naming the `option` where the file cannot be written."""
     try:
-        path.write_text(text, encoding="utf-8")
+        lrnde_core.write_text(path, text)
     except OSError as error:
         raise InputError(f"`{option} {path}` cannot be written: {error.strerror}. Choose another file.") from error
 
