@@ -233,7 +233,7 @@ class CheckedSteps:
         call: PlannedSolve,
         report: Reports | None = None,
         *,
-        step_error: Scalar | None = None,
+        step_error: Scalar | float | None = None,
     ) -> CheckedPlan:
         """The plan for the next iteration, checked if that is due. Called before every iteration, outside of `jit`.
 

@@ -249,7 +249,9 @@ def test_what_torch_makes_of_a_compiled_field_is_left_alone() -> None:
         others = [each for each in reach.owners if not isinstance(each, torch.nn.Module | types.FunctionType)]
         assert net in reach.modules
         assert not others
-        assert not [each for each in reach.containers if each is not net._buffers]
+        # Lightning, if another test has imported it, keeps the arguments of `torch.compile` on what that returns.
+        known = (net._buffers, getattr(field, "_compile_kwargs", None))
+        assert not [each for each in reach.containers if not any(each is one for one in known)]
 
 
 _GLOBAL = torch.nn.BatchNorm1d(4)
