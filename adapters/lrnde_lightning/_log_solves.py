@@ -26,8 +26,8 @@ class LogSolves(Callback):
 
     The entries are those of `Report.as_dict`, under `train/nfe`, `train/num_steps`, `train/penalty` and so on; what
     `validation_step` and `test_step` return is logged under `val/` and `test/`, as the mean over the batches. They go
-    to every logger of the trainer. `"report"` may also be a list of reports, as of a `collect` block, or a dictionary
-    of them: then the index or the key comes between, as in `train/0/nfe` and `train/encoder/nfe`.
+    to every logger of the trainer. `"report"` may also be a list of reports, such as that of a `collect` block, or a
+    dictionary of them: then the index or the key comes between, as in `train/0/nfe` and `train/encoder/nfe`.
 
     Training entries are read after the backward pass, so `train/nfe_backward` is complete; Lightning writes them every
     `log_every_n_steps`. In several processes those of training are the first process's, those of validation and test
@@ -49,28 +49,16 @@ class LogSolves(Callback):
             self._log(pl_module, "train", outputs, "training_step", on_step=True)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Outputs,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Outputs, *args: Any, **kwargs: Any
     ) -> None:
-        del trainer, batch, batch_idx, dataloader_idx
+        del trainer, args, kwargs
         if _has_report(outputs):
             self._log(pl_module, "val", outputs, "validation_step", on_step=False)
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Outputs,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Outputs, *args: Any, **kwargs: Any
     ) -> None:
-        del trainer, batch, batch_idx, dataloader_idx
+        del trainer, args, kwargs
         if _has_report(outputs):
             self._log(pl_module, "test", outputs, "test_step", on_step=False)
 

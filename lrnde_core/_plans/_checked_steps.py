@@ -22,10 +22,6 @@ _LAG = 0.6
 _DEFAULT_CANDIDATES = (Candidate("midpoint", 1), *(Candidate("rk4", 2**power) for power in range(7)))
 
 
-# What `CheckedPlan` did not have from the start.
-_LATER = frozenset({"gradient_error"})
-
-
 @final
 @dataclasses.dataclass(frozen=True)
 class CheckedPlan:
@@ -59,12 +55,9 @@ class CheckedPlan:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "CheckedPlan":
-        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else.
-
-        An entry that an earlier version did not have may be missing.
-        """
+        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else."""
         names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, Mapping) or not names - _LATER <= set(fields) <= names:
+        if not isinstance(fields, Mapping) or set(fields) != names:
             found = sorted(fields) if isinstance(fields, Mapping) else described(fields)
             raise InputError(f"The saved plan has the entries {found}; a `CheckedPlan` has {sorted(names)}.")
         steps, tried = fields["steps"], fields["tried"]

@@ -269,11 +269,11 @@ def test_a_plan_is_hashable_and_survives_json(xp: Any) -> None:
     assert {steps, CheckedSteps(candidates=(Candidate("dormand-prince", 2),), scales={0: 2.0})} == {steps}
 
 
-def test_a_plan_that_an_earlier_version_saved_is_read_and_anything_else_refused() -> None:
+def test_what_is_not_a_saved_plan_is_refused() -> None:
     fields = dataclasses.asdict(CheckedPlan(FixedSteps.equal("rk4", 2), error=0.1, num_checks=3))
-    del fields["gradient_error"]
     assert CheckedPlan.from_fields(fields) == CheckedPlan(FixedSteps.equal("rk4", 2), error=0.1, num_checks=3)
-    for wrong in ({"steps": None}, {**fields, "patience": 3}, None):
+    without = {name: value for name, value in fields.items() if name != "gradient_error"}
+    for wrong in (without, {"steps": None}, {**fields, "patience": 3}, None):
         with pytest.raises(InputError, match="The saved plan has the entries"):
             CheckedPlan.from_fields(wrong)  # pyright: ignore[reportArgumentType]
     for steps in ({"method": "rk4"}, 2, {**fields["steps"], "tableau": {"a": ()}}):
