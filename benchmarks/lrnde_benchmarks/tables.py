@@ -2,7 +2,8 @@
 
     python -m lrnde_benchmarks.tables [--update] REPORT.json...
 
-`--update` also writes the ratios back, and the version of the format that they now have.
+`--update` also writes the ratios back, and the version of the format that they now have. Comparisons at matched quality
+stay as they are.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._reports._comparison import SCHEMA
+from lrnde_benchmarks._reports._matched import PARTS
 from lrnde_benchmarks._reports._ratios import form_ratios
 from lrnde_benchmarks._reports._table import render
 from lrnde_core import InputError
@@ -32,7 +34,15 @@ def formed_anew(report: Mapping[str, Any]) -> dict[str, Any]:
         )
     # Frozen rows came without a new version.
     rows = [{"frozen": [None] * len(row["seeds"]), **row} for row in report["rows"]]
-    return {**report, "schema": SCHEMA, "rows": rows, "ratios": form_ratios(rows, report["task"]["metric"])}
+    # Comparisons at matched quality are made from the trained models, not from rows.
+    kept = {
+        (ratios["adapter"], ratios["setting"]): {part: ratios[part] for part in PARTS if part in ratios}
+        for ratios in report["ratios"]
+    }
+    ratios = [
+        each | kept.get((each["adapter"], each["setting"]), {}) for each in form_ratios(rows, report["task"]["metric"])
+    ]
+    return {**report, "schema": SCHEMA, "rows": rows, "ratios": ratios}
 
 
 def main() -> None:
