@@ -92,10 +92,19 @@ from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, Ch
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
+from lrnde_core._plans._of_steps import AbstractOfSteps
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan, check_not_longer, describe_longest, is_longer
 from lrnde_core._plans._report import Candidate, FreezeReport, SDEFreezeReport, SDETrial, Trial, WeakError
 from lrnde_core._plans._stepped import AbstractSteppedCall, Followed, PlanRecorder
-from lrnde_core._plans._steps import GuardSignals, StepTaken, follow_steps, guard_signals, is_flagged, outputs_inside
+from lrnde_core._plans._steps import (
+    GuardSignals,
+    StepTaken,
+    follow_steps,
+    guard_signals,
+    is_flagged,
+    outputs_inside,
+    take_step,
+)
 from lrnde_core._point_heuristics import AbstractPointHeuristic, JacobianNorm, KineticEnergy, TaylorDerivative
 from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, StepEstimate
 from lrnde_core._random_states import RandomSource, random_fingerprint, random_states_kept
@@ -147,6 +156,7 @@ __all__ = [
     "AbstractFreezer",
     "AbstractHeuristic",
     "AbstractLocalProblem",
+    "AbstractOfSteps",
     "AbstractPlanHolder",
     "AbstractPointHeuristic",
     "AbstractSDEFreezer",
@@ -313,6 +323,7 @@ __all__ = [
     "regularize",
     "root_mean_square",
     "sampled_fraction",
+    "take_step",
     "warn_at_call",
     "warn_if_unresolved",
     "write_bytes",

@@ -31,7 +31,7 @@ _REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {"mean": jnp.mean, "sum": 
 
 @final
 class SteppedCall(AbstractSteppedCall[DiffraxCall]):
-    """A `diffeqsolve` by fixed steps, unrolled."""
+    """A `diffeqsolve` by fixed steps."""
 
     @property
     def interval(self) -> tuple[JaxTime, JaxTime]:

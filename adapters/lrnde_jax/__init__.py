@@ -6,6 +6,7 @@ from lrnde_jax._probes import check_probes
 from lrnde_jax._problem import AbstractJaxProblem, add_increments
 from lrnde_jax._random import check_uniforms, draw_uniforms
 from lrnde_jax._records import SPARE_SIZE, KeptTimes, keep_drawn, record_of_draws, where_valid
+from lrnde_jax._scanned_steps import Scanned, scan_steps
 from lrnde_jax._taylor import solution_derivative, solution_derivatives
 from lrnde_jax._types import TreeStructure
 from lrnde_jax._value_and_grad import value_and_grad
@@ -17,6 +18,7 @@ __all__ = [
     "AbstractJaxAdapter",
     "AbstractJaxProblem",
     "KeptTimes",
+    "Scanned",
     "TreeStructure",
     "add_increments",
     "check_probes",
@@ -26,6 +28,7 @@ __all__ = [
     "keep_drawn",
     "real_dtype",
     "record_of_draws",
+    "scan_steps",
     "solution_derivative",
     "solution_derivatives",
     "value_and_grad",

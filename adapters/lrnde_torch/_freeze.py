@@ -10,6 +10,7 @@ import torch
 
 from lrnde_core import (
     AbstractCall,
+    AbstractOfSteps,
     AbstractStages,
     CallForm,
     Capability,
@@ -169,7 +170,7 @@ def solve_by_steps(
     *,
     interval: tuple[float, float] | None = None,
     needs_last: bool = False,
-) -> tuple[State, tuple[StepTaken, ...]]:
+) -> tuple[State, AbstractOfSteps[StepTaken]]:
     """The states at `t`, stacked along its axis of times, and the steps that were taken.
 
     - `y0`: a tensor or a tuple of tensors, as `field` takes it; the states are of the same form. It is not written to,

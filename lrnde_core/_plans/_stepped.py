@@ -2,8 +2,6 @@
 
 import abc
 import contextlib
-import functools
-import itertools
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, final
 
@@ -13,6 +11,7 @@ from lrnde_core._claims import NativeResult
 from lrnde_core._errors import penalty_errors
 from lrnde_core._explicit import AbstractStages, read_stages
 from lrnde_core._penalty import sampled_fraction
+from lrnde_core._plans._of_steps import AbstractOfSteps
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._steps import StepTaken, guard_signals
 from lrnde_core._problem import AbstractLocalProblem
@@ -26,7 +25,7 @@ class Followed(NamedTuple):
     """A call solved by fixed steps: its result in the library's own form, and the steps that were taken."""
 
     result: NativeResult
-    taken: Sequence[StepTaken]
+    taken: AbstractOfSteps[StepTaken]
 
 
 class AbstractSteppedCall(AbstractCall, Generic[_Native]):
@@ -103,7 +102,12 @@ class AbstractSteppedCall(AbstractCall, Generic[_Native]):
     def run(self, plan: RecordingPlan | None) -> Run:
         steps, tableau, problem = self.steps, self.steps.tableau, self.problem()
         result, taken = self.follow(needs_last=tableau.is_last_stage_solution)
-        constant = [_without_gradient(problem, step) for step in taken]
+
+        def without_gradient(step: StepTaken) -> StepTaken:
+            # Nothing reads the states of the stages without gradient.
+            return step._replace(stage_states=[]).each(problem.detach)
+
+        constant = taken.map(without_gradient)
         error = guard_signals(tableau, constant, is_batched=self.is_batched).error_estimate
         nfe = steps.num_evaluations(needs_last=taken[-1].last is not None)
         counts = self.counts(nfe, steps.num_steps, error.max())
@@ -129,7 +133,7 @@ class PlanRecorder:
         call: AbstractSteppedCall[Any],
         plan: RecordingPlan,
         problem: AbstractLocalProblem,
-        steps: Sequence[StepTaken],
+        steps: AbstractOfSteps[StepTaken],
         num_accepted: Count | None,
     ) -> None:
         self._call = call
@@ -139,10 +143,12 @@ class PlanRecorder:
         self._num_accepted = num_accepted
         (t0, t1), ends = call.interval, (0.0, *call.steps.ends)
         self._end, self._duration = t1, abs(t1 - t0)
-        self._offered: list[KeptStep] = []
-        for (start, end), step in zip(itertools.pairwise(ends), steps, strict=True):
+
+        def offered(step: StepTaken, start: float, end: float) -> KeptStep:
             placed = step._replace(t=t0 + start * (t1 - t0), h=(end - start) * (t1 - t0))
-            self._offered.append(KeptStep(start * self._duration, (end - start) * self._duration, placed))
+            return KeptStep(start * self._duration, (end - start) * self._duration, placed)
+
+        self._offered = steps.map(offered, ends[:-1], ends[1:])
 
     def records_of(self, draws: Sequence[Draw]) -> list[Record]:
         """The record of the step that the sampler keeps for each draw."""
@@ -166,22 +172,18 @@ class PlanRecorder:
         with call.isolated(keeps_gradient=keeps_gradient):
             found = call.stages.increment(t, h, 1.0, y1)
         found = found if keeps_gradient else self.problem.detach(found)
-        self._offered[-1] = last._replace(step=last.step._replace(last=found))
+        self._offered = self._offered.with_last(last._replace(step=last.step._replace(last=found)))
         self.num_reading += 1
 
     def _kept(self, draw: Draw) -> KeptStep:
-        keeps = [
-            self.plan.sampler.keep(draw, AcceptedStep(index, offered.elapsed, offered.size, self._duration))
-            for index, offered in enumerate(self._offered, start=1)
-        ]
-        if all(isinstance(is_kept, bool) for is_kept in keeps):
-            index = max(index for index, is_kept in enumerate(keeps) if is_kept)
-            if index == len(keeps) - 1:
-                self.evaluate_end()
-            return self._offered[index]
-        self.evaluate_end()
-        pairs = zip(keeps, self._offered, strict=True)
-        return functools.reduce(lambda kept, pair: _where(*pair, kept), pairs, self._offered[0])
+        def is_kept(offered: KeptStep, index: int) -> Truth:
+            step = AcceptedStep(index, offered.elapsed, offered.size, self._duration)
+            return self.plan.sampler.keep(draw, step)
+
+        marks = self._offered.map(is_kept, range(1, len(self._offered) + 1))
+        if marks[-1] is not False:
+            self.evaluate_end()
+        return self._offered.last_of(marks, _where)
 
     def _record(self, kept: KeptStep, draw: Draw) -> Record:
         call, plan = self._call, self.plan
@@ -194,11 +196,6 @@ class PlanRecorder:
         if plan.keeps_gradient and call.has_estimates:
             estimate = read_stages(call.stages, call.steps.tableau, step.y, step.increments, step.stage_states)
         return Record(step.t, step.h, step.y, None, self._end - step.t, drawn, estimate, point=point)
-
-
-def _without_gradient(problem: AbstractLocalProblem, step: StepTaken) -> StepTaken:
-    # Nothing reads the states of the stages without gradient.
-    return step._replace(stage_states=[]).each(problem.detach)
 
 
 def _where(is_kept: Truth, new: KeptStep, old: KeptStep) -> KeptStep:

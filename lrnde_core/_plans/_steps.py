@@ -1,11 +1,13 @@
 """The loop over fixed steps. It never looks at a value, so it compiles, exports and differentiates."""
 
+import functools
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
 from lrnde_core._arrays import Array, Flags, Leaf, Leaves, OfOutputs, Real, Signal, Time, matching
 from lrnde_core._explicit import AbstractStages, take_stages
+from lrnde_core._plans._of_steps import AbstractOfSteps, Unrolled
 from lrnde_core._plans._plan import FixedSteps, Plan, is_longer
 from lrnde_core._tableau import ExplicitTableau
 
@@ -63,7 +65,7 @@ class StepTaken(NamedTuple):
 
 def follow_steps(
     stages: AbstractStages, steps: FixedSteps, t0: Time, t1: Time, y0: Leaves, *, needs_last: bool = False
-) -> tuple[StepTaken, ...]:
+) -> AbstractOfSteps[StepTaken]:
     """Take fixed steps from `y0` over the interval from `t0` to `t1`, whose values nobody needs to know.
 
     - `needs_last`: whether the field is also evaluated at the very end. Outputs inside the last step need it, and the
@@ -75,28 +77,41 @@ def follow_steps(
     for index, end in enumerate(steps.ends):
         t, h = t0 + before * duration, (end - before) * duration
         is_end = index == steps.num_steps - 1
-        num_evaluated = tableau.num_stages - (tableau.is_last_stage_solution and is_end and not needs_last)
-        increments, stage_states = take_stages(stages, tableau, t, h, y, first, num_evaluated)
-        y1, last, first = stage_states[-1], None, None
-        if not tableau.is_last_stage_solution:
-            y1 = stages.combine(y, tableau.b, increments)
-        elif num_evaluated == tableau.num_stages:
-            last = increments[-1]
-        if is_end and needs_last and last is None:
-            last = stages.increment(t, h, 1.0, y1)
-        if last is not None and not is_end:
-            first = _scaled(last, (steps.ends[index + 1] - end) / (end - before))
-        if taken and taken[-1].last is None:
-            start = steps.ends[index - 2] if index > 1 else 0.0
-            taken[-1] = taken[-1]._replace(last=_scaled(increments[0], (before - start) / (end - before)))
-        taken.append(StepTaken(t, h, y, y1, increments, stage_states, last))
-        y, before = y1, end
-    return tuple(taken)
+        step = take_step(stages, tableau, t, h, y, first, needs_last=needs_last or not is_end)
+        if step.last is not None and not is_end:
+            first = _scaled(step.last, (steps.ends[index + 1] - end) / (end - before))
+        taken.append(step)
+        y, before = step.y1, end
+    return Unrolled(taken)
+
+
+def take_step(
+    stages: AbstractStages,
+    tableau: ExplicitTableau,
+    t: Time,
+    h: Time,
+    y: Leaves,
+    first: Leaves | None,
+    *,
+    needs_last: bool,
+) -> StepTaken:
+    """Take one fixed step.
+
+    - `first`: h f at its start, if it is known. `needs_last`: whether to evaluate it at the end.
+    """
+    is_last_stage = tableau.is_last_stage_solution
+    num_evaluated = tableau.num_stages - (is_last_stage and not needs_last)
+    increments, stage_states = take_stages(stages, tableau, t, h, y, first, num_evaluated)
+    y1 = stage_states[-1] if is_last_stage else stages.combine(y, tableau.b, increments)
+    last = None
+    if needs_last:
+        last = increments[-1] if is_last_stage else stages.increment(t, h, 1.0, y1)
+    return StepTaken(t, h, y, y1, increments, stage_states, last)
 
 
 def outputs_inside(
     steps: FixedSteps,
-    taken: Sequence[StepTaken],
+    taken: AbstractOfSteps[StepTaken],
     fractions: OfOutputs,
     xp: ModuleType,
     members: Array | None = None,
@@ -116,27 +131,21 @@ def outputs_inside(
         size = xp.where(is_beyond, following - end, size)
     inside = (fractions - start) / size
     place = index if members is None else (index, members)
-    states: list[Leaf] = []
-    for leaf in range(len(taken[0].y)):
-        ends = [
-            xp.stack(parts)[place]
-            for parts in zip(
-                *((step.y[leaf], step.y1[leaf], step.increments[0][leaf], _last(step)[leaf]) for step in taken),
-                strict=True,
-            )
-        ]
-        states.append(_hermite(_beside(inside, ends[0]), *ends))
-    return tuple(states)
+    ends = taken.stacked(lambda step: (*step.y, *step.y1, *step.increments[0], *_last(step)), xp)
+    num_leaves = len(ends) // 4
+    of_leaves = ([each[place] for each in ends[leaf::num_leaves]] for leaf in range(num_leaves))
+    return tuple(_hermite(_beside(inside, each[0]), *each) for each in of_leaves)
 
 
-def guard_signals(tableau: ExplicitTableau, taken: Sequence[StepTaken], *, is_batched: bool) -> GuardSignals:
+def guard_signals(tableau: ExplicitTableau, taken: AbstractOfSteps[StepTaken], *, is_batched: bool) -> GuardSignals:
     """The signals of a solve whose every stage was evaluated.
 
     - `is_batched`: whether the first axis of every array counts samples.
     """
-    sizes = [_norm(leaves, is_batched=is_batched) for leaves in (taken[0].y, *(step.y1 for step in taken))]
-    errors = [_norm(_estimate(tableau, step.increments), is_batched=is_batched) for step in taken]
-    return GuardSignals(_sum(errors) / sizes[-1], _sum(sizes) / len(sizes))
+    norm = functools.partial(_norm, is_batched=is_batched)
+    errors = taken.total(lambda step: norm(_estimate(tableau, step.increments)))
+    sizes = norm(taken[0].y) + taken.total(lambda step: norm(step.y1))
+    return GuardSignals(errors / norm(taken[-1].y1), sizes / (len(taken) + 1))
 
 
 def is_flagged(plan: Plan, signals: GuardSignals, t0: Time, t1: Time) -> Flags:

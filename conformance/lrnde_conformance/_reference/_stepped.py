@@ -9,7 +9,16 @@ from lrnde_conformance._backends._dual import copied
 from lrnde_conformance._reference._call import ReferenceCall
 from lrnde_conformance._reference._problem import ReferenceProblem, add_increments, as_dual
 from lrnde_conformance._reference._steps import Field
-from lrnde_core import AbstractStages, AbstractSteppedCall, FixedSteps, Followed, Leaves, StepTaken, follow_steps
+from lrnde_core import (
+    AbstractOfSteps,
+    AbstractStages,
+    AbstractSteppedCall,
+    FixedSteps,
+    Followed,
+    Leaves,
+    StepTaken,
+    follow_steps,
+)
 
 
 @final
@@ -51,7 +60,7 @@ class _Stages(AbstractStages):
 
 def take_steps(
     steps: FixedSteps, field: Field, y0: Any, ts: Sequence[float], *, needs_last: bool
-) -> tuple[list[Any], tuple[StepTaken, ...]]:
+) -> tuple[list[Any], AbstractOfSteps[StepTaken]]:
     """The states at `ts` as `integrate` returns them, and the steps; `needs_last` as in `follow_steps`."""
     t0, t1 = ts[0], ts[-1]
     taken = follow_steps(_Stages(field), steps, t0, t1, (copied(y0),), needs_last=needs_last or len(ts) > 2)

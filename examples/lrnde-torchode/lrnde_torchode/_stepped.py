@@ -5,7 +5,16 @@ from typing import ClassVar, final
 
 import torch
 import torchode
-from lrnde_core import AbstractSteppedCall, Counts, FixedSteps, Followed, NativeResult, Scalar, StepTaken
+from lrnde_core import (
+    AbstractOfSteps,
+    AbstractSteppedCall,
+    Counts,
+    FixedSteps,
+    Followed,
+    NativeResult,
+    Scalar,
+    StepTaken,
+)
 from lrnde_torch import FrozenStages, isolated, no_side_effects, solve_by_steps
 
 from lrnde_torchode._call import TorchodeCall
@@ -50,7 +59,7 @@ class SteppedCall(AbstractSteppedCall[TorchodeCall]):
 
 def solve_ivp_by_steps(
     steps: FixedSteps, f: Field, y0: Tensor, t_eval: Tensor, *, needs_last: bool
-) -> tuple[NativeResult, tuple[StepTaken, ...]]:
+) -> tuple[NativeResult, AbstractOfSteps[StepTaken]]:
     """The solution as `solve_ivp` returns it, and the steps that were taken; `needs_last` as in `follow_steps`."""
     times = t_eval.expand(y0.shape[0], -1)
     ys, taken = solve_by_steps(steps, field_of(f), y0, times, needs_last=needs_last)
