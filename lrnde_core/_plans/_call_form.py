@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, final
 
 from lrnde_core._errors import InputError
+from lrnde_core._wrapping import warn_at_call
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -58,7 +59,11 @@ class CallForm(NamedTuple):
 
 
 def check_samples(shapes: Sequence[Shape], *, is_batched: bool) -> None:
-    """Raise `InputError` if the first axis of these arrays of a state is to count samples, and does not."""
+    """Raise `InputError` if the first axis of these arrays of a state is to count samples, and does not.
+
+    Warns if it is the only axis of the only array: the state may well be one sample, whose entries are taken for
+    samples.
+    """
     if is_batched and not all(shapes):
         raise InputError("`y0` has no axis of samples; with `batched=False` each call is one sample.")
     if is_batched and len({shape[0] for shape in shapes}) > 1:
@@ -66,6 +71,12 @@ def check_samples(shapes: Sequence[Shape], *, is_batched: bool) -> None:
         raise InputError(
             f"The arrays of `y0` hold {counts} samples; their first axis must count the same ones. With "
             "`batched=False` each call is one sample."
+        )
+    if is_batched and len(shapes) == 1 and len(shapes[0]) == 1:
+        warn_at_call(
+            f"The entries of `y0`, of shape {tuple(shapes[0])}, are counted as samples. If it is one sample, as under "
+            "`jax.vmap`, pass `batched=False`. If they are samples, give it a second axis of length 1.",
+            UserWarning,
         )
 
 

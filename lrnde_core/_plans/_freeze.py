@@ -66,7 +66,8 @@ def freeze(
       flags of shape `(batch,)`. It costs one evaluation if the method evaluates the field at its new solution, else
       none.
     - `fallback`: a native call that solves flagged samples; implies `guard`.
-    - `batched`: whether the first axis of every array in the state counts samples; else each call is one sample.
+    - `batched`: whether the first axis of every array in the state counts samples; else each call is one sample, as it
+      is where the call is made under `jax.vmap`.
     - `adapter`: as in `regularize`.
 
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.

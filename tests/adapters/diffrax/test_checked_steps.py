@@ -1,5 +1,6 @@
 """Training diffrax on checked steps: beside steps taken by hand, under jit and vmap, and with every sampler."""
 
+import dataclasses
 from itertools import pairwise
 from typing import Any
 
@@ -116,7 +117,8 @@ def test_each_sample_is_taken_at_its_own_time() -> None:
 
 
 def test_samples_of_their_own_times_under_vmap() -> None:
-    wrapped = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.KineticEnergy(), steps=STEPS)
+    steps = dataclasses.replace(STEPS, batched=False)
+    wrapped = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.KineticEnergy(), steps=steps)
     ends = jnp.asarray([0.5, 1.0, -2.0, 1.3])
 
     def one(y0: Any, t1: Any) -> Any:
@@ -128,6 +130,12 @@ def test_samples_of_their_own_times_under_vmap() -> None:
         at = _two(_params(), y0, 0.0, t1)
         _assert_close(ours, at(t1))
         _assert_close(penalty, _energy(at, 0.37 * t1, _params(), abs(t1)))
+
+
+def test_entries_that_look_like_one_sample_are_pointed_out() -> None:
+    wrapped = lrnde.regularize(diffrax.diffeqsolve, steps=STEPS)
+    with pytest.warns(UserWarning, match=r"entries of `y0`, of shape \(3,\), are counted as samples.*batched=False"):
+        _solve(wrapped, _params(), _y0()[0], 0.0, 1.0, plan=TWO, draw=[0.37])
 
 
 def test_every_step_differentiates_through_the_solve() -> None:
