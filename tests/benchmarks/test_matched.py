@@ -1,11 +1,13 @@
 """Tests of models at matched quality: which setting is chosen, what is compared, and the ladder of a trained cell."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
@@ -15,6 +17,7 @@ from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._reports import _matched
 from lrnde_benchmarks._reports._matched import PARTS, _front, choose, margin_of, matched
+from lrnde_benchmarks._reports._table import advice
 from lrnde_benchmarks._study import Job, Study
 from lrnde_benchmarks._tasks._by_name import TASKS
 
@@ -91,6 +94,30 @@ def test_a_margin_is_fixed_beforehand(tmp_path: Path, monkeypatch: pytest.Monkey
     assert margin_of(DIGITS) == 0.004
     with pytest.raises(lrnde.InputError, match=r"no margin for the task `density`.*fix_margin"):
         margin_of(DENSITY)
+
+
+def test_the_last_words_say_whether_the_penalty_pays() -> None:
+    base = {"tolerance": 0.1, "first_step": 0.02, "solver": "Heun"}
+    steps = {"method": "midpoint", "num_steps": 16}
+    interval = {"mean": 0.5, "low": 0.4, "high": 0.6, "is_resolved": True}
+    fewer = {"base_setting": base, "setting_chosen": base, "nfe_ratio": interval}
+    unclear = {**fewer, "nfe_ratio": {**interval, "high": 1.1}}
+    not_reached = {"base_setting": steps, "setting_chosen": None}
+
+    def last_words(matched: Any, frozen: Any, weight: str | None = "GradientRatio()") -> str:
+        row = {"adapter": "diffrax", "setting": "mine", "matched": matched, "matched_frozen": frozen}
+        text = io.StringIO()
+        Console(width=200, file=text).print(advice({"settings": [{"name": "mine", "weight": weight}], "ratios": [row]}))
+        return text.getvalue().strip()
+
+    assert last_words(fewer, not_reached) == "diffrax, mine: the penalty pays, 0.50 of the evaluations adaptively."
+    assert last_words(unclear, not_reached) == (
+        "diffrax, mine: the penalty does not pay here. Leave it out: use a looser tolerance (Heun, 1e-01, 0.02) "
+        "or freeze the solve (16 x midpoint)."
+    )
+    # What has no penalty needs no advice.
+    assert last_words(fewer, not_reached, None) == ""
+    assert last_words(None, None) == ""
 
 
 def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

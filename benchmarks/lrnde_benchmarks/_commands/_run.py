@@ -15,7 +15,7 @@ from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._reports._comparison import Comparison, run_comparison
 from lrnde_benchmarks._reports._matched import PARTS, margin_of, match_all
 from lrnde_benchmarks._reports._plots import BENCHMARK_PLOTS, COMPARE_PLOTS, MATCHED_PLOTS, Draw, write_plots
-from lrnde_benchmarks._reports._table import matched_table, render
+from lrnde_benchmarks._reports._table import advice, matched_table, render
 from lrnde_benchmarks._study import Job, Study
 
 
@@ -131,6 +131,7 @@ def _match(study: Study, output: Output, console: Console) -> None:
     write_plots(report, output.folder, MATCHED_PLOTS)
     for part in PARTS:
         console.print(matched_table(report, part))
+    console.print(advice(report))
 
 
 def _conclude(finished: Comparison, output: Output, console: Console) -> None:

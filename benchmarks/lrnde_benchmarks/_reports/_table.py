@@ -60,6 +60,35 @@ def matched_table(report: Mapping[str, Any], part: str) -> RenderableType:
     return Group(_table(title, columns, reached), *(Text(each, style="yellow") for each in notes))
 
 
+def advice(report: Mapping[str, Any]) -> RenderableType:
+    """Whether each penalty paid at matched quality, and what to do where it did not."""
+    penalised = {each["name"] for each in report["settings"] if each["weight"] is not None}
+    rows = [row for row in report["ratios"] if row["setting"] in penalised and row["matched"] is not None]
+    return Group(*(Text(_advice(row), style="bold") for row in rows))
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    name = f"{row['adapter']}, {row['setting']}"
+    ways = {"matched": "adaptively", "matched_frozen": "by fixed steps"}
+    savings = [
+        f"{ratio_text(row[part]['nfe_ratio']['mean'])} of the evaluations {way}"
+        for part, way in ways.items()
+        if _saves(row[part])
+    ]
+    if savings:
+        return f"{name}: the penalty pays, {' and '.join(savings)}."
+    adaptive, fixed = (row[part]["base_setting"] for part in ways)
+    looser = "" if adaptive is None else f" use a looser tolerance ({_setting(adaptive)})"
+    frozen = "" if fixed is None else f" or freeze the solve ({_setting(fixed)})"
+    return f"{name}: the penalty does not pay here. Leave it out:{looser}{frozen}."
+
+
+def _saves(comparison: Mapping[str, Any]) -> bool:
+    """Whether fewer evaluations are resolved."""
+    ratio = comparison.get("nfe_ratio")
+    return ratio is not None and ratio["high"] is not None and ratio["high"] < 1
+
+
 def _note(row: Mapping[str, Any]) -> str | None:
     name = f"{row['adapter']}, {row['setting']}"
     if row["setting_chosen"] is None:
