@@ -1,4 +1,4 @@
-"""The frozen form of `diffrax.diffeqsolve`: fixed steps in plain JAX, without a loop."""
+"""The frozen form of `diffrax.diffeqsolve`: fixed steps in plain JAX."""
 
 import dataclasses
 import functools
@@ -60,8 +60,8 @@ class FrozenDiffeqsolve:
     """`diffeqsolve` by the fixed steps of a plan; takes its arguments, and returns its `Solution`.
 
     Solver, first step, controller and adjoint are ignored. The interval and the output times may be others in each
-    call. Runs under `jit`, `vmap`, `grad` and `jax.export`, with respect to times too. Its steps are unrolled, so
-    compile time is proportional to their number.
+    call. Runs under `jit`, `vmap`, `grad` and `jax.export`, with respect to times too. Its steps are unrolled,
+    so that compile time grows with their number; more than four with outputs inside the interval are a loop.
 
     With a guard it returns `(solution, flagged)`, where `flagged` is boolean of shape `(batch,)` (a scalar if the state
     is one sample); a sample that is not finite is flagged. With a `fallback` the flagged samples of `solution.ys` are
