@@ -80,7 +80,7 @@ def test_embedded_error_is_used_where_there_is_one(term, y0, shift):
 def test_implicit_solver_with_tolerances_of_its_own(y0):
     term = diffrax.ODETerm(lambda t, y, args: args * y)
     solver = diffrax.ImplicitEuler(root_finder=diffrax.VeryChord(1e-12, 1e-12, optx.rms_norm))
-    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), "max_steps": 5}
+    options = {"saveat": diffrax.SaveAt(t0=True, steps=True), **problems.DIRECT, "max_steps": 5}
 
     def run(rate):
         solution, report = SOLVE(term, solver, 0.0, 1.0, 0.2, y0, rate, draw=DRAWS, **options)

@@ -12,6 +12,7 @@ import optimistix as optx
 import pytest
 
 import lrnde
+from tests.adapters.diffrax.sde_problems import DIRECT
 
 RTOL, ATOL = 1e-4, 1e-6
 PID = diffrax.PIDController(rtol=RTOL, atol=ATOL)
@@ -158,7 +159,7 @@ def test_local_gradient_equals_finite_differences(term, y0, shift, solver, heuri
     @eqx.filter_value_and_grad(has_aux=True)
     def penalty(problem):
         term, args = problem
-        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.4])}
+        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.4]), **DIRECT}
         _, report = solve(term, solver, 0.0, t1, t1, y0, args, **options)
         return report.penalty, report
 
@@ -223,6 +224,7 @@ def test_full_gradient_reaches_the_initial_state(term, y0, shift):
             shift,
             stepsize_controller=controller,
             adjoint=adjoint,
+            max_steps=16,
             draw=jnp.asarray([0.9]),
         )[1]
         return report.penalty, report

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lrnde
+from tests.adapters.diffrax.sde_problems import DIRECT
 
 PID = diffrax.PIDController(rtol=1e-3, atol=1e-4)
 SOLVE = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate())
@@ -100,6 +101,7 @@ def test_gradients_equal_finite_differences():
             scale,
             stepsize_controller=controller,
             draw=jnp.asarray([0.9]),
+            **DIRECT,
         )
         return report.penalty
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.adapters.diffrax import sde_problems as problems
-from tests.adapters.diffrax.sde_problems import SCALE, SOLVE, Y0, solve
+from tests.adapters.diffrax.sde_problems import DIRECT, SCALE, SOLVE, Y0, solve
 
 
 def test_local_gradient_equals_finite_differences_along_the_path():
@@ -16,7 +16,7 @@ def test_local_gradient_equals_finite_differences_along_the_path():
     controller = diffrax.PIDController(rtol=1.0, atol=1.0)
 
     def penalty(scale):
-        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.4]), "dt0": 0.05}
+        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.4]), "dt0": 0.05, **DIRECT}
         _, report = solve(SOLVE, problems.terms("general"), diffrax.SPaRK(), scale, (0.0, 0.05), **options)
         return report.penalty, report.num_steps
 
@@ -50,7 +50,8 @@ def test_full_gradient_reaches_the_initial_state():
 
     def penalty(y0):
         equation, draw = problems.terms("general"), jnp.asarray([0.9])
-        _, report = full(equation, diffrax.Heun(), 0.0, 0.1, 0.05, y0, SCALE, stepsize_controller=controller, draw=draw)
+        options = {"stepsize_controller": controller, "draw": draw, **DIRECT}
+        _, report = full(equation, diffrax.Heun(), 0.0, 0.1, 0.05, y0, SCALE, **options)
         return report.penalty, report
 
     y0, differentiated = jnp.asarray(Y0), jax.jit(jax.value_and_grad(penalty, has_aux=True))
@@ -73,7 +74,8 @@ def test_vmapped_paths_have_penalties_of_their_own():
 
     def run(scale, key, draw):
         equation = problems.terms("diagonal", problems.tree(2, key))
-        solution, report = solve(SOLVE, equation, diffrax.Heun(), scale, draw=draw)
+        options = {**DIRECT, "max_steps": 64}
+        solution, report = solve(SOLVE, equation, diffrax.Heun(), scale, draw=draw, **options)
         return report.penalty, (solution.ys, report)
 
     differentiated = jax.jit(jax.vmap(jax.grad(run, has_aux=True), (None, 0, 0)))

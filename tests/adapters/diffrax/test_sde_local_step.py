@@ -14,7 +14,7 @@ import pytest
 import lrnde
 from lrnde_diffrax._step import take_step
 from tests.adapters.diffrax import sde_problems as problems
-from tests.adapters.diffrax.sde_problems import PID, SCALE, SOLVE, RoughPath, Waves, solve
+from tests.adapters.diffrax.sde_problems import DIRECT, PID, SCALE, SOLVE, RoughPath, Waves, solve
 
 HALF = diffrax.HalfSolver
 
@@ -180,7 +180,7 @@ def test_constant_drift_and_diffusion_cost_exactly_nothing(solver, is_tree, prec
         path = problems.tree(3, key) if is_tree else Waves(jax.random.normal(key, (6, 3)))
         noise = diffrax.ControlTerm(lambda t, y, args: args[1:][None], path)
         equation = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: args[:1]), noise)
-        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.5]), "max_steps": 64}
+        options = {"stepsize_controller": controller, "draw": jnp.asarray([0.5]), **DIRECT}
         _, report = regularized(equation, solver, t0, t0 + h, h, y0, scales, **options)
         return report.penalty, report
 
@@ -238,7 +238,8 @@ def test_langevin_solver_takes_its_own_step():
         diffrax.UnderdampedLangevinDriftTerm(1.0, 2.0, lambda x, args: args * x),
         diffrax.UnderdampedLangevinDiffusionTerm(1.0, 2.0, path),
     )
-    y0, options = (jnp.ones(2), jnp.zeros(2)), {"stepsize_controller": PID, "draw": jnp.asarray([0.5])}
+    y0 = (jnp.ones(2), jnp.zeros(2))
+    options = {"stepsize_controller": PID, "draw": jnp.asarray([0.5]), **DIRECT, "max_steps": 64}
 
     def penalty(scale):
         _, report = SOLVE(equation, diffrax.ALIGN(0.1), 0.0, 1.0, 0.05, y0, scale, **options)

@@ -10,7 +10,7 @@ import pytest
 
 import lrnde
 from tests.adapters.diffrax import sde_problems as problems
-from tests.adapters.diffrax.sde_problems import SCALE, SOLVE, solve
+from tests.adapters.diffrax.sde_problems import DIRECT, SCALE, SOLVE, solve
 
 HALF = diffrax.HalfSolver
 # In double precision like the states of the tests, since `SaveAt` makes arrays of times here.
@@ -27,9 +27,14 @@ with jax.enable_x64(True):
             "reversible_heun_steps",
             diffrax.ReversibleHeun(),
             "general",
-            {"saveat": diffrax.SaveAt(steps=True, solver_state=True), "max_steps": 256},
+            {"saveat": diffrax.SaveAt(steps=True, solver_state=True), **DIRECT, "max_steps": 256},
         ),
-        ("fixed", diffrax.Euler(), "general", {"stepsize_controller": diffrax.ConstantStepSize()}),
+        (
+            "fixed",
+            diffrax.Euler(),
+            "general",
+            {"stepsize_controller": diffrax.ConstantStepSize(), **DIRECT, "max_steps": 32},
+        ),
     ]
 
 
