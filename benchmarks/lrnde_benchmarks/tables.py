@@ -1,9 +1,9 @@
 """Print the tables of stored reports, with ratios formed from their rows as they are formed today.
 
-    python -m lrnde_benchmarks.tables [--update] REPORT.json...
+    python -m lrnde_benchmarks.tables [--update | --front-page] REPORT.json...
 
 `--update` also writes the ratios back, and the version of the format that they now have. Comparisons at matched quality
-stay as they are.
+stay as they are. `--front-page` prints only these, as the first table of docs/results.md.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._reports._comparison import SCHEMA
+from lrnde_benchmarks._reports._front_page import HEADER, front_page_rows
 from lrnde_benchmarks._reports._matched import PARTS
 from lrnde_benchmarks._reports._ratios import form_ratios
 from lrnde_benchmarks._reports._table import render
@@ -49,8 +50,14 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", nargs="+", type=Path)
-    parser.add_argument("--update", action="store_true", help="write the ratios back")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--update", action="store_true", help="write the ratios back")
+    group.add_argument("--front-page", action="store_true", help="print the first table of docs/results.md")
     options = parser.parse_args()
+    if options.front_page:
+        reports = [json.loads(path.read_text()) for path in options.reports]
+        print("\n".join([HEADER, *(row for report in reports for row in front_page_rows(report))]))
+        return
     console = Console()
     for path in options.reports:
         report = formed_anew(json.loads(path.read_text()))

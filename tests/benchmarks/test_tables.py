@@ -15,7 +15,7 @@ from lrnde_benchmarks._reports._comparison import Comparison
 from lrnde_benchmarks._reports._matched import PARTS
 from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._digits import DIGITS
-from lrnde_benchmarks.tables import formed_anew
+from lrnde_benchmarks.tables import formed_anew, main
 from lrnde_core import InputError
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -59,6 +59,17 @@ def test_the_command_writes_back_only_when_asked(
         runpy.run_module("lrnde_benchmarks.tables", run_name="__main__")
         assert json.loads(path.read_text()) == expected
         assert "not resolved" in capsys.readouterr().out
+
+
+def test_the_first_table_of_the_results_is_that_of_the_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = sorted(RESULTS.glob("*-gradient-ratio.json"))
+    assert len(paths) >= 4
+    monkeypatch.setattr(sys, "argv", ["tables", "--front-page", *map(str, paths)])
+    main()
+    page = (RESULTS.parent / "results.md").read_text(encoding="utf-8").splitlines()
+    assert set(capsys.readouterr().out.splitlines()) <= set(page)
 
 
 def test_recorded_results_have_todays_intervals() -> None:

@@ -1,0 +1,64 @@
+"""The first table of docs/results.md: what each penalty comes to at matched quality, a row for each model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from lrnde_benchmarks._settings import BASELINE
+from lrnde_benchmarks._statistics import ratio_text
+
+HEADER = (
+    "| task | method | evaluations, at the tolerance of training | matched, adaptive | matched, fixed steps | "
+    "score, adaptive | score, fixed steps | training time | looser training |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def front_page_rows(report: Mapping[str, Any]) -> list[str]:
+    """The rows of the penalised models of a report that was made with `--matched`."""
+    rows = {(row["adapter"], row["setting"]): row for row in report["ratios"]}
+    evaluations = {(row["adapter"], row["setting"]): fmean(row["nfe"]) for row in report["rows"]}
+    penalised = {each["name"] for each in report["settings"] if each["weight"] is not None}
+    found: list[str] = []
+    for (adapter, name), row in rows.items():
+        if name in penalised and row.get("matched") is not None:
+            base, looser = evaluations[adapter, BASELINE], rows.get((adapter, "looser training"))
+            found.append(_row(report, row, evaluations[adapter, name], base, looser))
+    return found
+
+
+def _row(
+    report: Mapping[str, Any], row: Mapping[str, Any], nfe: float, base: float, looser: Mapping[str, Any] | None
+) -> str:
+    comparison = f"score_{report['task']['metric']['comparison']}"
+    score = _as_points if report["task"]["metric"]["unit"] == "%" else _SCORES[comparison]
+    parts = [row["matched"], row["matched_frozen"]]
+    cells = [
+        f"`{report['task']['name']}`",
+        f"`{row['setting']}`",
+        f"{base:.0f} to {nfe:.0f}",
+        *(_saving(part) for part in parts),
+        *("" if "nfe" not in part else _interval(part[comparison], score) for part in parts),
+        _interval(row["train_ratio"], ratio_text),
+        "" if looser is None else _interval(looser["train_ratio"], ratio_text),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _saving(part: Mapping[str, Any]) -> str:
+    if "nfe" not in part:
+        return "not reached" if part["setting_chosen"] is None else "reached by it alone"
+    return f"{part['base_nfe']:.3g} to {part['nfe']:.3g}, **{ratio_text(part['nfe_ratio']['mean'])}**"
+
+
+def _as_points(change: float) -> str:
+    return f"{100 * change:+.1f}"
+
+
+_SCORES: Mapping[str, Callable[[float], str]] = {"score_ratio": ratio_text, "score_change": "{:+.3f}".format}
+
+
+def _interval(interval: Mapping[str, Any], text: Callable[[float], str]) -> str:
+    ends: Sequence[float | None] = (interval["low"], interval["high"])
+    low, high = ("" if end is None else text(end) for end in ends)
+    return f"{text(interval['mean'])} [{low}, {high}]" if low else text(interval["mean"])
