@@ -59,6 +59,7 @@ from lrnde_core._errors import (
     UncollectedWarning,
     UnknownNameError,
     UnknownPresetError,
+    WeightWarning,
     described,
     native_errors,
     penalty_errors,
@@ -111,7 +112,7 @@ from lrnde_core._random_states import RandomSource, random_fingerprint, random_s
 from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, default_heuristic, regularize
-from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting, listed_reports
+from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting, listed_reports, summed_penalty
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
@@ -133,6 +134,7 @@ from lrnde_core._weights import (
     GradientRatio,
     GradientRatioState,
     WeightState,
+    check_is_weight,
 )
 from lrnde_core._wrapping import calling_frame, hide_calls, warn_at_call
 
@@ -278,11 +280,13 @@ __all__ = [
     "UnknownPresetError",
     "WeakError",
     "WeightState",
+    "WeightWarning",
     "WeightedSum",
     "accompany_collect",
     "apply_plan",
     "apply_sde_plan",
     "calling_frame",
+    "check_is_weight",
     "check_not_longer",
     "check_samples",
     "collect",
@@ -323,6 +327,7 @@ __all__ = [
     "regularize",
     "root_mean_square",
     "sampled_fraction",
+    "summed_penalty",
     "take_step",
     "warn_at_call",
     "warn_if_unresolved",

@@ -7,6 +7,7 @@ solve, and only because of the penalty, is a `PenaltyError`.
 """
 
 import contextlib
+import inspect
 import reprlib
 from collections.abc import Callable, Generator
 from typing import final
@@ -18,6 +19,15 @@ def described(value: object) -> str:
     if isinstance(shape, tuple):
         return f"a `{type(value).__name__}` of shape {tuple(shape)} and dtype {getattr(value, 'dtype', None)}"  # pyright: ignore[reportUnknownArgumentType]
     return " ".join(reprlib.repr(value).split())
+
+
+def instance_hint(value: object, expected: type) -> str:
+    """What to write for a class that was given where an instance of `expected` is due; nothing for any other value."""
+    if not (isinstance(value, type) and issubclass(value, expected)):
+        return ""
+    parameters = inspect.signature(value).parameters.values()
+    settings = "..." if any(each.default is each.empty for each in parameters) else ""
+    return f" Did you mean `{value.__name__}({settings})`?"
 
 
 class LrndeError(Exception):
@@ -111,6 +121,11 @@ class UncollectedWarning(UserWarning):
 @final
 class TargetWarning(UserWarning):
     """A weight cannot bring the cost of a solve to its target."""
+
+
+@final
+class WeightWarning(UserWarning):
+    """A weight that changes over training is not updated."""
 
 
 @final

@@ -17,6 +17,7 @@ from lrnde_core._errors import (
     LrndeError,
     PluginError,
     described,
+    instance_hint,
     penalty_errors,
 )
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
@@ -313,7 +314,8 @@ def regularize(
         _check_every_step(chosen, gradient, num_samples, batched=batched)
     gradient = gradient or ("full" if chosen.keeps_every_step else "local")
     if not isinstance(steps, CheckedSteps | None):
-        raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.")
+        hint = instance_hint(steps, CheckedSteps)
+        raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.{hint}")
     solver = Solver.find(solve, adapter)
     holder = None if steps is None else make_plan_holder(solver, steps)
     regularized = RegularizedSolve[Parameters, Result](
@@ -344,7 +346,7 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
     if isinstance(value, str):
         return by_name(value)
     if not isinstance(value, expected):
-        hint = f" Did you mean `{value.__name__}()`?" if isinstance(value, type) and issubclass(value, expected) else ""
+        hint = instance_hint(value, expected)
         raise InputTypeError(f"`{kind}` must be a {kind} or the name of one, not {value!r}.{hint}")
     return value
 

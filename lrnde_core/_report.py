@@ -2,10 +2,12 @@
 
 import contextlib
 import contextvars
+import functools
+import operator
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, NoReturn, final
 
-from lrnde_core._arrays import Count, OfSamples, Scalar
+from lrnde_core._arrays import Count, OfSamples, Scalar, array_namespace
 from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._report_entries import Entry, largest, scalar_entries
 from lrnde_core._report_text import shown_fields
@@ -44,7 +46,8 @@ class Sample(NamedTuple):
 class Report(NamedTuple):
     """The penalty of one solve, and the cost of the solve. A named tuple, hence a pytree.
 
-    - `penalty`: scalar array of the state's real dtype, to add to the loss with a weight.
+    - `penalty`: scalar array of the state's real dtype, to add to the loss with a weight; of a vmapped report, one for
+      each solve: add their mean.
     - `nfe`: vector-field evaluations of the forward solve alone; drift plus diffusion for a stochastic equation;
       `None` if the library hides them.
     - `nfe_extra`: evaluations that the penalty added; `None` if the library hides them.
@@ -114,6 +117,31 @@ class Report(NamedTuple):
 
     def __repr__(self) -> str:
         return shown_fields(self)
+
+
+def _refusal(symbol: str) -> Callable[[Report, object], NoReturn]:
+    def refuse(report: Report, other: object) -> NoReturn:
+        del report, other
+        raise InputTypeError(
+            f"A `Report` is no operand of `{symbol}`. What a loss takes is its penalty: `report.penalty`, times a "
+            "weight."
+        )
+
+    return refuse
+
+
+# As a tuple it would be repeated and concatenated. Set here, so that a type checker goes on rejecting such expressions.
+for _name, _symbol in (("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/")):
+    for _method in (f"__{_name}__", f"__r{_name}__"):
+        setattr(Report, _method, _refusal(_symbol))
+# NumPy would make an array of it.
+setattr(Report, "__array_ufunc__", None)  # noqa: B010
+
+
+def summed_penalty(reports: Sequence[Report]) -> Scalar:
+    """The sum of the penalties of several solves; that of a vmapped report, which holds several, is their mean."""
+    means = [array_namespace(each).mean(each) if each.shape else each for each in (one.penalty for one in reports)]
+    return functools.reduce(operator.add, means)
 
 
 def listed_reports(taker: str, report: Report | Sequence[Report]) -> list[Report]:

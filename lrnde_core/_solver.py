@@ -137,8 +137,8 @@ def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str
         raise InputError(f"The adapters {names} both claim {_describe(solve)}; choose one with `adapter=`.")
     if _wraps_claimed(solve):
         raise AdapterNotFoundError(
-            f"No adapter claims this `{type(solve).__name__}`, a wrapper around {_describe(solve)}: regularize the "
-            "inner call, and wrap or jit the function that calls it."
+            f"This `{type(solve).__name__}` wraps {_describe(solve)}, and is not the solve itself: regularize the "
+            "inner call, and `jit`, `vmap` or wrap the function that calls the result."
         )
     if REGISTRY.claims_bound(solve):
         raise AdapterNotFoundError(
@@ -153,7 +153,12 @@ def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str
 
 def _wraps_claimed(solve: NativeFunction) -> bool:
     inner = getattr(solve, "__wrapped__", None)
-    return inner is not None and (bool(REGISTRY.claims(inner)) or _wraps_claimed(inner))
+    if inner is None:
+        return False
+    # equinox copies the call that it wraps, so that nothing but the function inside is the same.
+    natives = filter(callable, map(resolve_imported, REGISTRY.claimable()))
+    is_inside = any(inspect.unwrap(native) is inner for native in natives)
+    return is_inside or bool(REGISTRY.claims(inner)) or _wraps_claimed(inner)
 
 
 def _describe(solve: NativeFunction) -> str:

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
-from lrnde_core._arrays import Array, Count, Real, Truth, cast_like, clip, joined, scalars, where
-from lrnde_core._errors import InputError
+from lrnde_core._arrays import Array, Count, Real, Truth, cast_like, clip, is_traced, joined, scalars, where
+from lrnde_core._errors import InputError, InputTypeError, described, instance_hint
 from lrnde_core._report import Report
 
 # `GradientRatio` averages over so many measurements.
@@ -67,7 +67,8 @@ class AbstractWeight(abc.ABC):
     ) -> AnyWeightState:
         """The state after an iteration that ended with `report`; for several solves, a list of their reports.
 
-        - `norms`: the gradient norms of this iteration, if `measures(state)` asked for them.
+        - `norms`: the gradient norms of this iteration, if `measures(state)` asked for them. Under `jit`, where nobody
+          knows, always: NaN in an iteration that does not measure.
         """
 
     def measures(self, state: AnyWeightState) -> Truth:
@@ -173,7 +174,8 @@ class GradientRatio(AbstractWeight):
     The weight is 0 in the first iteration, and at most doubles from one measurement to the next. A
     measurement with a gradient that is 0 (law 9) or not finite leaves it as it is.
 
-    Gradients are measured by `lrnde_torch.WeightHolder.total` and `lrnde_jax.value_and_grad`.
+    Gradients are measured by `lrnde_torch.WeightHolder.total` and `lrnde_jax.value_and_grad`; `update` raises
+    `InputError` without them.
     """
 
     ratio: float = 0.1
@@ -198,6 +200,8 @@ class GradientRatio(AbstractWeight):
         self, state: GradientRatioState, report: Report | Sequence[Report], norms: GradientNorms | None = None
     ) -> GradientRatioState:
         del report
+        if norms is None:
+            self._check_unmeasured(state)
         loss_norm, penalty_norm, *known = joined(*(norms or (math.nan, math.nan)), *state)
         old = GradientRatioState(*known)
         # Also false for what is not a number.
@@ -215,6 +219,26 @@ class GradientRatio(AbstractWeight):
         chosen = (where(is_valid, new, each) for new, each in zip(measured, old, strict=True))
         new = GradientRatioState(*chosen)._replace(count=old.count + 1)
         return GradientRatioState(*map(cast_like, new, state))
+
+    def _check_unmeasured(self, state: GradientRatioState) -> None:
+        """Raise `InputError` if this iteration measures, or may do so."""
+        is_measured: Any = self.measures(state)
+        if is_traced(is_measured) or is_measured:
+            raise InputError(
+                f"`{self}` measures gradients in this iteration, and `update` was given none, so the weight would stay "
+                "as it is. In torch, `WeightHolder.total(loss, report)` measures them, and returns the loss with its "
+                "weighted penalty: call it before `update`, with gradients enabled. In JAX, use "
+                "`lrnde_jax.value_and_grad(loss, weight)`, which updates by itself."
+            )
+
+
+def check_is_weight(weight: object) -> None:
+    """Raise `InputTypeError` for anything but a weight."""
+    if not isinstance(weight, AbstractWeight):
+        raise InputTypeError(
+            f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {described(weight)}."
+            + instance_hint(weight, AbstractWeight)
+        )
 
 
 def _check_weight(name: str, argument: str, weight: float) -> None:

@@ -7,7 +7,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import Array, Draw, InputError, InputTypeError, OfSamples, RandomSource
+from lrnde_core import Array, Draw, InputError, InputTypeError, OfSamples, RandomSource, described
 
 _NUM_BITS = 24
 
@@ -26,7 +26,21 @@ def draw_uniforms(key: RandomSource, num_samples: int) -> OfSamples:
     try:
         return jax.random.uniform(key, (num_samples,), jnp.float32)
     except (TypeError, ValueError) as exc:
-        raise InputTypeError(f"`key` must be a key such as `jax.random.key(0)`, not {key!r}.") from exc
+        num_keys = _num_keys(key)
+        if num_keys is not None:
+            raise InputTypeError(
+                f"`key` is an array of {num_keys} keys, and a solve takes one: `jax.vmap` the solve over them, or pass "
+                "one of them."
+            ) from exc
+        raise InputTypeError(f"`key` must be a key such as `jax.random.key(0)`, not {described(key)}.") from exc
+
+
+def _num_keys(key: RandomSource) -> int | None:
+    """How many keys an array holds; `None` for what is no array of keys."""
+    try:
+        return jax.random.key_data(key).size // jax.random.key_data(jax.random.key(0)).size
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def check_uniforms(draw: Array | Sequence[float], num_samples: int) -> Draw:

@@ -7,7 +7,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lrnde_core import AbstractWeight, AnyWeightState, Array, GradientNorms, Report, Scalar, listed_reports
+from lrnde_core import (
+    AbstractWeight,
+    AnyWeightState,
+    Array,
+    GradientNorms,
+    InputError,
+    Report,
+    Scalar,
+    check_is_weight,
+    listed_reports,
+    summed_penalty,
+)
 
 Parameters: TypeAlias = Any
 """A tree with the arrays to differentiate by; equinox modules are among them."""
@@ -25,14 +36,17 @@ def value_and_grad(
         (value, report), gradient, state = step(parameters, state, *args)
 
     - `loss(parameters, *args, **kwargs)`: the loss without the penalty, and the report of its solve; for several
-      solves, a list of reports, whose penalties are summed.
+      solves, a list of reports, whose penalties are summed. The penalties of a vmapped report count by their mean, as
+      its costs do.
     - `weight`: of the penalty; `state` is its state, at first `weight.init(like=...)`.
 
     `value` is the loss without the penalty, and `gradient` that of `loss + weight * penalty`, by the inexact arrays in
     `parameters`; elsewhere it is `None`. If the weight measures gradients, that iteration pulls back twice through one
     forward pass. The result can be transformed by `jax.jit` and `jax.vmap`.
-    It raises `InputError` if `loss` returns an empty list, and `InputTypeError` if what it returns is no report.
+    It raises `InputError` if `loss` returns an empty list or a value that is no scalar, and `InputTypeError` for what
+    is no report or no weight.
     """
+    check_is_weight(weight)
 
     def step(
         parameters: Parameters, state: AnyWeightState, *args: Any, **kwargs: Any
@@ -41,8 +55,12 @@ def value_and_grad(
 
         def both(variables: Parameters) -> tuple[tuple[Scalar, Scalar], Reports]:
             value, reports = loss(eqx.combine(variables, rest), *args, **kwargs)
-            penalties = [each.penalty for each in listed_reports("lrnde_jax.value_and_grad", reports)]
-            return (value, sum(penalties[1:], start=penalties[0])), reports
+            if jnp.shape(value):
+                raise InputError(
+                    f"`loss` returned a value of shape {jnp.shape(value)}, and its gradient needs a scalar: take the "
+                    "mean over the batch."
+                )
+            return (value, summed_penalty(listed_reports("lrnde_jax.value_and_grad", reports))), reports
 
         (value, penalty), pull_back, reports = jax.vjp(both, variables, has_aux=True)
         factor = jnp.asarray(weight.value(state), penalty.dtype)

@@ -33,11 +33,16 @@ class LogSolves(Callback):
     `log_every_n_steps`. In several processes those of training are the first process's, those of validation and test
     the mean over all.
 
-    Raises `InputTypeError` in training if `training_step` returns no report. Added in 0.1.0.
+    Raises `InputTypeError` for one name where several are expected, and in training if `training_step` returns no
+    report. Added in 0.1.0.
     """
 
     def __init__(self, *, progress_bar: Sequence[str] = ("nfe",)) -> None:
         super().__init__()
+        if isinstance(progress_bar, str):
+            raise InputTypeError(
+                f"`progress_bar` must be a list of names, not {progress_bar!r}: write `[{progress_bar!r}]`."
+            )
         self._progress_bar = frozenset(progress_bar)
 
     def on_train_batch_end(

@@ -1,6 +1,6 @@
 """The weight of the penalty over training, as an object to save with a model."""
 
-import functools
+import inspect
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,25 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lrnde_core import AbstractWeight, GradientNorms, InputError, InputTypeError, Number, Real, Report, listed_reports
+from lrnde_core import (
+    AbstractWeight,
+    GradientNorms,
+    InputError,
+    InputTypeError,
+    Number,
+    Real,
+    Report,
+    WeightWarning,
+    check_is_weight,
+    described,
+    listed_reports,
+    summed_penalty,
+    warn_at_call,
+)
+
+# So often may a training change its parameters before it has to have called `update`. With several optimizers, they
+# change more than once in an iteration.
+_MOST_CHANGES = 100
 
 
 @final
@@ -30,17 +48,25 @@ class WeightHolder:
     process with the joint batch. With gradient accumulation, call `total` for each part and `update` once: the
     weight changes there alone.
 
+    **`update`** ends an iteration: without it the weight stays as it is. A `WeightWarning` says so once if a weight
+    that measures is not updated while its parameters change a hundred times, except within a step of an optimizer
+    that evaluates a closure.
+
     With several processes, each has its own counts: give weights such as `NFETarget` a report with their
     mean.
+
+    Raises `InputTypeError` for what is no weight or no tensors, and `InputError` for parameters that are missing or
+    sharded.
     """
 
     def __init__(self, weight: AbstractWeight, parameters: Iterable[Tensor] = ()) -> None:
-        if not isinstance(weight, AbstractWeight):
-            raise InputTypeError(f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {weight!r}.")
+        check_is_weight(weight)
         self._weight = weight
-        self._parameters = tuple(parameters)
+        self._parameters = _as_tensors(parameters)
         self._state = weight.init(like=0.0)
         self._norms: list[GradientNorms] = []
+        self._sizes: Sequence[float] = ()
+        self._num_changes = 0
         if self._weight.measures(self._state):
             _check_parameters(weight, self._parameters)
 
@@ -56,22 +82,32 @@ class WeightHolder:
 
         - `loss`: without the penalty. `report`: of its solve; for several solves, a list, whose penalties are summed.
 
-        Raises `InputError` for an empty list, and if the loss depends on none of the parameters whose gradients are
-        measured; `InputTypeError` for anything that is no report.
+        Raises `InputError` for an empty list, and, where gradients are enabled, if the loss or the penalty has none, or
+        the loss depends on none of the parameters whose gradients are measured; `InputTypeError` for anything that is
+        no tensor or no report.
         """
         reports = listed_reports("WeightHolder.total", report)
-        penalty = functools.reduce(torch.add, [each.penalty for each in reports])
-        if self._weight.measures(self._state) and torch.is_grad_enabled():
-            self._norms.append(_gradient_norms(loss, penalty, self._parameters))
+        penalty = summed_penalty(reports)
+        if not isinstance(loss, Tensor):
+            raise InputTypeError(f"`loss` must be a tensor with a gradient, not {described(loss)}.")
+        if torch.is_grad_enabled():
+            _check_trainable(loss, penalty, reports)
+            if self._weight.measures(self._state):
+                self._norms.append(_gradient_norms(loss, penalty, self._parameters))
+                self._count_changes(loss)
         return loss + self.value() * penalty
 
     def update(self, report: Report | Sequence[Report]) -> None:
-        """End an iteration whose solve returned `report`; for several solves, a list of their reports."""
+        """End an iteration whose solve returned `report`; for several solves, a list of their reports.
+
+        Raises `InputError` if the weight measures gradients in this iteration, and `total` has not been called in it.
+        """
         norms = None
         if self._norms:
             norms = GradientNorms(*(math.fsum(each) / len(each) for each in zip(*self._norms, strict=True)))
             self._norms.clear()
         self._state = self._weight.update(self._state, report, norms)
+        self._sizes, self._num_changes = (), 0
 
     def state_dict(self) -> dict[str, Number]:
         """The state by name, without the weight itself: plain numbers, which `torch.load` takes back safely."""
@@ -86,6 +122,70 @@ class WeightHolder:
                 f"{sorted(kind._fields)}. Load what `state_dict()` of a `WeightHolder` of this weight returned."
             )
         self._state = kind(**state_dict)
+
+    def _count_changes(self, loss: Tensor) -> None:
+        """Warn once the parameters have changed so often that `update` must have been forgotten."""
+        zero = _zero_like(loss)
+        norms = [each.detach().norm().to(zero) for each in self._parameters if each.requires_grad]
+        sizes = torch.stack(norms).tolist()
+        self._num_changes += bool(self._sizes) and sizes != self._sizes
+        self._sizes = sizes
+        if self._num_changes == _MOST_CHANGES and not _is_in_step():
+            warn_at_call(
+                f"The parameters have changed {_MOST_CHANGES} times since `{self._weight!r}` was last updated, so it "
+                f"has kept the weight {self.value():.3g} and measures gradients in every iteration. Call "
+                "`WeightHolder.update(report)` at the end of each.",
+                WeightWarning,
+            )
+
+
+def _as_tensors(parameters: object) -> tuple[Tensor, ...]:
+    """What was given as parameters; raises `InputTypeError` unless it is several tensors."""
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise InputTypeError(
+            f"`parameters` must be the tensors that training changes, not {described(parameters)}. Pass "
+            "`model.parameters()`, or a list of tensors."
+        )
+    listed: list[object] = list(parameters)
+    for each in listed:
+        if not isinstance(each, Tensor):
+            raise InputTypeError(
+                f"`parameters` holds {described(each)}; it must hold the tensors that training changes. Pass "
+                "`model.parameters()`, or a list of tensors."
+            )
+    return tuple(each for each in listed if isinstance(each, Tensor))
+
+
+def _check_trainable(loss: Tensor, penalty: Tensor, reports: Sequence[Report]) -> None:
+    """Raise `InputError` if nothing can be trained by the loss or by the penalty."""
+    if not loss.requires_grad:
+        raise InputError(
+            "`loss` has no gradient, so nothing would be trained by it. `total` takes what `backward` would: a loss "
+            "computed with gradients enabled, without `detach`, from parameters that require gradients."
+        )
+    if penalty.requires_grad:
+        return
+    if all(each.sample is None for each in reports):
+        raise InputError(
+            "`report` is of a solve with `penalize=False`, so it has no penalty to train by. Solve with the penalty in "
+            "training, or call `backward` on the loss alone."
+        )
+    # One that is 0 has none where a local step failed, or was exact.
+    if penalty != 0:
+        raise InputError(
+            "The penalty of `report` has no gradient, so nothing would be trained by it: the solve ran under "
+            "`torch.no_grad()`, or neither its field nor its initial state depends on what requires a gradient. Solve "
+            "with gradients enabled; to predict, `penalize=False` saves the penalty's evaluation."
+        )
+
+
+def _is_in_step() -> bool:
+    """Whether an optimizer evaluates a closure here, as a line search does many times before the iteration ends."""
+    frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
+    file = inspect.getfile(torch.optim.Optimizer)
+    while frame is not None and frame.f_code.co_filename != file:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _check_parameters(weight: AbstractWeight, parameters: Sequence[Tensor]) -> None:
@@ -128,7 +228,7 @@ def _gradients(output: Tensor, variables: Sequence[Tensor]) -> Sequence[Tensor |
 
 def _squares(output: Tensor, found: Sequence[Tensor | None], variables: Sequence[Tensor]) -> Tensor:
     """The squared norm of the gradient by each variable, averaged over processes; 0 where it does not reach."""
-    nothing = output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
+    nothing = _zero_like(output)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         # What one process does not reach, another may.
         found = [
@@ -136,6 +236,11 @@ def _squares(output: Tensor, found: Sequence[Tensor | None], variables: Sequence
             for variable, each in zip(variables, found, strict=True)
         ]
     return torch.stack([nothing if each is None else each.norm().square().to(nothing) for each in found])
+
+
+def _zero_like(output: Tensor) -> Tensor:
+    """A scalar on the same device, of the widest dtype that every device of its kind has."""
+    return output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
 
 
 def _average(gradient: Tensor) -> Tensor:

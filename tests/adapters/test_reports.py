@@ -5,6 +5,7 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
+import pytest
 import torch
 import torchdiffeq
 
@@ -88,3 +89,11 @@ def test_the_text_of_a_report_without_values_in_torch_has_dtypes_and_shapes() ->
     assert [text.split(", ")[0] for text in shown] == [
         *("Report(penalty=float32[]", "Report(penalty=float32[2]", "Report(penalty=0.5"),
     ]
+
+
+def test_an_array_of_a_backend_times_a_report_is_refused() -> None:
+    report = lrnde.Report(0.0, 9, 0, 1, 1, 0, None)
+    for weight in (jnp.float32(0.3), torch.tensor(0.3), torch.tensor(2)):
+        with pytest.raises(lrnde.InputTypeError, match=r"`report\.penalty`"):
+            weight * report
+    assert jax.jit(jax.vmap(lambda x: report._replace(penalty=x)))(jnp.ones(2)).penalty.shape == (2,)

@@ -1,9 +1,15 @@
 """Reports as scalars to log, and as text."""
 
+import copy
 import math
+import operator
+import pickle
 from typing import Any
 
-from lrnde_core import BackwardCount, CheckedPlan, FixedSteps, FreezeReport, Plan, Report, Sample
+import numpy as np
+import pytest
+
+from lrnde_core import BackwardCount, CheckedPlan, FixedSteps, FreezeReport, InputTypeError, Plan, Report, Sample
 
 
 def _sample(xp: Any) -> Sample:
@@ -71,3 +77,24 @@ def test_the_text_of_a_plan_and_of_a_freeze_report_names_no_coefficients() -> No
     report = FreezeReport(Plan(steps, ((2,),), True, False), (), 256, 40.0, 0.03, (0.03,) * 500, None, 0.001, 0.004)
     assert repr(report) == f"<FreezeReport: {report}>"
     assert len(repr(report)) < 200
+
+
+@pytest.mark.parametrize("operate", [operator.add, operator.sub, operator.mul, operator.truediv, operator.iadd])
+def test_a_report_is_no_operand(operate: Any) -> None:
+    report = Report(0.25, 44, 1, 7, 7, 0, None)
+    for other in (0.3, 2, np.float64(0.3), report):
+        for operands in ((report, other), (other, report)):
+            with pytest.raises(
+                InputTypeError, match=r"A `Report` is no operand of `.*`.*its penalty: `report.penalty`"
+            ):
+                operate(*operands)
+    with pytest.raises(TypeError, match=r"`report.penalty`"):
+        sum([report])
+
+
+def test_a_report_is_still_a_tuple() -> None:
+    report = Report(0.25, 44, 1, 7, 7, 0, None)
+    assert report[:2] == (0.25, 44)
+    for other in (report._replace(nfe=44), Report(*report), copy.deepcopy(report), pickle.loads(pickle.dumps(report))):
+        assert other == report
+        assert type(other) is Report

@@ -91,8 +91,17 @@ def test_the_gradient_ratio_measures_at_first_and_then_now_and_again() -> None:
     for index in range(61):
         if weight.measures(state):
             measured.append(index)
-        state = weight.update(state, _report(1))
+        state = weight.update(state, _report(1), GradientNorms(1.0, 1.0))
     assert measured == [*range(10), 20, 40, 60]
+
+
+def test_the_gradient_ratio_asks_for_the_gradients_that_it_was_not_given() -> None:
+    weight = GradientRatio()
+    state = weight.init(like=0.0)
+    message = r"`GradientRatio\(.*\)` measures gradients in this iteration.*given none.*`WeightHolder.total"
+    with pytest.raises(InputError, match=message):
+        weight.update(state, _report(1))
+    assert weight.update(state._replace(count=11), _report(1)).count == 12
 
 
 @hypothesis.given(st.lists(st.tuples(st.floats(0.5, 2.0), st.floats(0.8, 1.2)), min_size=1, max_size=10))

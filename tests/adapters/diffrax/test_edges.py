@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -173,6 +174,20 @@ def test_arguments_that_cannot_be_read_are_left_to_the_library(wrong):
 def test_what_is_no_key_is_refused():
     with pytest.raises(lrnde.InputTypeError, match=r"must be a key such as `jax.random.key\(0\)`, not 3"):
         _call(draw=None, key=3)
+    with pytest.raises(lrnde.InputTypeError, match=r"not a `ArrayImpl` of shape \(3,\)"):
+        _call(draw=None, key=jnp.ones(3))
+
+
+@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey])
+def test_several_keys_are_refused_by_their_number(make: Any) -> None:
+    with pytest.raises(lrnde.InputTypeError, match=r"`key` is an array of 8 keys, and a solve takes one.*`jax.vmap`"):
+        _call(draw=None, key=jax.random.split(make(0), 8))
+
+
+@pytest.mark.parametrize("wrap", [eqx.filter_jit, eqx.filter_vmap, jax.jit])
+def test_a_compiled_solve_is_refused_as_what_wraps_the_solve(wrap: Any) -> None:
+    with pytest.raises(lrnde.AdapterNotFoundError, match=r"^This `\w+` wraps `diffrax.*is not the solve itself: reg"):
+        lrnde.regularize(wrap(diffrax.diffeqsolve))
 
 
 def test_tolerances_below_the_dtype_warn_once():

@@ -128,6 +128,38 @@ def test_a_loss_times_a_constant_gives_the_same_training() -> None:
         np.testing.assert_allclose(scaled[name], value, rtol=1e-5)
 
 
+@pytest.mark.parametrize("weight", [lrnde.Constant(0.3), lrnde.GradientRatio(0.3)])
+def test_the_penalty_of_a_vmapped_report_is_the_mean(weight: AbstractWeight) -> None:
+    draws = _array([[0.2], [0.7]])
+
+    def loss(parameters: Any, is_vmapped: bool) -> Any:
+        def one(y0: Any, draw: Any) -> Any:
+            return _loss(parameters, y0, draw)
+
+        values, report = jax.vmap(one)(_Y0, draws)
+        return values.mean(), [report, report] if is_vmapped else report._replace(penalty=2 * report.penalty.mean())
+
+    step = eqx.filter_jit(value_and_grad(loss, weight))
+    found, expected = (step(_PARAMETERS, weight.init(like=_Y0), is_vmapped) for is_vmapped in (True, False))
+    assert found[0][1][0].penalty.shape == (2,)
+    for got, wanted in zip(jax.tree.leaves(found[1:]), jax.tree.leaves(expected[1:]), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_no_weight_no_state_and_no_scalar_is_refused() -> None:
+    for given, hint in ((lrnde.GradientRatio, r"Did you mean `GradientRatio\(\)`"), (0.3, "not 0.3")):
+        with pytest.raises(lrnde.InputTypeError, match=rf"`weight` must be an `AbstractWeight`.*{hint}"):
+            value_and_grad(_loss, given)
+    weight = lrnde.GradientRatio()
+    report = lrnde.Report(_array(1.0), 44, 7, 7, 7, 0, None)
+    step = value_and_grad(lambda parameters: (parameters, report), weight)
+    with pytest.raises(lrnde.InputError, match=r"`loss` returned a value of shape \(2, 2\).*a scalar"):
+        step(_Y0, weight.init(like=_Y0))
+    for update in (weight.update, jax.jit(weight.update)):
+        with pytest.raises(lrnde.InputError, match=r"measures gradients in this iteration.*`lrnde_jax.value_and_grad"):
+            update(weight.init(like=_Y0), report)
+
+
 @pytest.mark.parametrize(
     ("reports", "error", "message"),
     [

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from lrnde_core import AbstractWeight, Constant, ExponentialDecay, InputTypeError, NFETarget, Report, TargetWarning
+from lrnde_core import (
+    AbstractWeight,
+    Constant,
+    ExponentialDecay,
+    GradientNorms,
+    GradientRatio,
+    InputTypeError,
+    NFETarget,
+    Report,
+    TargetWarning,
+)
 
 _WEIGHTS = [
     Constant(0.2),
@@ -138,6 +149,17 @@ def test_stacked_states_are_updated_by_vmap() -> None:
     updated = jax.vmap(lambda state, cost: weight.update(state, _report(cost)))(states, costs)
     expected = [_values(weight, [cost, cost])[1] for cost in costs.tolist()]
     assert jnp.asarray(weight.value(updated)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [*_WEIGHTS, GradientRatio()])
+@pytest.mark.parametrize("like", [None, jnp.zeros(2)], ids=["by-default", "like-an-array"])
+def test_a_state_that_is_saved_is_loaded_as_it_was(weight: AbstractWeight, like: Any, tmp_path: Path) -> None:
+    state = weight.update(weight.init(like), _report(40), GradientNorms(3.0, 0.7))
+    eqx.tree_serialise_leaves(tmp_path / "saved.eqx", state)
+    loaded = eqx.tree_deserialise_leaves(tmp_path / "saved.eqx", weight.init(like))
+    assert type(loaded) is type(state)
+    for found, expected in zip(loaded, state, strict=True):
+        assert (found, jnp.result_type(found)) == (expected, jnp.result_type(expected))
 
 
 def test_states_can_be_donated() -> None:

@@ -142,3 +142,8 @@ def test_a_skipped_batch_and_a_validation_without_a_report_log_nothing() -> None
 def test_a_training_step_without_a_report_is_refused(outputs: object, found: str) -> None:
     with pytest.raises(lrnde.InputTypeError, match=f'`LogSolves` found {found}.*"report": report'):
         _LOG.on_train_batch_end(None, None, outputs, None, 0)
+
+
+def test_one_name_for_the_progress_bar_is_refused() -> None:
+    with pytest.raises(lrnde.InputTypeError, match=r"`progress_bar` .*, not 'nfe'.*`\['nfe'\]`"):
+        LogSolves(progress_bar="nfe")

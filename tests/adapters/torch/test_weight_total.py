@@ -8,6 +8,7 @@ import torchdiffeq
 from torch import nn
 
 import lrnde
+import lrnde_core
 from lrnde_torch import WeightHolder
 
 _TIMES = torch.linspace(0.0, 1.0, 3)
@@ -97,10 +98,77 @@ def test_without_gradients_and_with_several_reports_the_sum_is_the_same() -> Non
     with torch.no_grad():
         loss, report = model(_X)
         assert torch.equal(weight.total(loss, [report, report]), loss + 0.5 * (report.penalty + report.penalty))
-        measuring = WeightHolder(lrnde.GradientRatio(), model.parameters())
-        assert measuring.total(loss, report) == loss
-        measuring.update(report)
-    assert measuring.state_dict()["num_measured"] == 0
+        assert WeightHolder(lrnde.GradientRatio(), model.parameters()).total(loss, report) == loss
+
+
+def test_an_update_without_a_total_is_refused_where_gradients_are_measured() -> None:
+    model = _Model()
+    weight = WeightHolder(lrnde.GradientRatio(), model.parameters())
+    loss, report = model(_X)
+    (loss + weight.value() * report.penalty).backward()
+    with pytest.raises(
+        lrnde.InputError, match=r"measures gradients in this iteration.*`WeightHolder.total\(loss, report\)`"
+    ):
+        weight.update(report)
+    weight.total(*model(_X))
+    weight.update(report)
+    with pytest.raises(lrnde.InputError, match="measures gradients in this iteration"):
+        weight.update(report)
+
+
+def _without_gradient(model: _Model, **settings: Any) -> lrnde.Report:
+    with torch.no_grad():
+        return model.solve(
+            _Field(model.inner, torch.ones(2)), torch.ones(2), _TIMES, draw=torch.tensor([0.4]), **settings
+        )[1]
+
+
+def test_what_trains_nothing_is_refused() -> None:
+    model = _Model()
+    loss, report = model(_X)
+    for weight in (WeightHolder(lrnde.Constant(0.5)), WeightHolder(lrnde.GradientRatio(), model.parameters())):
+        with pytest.raises(lrnde.InputError, match=r"`loss` has no gradient.*`detach`"):
+            weight.total(loss.detach(), report)
+        with pytest.raises(lrnde.InputTypeError, match=r"`loss` must be a tensor.*not 1.5"):
+            weight.total(1.5, report)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(lrnde.InputError, match=r"penalty of `report` has no gradient.*`torch.no_grad\(\)`"):
+            weight.total(loss, _without_gradient(model))
+        with pytest.raises(lrnde.InputError, match="`penalize=False`"):
+            weight.total(loss, _without_gradient(model, penalize=False))
+        # One of several solves may be of a part that is not trained.
+        assert weight.total(loss, [_without_gradient(model), report]).requires_grad
+        # A failed local step, of which nothing is to be trained.
+        assert weight.total(loss, report._replace(penalty=torch.tensor(0.0))).requires_grad
+
+
+def test_a_training_that_never_updates_is_told_so_once() -> None:
+    model = _Model()
+    weight = WeightHolder(lrnde.GradientRatio(), model.parameters())
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    _, report = model(_X)
+
+    def evaluate() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.stack([each.square().sum() for each in model.parameters()]).sum()
+        total = weight.total(loss, report._replace(penalty=loss))
+        total.backward()
+        return total
+
+    # Parts of one iteration, and the evaluations of a line search.
+    for _ in range(150):
+        evaluate()
+    weight.update(report)
+    search = torch.optim.LBFGS(model.parameters(), lr=1e-3, max_iter=150, tolerance_grad=0, tolerance_change=0)
+    search.step(evaluate)  # pyright: ignore[reportArgumentType]
+    weight.update(report)
+    for _ in range(100):
+        evaluate()
+        optimizer.step()
+    with pytest.warns(lrnde_core.WeightWarning, match=r"100 times .*`WeightHolder.update\(report\)`") as caught:
+        evaluate()
+    assert caught[0].filename == __file__
+    optimizer.step()
+    evaluate()
 
 
 @pytest.mark.parametrize(
@@ -122,3 +190,19 @@ def test_a_weight_that_measures_needs_parameters() -> None:
         lrnde.InputError, match=r"was given no parameters.*`WeightHolder\(weight, model.parameters\(\)\)`"
     ):
         WeightHolder(lrnde.GradientRatio())
+
+
+@pytest.mark.parametrize(
+    ("weight", "parameters", "message"),
+    [
+        (lrnde.GradientRatio, (), r"`weight` must be an `AbstractWeight`.*Did you mean `GradientRatio\(\)`\?"),
+        (lrnde.Constant, (), r"Did you mean `Constant\(\.\.\.\)`\?"),
+        (lrnde.GradientRatio(), nn.Linear(2, 2), r"`parameters` .*not Linear\(.*`model.parameters\(\)`"),
+        (lrnde.GradientRatio(), nn.Linear(2, 2).weight, r"not a `Parameter` of shape \(2, 2\)"),
+        (lrnde.GradientRatio(), nn.Linear(2, 2).named_parameters(), r"holds \('weight'"),
+        (lrnde.Constant(0.1), 3, "not 3"),
+    ],
+)
+def test_what_is_no_weight_and_no_parameters_is_refused(weight: Any, parameters: Any, message: str) -> None:
+    with pytest.raises(lrnde.InputTypeError, match=message):
+        WeightHolder(weight, parameters)
