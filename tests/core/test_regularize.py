@@ -418,7 +418,9 @@ def test_unsupported_capabilities_need_reasons() -> None:
 
 @pytest.mark.parametrize("wrapped", [lambda: _decorated, _jitted], ids=["wraps", "jit"])
 def test_a_wrapper_around_a_claimed_solver_is_told_apart(wrapped: Callable[[], Callable[..., Any]]) -> None:
-    with pytest.raises(AdapterNotFoundError, match=r"a wrapper around .*integrate`: regularize the inner call"):
+    with pytest.raises(
+        AdapterNotFoundError, match=r"wraps `.*integrate`, and is not the solve itself: regularize the inner call"
+    ):
         regularize(wrapped(), heuristic=_ERROR)
 
 
