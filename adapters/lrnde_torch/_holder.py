@@ -1,6 +1,5 @@
 """The weight of the penalty over training, as an object to save with a model."""
 
-import inspect
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,9 +24,8 @@ from lrnde_core import (
     warn_at_call,
 )
 
-# So often may a training change its parameters before it has to have called `update`. With several optimizers, they
-# change more than once in an iteration.
-_MOST_CHANGES = 100
+# More than anybody accumulates into one gradient, or a line search tries.
+_MOST_TOTALS = 1000
 
 
 @final
@@ -48,9 +46,8 @@ class WeightHolder:
     process with the joint batch. With gradient accumulation, call `total` for each part and `update` once: the
     weight changes there alone.
 
-    **`update`** ends an iteration: without it the weight stays as it is. A `WeightWarning` says so once if a weight
-    that measures is not updated while its parameters change a hundred times, except within a step of an optimizer
-    that evaluates a closure.
+    **`update`** ends an iteration: without it the weight stays as it is. A `WeightWarning` says so if a thousand losses
+    were measured without one.
 
     With several processes, each has its own counts: give weights such as `NFETarget` a report with their
     mean.
@@ -65,8 +62,6 @@ class WeightHolder:
         self._parameters = _as_tensors(parameters)
         self._state = weight.init(like=0.0)
         self._norms: list[GradientNorms] = []
-        self._sizes: Sequence[float] = ()
-        self._num_changes = 0
         if self._weight.measures(self._state):
             _check_parameters(weight, self._parameters)
 
@@ -94,7 +89,7 @@ class WeightHolder:
             _check_trainable(loss, penalty, reports)
             if self._weight.measures(self._state):
                 self._norms.append(_gradient_norms(loss, penalty, self._parameters))
-                self._count_changes(loss)
+                self._warn_if_forgotten()
         return loss + self.value() * penalty
 
     def update(self, report: Report | Sequence[Report]) -> None:
@@ -107,7 +102,6 @@ class WeightHolder:
             norms = GradientNorms(*(math.fsum(each) / len(each) for each in zip(*self._norms, strict=True)))
             self._norms.clear()
         self._state = self._weight.update(self._state, report, norms)
-        self._sizes, self._num_changes = (), 0
 
     def state_dict(self) -> dict[str, Number]:
         """The state by name, without the weight itself: plain numbers, which `torch.load` takes back safely."""
@@ -123,18 +117,13 @@ class WeightHolder:
             )
         self._state = kind(**state_dict)
 
-    def _count_changes(self, loss: Tensor) -> None:
-        """Warn once the parameters have changed so often that `update` must have been forgotten."""
-        zero = _zero_like(loss)
-        norms = [each.detach().norm().to(zero) for each in self._parameters if each.requires_grad]
-        sizes = torch.stack(norms).tolist()
-        self._num_changes += bool(self._sizes) and sizes != self._sizes
-        self._sizes = sizes
-        if self._num_changes == _MOST_CHANGES and not _is_in_step():
+    def _warn_if_forgotten(self) -> None:
+        """Warn once so many losses were measured that `update` must have been forgotten."""
+        if len(self._norms) == _MOST_TOTALS:
             warn_at_call(
-                f"The parameters have changed {_MOST_CHANGES} times since `{self._weight!r}` was last updated, so it "
-                f"has kept the weight {self.value():.3g} and measures gradients in every iteration. Call "
-                "`WeightHolder.update(report)` at the end of each.",
+                f"`WeightHolder.total` has measured {_MOST_TOTALS} losses since `{self._weight!r}` was last updated. "
+                f"The weight has stayed {self.value():.3g}, and gradients are measured each time. Call "
+                "`WeightHolder.update(report)` at the end of each iteration.",
                 WeightWarning,
             )
 
@@ -179,15 +168,6 @@ def _check_trainable(loss: Tensor, penalty: Tensor, reports: Sequence[Report]) -
         )
 
 
-def _is_in_step() -> bool:
-    """Whether an optimizer evaluates a closure here, as a line search does many times before the iteration ends."""
-    frame = sys._getframe()  # pyright: ignore[reportPrivateUsage]
-    file = inspect.getfile(torch.optim.Optimizer)
-    while frame is not None and frame.f_code.co_filename != file:
-        frame = frame.f_back
-    return frame is not None
-
-
 def _check_parameters(weight: AbstractWeight, parameters: Sequence[Tensor]) -> None:
     """Raise `InputError` unless gradients by these parameters can be measured."""
     if not parameters:
@@ -228,7 +208,7 @@ def _gradients(output: Tensor, variables: Sequence[Tensor]) -> Sequence[Tensor |
 
 def _squares(output: Tensor, found: Sequence[Tensor | None], variables: Sequence[Tensor]) -> Tensor:
     """The squared norm of the gradient by each variable, averaged over processes; 0 where it does not reach."""
-    nothing = _zero_like(output)
+    nothing = output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         # What one process does not reach, another may.
         found = [
@@ -236,11 +216,6 @@ def _squares(output: Tensor, found: Sequence[Tensor | None], variables: Sequence
             for variable, each in zip(variables, found, strict=True)
         ]
     return torch.stack([nothing if each is None else each.norm().square().to(nothing) for each in found])
-
-
-def _zero_like(output: Tensor) -> Tensor:
-    """A scalar on the same device, of the widest dtype that every device of its kind has."""
-    return output.new_zeros((), dtype=torch.float64 if output.device.type == "cpu" else torch.float32)
 
 
 def _average(gradient: Tensor) -> Tensor:

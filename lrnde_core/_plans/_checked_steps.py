@@ -186,7 +186,7 @@ class CheckedSteps:
 
         plan = steps.init()
         for batch in batches:
-            plan = steps.check(plan, lambda steps: solve_batch(params, batch, steps), report)
+            plan = steps.check(plan, lambda fixed: solve_batch(params, batch, fixed), report)
             params, report = train_step(params, batch, plan.steps)
     """
 
