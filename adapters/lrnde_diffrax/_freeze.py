@@ -149,6 +149,11 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
         check_known(arguments)
         return interval_length(float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"])))
 
+    def path_counts(self, call: AbstractCall) -> frozenset[int]:
+        # A call solves one path, or several along the first axis of every array.
+        shapes = [leaf.shape for leaf in jax.tree.leaves(_arguments(call).y0)]
+        return frozenset({1, *(shape[0] for shape in shapes if shape)})
+
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
         return contextlib.nullcontext()  # fields are pure functions

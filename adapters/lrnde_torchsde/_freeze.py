@@ -31,6 +31,9 @@ class TorchsdeFreezer(AbstractSDEFreezer):
         arguments = _torchsde(call).arguments
         return interval_length(arguments.start, arguments.end)
 
+    def path_counts(self, call: AbstractCall) -> frozenset[int]:
+        return frozenset({len(_torchsde(call).arguments["y0"])})
+
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         found = (_torchsde(call).arguments for call in calls)
         return isolated((arguments["sde"], arguments["y0"].device) for arguments in found)

@@ -171,6 +171,13 @@ class AbstractSDEFreezer(AbstractCalibrator):
         """
 
     @abc.abstractmethod
+    def path_counts(self, call: AbstractCall) -> frozenset[int]:
+        """How many paths the call may be said to solve, each with a row of the user's statistic.
+
+        One number where the library says what an axis of paths is.
+        """
+
+    @abc.abstractmethod
     def solve(self, call: AbstractCall) -> NativeSolve:
         """The native solve."""
 

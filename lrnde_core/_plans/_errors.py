@@ -198,6 +198,20 @@ def _no_statistic(values: object) -> InputTypeError:
     )
 
 
+def check_paths(num_rows: int, counts: frozenset[int], call: int) -> None:
+    """Raise `InputError` unless the statistic of a call has a row for each of its paths.
+
+    - `counts`: the numbers of paths that the call may be said to solve.
+    """
+    if num_rows not in counts:
+        paths = " or ".join(map(str, sorted(counts)))
+        raise InputError(
+            f"`statistic` returned an array of {num_rows} rows for `calibration[{call}]`, which solves {paths} paths. "
+            "Return a row for each path, of shape (paths,) or (paths, statistics), such as `lambda ys: ys[-1]`. The "
+            "mean over paths is taken for you."
+        )
+
+
 def check_rows(rows: Rows, count: int, call: int) -> None:
     """Raise `InputError` unless there are `count` statistics of the native solution of a call, finite on all paths."""
     if len(rows[0]) != count:

@@ -23,6 +23,7 @@ from lrnde_core._plans._errors import (
     Rows,
     Statistic,
     check_bound,
+    check_paths,
     check_rows,
     check_same_paths,
     native_scales,
@@ -62,8 +63,8 @@ def freeze_sde(
       torchsde, the path inside `terms` in diffrax), so that both solves follow the same paths: with new noise in each
       solve, measuring an error takes (2 / error)^2 paths or more.
     - `statistic`: the quantity whose mean to preserve, for each path: a function of a native result that returns an
-      array of shape `(paths,)` or `(paths, statistics)`. For example `lambda ys: ys[-1]` preserves the mean of the
-      final states.
+      array of shape `(paths,)` or `(paths, statistics)`, without averaging over paths. For example `lambda ys: ys[-1]`
+      preserves the mean of the final states.
     - `error`: the largest difference between frozen and native means, in standard deviations of the statistic over the
       native paths. The mean of n paths has the standard error 1 / sqrt(n) in this unit.
     - `candidates`: numbers of steps to try. By default 1, 2, 3, 4, 6, 8, 12, ... up to as many evaluations as the
@@ -72,8 +73,9 @@ def freeze_sde(
 
     Returns the frozen solve, which takes the arguments of the native call and returns its result, and the report.
 
-    Raises `InputError` if no number of steps stays within `error` (it names the best) and for fewer than 30 held-back
-    paths; `CapabilityError` for an ordinary equation, for which there is `freeze`.
+    Raises `InputError` if no number of steps stays within `error` (it names the best), for fewer than 30 held-back
+    paths, and for a statistic without a row for each path; `CapabilityError` for an ordinary equation, for which there
+    is `freeze`.
     """
     check_bound(error)
     solver = find_solver(solve, adapter)
@@ -120,7 +122,8 @@ class _Calibration:
     ) -> "_Calibration":
         solves = solve_all(freezer, calls)
         natives = [statistic_rows(statistic, native.result) for native in solves]
-        for index, rows in enumerate(natives):
+        for index, (call, rows) in enumerate(zip(calls, natives, strict=True)):
+            check_paths(len(rows), freezer.path_counts(call), index)
             check_rows(rows, len(natives[0][0]), index)
         num_held_back = sum(map(len, natives[1::2]))
         if num_held_back < MIN_PATHS:

@@ -39,7 +39,8 @@ class Faults:
     - Of freezing: `form`, `copied` (the call, then the one that it is a copy of), `native` (`NativeSolve`),
       `native_failure` (turns what the native solve raises, and its call, into a `NativeSolve`), `step_ends`,
       `frozen_run`, `frozen_states`; `frozen` (the frozen solve, then its plan and its fallback). Of stochastic
-      equations: `sde_native`, `sde_plan`, `frozen_sde_plan`; `frozen_sde` (the frozen solve, then its plan).
+      equations: `sde_native`, `sde_plan`, `frozen_sde_plan`, `path_counts`; `frozen_sde` (the frozen solve, then its
+      plan).
     - Of training on checked steps: `steps` (of a plan), `replaced` (the call that they replace), `plan_holder` (makes a
       holder of a plan), `gradient` (a `Solved` with its gradient).
     - Of registration and driver: `is_claimed`, `is_method` (of an object), `adjoints`, `bridges_fixed_steps`,
@@ -78,6 +79,7 @@ class Faults:
     sde_native: Change = _same
     sde_plan: Change = _same
     frozen_sde_plan: Change = _same
+    path_counts: Change = _same
     frozen_sde: Change = _same
     frozen: Change = _same
     steps: Change = _same
@@ -200,6 +202,9 @@ class _SDEFreezer(AbstractSDEFreezer):
 
     def read(self, call: Any) -> Any:
         return self._true.read(call._call)
+
+    def path_counts(self, call: Any) -> Any:
+        return self._faults.path_counts(self._true.path_counts(call._call))
 
     def isolated(self, calls: Any) -> Any:
         return self._true.isolated([call._call for call in calls])

@@ -419,6 +419,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("statistics-of-smaller-steps", "freeze.statistics", Faults(sde_plan=twice_the_steps)),
     Mutant("frozen-in-smaller-steps", "freeze.statistics", Faults(frozen_sde_plan=twice_the_steps)),
     Mutant("calibration-of-paths-without-copies", "freeze.sde-trace", Faults(copied=lambda copy, call: call)),
+    Mutant(
+        "rows-of-no-path", "freeze.sde-paths", Faults(path_counts=lambda counts: counts | {2 * each for each in counts})
+    ),
     Mutant("failure-of-a-path-passed-over", "freeze.sde-failed", Faults(sde_native=replaced(failure=None))),
     Mutant("paths-over-any-interval", "freeze.sde-times", Faults(frozen_sde_plan=without_a_limit)),
     Mutant("paths-over-one-interval", "freeze.sde-times", Faults(frozen_sde=at_the_times(0.0, 1.0))),

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,37 @@ def freeze_statistics(subject: Subject, _: str) -> None:
             cause="`solve` or `with_plan` solves along another path or in other steps than the frozen solve",
             hint="compare the results of `solve(with_plan(call, plan))` and of the frozen solve",
         )
+
+
+@check(
+    "freeze.sde-paths",
+    law=15,
+    tier="optional",
+    needs=[Capability.FREEZE_SDE],
+    cases=unless_lean(_cases),
+    hint="return from `path_counts` the length of the axis of paths",
+)
+def freeze_sde_paths(subject: Subject, _: str) -> None:
+    """A statistic without a row for each path is refused: its errors would be those of other samples."""
+    method = _method(subject)
+    assert method is not None
+    calls = [_call(subject, method, driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed)) for seed in _SEEDS]
+
+    def doubled(result: Any) -> np.ndarray:
+        return np.repeat(_states_at(subject, result, -1), 2, axis=0)
+
+    try:
+        _freeze(subject, method, calls, at=-1, statistic=doubled)
+    except lrnde_core.InputError as error:
+        if str(_NUM_PATHS) in str(error):
+            return
+        raise
+    raise ConformanceFailure(
+        "A statistic was accepted that has no row for each path.",
+        got=f"{2 * _NUM_PATHS} rows",
+        expected=f"an error, for calls of {_NUM_PATHS} paths",
+        cause="`path_counts` of the freezer allows other numbers than the call has paths",
+    )
 
 
 @check(
@@ -178,13 +210,24 @@ def freeze_sde_times(subject: Subject, _: str) -> None:
         assert_no_numbers(functools.partial(end_at, run, (0.0, 2 * _LONGEST)), name, _LONGEST)
 
 
-def _freeze(subject: Subject, method: Method, calls: list[dict[str, Any]], *, at: int) -> Any:
-    """Freeze calls to `_FROZEN_STEPS`, by the states at one of the output times."""
+def _states_at(subject: Subject, result: Any, index: int) -> np.ndarray:
+    return subject.backend.to_numpy(subject.driver.states(result))[index]
+
+
+def _freeze(
+    subject: Subject,
+    method: Method,
+    calls: list[dict[str, Any]],
+    *,
+    at: int,
+    statistic: Callable[[Any], np.ndarray] | None = None,
+) -> Any:
+    """Freeze calls to `_FROZEN_STEPS`, by the states at one of the output times unless there is another statistic."""
     native = subject.driver.native(subject.task(_experiment(subject, method, driven(method))))
     return lrnde_core.freeze_sde(
         native,
         calibration=calls,
-        statistic=lambda result: subject.backend.to_numpy(subject.driver.states(result))[at],
+        statistic=statistic or (lambda result: _states_at(subject, result, at)),
         error=100.0,
         candidates=[_FROZEN_STEPS],
         adapter=subject.name,

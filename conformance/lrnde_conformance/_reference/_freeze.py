@@ -151,6 +151,9 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
             raise CapabilityError(f"`{call.facts.name}` takes no fixed steps. Use `euler_maruyama`.")
         return interval_length(call.ts[0], call.ts[-1])
 
+    def path_counts(self, call: AbstractCall) -> frozenset[int]:
+        return frozenset({len(_reference(call).y0)})
+
     def isolated(self, calls: Sequence[AbstractCall]) -> contextlib.AbstractContextManager[None]:
         del calls
         return contextlib.nullcontext()  # what numpy has for a state is global

@@ -126,6 +126,11 @@ def test_new_noise_in_each_solve_tells_too_little() -> None:
         ({"calibration": [(Decay(), Y0[:9], TS)] * 2}, "30 are needed"),
         ({"calibration": [(Decay(), Y0, TS)]}, "at least 2"),
         ({"statistic": lambda ys: ys[0]}, "same on every path"),
+        (
+            {"statistic": lambda ys: ys[-1].mean(0)},
+            r"`calibration\[0\]`, which solves 40 paths.*taken for you",
+        ),
+        ({"statistic": lambda ys: ys}, "which solves 40 paths"),
         ({"calibration": [(Decay(), Y0, TS[1:])] * 2}, "has no length"),
         ({"candidates": []}, "empty"),
         ({"candidates": [0]}, "whole number"),
