@@ -497,3 +497,14 @@ def test_a_check_that_is_not_applicable_is_skipped_by_pytest_with_the_reason() -
     found = verdicts.result("a.b", Outcome.NOT_APPLICABLE, reason="No first step is taken.")
     with pytest.raises(pytest.skip.Exception, match=r"^not applicable: No first step is taken\.$"):
         PlannedCheck("a.b", lambda: found)()
+
+
+@pytest.mark.parametrize(("name", "is_added"), [("clean", False), ("somebody.driver:Class", True)])
+def test_the_current_folder_is_searched_last_and_only_for_a_module(
+    name: str, is_added: bool, lrnde: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    lrnde(name, "--list")
+    lrnde(name)
+    assert ("" in sys.path) is is_added
+    assert sys.path[0]

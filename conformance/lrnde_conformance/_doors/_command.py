@@ -96,7 +96,7 @@ def conformance(options: ConformanceOptions, console: Console) -> int:
             accepted = ", ".join(value for value in values if value is not None)
             raise InputError(f"`--{name} {getattr(options, name)}`: must be one of {accepted}.")
     selection = Selection(options.tier, options.select, options.device, options.dtype, options.is_fast)
-    import_from_here()
+    import_from_here(options.names)
     names, left_out = find_names(options.names)
     _check_files(options, names, selection)
     if left_out:

@@ -1,7 +1,7 @@
 """The driver that a user names, ready to run, or the words that say why it cannot."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import lrnde_core
@@ -69,10 +69,13 @@ def find_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]
     return usable, left_out
 
 
-def import_from_here() -> None:
-    """Let `package.module:Class` name a module in the current folder, as `python -m` does."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+def import_from_here(names: Sequence[str]) -> None:
+    """Let `package.module:Class` name a module in the current folder.
+
+    Only where one is named so: a project's folder beside its clone would be imported in place of what is installed.
+    """
+    if "" not in sys.path and any(":" in name for name in names):
+        sys.path.append("")
 
 
 def why_unchecked(adapter: Any, error: Exception) -> Unchecked:

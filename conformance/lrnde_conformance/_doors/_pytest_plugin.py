@@ -26,7 +26,7 @@ def make_door(config: pytest.Config) -> "Door":
     options = config.option
     try:
         selection = Selection(options.lrnde_tier, "", options.lrnde_device, options.lrnde_dtype, options.lrnde_fast)
-        import_from_here()
+        import_from_here(options.lrnde_adapter)
         with warnings.catch_warnings():
             warnings.resetwarnings()
             names, _ = find_names(tuple(options.lrnde_adapter))
