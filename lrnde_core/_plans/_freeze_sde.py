@@ -58,7 +58,8 @@ def freeze_sde(
     of `calibration`, from the second on, is held back. Numbers of steps are tried from small to large; the other calls
     rule some out, and the first whose error is at most `error` on the held-back calls, with 95% confidence, wins.
 
-    - `solve`: the native call with its tolerances, adaptive or with small steps. Errors are measured against it.
+    - `solve`: the native call with its tolerances, adaptive or with small steps. Errors are measured against it, so it
+      may need tighter tolerances than training.
     - `calibration`: calls to solve, as in `freeze`. Give each its own Brownian motion (`bm` in
       torchsde, the path inside `terms` in diffrax), so that both solves follow the same paths: with new noise in each
       solve, measuring an error takes (2 / error)^2 paths or more.
@@ -194,11 +195,17 @@ def _report(
 def _none_within(error: float, trials: Sequence[SDETrial]) -> str:
     best = min(trials, key=lambda trial: (trial.held_back is None, (trial.held_back or trial.search).bound))
     reached = best.held_back or best.search
+    last = trials[-1].search
+    # An error within its own uncertainty may be chance, which no number of steps lowers.
+    is_native_doubtful = last.bound < 2 * last.estimate and any(
+        trial.search.estimate <= last.estimate for trial in trials[:-1]
+    )
+    doubt = " The error does not fall with more steps: the native solve itself may be off; give it a tighter tolerance."
     return (
         f"No number of steps keeps the statistics within `error={error:g}`. The best, {best.num_steps} steps, is off "
         f"by {reached.estimate:.2g} standard deviations, and by at most {reached.bound:.2g} with 95% confidence. Where "
         "these differ much, more paths tell them apart, or the same Brownian paths in both solves (`bm=...`); else "
-        "allow a larger error or give `candidates` with more steps."
+        f"allow a larger error or give `candidates` with more steps.{doubt if is_native_doubtful else ''}"
     )
 
 

@@ -1,12 +1,14 @@
 """The weak error of a frozen stochastic solve, against numbers made to have a known one."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import lrnde_core
 from lrnde_core._plans._errors import check_rows, native_scales, statistic_rows, weak_error
+from lrnde_core._plans._freeze_sde import _search
 
 
 def test_the_bound_covers_the_true_error_of_all_statistics_as_often_as_it_says() -> None:
@@ -51,6 +53,31 @@ def test_a_statistic_varies_and_is_finite() -> None:
         lrnde_core.InputError, match=r"Statistic 1 .* `calibration\[7\]` is not finite on 1 of its 3 paths"
     ):
         check_rows([[1.0, 0.0], [1.0, math.inf], [2.0, 0.0]], 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("errors", "uncertainty", "is_doubted"),
+    [
+        ([5.0, 0.18, 0.21, 0.25], 0.05, True),
+        ([0.25, 0.25], 0.05, True),
+        ([5.0, 0.25, 0.2], 0.05, False),
+        ([0.18, 0.25], 0.4, False),
+        ([math.inf, math.inf], 0.05, False),
+        ([0.25], 0.05, False),
+    ],
+)
+def test_an_error_that_does_not_fall_with_more_steps_casts_doubt_on_the_native_solve(
+    errors: list[float], uncertainty: float, is_doubted: bool
+) -> None:
+    def solve_by(plan: lrnde_core.SDEPlan, *, is_held_back: bool) -> tuple[lrnde_core.WeakError, None]:
+        assert not is_held_back
+        found = errors[plan.num_steps - 1]
+        return lrnde_core.WeakError(found, found + uncertainty), None
+
+    measured = SimpleNamespace(native_evaluations=None, longest_interval=1.0, solve_by=solve_by)
+    with pytest.raises(lrnde_core.InputError, match="No number of steps") as raised:
+        _search(measured, 0.1, list(range(1, len(errors) + 1)))
+    assert ("a tighter tolerance" in str(raised.value)) == is_doubted
 
 
 @pytest.mark.parametrize(
