@@ -120,6 +120,14 @@ def widened(value: Any, *_: Any) -> Any:
     return Dual(np.asarray(plain(value), np.float64), value.tangent)
 
 
+def with_swapped_tolerances(problem: Any) -> Any:
+    return dataclasses.replace(problem, rtol=problem.atol, atol=problem.rtol)
+
+
+def by_swapped_tolerances(solve: Any, task: Any, **extra: Any) -> Any:
+    return _TRUE.call(solve, dataclasses.replace(task, rtol=task.atol, atol=task.rtol), **extra)
+
+
 def declared(**reasons: str) -> Change:
     return lambda true: Capabilities.declare(
         {**dict(true.unsupported), **{Capability[n]: r for n, r in reasons.items()}}

@@ -10,9 +10,15 @@ from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._experiments._trace import trace
 from lrnde_conformance._failure import ConformanceFailure
+from lrnde_conformance._method import Method
+from lrnde_conformance._oracles._oracle import StepPoint, oracle
 from lrnde_conformance._oracles._tolerances import cost_tolerance
+from lrnde_conformance._problems import large
 from lrnde_core import Capability, UniformStep, UniformTime
 
+# With states of this size and an rtol so many times atol, swapping the two makes error ratios at least five times as
+# large: a first step of this ratio is then rejected.
+_SIZE, _TIMES_ATOL, _RATIO = 100.0, 10.0, 0.3
 _CAUSE = (
     "a wrong tableau, error weights or order; h or a scale dropped or applied twice; other tolerances than the call's; "
     "another norm than `Method.norm` says; "
@@ -28,7 +34,10 @@ _CAUSE = (
     hint="compare one step by hand: print t, h, y and the stages of your local problem's `step`",
 )
 def penalty_oracle(subject: Subject, case: str) -> None:
-    """At every step of a solve the penalty equals weight times the cost that the published scheme gives in numpy."""
+    """At every step of a solve the penalty equals weight times the cost that the published scheme gives in numpy.
+
+    Once more at the first step of a solve whose rtol is not its atol, which decides whether that step is accepted.
+    """
     method, cost = of_cost_case(subject, case)
     found = trace(subject, trajectory(subject, method, cost))
     assert found.oracle is not None
@@ -42,6 +51,44 @@ def penalty_oracle(subject: Subject, case: str) -> None:
             cause=_CAUSE,
             hint=f"`{method.scheme}` as the suite has it is `lrnde_conformance.SCHEMES[{method.scheme!r}]`",
         )
+    if cost == "error" and method.is_adaptive:
+        _assert_tolerances_told_apart(subject, method)
+
+
+def _assert_tolerances_told_apart(subject: Subject, method: Method) -> None:
+    experiment = trajectory(subject, method).but(draws=(0.0,))
+    if method.is_driven:
+        problem, atol = experiment.problem, experiment.atol
+    else:
+        problem = subject.remember("large", lambda: large(_SIZE, batch=subject.batch))
+        unit = oracle(problem, method, _TIMES_ATOL, 1.0)
+        assert unit is not None
+        atol = float(unit.error_ratio(StepPoint(experiment.ts[0], experiment.first_step, problem.y0))) / _RATIO
+    experiment = experiment.but(problem=problem, rtol=_TIMES_ATOL * atol, atol=atol)
+    measured = subject.measure(experiment, with_gradient=False)
+    t, h = float(measured.t[0]), float(measured.h[0])
+    what, slack = f"of a solve with `{method.name}` whose rtol is {_TIMES_ATOL:g} atol", time_slack(experiment)
+    if subject.takes_first_step(method) and not method.is_driven:
+        assert_close(
+            f"The size of the first step {what}, which these tolerances accept,",
+            h,
+            experiment.first_step,
+            rtol=slack,
+            atol=slack,
+            cause="the solver has other tolerances than the task: rtol and atol are swapped in the driver's `call`",
+            hint="pass `task.rtol` and `task.atol` to the solver by name",
+        )
+    reference, point = oracle(problem, method, experiment.rtol, experiment.atol), StepPoint(t, h, problem.y0)
+    assert reference is not None
+    weight = abs((experiment.ts[-1] - experiment.ts[0]) / h)
+    assert_rounded(
+        f"The penalty (error) of the first step {what}",
+        measured.penalty,
+        weight * float(reference.cost("error", point)),
+        weight * cost_tolerance(reference, "error", point),
+        cause="rtol and atol are swapped in the local problem, or in the driver's `call`",
+        hint="pass both by name",
+    )
 
 
 @check(
