@@ -128,6 +128,10 @@ def by_swapped_tolerances(solve: Any, task: Any, **extra: Any) -> Any:
     return _TRUE.call(solve, dataclasses.replace(task, rtol=task.atol, atol=task.rtol), **extra)
 
 
+def from_the_end_of_the_step(record: Any, _: Any) -> Any:
+    return record._replace(remaining=record.remaining - record.h)
+
+
 def declared(**reasons: str) -> Change:
     return lambda true: Capabilities.declare(
         {**dict(true.unsupported), **{Capability[n]: r for n, r in reasons.items()}}

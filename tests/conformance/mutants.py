@@ -33,6 +33,7 @@ from tests.conformance.faults import (
     finish_call,
     first_sample_alone,
     fresh_path,
+    from_the_end_of_the_step,
     gradient_lost_by_adjoint,
     keep_where,
     last_bit,
@@ -198,6 +199,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "restart-not-at-the-end", "penalty.restarted", Faults(record=replaced(remaining=lambda r: 1e-3 * r)), "dopri5"
     ),
+    Mutant("restart-up-to-the-end-of-the-step", "penalty.restarted", Faults(record=from_the_end_of_the_step), "bosh3"),
     Mutant("restart-with-a-fresh-first-stage", "penalty.restarted", Faults(problem=FreshFirstStage), "bosh3"),
     Mutant("fresh-increment-of-the-path", "noise.draw", Faults(record=replaced(carry=None)), "euler_heun-fresh"),
     Mutant(

@@ -8,7 +8,7 @@ from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_rounded
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._subject import Subject
-from lrnde_conformance._experiments._trace import trace
+from lrnde_conformance._experiments._trace import Trace, trace
 from lrnde_conformance._oracles._oracle import Oracle, StepPoint, complex_step_gradient
 from lrnde_conformance._oracles._rounding import Rounded
 from lrnde_conformance._oracles._schemes import SCHEMES
@@ -23,8 +23,12 @@ from lrnde_conformance._oracles._tolerances import (
 from lrnde_conformance._problems import Problem
 from lrnde_core import Capability, UniformTime
 
-_FRACTION = 0.3
-_WRONG_SIZE = "`Record.remaining`, the tolerances or the order in `MethodFacts` are wrong"
+# Where in its step a sample lies; the second so near to the end of the last one that an automatic step would pass it.
+_INSIDE, _NEAR_THE_END = 0.3, 0.96
+_WRONG_SIZE = (
+    "the tolerances, the order in `MethodFacts`, or `Record.remaining` are wrong; the last is the time from the start "
+    "of the recorded step to the end of the solve"
+)
 _SAMPLER = UniformTime(weighting="paper", local_start="sample")
 
 
@@ -42,12 +46,20 @@ def _cases(subject: Subject) -> list[str]:
     hint="give the core `Record.remaining`, and take `first_stage` for the first stage where it is given",
 )
 def penalty_restarted(subject: Subject, case: str) -> None:
-    """With `local_start="sample"` the step starts at the sample, with Hairer's size and a constant first stage."""
+    """With `local_start="sample"` the step starts at the sample, with Hairer's size and a constant first stage.
+
+    Near the end of the solve the size is what is left of it.
+    """
     found = trace(subject, trajectory(subject, of_method_case(subject, case)))
-    reference = found.oracle
+    middle = found.points[len(found.points) // 2]
+    _assert_restarted(subject, found, dataclasses.replace(middle, fraction=_INSIDE), f"the restarted step of `{case}`")
+    last = dataclasses.replace(found.points[-1], fraction=_NEAR_THE_END)
+    _assert_restarted(subject, found, last, f"the restarted step of `{case}` near the end of the solve")
+
+
+def _assert_restarted(subject: Subject, found: Trace, step: StepPoint, what: str) -> None:
+    reference, (start, *_, end) = found.oracle, found.experiment.ts
     assert reference is not None
-    step, (start, *_, end) = found.points[len(found.points) // 2], found.experiment.ts
-    step = dataclasses.replace(step, fraction=_FRACTION)
     expected = _Restart.of(reference, step, end)
     draw = (expected.t - start) / found.duration
     measured = subject.measure(found.experiment.but(sampler=_SAMPLER, draws=(draw,)))
@@ -58,8 +70,7 @@ def penalty_restarted(subject: Subject, case: str) -> None:
         ("size", measured.h[0], expected.h, rounded.h.bound, _WRONG_SIZE),
         ("weight", measured.weight[0], 1.0, 0.0, "the adapter weights on its own"),
     ):
-        what = f"The {part} of the restarted step of `{case}`"
-        assert_rounded(what, got, value, SHARE * bound, cause=cause, hint=hint)
+        assert_rounded(f"The {part} of {what}", got, value, SHARE * bound, cause=cause, hint=hint)
     # From here on at the size that was taken, which the power in it has rounded more than anything else.
     h = float(measured.h[0])
     cost = float(expected.cost(reference, h))
@@ -70,7 +81,7 @@ def penalty_restarted(subject: Subject, case: str) -> None:
         return rounded.cost(reference.of(problem), Rounded.once(h, EPSILON["float64"]))
 
     assert_rounded(
-        f"The penalty of the restarted step of `{case}`",
+        f"The penalty of {what}",
         measured.penalty,
         cost,
         max(float(rounding_of(rounded_cost, reference.problem)), cost if is_masked else 0.0),
@@ -84,8 +95,8 @@ def penalty_restarted(subject: Subject, case: str) -> None:
     )
     limit = rounding_of_gradient(rounded_cost, reference.problem)
     for name, value in gradient.items():
-        what = f"The gradient with respect to `{name}` of the restarted step of `{case}`"
-        assert_rounded(what, measured.gradient[name], value, limit, cause=cause, hint=hint)
+        named = f"The gradient with respect to `{name}` of {what}"
+        assert_rounded(named, measured.gradient[name], value, limit, cause=cause, hint=hint)
 
 
 class _Restart(NamedTuple):
