@@ -120,6 +120,10 @@ def widened(value: Any, *_: Any) -> Any:
     return Dual(np.asarray(plain(value), np.float64), value.tangent)
 
 
+def narrowed(value: Any, *_: Any) -> Any:
+    return Dual(np.asarray(plain(value), np.float32))
+
+
 def with_swapped_tolerances(problem: Any) -> Any:
     return dataclasses.replace(problem, rtol=problem.atol, atol=problem.rtol)
 

@@ -67,7 +67,8 @@ def poison_overflow(subject: Subject, _: str) -> None:
     experiment = trajectory(subject, subject.main_method, "taylor-at-step").but(
         problem=problem, dtype=subject.main_dtype
     )
-    _assert_silent(subject.measure(experiment), "A solve whose second derivative overflows when squared")
+    what = "A solve whose second derivative overflows when squared"
+    _assert_silent(subject.measure(experiment), experiment, what)
 
 
 @check(
@@ -186,12 +187,12 @@ def _assert_as_bare(subject: Subject, experiment: Experiment, what: str) -> None
         hint="return the native result as it is",
     )
     assert report is not None
-    _assert_silent(report, what)
+    _assert_silent(report, experiment, what)
     # Not eagerly but differentiated: the gradient too.
-    _assert_silent(subject.measure(experiment), what)
+    _assert_silent(subject.measure(experiment), experiment, what)
 
 
-def _assert_silent(measured: Measurement, what: str) -> None:
+def _assert_silent(measured: Measurement, experiment: Experiment, what: str) -> None:
     largest = max((float(np.max(np.abs(value))) for value in measured.gradient.values()), default=0.0)
     if measured.penalty != 0 or largest != 0:
         raise ConformanceFailure(
@@ -202,6 +203,13 @@ def _assert_silent(measured: Measurement, what: str) -> None:
             cause="the value is masked after it was computed, so that 0 times infinity reaches the parameters",
             hint="return a 0 without a graph where the recording is not valid or the local step not finite",
         )
+    assert_equal(
+        f"The dtype of the penalty: {what[0].lower()}{what[1:]}",
+        measured.penalty_dtype,
+        experiment.dtype,
+        cause="the 0 of a solve without a penalty has a dtype of its own",
+        hint="return 0 in the dtype and on the device of the state",
+    )
 
 
 def _outcome(subject: Subject, experiment: Experiment, *, is_bare: bool) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from lrnde_conformance._checks._compare import assert_equal
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
+from lrnde_core import Capability
 
 
 @check(
@@ -51,5 +52,17 @@ def silence_penalize_false(subject: Subject, case: str) -> None:
             + (f"a sample at t={measured.t}" if measured.has_sample else "no sample"),
             expected="penalty=0, nfe_extra=0, sample=None",
             cause="`zero_penalty` is not 0",
+            hint="return 0 in the dtype and on the device of the state",
+        )
+    dtypes = {experiment.dtype: measured.penalty_dtype}
+    if subject.dtype is None and subject.supports(Capability.FLOAT32) and not subject.backend.is_compiled:
+        _, report = subject.solve(experiment.but(dtype="float32"), extra={"penalize": False})
+        dtypes["float32"] = str(subject.backend.to_numpy(report.penalty).dtype)
+    for expected, got in dtypes.items():
+        assert_equal(
+            f"The dtype of the penalty of `penalize=False` with `{case}` and a {expected} state",
+            got,
+            expected,
+            cause="`zero_penalty` has a dtype of its own",
             hint="return 0 in the dtype and on the device of the state",
         )
