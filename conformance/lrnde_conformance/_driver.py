@@ -24,7 +24,8 @@ class Task:
       for general noise `(batch, channels)`; also `path.derivative(t)`, and the Levy areas `path.area(start, end)` and
       `path.levy_area(start, end)`.
     - `parameters`: what `field` and `diffusion` depend on, by name; to be passed as `args` in JAX.
-    - `y0`: shape `(batch, size)`; a tuple of such arrays where states of several arrays are asked for.
+    - `y0`: shape `(batch, size)`; a tuple of such arrays where states of several arrays are asked for. Once shape `()`,
+      which `call` may let fail.
     - `ts`: output times, shape `(times,)`, increasing, or decreasing to solve backward; the first is that of `y0`.
       A tuple of Python numbers with `traces_times = False`.
     - `rtol`, `atol`: tolerances of an adaptive solve; Python numbers with `traces_tolerances = False`.

@@ -320,6 +320,20 @@ class EqualWeights:
         return getattr(self._problem, name)
 
 
+class NormOverRows:
+    """A local problem whose norm takes an array for the leaves of a state."""
+
+    def __init__(self, problem: Any) -> None:
+        self._problem = problem
+
+    def norm(self, leaves: Any) -> Any:
+        (leaf,) = leaves
+        return self._problem.norm(tuple(leaf[place : place + 1] for place in range(len(plain(leaf)))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._problem, name)
+
+
 class FreshFirstStage:
     """A local problem that evaluates the first stage of its steps whatever it is given."""
 

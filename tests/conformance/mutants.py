@@ -16,6 +16,7 @@ from tests.conformance.faults import (
     UNFINISHED,
     EqualWeights,
     FreshFirstStage,
+    NormOverRows,
     Scaled,
     WithoutCopies,
     WithoutDirections,
@@ -102,6 +103,8 @@ from tests.conformance.stepped_faults import (
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("random-source-unnamed", "interface.contract", Faults(random_argument=None)),
+    Mutant("norm-over-rows", "interface.contract", Faults(problem=NormOverRows)),
+    Mutant("end-alone", "interface.contract", Faults(result=lambda states: states[-1:])),
     Mutant(
         "capability-undeclared",
         "interface.capabilities",

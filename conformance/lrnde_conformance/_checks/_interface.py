@@ -1,10 +1,13 @@
 """The contract, before any law: declarations, claims, the frozen value, the shape of a report. Runs first."""
 
 import copy
+import dataclasses
 import functools
 import inspect
 import pickle
 from typing import Any
+
+import numpy as np
 
 import lrnde_core
 from lrnde_conformance._checks._cases import method_cases, of_method_case
@@ -16,8 +19,10 @@ from lrnde_conformance._experiments._experiment import COSTS, Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._oracles._oracle import oracle
+from lrnde_conformance._problems import Formula
 from lrnde_core import Capability
 
+_DECAY = Formula("decay", lambda _, __, y, ___: -y)
 CONTRACT = "interface.contract"
 """Id of the check without which no other makes sense."""
 
@@ -26,7 +31,8 @@ CONTRACT = "interface.contract"
 def interface_contract(subject: Subject, _: str) -> None:
     """The adapter is an `AbstractAdapter` that a driver can drive: one penalised solve runs and returns a pair.
 
-    Where programs are compiled, it can be traced in all that the driver does not declare.
+    Where programs are compiled, it can be traced in all that the driver does not declare. Elsewhere a state of shape ()
+    is penalised, if the bare call takes one.
     """
     if not isinstance(getattr(subject.adapter, "random_argument", None), str):
         raise ConformanceFailure(
@@ -45,8 +51,25 @@ def interface_contract(subject: Subject, _: str) -> None:
             cause="the driver's `call` returns something else than `solve` returned",
             hint="return the result of `solve(...)` from `call` as it is",
         )
-    states = subject.backend.to_numpy(subject.driver.states(pair[0]))
-    shape = (len(experiment.ts), *experiment.problem.y0.shape)
+    _check_states(experiment, subject.backend.to_numpy(subject.driver.states(pair[0])))
+    _check_scalar_state(subject, experiment)
+    sampler = lrnde_core.UniformStep()
+    check_traced(subject, experiment.but(sampler=sampler) if all(map(subject.supports, sampler.needs)) else experiment)
+
+
+def _check_states(experiment: Experiment, states: np.ndarray) -> None:
+    num_times, one = len(experiment.ts), experiment.problem.y0.shape
+    shape = (num_times, *one)
+    if states.shape == one or (states.shape[1:] == one and len(states) != num_times):
+        num_found = 1 if states.shape == one else len(states)
+        raise ConformanceFailure(
+            f"{num_times} output times were asked for, {num_found} came back.",
+            got=states.shape,
+            expected=shape,
+            cause="the driver does not pass `task.ts` on, or the solver returns the state at its end alone",
+            hint="return the state at each of `task.ts` in `states`; docs/write-an-adapter.md, section 6, says what to "
+            "do if the solver has no output times",
+        )
     if states.shape != shape:
         raise ConformanceFailure(
             "The driver's `states` have another shape than (times, batch, size).",
@@ -54,8 +77,32 @@ def interface_contract(subject: Subject, _: str) -> None:
             expected=shape,
             hint="transpose what your solver returns in `states`",
         )
-    sampler = lrnde_core.UniformStep()
-    check_traced(subject, experiment.but(sampler=sampler) if all(map(subject.supports, sampler.needs)) else experiment)
+
+
+def _check_scalar_state(subject: Subject, experiment: Experiment) -> None:
+    """A state of shape `()`, if the bare call takes it: functions of leaves and of an array are told apart by it."""
+    if subject.backend.is_compiled or experiment.method.is_driven:
+        return
+    problem = experiment.problem
+    problem = dataclasses.replace(problem, formula=_DECAY, y0=np.ones(()))
+    scalar = experiment.but(problem=problem)
+    try:
+        subject.solve_bare(scalar)
+    except Exception:  # the library, or the driver, takes no such state
+        return
+    try:
+        subject.solve(scalar)
+    except lrnde_core.CapabilityError:
+        return
+    except Exception as error:
+        raise ConformanceFailure(
+            "The penalised call raises with a state of shape (), which the bare call takes.",
+            got=f"{type(error).__name__}: {error}",
+            expected="a penalty, or a `CapabilityError` from `bind`",
+            cause="the error norm iterates over the rows of an array: `lrnde_core.root_mean_square` takes a tuple of "
+            "leaves, and `error_norm` of `lrnde_torch.ExplicitProblem` is given a tensor",
+            hint="in that case, give it `lambda error: error.square().mean().sqrt()`",
+        ) from error
 
 
 def _solved(subject: Subject, experiment: Experiment) -> Any:
