@@ -22,9 +22,10 @@ from lrnde_conformance._oracles._oracle import oracle
 from lrnde_conformance._problems import Formula
 from lrnde_core import Capability
 
-_DECAY = Formula("decay", lambda _, __, y, ___: -y)
 CONTRACT = "interface.contract"
 """Id of the check without which no other makes sense."""
+
+_DECAY = Formula("decay", lambda _, __, y, ___: -y)
 
 
 @check(CONTRACT, law=0, hint="read docs/write-an-adapter.md, section 2")
