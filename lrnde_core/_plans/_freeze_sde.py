@@ -65,7 +65,8 @@ def freeze_sde(
       solve, measuring an error takes (2 / error)^2 paths or more.
     - `statistic`: the quantity whose mean to preserve, for each path: a function of a native result that returns an
       array of shape `(paths,)` or `(paths, statistics)`, without averaging over paths. For example `lambda ys: ys[-1]`
-      preserves the mean of the final states.
+      preserves the mean of the final states. In diffrax, where a state may be one path, the entries of a state with a
+      single axis are taken for paths if it returns as many rows.
     - `error`: the largest difference between frozen and native means, in standard deviations of the statistic over the
       native paths. The mean of n paths has the standard error 1 / sqrt(n) in this unit.
     - `candidates`: numbers of steps to try. By default 1, 2, 3, 4, 6, 8, 12, ... up to as many evaluations as the

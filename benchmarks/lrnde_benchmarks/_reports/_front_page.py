@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from lrnde_benchmarks._reports._table import score_form
 from lrnde_benchmarks._settings import BASELINE
 from lrnde_benchmarks._statistics import ratio_text
 
@@ -30,8 +31,7 @@ def front_page_rows(report: Mapping[str, Any]) -> list[str]:
 def _row(
     report: Mapping[str, Any], row: Mapping[str, Any], nfe: float, base: float, looser: Mapping[str, Any] | None
 ) -> str:
-    comparison = f"score_{report['task']['metric']['comparison']}"
-    score = _as_points if report["task"]["metric"]["unit"] == "%" else _SCORES[comparison]
+    comparison, score = score_form(report["task"]["metric"])
     parts = [row["matched"], row["matched_frozen"]]
     cells = [
         f"`{report['task']['name']}`",
@@ -49,13 +49,6 @@ def _saving(part: Mapping[str, Any]) -> str:
     if "nfe" not in part:
         return "not reached" if part["setting_chosen"] is None else "reached by it alone"
     return f"{part['base_nfe']:.3g} to {part['nfe']:.3g}, **{ratio_text(part['nfe_ratio']['mean'])}**"
-
-
-def _as_points(change: float) -> str:
-    return f"{100 * change:+.1f}"
-
-
-_SCORES: Mapping[str, Callable[[float], str]] = {"score_ratio": ratio_text, "score_change": "{:+.3f}".format}
 
 
 def _interval(interval: Mapping[str, Any], text: Callable[[float], str]) -> str:

@@ -130,20 +130,22 @@ def _measured(metric: Mapping[str, Any]) -> Columns:
 
 def _compared(metric: Mapping[str, Any]) -> Columns:
     unit = metric["unit"]
-
-    def score(row: Mapping[str, Any]) -> str:
-        if metric["comparison"] == "ratio":
-            return _interval(row["score_ratio"])
-        if unit == "%":
-            return _interval(row["score_change"], lambda change: f"{100 * change:+.1f}")
-        return _interval(row["score_change"], "{:+.3f}".format)
-
+    key, text = score_form(metric)
     return {
         "evaluations": lambda row: _interval(row["nfe_ratio"]),
-        f"{metric['name']}{f', {unit}' if unit else ''}": score,
+        f"{metric['name']}{f', {unit}' if unit else ''}": lambda row: _interval(row[key], text),
         "training time": lambda row: _interval(row["train_ratio"]),
         "speed": lambda row: _interval(row["predict_speedup"]),
     }
+
+
+def score_form(metric: Mapping[str, Any]) -> tuple[str, Callable[[float], str]]:
+    """The key of `ratios[]` that compares scores in a metric, and how its numbers are written."""
+    if metric["comparison"] == "ratio":
+        return "score_ratio", ratio_text
+    if metric["unit"] == "%":
+        return "score_change", lambda change: f"{100 * change:+.1f}"
+    return "score_change", "{:+.3f}".format
 
 
 def _title(metric: Mapping[str, Any], ratios: Sequence[Mapping[str, Any]]) -> str:

@@ -37,6 +37,11 @@ def _method(subject: Subject) -> Method | None:
     return next(fixed, None)
 
 
+def _problems(subject: Subject, method: Method) -> list[Problem]:
+    """Of the two calls of a calibration."""
+    return [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+
+
 def _cases(subject: Subject) -> tuple[str, ...]:
     return () if _method(subject) is None else ("",)
 
@@ -53,7 +58,7 @@ def freeze_statistics(subject: Subject, _: str) -> None:
     """A frozen stochastic solve takes the plan's steps along the call's own path, and its weak error is theirs."""
     method = _method(subject)
     assert method is not None
-    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+    problems = _problems(subject, method)
     calls = [_call(subject, method, problem) for problem in problems]
     solve, report = _freeze(subject, method, calls, at=-1)
     found = subject.backend.to_numpy(subject.driver.states(solve(**calls[1])))[-1]
@@ -98,7 +103,7 @@ def freeze_sde_paths(subject: Subject, _: str) -> None:
     """A statistic without a row for each path is refused: its errors would be those of other samples."""
     method = _method(subject)
     assert method is not None
-    calls = [_call(subject, method, driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed)) for seed in _SEEDS]
+    calls = [_call(subject, method, problem) for problem in _problems(subject, method)]
 
     def doubled(result: Any) -> np.ndarray:
         return np.repeat(_states_at(subject, result, -1), 2, axis=0)
@@ -129,7 +134,7 @@ def freeze_sde_failed(subject: Subject, _: str) -> None:
     """A native solve that fails ends the calibration of a stochastic equation, whatever its statistic looks at."""
     method = _method(subject)
     assert method is not None
-    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+    problems = _problems(subject, method)
     formula = broken(problems[0].formula)
     calls = [_call(subject, method, dataclasses.replace(problem, formula=formula)) for problem in problems]
     assert_failure_ends(lambda: _freeze(subject, method, calls, at=0)[1])
@@ -147,7 +152,7 @@ def freeze_sde_trace(subject: Subject, _: str) -> None:
     """A calibration of stochastic equations leaves its inputs, buffers and the global random states as they were."""
     method = _method(subject)
     assert method is not None
-    problems = [driven(method, batch=_NUM_PATHS, seed=seed + 2 * subject.seed) for seed in _SEEDS]
+    problems = _problems(subject, method)
     formula, buffers = overwriting(problems[0].formula), dict
     field = subject.backend.field_with_state(formula, is_repeatable=True)
     if field is not None:
