@@ -197,7 +197,7 @@ CASES = {
     "diffrax, jit": Case(lambda: diffrax_training(is_jitted=True)),
     "torchdiffeq, odeint, on a plan": Case(lambda: torchdiffeq_training("odeint", is_on_plan=True)),
     "diffrax, jit, on a plan": Case(lambda: diffrax_training(is_jitted=True, is_on_plan=True)),
-    "diffrax, without jit": Case(lambda: diffrax_training(is_jitted=False), share=0.1),
+    "diffrax, without jit": Case(lambda: diffrax_training(is_jitted=False), share=0.3),
     "torchdiffeq, odeint, compiled field": Case(lambda: torchdiffeq_training("odeint", is_compiled=True), share=0.2),
     "torchdiffeq, odeint_adjoint": Case(lambda: torchdiffeq_training("odeint_adjoint"), share=0.2),
     "torchsde, sdeint_adjoint": Case(lambda: torchsde_training("sdeint_adjoint"), share=0.2),
