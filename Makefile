@@ -129,11 +129,12 @@ $(CORE_STAMP):
 	@rm -f .venv-core/installed-*
 	@touch $@
 
+# As an option: many versions of pip also build with what the variable names, and the build needs a newer packaging.
 $(OLDEST_STAMP):
 	@echo "Installing the oldest versions that pyproject.toml allows into .venv-oldest"
 	@$(PYTHON) -m venv .venv-oldest
-	@PIP_CONSTRAINT=constraints-oldest.txt $(OLDEST_BIN)/python -m pip --disable-pip-version-check --quiet --quiet install \
-		--editable '.[torchdiffeq,torchsde,diffrax,taylor,conformance,benchmarks,test-core]'
+	@PIP_BUILD_CONSTRAINT=constraints.txt $(OLDEST_BIN)/python -m pip --disable-pip-version-check --quiet --quiet install \
+		--constraint constraints-oldest.txt --editable '.[torchdiffeq,torchsde,diffrax,taylor,conformance,benchmarks,test-core]'
 	@rm -f .venv-oldest/installed-*
 	@touch $@
 
