@@ -77,7 +77,7 @@ _EXTRAS = {
     "diffrax": Extra(("diffrax",), _DIFFRAX_CALL, ("conformance --list",)),
     "taylor": Extra(("taylor",), _TAYLOR_CALL),
     "lightning": Extra(("taylor",), _LIGHTNING_CALLBACK),
-    "conformance": Extra((), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine")),
+    "conformance": Extra((), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine --requires numpy")),
     "onnx": Extra((), "import onnx, onnxruntime, onnxscript"),
     "plots": Extra((), "import matplotlib.pyplot"),
     "dask": Extra((), "import distributed"),
@@ -108,7 +108,8 @@ def _check(wheel: Path, name: str, extra: Extra) -> None:
         requirement = f"{wheel}[{name}]" if name else str(wheel)
         run("python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", requirement)
         run("python", "-m", "pip", "check")
-        run("python", "-W", "error::UserWarning", "-c", extra.program)
+        # torch warns where it is alone, without NumPy, which lrnde then does without too.
+        run("python", *("-W", "error::UserWarning", "-W", "ignore:Failed to initialize NumPy"), "-c", extra.program)
         run("lrnde", "adapters", "--json", "adapters.json")
         values = json.loads((Path(folder) / "adapters.json").read_text(encoding="utf-8"))
         assert {value["name"] for value in values} == {"diffrax", "taylor", "torchdiffeq", "torchsde"}

@@ -72,17 +72,17 @@ def match_all(store: Store, jobs: Sequence[Job]) -> Matches:
     """Try all models of finished cells at every setting, and compare them."""
     task, margin = store.study.task, margin_of(store.study.task)
     models: dict[tuple[str, str], dict[int, Climbed]] = {}
-    ladders: dict[tuple[str, str, int], Ladder] = {}
+    # Jobs rather than ladders, each of which would keep its data.
+    places: dict[tuple[str, str, int], Job] = {}
     for job in jobs:
-        ladder = Ladder(store, job)
-        for name, climbed in ladder.climb().items():
+        for name, climbed in Ladder(store, job).climb().items():
             models.setdefault((job.adapter, name), {})[job.seed] = climbed
-            ladders[job.adapter, name, job.seed] = ladder
+            places[job.adapter, name, job.seed] = job
     settings = {setting.name: setting for setting in store.study.settings}
 
     def speedup(adapter: str, name: str, seed: int, base_rung: Rung | FixedRung, rung: Rung | FixedRung) -> float:
         base, own = (
-            ladders[adapter, each, seed].predictor(settings[each], at)
+            Ladder(store, places[adapter, each, seed]).predictor(settings[each], at)
             for each, at in ((BASELINE, base_rung), (name, rung))
         )
         return time_both(base, own, store.study.hyperparameters.repetitions)
