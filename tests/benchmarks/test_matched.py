@@ -100,14 +100,21 @@ def test_the_last_words_say_whether_the_penalty_pays() -> None:
     base = {"tolerance": 0.1, "first_step": 0.02, "solver": "Heun"}
     steps = {"method": "midpoint", "num_steps": 16}
     interval = {"mean": 0.5, "low": 0.4, "high": 0.6, "is_resolved": True}
-    fewer = {"base_setting": base, "setting_chosen": base, "nfe_ratio": interval}
-    unclear = {**fewer, "nfe_ratio": {**interval, "high": 1.1}}
+    same = {"mean": 1.0, "low": 0.99, "high": 1.01, "is_resolved": True}
+    found = {"base_setting": base, "setting_chosen": base, "score_ratio": same, "is_smallest": [False, False]}
+    fewer = {**found, "nfe_ratio": interval}
+    unclear = {**found, "nfe_ratio": {**interval, "high": 1.1}}
+    smallest = {**found, "nfe_ratio": same, "score_ratio": interval, "is_smallest": [True, True]}
     not_reached = {"base_setting": steps, "setting_chosen": None}
+
+    metric = {"name": "error", "unit": "", "comparison": "ratio", "is_higher_better": False}
 
     def last_words(matched: Any, frozen: Any, weight: str | None = "GradientRatio()") -> str:
         row = {"adapter": "diffrax", "setting": "mine", "matched": matched, "matched_frozen": frozen}
         text = io.StringIO()
-        Console(width=200, file=text).print(advice({"settings": [{"name": "mine", "weight": weight}], "ratios": [row]}))
+        settings = [{"name": "mine", "weight": weight}]
+        report = {"task": {"metric": metric}, "settings": settings, "ratios": [row]}
+        Console(width=200, file=text).print(advice(report))
         return text.getvalue().strip()
 
     assert last_words(fewer, not_reached) == "diffrax, mine: the penalty pays, 0.50 of the evaluations adaptively."
@@ -115,6 +122,8 @@ def test_the_last_words_say_whether_the_penalty_pays() -> None:
         "diffrax, mine: the penalty does not pay here. Leave it out: use a looser tolerance (Heun, 1e-01, 0.02) "
         "or freeze the solve (16 x midpoint)."
     )
+    assert last_words(fewer, smallest).endswith("adaptively and error 0.50 at the smallest solve by fixed steps.")
+    assert "does not pay" in last_words({**smallest, "score_ratio": same}, {**smallest, "is_smallest": [True, False]})
     # What has no penalty needs no advice.
     assert last_words(fewer, not_reached, None) == ""
     assert last_words(None, None) == ""

@@ -77,7 +77,9 @@ _EXTRAS = {
     "diffrax": Extra(("diffrax",), _DIFFRAX_CALL, ("conformance --list",)),
     "taylor": Extra(("taylor",), _TAYLOR_CALL),
     "lightning": Extra(("taylor",), _LIGHTNING_CALLBACK),
-    "conformance": Extra((), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine --requires numpy")),
+    "conformance": Extra(
+        (), "import lrnde_conformance, lrnde_pytest", ("conformance --list", "new-adapter mine --requires numpy")
+    ),
     "onnx": Extra((), "import onnx, onnxruntime, onnxscript"),
     "plots": Extra((), "import matplotlib.pyplot"),
     "dask": Extra((), "import distributed"),

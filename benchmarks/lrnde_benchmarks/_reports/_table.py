@@ -64,29 +64,35 @@ def advice(report: Mapping[str, Any]) -> RenderableType:
     """Whether each penalty paid at matched quality, and what to do where it did not."""
     penalised = {each["name"] for each in report["settings"] if each["weight"] is not None}
     rows = [row for row in report["ratios"] if row["setting"] in penalised and row["matched"] is not None]
-    return Group(*(Text(_advice(row), style="bold") for row in rows))
+    return Group(*(Text(_advice(row, report["task"]["metric"]), style="bold") for row in rows))
 
 
-def _advice(row: Mapping[str, Any]) -> str:
+def _advice(row: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
     name = f"{row['adapter']}, {row['setting']}"
     ways = {"matched": "adaptively", "matched_frozen": "by fixed steps"}
-    savings = [
-        f"{ratio_text(row[part]['nfe_ratio']['mean'])} of the evaluations {way}"
-        for part, way in ways.items()
-        if _saves(row[part])
-    ]
-    if savings:
-        return f"{name}: the penalty pays, {' and '.join(savings)}."
+    gains = [f"{gain} {way}" for part, way in ways.items() if (gain := _gain(row[part], metric)) is not None]
+    if gains:
+        return f"{name}: the penalty pays, {' and '.join(gains)}."
     adaptive, fixed = (row[part]["base_setting"] for part in ways)
     looser = "" if adaptive is None else f" use a looser tolerance ({_setting(adaptive)})"
     frozen = "" if fixed is None else f" or freeze the solve ({_setting(fixed)})"
     return f"{name}: the penalty does not pay here. Leave it out:{looser}{frozen}."
 
 
-def _saves(comparison: Mapping[str, Any]) -> bool:
-    """Whether fewer evaluations are resolved."""
+def _gain(comparison: Mapping[str, Any], metric: Mapping[str, Any]) -> str | None:
+    """The evaluations that are saved; where none can be, the better score. `None` if neither is resolved."""
     ratio = comparison.get("nfe_ratio")
-    return ratio is not None and ratio["high"] is not None and ratio["high"] < 1
+    if ratio is None:
+        return None
+    if ratio["high"] is not None and ratio["high"] < 1:
+        return f"{ratio_text(ratio['mean'])} of the evaluations"
+    key, text = score_form(metric)
+    score, even = comparison[key], 1 if metric["comparison"] == "ratio" else 0
+    if not all(comparison["is_smallest"]) or score["high"] is None:
+        return None
+    is_better = score["low"] > even if metric["is_higher_better"] else score["high"] < even
+    unit = f" {metric['unit']}" if metric["unit"] else ""
+    return f"{metric['name']} {text(score['mean'])}{unit} at the smallest solve" if is_better else None
 
 
 def _note(row: Mapping[str, Any]) -> str | None:
