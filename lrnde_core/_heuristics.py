@@ -12,7 +12,7 @@ from typing import final
 
 from lrnde_core._arrays import Scalar, array_namespace
 from lrnde_core._capabilities import AnyCapability, Capability
-from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._local import LocalState
 from lrnde_core._samplers import Weighting
 
@@ -71,6 +71,40 @@ class Evaluations:
     at_point: int = 0
     derivatives: tuple[int, ...] = ()
     probe: bool = False
+
+
+def check_declarations(heuristic: AbstractHeuristic) -> None:
+    """Raise `InputTypeError` for a heuristic whose class is not what `AbstractHeuristic` asks for."""
+    name = type(heuristic).__name__
+    try:
+        hash(heuristic)
+    except TypeError as error:
+        raise InputTypeError(
+            f"`{name}` is not hashable, and a heuristic must be, to be a static argument of what is compiled. Decorate "
+            "its class with `@dataclasses.dataclass(frozen=True)`, with hashable fields."
+        ) from error
+    declarations = {
+        "needs": (heuristic.needs, frozenset, "frozenset()"),
+        "evaluations": (heuristic.evaluations, Evaluations, "lrnde_core.Evaluations(step=True)"),
+        "tolerances": (heuristic.tolerances, tuple, "()"),
+    }
+    for declaration, (found, kind, example) in declarations.items():
+        if not isinstance(found, kind):
+            raise InputTypeError(
+                f"`{name}.{declaration}` is {described(found)}; it must be a `{kind.__name__}`, such as `{example}`."
+            )
+
+
+def scalar_cost(heuristic: AbstractHeuristic, local: LocalState) -> Scalar:
+    """The cost of a step. Raises `InputError` if it is not a scalar."""
+    cost = heuristic.cost(local)
+    shape = tuple(getattr(cost, "shape", ()))
+    if shape:
+        raise InputError(
+            f"`{type(heuristic).__name__}` costs an array of shape {shape} at one step; the cost must be a scalar. "
+            "Take the mean over all elements of the state, the batch included, as `lrnde_core.mean_square` does."
+        )
+    return cost
 
 
 @final

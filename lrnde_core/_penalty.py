@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 from lrnde_core._arrays import Count, Leaves, Real, Scalar, clip, matching
 from lrnde_core._capabilities import Capability
 from lrnde_core._draws import probe_seed
-from lrnde_core._heuristics import AbstractHeuristic
+from lrnde_core._heuristics import AbstractHeuristic, scalar_cost
 from lrnde_core._local import LocalState, initial_step
 from lrnde_core._method import MethodFacts
 from lrnde_core._problem import AbstractLocalProblem
@@ -51,7 +51,7 @@ class LocalPenalty:
             stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
             solver_error_ratio=None if self._is_restarted else record.solver_error_ratio,
         )
-        cost = self.heuristic.cost(local)
+        cost = scalar_cost(self.heuristic, local)
         return PenaltyTerm(matching(weight, cost) * cost, sample)
 
     def num_evaluations(self, problem: AbstractLocalProblem, num_samples: Count, num_reused: Count) -> Count | None:

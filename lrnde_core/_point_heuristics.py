@@ -11,7 +11,7 @@ from typing import Literal, final, get_args
 from lrnde_core._arrays import Leaves, Scalar, Time, mean_square
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._draws import Probe
-from lrnde_core._errors import InputError, InputTypeError
+from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._heuristics import AbstractHeuristic, Evaluations, Tolerances
 from lrnde_core._local import LocalState
 
@@ -26,7 +26,7 @@ class AbstractPointHeuristic(AbstractHeuristic):
       the steps of the solve.
     """
 
-    at: At
+    at: At = "time"
 
     @property
     @abc.abstractmethod
@@ -47,7 +47,13 @@ class AbstractPointHeuristic(AbstractHeuristic):
 
     @property
     def evaluations(self) -> Evaluations:
-        return dataclasses.replace(self.evaluations_at_point, step_to_point=self.at == "time")
+        declared = self.evaluations_at_point
+        if not isinstance(declared, Evaluations):
+            raise InputTypeError(
+                f"`{type(self).__name__}.evaluations_at_point` is {described(declared)}; it must be an `Evaluations`, "
+                "such as `lrnde_core.Evaluations(at_point=1)`."
+            )
+        return dataclasses.replace(declared, step_to_point=self.at == "time")
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:

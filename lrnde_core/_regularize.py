@@ -20,7 +20,7 @@ from lrnde_core._errors import (
     instance_hint,
     penalty_errors,
 )
-from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate
+from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, check_declarations
 from lrnde_core._penalty import LocalPenalty
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._plan import FixedSteps
@@ -305,6 +305,8 @@ def regularize(
     if is_wrapped(solve):
         raise InputTypeError(f"`solve` is already a `{type(solve).__name__}`; regularize the native call instead.")
     named = None if heuristic is None else _resolve("heuristic", heuristic, AbstractHeuristic, REGISTRY.heuristic)
+    if named is not None:
+        check_declarations(named)
     chosen = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
     if gradient not in ("local", "full", None):
         raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
@@ -346,7 +348,7 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
     if isinstance(value, str):
         return by_name(value)
     if not isinstance(value, expected):
-        hint = instance_hint(value, expected)
+        hint = instance_hint(value, expected) or f" Your own is a subclass of `lrnde_core.{expected.__name__}`."
         raise InputTypeError(f"`{kind}` must be a {kind} or the name of one, not {value!r}.{hint}")
     return value
 

@@ -1,14 +1,19 @@
 """Tests of what code a cell is held to be computed by."""
 
 import ast
+import importlib
 import inspect
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import lrnde
 from lrnde_benchmarks._backends import _make_trainer
 from lrnde_benchmarks._cells import _code
+from lrnde_benchmarks._methods import setting_by_name
+from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._by_name import TASKS
 
 ADAPTERS = ["torchdiffeq", "torchsde", "diffrax"]
@@ -66,6 +71,29 @@ def test_the_content_counts_without_docs_and_layout(changed: str, is_same: bool)
     usual = 'def f(x):\n    """Words."""\n    return x + 1\n'
     digests = [_code.normalized_digest(ast.parse(text)) for text in (usual, changed)]
     assert (digests[0] == digests[1]) == is_same
+
+
+def test_a_class_of_ones_own_counts_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(factor: int) -> dict[str, str | None]:
+        """The code that counts for a heuristic of this module, and for a weighted sum of it and another one."""
+        (tmp_path / "my_penalties.py").write_text(
+            "import dataclasses, lrnde_core\n@dataclasses.dataclass(frozen=True)\n"
+            "class Mine(lrnde_core.AbstractHeuristic):\n"
+            "    needs, evaluations, tolerances = frozenset(), lrnde_core.Evaluations(), ()\n"
+            f"    def cost(self, local): return {factor} * local.size\n"
+        )
+        monkeypatch.delitem(sys.modules, "my_penalties", raising=False)
+        mine = importlib.import_module("my_penalties").Mine()
+        alone, in_sum = (
+            _code.own_code([Setting("mine", Penalty(each))]) for each in (mine, mine + lrnde.ErrorEstimate())
+        )
+        assert alone == in_sum
+        return alone
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(written(1)) == ["my_penalties"]
+    assert written(1) == written(1) != written(2)
+    assert _code.own_code([setting_by_name("default", steps=1, tuning=TASKS["digits"].tuning)]) == {}
 
 
 def test_the_commit_is_that_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -483,3 +483,44 @@ def test_a_heuristic_may_need_what_only_its_own_adapter_offers(
     else:
         with pytest.raises(CapabilityError, match="not support the volume of a state: its adapter does not declare it"):
             regularize(integrate, heuristic=Volume())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Speed(lrnde_core.AbstractPointHeuristic):
+    """A user's heuristic, with a fault to choose."""
+
+    declared: Any = None
+    needed: Any = None
+    has_batch: bool = False
+
+    @property
+    def needs(self) -> Any:
+        return super().needs if self.needed is None else self.needed
+
+    @property
+    def evaluations_at_point(self) -> Any:
+        return self.declared or lrnde_core.Evaluations(at_point=1)
+
+    def density(self, local: lrnde_core.LocalState, t: Any, y: Any) -> Any:
+        (velocity,) = local.vector_field(t, y)
+        return velocity**2 if self.has_batch else lrnde_core.mean_square((velocity,))
+
+
+def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
+    def own(**faults: Any) -> Any:
+        return regularize(integrate, heuristic=_Speed(**faults))(_field, _Y0, _TIMES, draw=[0.5])[1].penalty
+
+    class Unhashable(_Speed):
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    assert own() > 0
+    with pytest.raises(InputTypeError, match=r"`_Speed.evaluations_at_point` is 1; it must be an `Evaluations`"):
+        own(declared=1)
+    with pytest.raises(InputTypeError, match=r"`_Speed.needs` is \(\); it must be a `frozenset`"):
+        own(needed=())
+    with pytest.raises(InputTypeError, match=r"`Unhashable` is not hashable.*frozen=True"):
+        regularize(integrate, heuristic=Unhashable())
+    with pytest.raises(InputError, match=rf"`_Speed` costs an array of shape \({_Y0.size},\) at one step.*mean"):
+        own(has_batch=True)
+    with pytest.raises(InputTypeError, match=r"Your own is a subclass of `lrnde_core.AbstractHeuristic`"):
+        regularize(integrate, heuristic=lambda local: 0.0)  # pyright: ignore[reportArgumentType]

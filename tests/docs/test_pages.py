@@ -24,6 +24,7 @@ _RUN = [
     "paper",
     "weight",
     "wrap-a-solve",
+    "write-a-heuristic",
 ]
 
 

@@ -3,24 +3,29 @@
 Counted are, of lrnde's own modules, the adapter, the training loop of its backend, the problem of the task, `_cell`,
 and whatever these import at the top of a module, and so on; the whole core is among that. Not counted are comments,
 docstrings and layout, what draws, tabulates or reads options, and `_methods`, since settings are in a cell's identity
-by value.
+by value. A heuristic, sampler or weight whose class is not lrnde's own counts by the module that defines it.
 """
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import importlib.util
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from lrnde_benchmarks._backends._make_trainer import TRAINING_LOOPS
+from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._tasks._task import AbstractProblem
-from lrnde_core import REGISTRY
+from lrnde_core import REGISTRY, AbstractHeuristic, AbstractSampler, AbstractWeight
 
 _OWN = "lrnde_"
 _BENCHMARKS = "lrnde_benchmarks"
+# Of these packages; classes that users know name the first as their module.
+_COUNTED = frozenset({"lrnde", "lrnde_core", _BENCHMARKS})
 _BY_VALUE = frozenset({f"{_BENCHMARKS}._methods"})
 
 
@@ -51,6 +56,33 @@ def deciding_modules(adapter: str, problem: AbstractProblem) -> dict[str, str]:
             found[name], imported = _read(name)
             waiting += imported
     return found
+
+
+def own_code(settings: Iterable[Setting]) -> dict[str, str | None]:
+    """The digest of each module that defines a part of these settings and is not counted anyway, by its name.
+
+    `None` for one without a file.
+    """
+    names = {type(part).__module__ for setting in settings for part in _parts(setting)}
+    found: dict[str, str | None] = {}
+    for name in sorted(names):
+        if name.partition(".")[0] not in _COUNTED or name in _BY_VALUE:
+            file = getattr(sys.modules.get(name), "__file__", None)
+            found[name] = None if file is None else normalized_digest(ast.parse(Path(file).read_text(encoding="utf-8")))
+    return found
+
+
+def _parts(value: Any) -> Iterator[object]:
+    """The dataclasses within a value, itself included."""
+    if dataclasses.is_dataclass(value):
+        yield value
+        for field in dataclasses.fields(value):
+            yield from _parts(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _parts(each)
+    elif isinstance(value, AbstractHeuristic | AbstractSampler | AbstractWeight):
+        yield value
 
 
 def current_commit() -> Commit | None:

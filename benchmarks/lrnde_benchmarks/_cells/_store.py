@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, final
 
 from lrnde_benchmarks._cells._cell import Cell, Figures, Trained
 from lrnde_benchmarks._cells._checkpoint import Checkpoints, checkpoint_identity
-from lrnde_benchmarks._cells._code import Commit, code_digest, current_commit
+from lrnde_benchmarks._cells._code import Commit, code_digest, current_commit, own_code
 from lrnde_benchmarks._cells._frozen_solve import FrozenSolve
 from lrnde_benchmarks._cells._identity import data_digest, differences, installed_versions
 from lrnde_benchmarks._files import write_bytes, write_json
@@ -62,7 +62,7 @@ class Store:
 
     def identity(self, job: Job) -> dict[str, Any]:
         """All that decides the result of a cell, as JSON values."""
-        task = self.study.task
+        task, own = self.study.task, own_code(job.settings)
         return {
             "schema": SCHEMA,
             "task": task.name,
@@ -76,6 +76,7 @@ class Store:
             "settings": [setting.describe() for setting in job.settings],
             "versions": dict(self.versions[job.adapter]),
             "code": self.code[job.adapter],
+            **({"own_code": own} if own else {}),
         }
 
     def path(self, job: Job) -> Path:
