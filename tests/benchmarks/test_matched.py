@@ -12,13 +12,13 @@ from rich.console import Console
 import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells._cell import run_cell
-from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Rung, Tried
+from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Rung, Tried, check_adapters
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._reports import _matched
 from lrnde_benchmarks._reports._matched import PARTS, _front, choose, margin_of, matched
 from lrnde_benchmarks._reports._table import advice
-from lrnde_benchmarks._study import Job, Study
+from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._by_name import TASKS
 
 DIGITS, DENSITY = TASKS["digits"], TASKS["density"]
@@ -124,6 +124,11 @@ def test_the_last_words_say_whether_the_penalty_pays() -> None:
     )
     assert last_words(fewer, smallest).endswith("adaptively and error 0.50 at the smallest solve by fixed steps.")
     assert "does not pay" in last_words({**smallest, "score_ratio": same}, {**smallest, "is_smallest": [True, False]})
+    of_one_seed = {**found, "nfe_ratio": {**interval, "low": None, "high": None}}
+    assert (
+        last_words(of_one_seed, not_reached)
+        == "diffrax, mine: one seed decides nothing; give more, such as `--seeds 5`."
+    )
     # What has no penalty needs no advice.
     assert last_words(fewer, not_reached, None) == ""
     assert last_words(None, None) == ""
@@ -160,10 +165,6 @@ def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pyte
     assert Ladder(store, job).climb() == {settings[0].name: climbed}
 
 
-def test_a_task_without_validation_data_is_refused(tmp_path: Path) -> None:
-    task = TASKS["spiral-sde"]
-    study = Study(task, ("torchsde",), (0,), (), task.fast, 1, is_side_by_side=False)
-    store = Store(tmp_path, study, "data", {"torchsde": {}}, {"torchsde": "code"})
-    ladder = Ladder(store, Job("torchsde", 0, ()))
-    with pytest.raises(lrnde.InputError, match=r"keeps no validation data apart on `torchsde`\. Leave `--matched` out"):
-        _ = ladder._validation
+def test_a_backend_without_a_ladder_is_refused() -> None:
+    with pytest.raises(lrnde.InputError, match=r"adaptive methods of `torchdiffeq`, `diffrax`; those of `torchsde`"):
+        check_adapters(["diffrax", "torchsde"])

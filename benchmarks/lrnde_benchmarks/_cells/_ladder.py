@@ -35,6 +35,17 @@ _FIRST_STEPS = (0.5, 1.0)
 _NUM_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
+def check_adapters(names: Sequence[str]) -> None:
+    """Raise `InputError` for adapters whose methods are not known here."""
+    for name in names:
+        if name not in SOLVERS:
+            known = ", ".join(f"`{each}`" for each in SOLVERS)
+            raise InputError(
+                f"`--matched` tries the adaptive methods of {known}; those of `{name}` are not among them. Leave "
+                "`--matched` out, or name others by `--adapters`."
+            )
+
+
 @final
 class Rung(NamedTuple):
     """An adaptive setting: rtol and atol, first step, and the solver as its backend calls it."""
@@ -152,10 +163,10 @@ class Ladder:
     @functools.cached_property
     def _validation(self) -> Data:
         """The same with the examples that are kept apart in place of those to test."""
-        if self._data.calibration is None or self.job.adapter not in SOLVERS:
+        if self._data.calibration is None:
             raise InputError(
-                f"`--matched`: the task `{self.store.study.task.name}` keeps no validation data apart on "
-                f"`{self.job.adapter}`. Leave `--matched` out."
+                f"`--matched`: the task `{self.store.study.task.name}` keeps no validation data apart. Leave "
+                "`--matched` out."
             )
         examples = self._data.calibration.flatten()
         batches = test_batches(examples, self.store.study.hyperparameters.batch)
@@ -163,7 +174,7 @@ class Ladder:
 
     def _rungs(self) -> list[Rung]:
         first_steps = dict.fromkeys((self.store.study.hyperparameters.first_step, *_FIRST_STEPS))
-        solvers = SOLVERS.get(self.job.adapter, ())
+        solvers = SOLVERS[self.job.adapter]
         return [Rung(*each) for each in itertools.product(_TOLERANCES, first_steps, solvers)]
 
     def _fixed_rungs(self) -> list[FixedRung]:

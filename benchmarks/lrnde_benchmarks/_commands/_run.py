@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
 
 from lrnde_benchmarks._cells._cluster import cluster_at
+from lrnde_benchmarks._cells._ladder import check_adapters
 from lrnde_benchmarks._cells._store import CHECKPOINT_SECONDS, Store, make_store
 from lrnde_benchmarks._commands._display import showing
 from lrnde_benchmarks._commands._options import Options, check_writable, make_study
@@ -52,13 +54,14 @@ def benchmark(options: Options, console: Console) -> bool:
     """Train the cells that are not finished yet, then sum all of them up; whether none is missing in the end."""
     study = make_study(options, is_side_by_side=False)
     if options.matched:
-        # One that is missing should show before the training.
+        # What is missing should show before the training.
         margin_of(study.task)
+        check_adapters(study.adapters)
     output = Output(options.out, options.json, BENCHMARK_PLOTS)
     with cluster_at(options.dask):
         is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
     if options.matched and is_complete:
-        _match(study, output, console)
+        return _match(study, output, console)
     return is_complete
 
 
@@ -115,13 +118,21 @@ def _run(jobs: Sequence[Job], store: Store | None, begun: Comparison, output: Ou
     return finished.is_complete and not is_interrupted
 
 
-def _match(study: Study, output: Output, console: Console) -> None:
-    """Add to the report what the models come to at matched quality."""
+def _match(study: Study, output: Output, console: Console) -> bool:
+    """Add to the report what the models come to at matched quality; `False` after Ctrl-C."""
     store = make_store(output.folder / "cells", study)
     cells = store.find(study.cells).cells
-    console.print(f"Trying {len(cells)} cells at every setting of the ladder.", highlight=False)
     report = Comparison(study, tuple(cells.values())).report()
-    matches = match_all(store, list(cells))
+    steps, usual = study.hyperparameters.steps, study.task.hyperparameters.steps
+    if steps != usual:
+        remark = f"The margin is that of trainings of {usual} iterations; these have {steps}."
+        console.print(remark, style="yellow", highlight=False)
+    try:
+        matches = match_all(store, track(list(cells), "Trying every setting of each training", console=console))
+    except KeyboardInterrupt:
+        remark = "Interrupted. The same command goes on with the trainings that are left."
+        console.print(remark, style="yellow", highlight=False)
+        return False
     unmatched: dict[str, Any] = dict.fromkeys(PARTS)
     report["ratios"] = [
         {**row, **matches.compared.get((row["adapter"], row["setting"]), unmatched)} for row in report["ratios"]
@@ -132,6 +143,7 @@ def _match(study: Study, output: Output, console: Console) -> None:
     for part in PARTS:
         console.print(matched_table(report, part))
     console.print(advice(report))
+    return True
 
 
 def _conclude(finished: Comparison, output: Output, console: Console) -> None:

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -68,7 +68,7 @@ class Matches(NamedTuple):
     fronts: list[dict[str, Any]]
 
 
-def match_all(store: Store, jobs: Sequence[Job]) -> Matches:
+def match_all(store: Store, jobs: Iterable[Job]) -> Matches:
     """Try all models of finished cells at every setting, and compare them."""
     task, margin = store.study.task, margin_of(store.study.task)
     models: dict[tuple[str, str], dict[int, Climbed]] = {}

@@ -152,10 +152,10 @@ def _draw_matched(report: Mapping[str, Any]) -> Figure:
     for axes, (adapter, models) in zip(axes_list, groups.items(), strict=True):
         for model in models:
             colour = colour_of(report, model["setting"])
-            for key, style in (("matched", "-"), ("matched_frozen", "--")):
+            for key, style in (("matched", ".-"), ("matched_frozen", ".--")):
                 nfe = np.asarray([each["nfe"] for each in model[key]]).mean(-1)
                 scores = scale * np.asarray([each["score"] for each in model[key]])
-                label = model["setting"] if style == "-" else None
+                label = model["setting"] if key == "matched" else None
                 axes.plot(nfe, scores.mean(-1), style, color=colour, linewidth=1.6, label=label)
                 axes.fill_between(nfe, scores.min(-1), scores.max(-1), color=colour, alpha=0.12, linewidth=0)
         axes.set(xscale="log", xlabel="evaluations per solve")

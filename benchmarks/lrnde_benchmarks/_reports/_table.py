@@ -73,6 +73,8 @@ def _advice(row: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
     gains = [f"{gain} {way}" for part, way in ways.items() if (gain := _gain(row[part], metric)) is not None]
     if gains:
         return f"{name}: the penalty pays, {' and '.join(gains)}."
+    if any(row[part].get("nfe_ratio", {}).get("high", 0) is None for part in ways):
+        return f"{name}: one seed decides nothing; give more, such as `--seeds 5`."
     adaptive, fixed = (row[part]["base_setting"] for part in ways)
     looser = "" if adaptive is None else f" use a looser tolerance ({_setting(adaptive)})"
     frozen = "" if fixed is None else f" or freeze the solve ({_setting(fixed)})"
