@@ -38,7 +38,7 @@ ADAPTERS ?= torchdiffeq torchsde diffrax taylor torchode jax_odeint lrnde_confor
 .PHONY: help demo test tests test-core lint format types examples conformance docs build test-install test-oldest gpu gpu-site clean
 
 help:
-	@echo "make demo    train with and without the penalty on real digits and compare (about 4 minutes; ARGS=... is passed on)"
+	@echo "make demo    train with and without the penalty on real digits and compare (4 minutes; ARGS=--fast for less)"
 	@echo "make test    all tests, lint and types"
 	@echo "make tests   the tests alone        make lint    ruff's lint and format checks"
 	@echo "make test-core   the core's tests without any backend, on numpy and array-api-strict (CI runs it after make test)"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from lrnde_benchmarks._cells._cell import Cell, Figures
+from lrnde_benchmarks._cells._code import current_commit
 from lrnde_benchmarks._cells._pool import ComparisonError
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._cells._workers import Finished, run_cells
@@ -91,7 +92,7 @@ class Comparison:
             {"adapter": adapter, "setting": name, "seeds": list(found), **_columns(list(found.values()))}
             for (adapter, name), found in rows.items()
         ]
-        task = self.study.task.describe()
+        task, commit = self.study.task.describe(), current_commit()
         skipped = {(cell.adapter, name): reason for cell in self.cells for name, reason in cell.skipped.items()}
         return {
             "schema": SCHEMA,
@@ -105,6 +106,7 @@ class Comparison:
             "hyperparameters": dataclasses.asdict(self.study.hyperparameters),
             "settings": [setting.describe() for setting in self.study.settings],
             "versions": _versions(),
+            "commit": None if commit is None else commit._asdict(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
             "rows": columns,
             "published": PUBLISHED,
