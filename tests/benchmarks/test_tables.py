@@ -68,8 +68,12 @@ def test_the_first_table_of_the_results_is_that_of_the_reports(
     assert len(paths) >= 4
     monkeypatch.setattr(sys, "argv", ["tables", "--front-page", *map(str, paths)])
     main()
+    rows = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(sys, "argv", ["tables", str(paths[0])])
+    main()
+    assert "Divided by `none`" in capsys.readouterr().out
     page = (RESULTS.parent / "results.md").read_text(encoding="utf-8").splitlines()
-    assert set(capsys.readouterr().out.splitlines()) <= set(page)
+    assert set(rows) <= set(page)
 
 
 def test_recorded_results_have_todays_intervals() -> None:

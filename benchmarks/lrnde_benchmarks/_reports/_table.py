@@ -50,8 +50,8 @@ def matched_table(report: Mapping[str, Any], part: str) -> RenderableType:
     reached = [row for row in rows if row.get("nfe_ratio") is not None and "is_smallest" in row]
     compared = _compared(metric)
     columns = {
-        "setting": lambda row: _setting(row["setting_chosen"]),
-        "against": lambda row: _setting(row["base_setting"]),
+        "setting": lambda row: _setting(row["setting_chosen"]).replace(", ", "\n", 1),
+        "against": lambda row: _setting(row["base_setting"]).replace(", ", "\n", 1),
         **{name: show for name, show in compared.items() if name != "training time"},
     }
     settings = {"matched": "adaptive setting", "matched_frozen": "fixed steps"}[part]
@@ -175,12 +175,15 @@ def _published(published: Mapping[str, Any]) -> Text:
     )
 
 
+_NAMES = ("plan", "setting", "against")
+
+
 def _table(title: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 0))
     table.add_column("", no_wrap=True)
     for heading in columns:
-        # Wide intervals of few seeds are folded rather than cut.
-        table.add_column(heading, justify="right", overflow="fold")
+        # Wide intervals of few seeds are folded rather than cut; names of steps and solvers stay in one piece.
+        table.add_column(heading, justify="right", overflow="fold", no_wrap=heading in _NAMES)
     adapter = None
     for row in rows:
         if row["adapter"] != adapter:
@@ -192,7 +195,7 @@ def _table(title: str, columns: Columns, rows: Sequence[Mapping[str, Any]]) -> T
 
 
 def _is_swamped(value: Any) -> bool:
-    return isinstance(value, Mapping) and value["low"] is not None and not value["is_resolved"]
+    return isinstance(value, Mapping) and value.get("low") is not None and not value["is_resolved"]
 
 
 def _interval(interval: Mapping[str, Any], text: Callable[[float], str] = ratio_text) -> str:
