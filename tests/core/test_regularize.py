@@ -502,8 +502,10 @@ class _Speed(lrnde_core.AbstractPointHeuristic):
         return self.declared or lrnde_core.Evaluations(at_point=1)
 
     def density(self, local: lrnde_core.LocalState, t: Any, y: Any) -> Any:
-        (velocity,) = local.vector_field(t, y)
-        return velocity**2 if self.has_batch else lrnde_core.mean_square((velocity,))
+        return lrnde_core.mean_square(local.vector_field(t, y))
+
+    def cost(self, local: lrnde_core.LocalState) -> Any:
+        return super().cost(local) * (local.y[0] if self.has_batch else 1.0)
 
 
 def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
