@@ -56,12 +56,15 @@ class PenaltyError(LrndeError, RuntimeError):
 
 @contextlib.contextmanager
 def penalty_errors() -> Generator[None]:
-    """Within a block that only the penalty needs, turn any error except an `LrndeError` into a `PenaltyError`."""
+    """Within a block that only the penalty needs, turn any error except an `LrndeError` into a `PenaltyError`.
+
+    A warning that the user turned into an error stays one.
+    """
     try:
         yield
     except Exception as exc:
         # An error of a private class is how a library steers itself, as where torch ends a recomputation early.
-        if isinstance(exc, LrndeError) or type(exc).__name__.startswith("_"):
+        if isinstance(exc, LrndeError | Warning) or type(exc).__name__.startswith("_"):
             raise
         raise PenaltyError(
             f"The solve succeeded, but its penalty could not be evaluated: {exc!r}. The penalty evaluates the field "

@@ -65,6 +65,13 @@ def test_every_sample_is_counted_and_a_new_call_is_warned_anew() -> None:
         assert type(report.num_unresolved) is int
 
 
+def test_a_warning_that_the_user_made_an_error_stays_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(lrnde.ResolutionWarning, match="below what float32 resolves"):
+            _torch_solve(heuristic="error_estimate")(1e-9)
+
+
 @pytest.mark.parametrize("make", [_torch_solve, _jax_solve])
 def test_what_is_resolved_is_not_warned_about(make: Any) -> None:
     report = make(heuristic="error_estimate")(1e-2)
