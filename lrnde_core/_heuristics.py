@@ -75,14 +75,11 @@ class Evaluations:
 
 def check_declarations(heuristic: AbstractHeuristic) -> None:
     """Raise `InputTypeError` for a heuristic whose class is not what `AbstractHeuristic` asks for."""
+    if isinstance(heuristic, WeightedSum):
+        for _, term in heuristic.terms:
+            check_declarations(term)
+        return
     name = type(heuristic).__name__
-    try:
-        hash(heuristic)
-    except TypeError as error:
-        raise InputTypeError(
-            f"`{name}` is not hashable, and a heuristic must be, to be a static argument of what is compiled. Decorate "
-            "its class with `@dataclasses.dataclass(frozen=True)`, with hashable fields."
-        ) from error
     declarations = {
         "needs": (heuristic.needs, frozenset, "frozenset()"),
         "evaluations": (heuristic.evaluations, Evaluations, "lrnde_core.Evaluations(step=True)"),
@@ -134,7 +131,7 @@ class WeightedSum(AbstractHeuristic):
         return tuple(tolerances for _, term in self.terms for tolerances in term.tolerances)
 
     def cost(self, local: LocalState) -> Scalar:
-        return sum(weight * term.cost(local) for weight, term in self.terms)
+        return sum(weight * scalar_cost(term, local) for weight, term in self.terms)
 
 
 @final

@@ -350,6 +350,13 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
     if not isinstance(value, expected):
         hint = instance_hint(value, expected) or f" Your own is a subclass of `lrnde_core.{expected.__name__}`."
         raise InputTypeError(f"`{kind}` must be a {kind} or the name of one, not {value!r}.{hint}")
+    try:
+        hash(value)
+    except TypeError as error:
+        raise InputTypeError(
+            f"The {kind} `{type(value).__name__}` is not hashable, and must be, to be a static argument of what is "
+            "compiled. Decorate its class with `@dataclasses.dataclass(frozen=True)`, with hashable fields."
+        ) from error
     return value
 
 

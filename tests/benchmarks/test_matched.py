@@ -11,15 +11,18 @@ from rich.console import Console
 
 import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
+from lrnde_benchmarks._cells import _ladder
 from lrnde_benchmarks._cells._cell import run_cell
 from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Rung, Tried, check_adapters
 from lrnde_benchmarks._cells._store import Store
+from lrnde_benchmarks._commands import _run
 from lrnde_benchmarks._methods import setting_by_name
 from lrnde_benchmarks._reports import _matched
 from lrnde_benchmarks._reports._matched import PARTS, _front, choose, margin_of, matched
 from lrnde_benchmarks._reports._table import advice
 from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._by_name import TASKS
+from tests.commands import Command
 
 DIGITS, DENSITY = TASKS["digits"], TASKS["density"]
 RUNGS = [Rung(tolerance, 0.5, "dopri5") for tolerance in (1e-6, 1e-3, 1e-1)]
@@ -168,3 +171,44 @@ def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pyte
 def test_a_backend_without_a_ladder_is_refused() -> None:
     with pytest.raises(lrnde.InputError, match=r"adaptive methods of `torchdiffeq`, `diffrax`; those of `torchsde`"):
         check_adapters(["diffrax", "torchsde"])
+
+
+def test_the_command_compares_what_it_trained_and_can_be_interrupted(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("_TOLERANCES", (1e-1,)),
+        ("_FIRST_STEPS", ()),
+        ("_NUM_STEPS", (1,)),
+        ("FIXED_METHODS", ("euler",)),
+    ):
+        monkeypatch.setattr(_ladder, name, value)
+    options = (
+        "--adapters",
+        "torchdiffeq",
+        "--methods",
+        "gradient_ratio",
+        "--seeds",
+        "1",
+        "--steps",
+        "2",
+        "--jobs",
+        "1",
+    )
+    arguments = ("benchmark", "digits", *options, "--matched", "--out", str(tmp_path))
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_run, "match_all", interrupted)
+        stopped = command(*arguments)
+    assert stopped.code == 1
+    assert "Interrupted. The same command goes on" in stopped.words
+    found = command(*arguments)
+    assert found.code == 0
+    assert "3 of 3 trainings are finished already." in found.words
+    assert "The margin is that of trainings of 600 iterations; these have 2." in found.words
+    assert (tmp_path / "matched.png").exists()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {each["setting"] for each in report["fronts"]} == {"none", "looser training", "gradient ratio"}

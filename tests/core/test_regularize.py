@@ -509,20 +509,27 @@ class _Speed(lrnde_core.AbstractPointHeuristic):
 
 
 def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
-    def own(**faults: Any) -> Any:
-        return regularize(integrate, heuristic=_Speed(**faults))(_field, _Y0, _TIMES, draw=[0.5])[1].penalty
+    def penalty(heuristic: Any) -> Any:
+        return regularize(integrate, heuristic=heuristic)(_field, _Y0, _TIMES, draw=[0.5])[1].penalty
 
     class Unhashable(_Speed):
         __hash__ = None  # pyright: ignore[reportAssignmentType]
 
-    assert own() > 0
-    with pytest.raises(InputTypeError, match=r"`_Speed.evaluations_at_point` is 1; it must be an `Evaluations`"):
-        own(declared=1)
-    with pytest.raises(InputTypeError, match=r"`_Speed.needs` is \(\); it must be a `frozenset`"):
-        own(needed=())
-    with pytest.raises(InputTypeError, match=r"`Unhashable` is not hashable.*frozen=True"):
-        regularize(integrate, heuristic=Unhashable())
-    with pytest.raises(InputError, match=rf"`_Speed` costs an array of shape \({_Y0.size},\) at one step.*mean"):
-        own(has_batch=True)
+    class UnhashableTime(lrnde_core.UniformTime):  # pyright: ignore[reportGeneralTypeIssues]
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    assert penalty(_Speed()) > 0
+    # Alone, and as a term of a sum.
+    for made in (lambda each: each, lambda each: ErrorEstimate() + 2 * each):
+        with pytest.raises(InputTypeError, match=r"`_Speed.evaluations_at_point` is 1; it must be an `Evaluations`"):
+            penalty(made(_Speed(declared=1)))
+        with pytest.raises(InputTypeError, match=r"`_Speed.needs` is \(\); it must be a `frozenset`"):
+            penalty(made(_Speed(needed=())))
+        with pytest.raises(InputError, match=rf"`_Speed` costs an array of shape \({_Y0.size},\) at one step.*mean"):
+            penalty(made(_Speed(has_batch=True)))
+        with pytest.raises(InputTypeError, match=r"is not hashable.*frozen=True"):
+            penalty(made(Unhashable()))
+    with pytest.raises(InputTypeError, match=r"sampler `UnhashableTime` is not hashable"):
+        regularize(integrate, sampler=UnhashableTime())
     with pytest.raises(InputTypeError, match=r"Your own is a subclass of `lrnde_core.AbstractHeuristic`"):
         regularize(integrate, heuristic=lambda local: 0.0)  # pyright: ignore[reportArgumentType]
