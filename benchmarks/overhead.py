@@ -8,7 +8,7 @@ floor, 1 + extra evaluations / evaluations of the bare solve. The number of acce
 so that both sides take the same ones.
 
 Sizes (`--sizes`): the default penalty at 4 accepted steps by the size of the state. Small states show the fixed cost of
-a call. In torch the same derivative, written by hand into the training loop, runs beside it.
+a call. The same derivative, written by hand into the training loop, runs beside it.
 
 Memory: torch, peak resident memory of a fresh process above what it held before the iteration (Linux); JAX, the
 temporary memory that XLA plans for the compiled iteration.
@@ -128,8 +128,17 @@ def torch_iterations(
     return Iterations(bare, wrapped, floor, by_hand)
 
 
-def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, size: Size) -> tuple[Any, Any, Any]:
-    """Jitted bare and wrapped gradients of diffrax, and their arguments."""
+class JaxFunctions(NamedTuple):
+    """Jitted gradients: bare, wrapped, and with the default penalty written by hand; and their arguments."""
+
+    bare: Any
+    wrapped: Any
+    by_hand: Any
+    arguments: tuple[Any, ...]
+
+
+def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: Any, size: Size) -> JaxFunctions:
+    """Gradients through a solve of diffrax."""
     import diffrax
     import jax
     import jax.numpy as jnp
@@ -167,10 +176,14 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
         )
         return jnp.mean(jnp.square(solution.ys)) + 0.1 * report.penalty, report
 
-    draw = jnp.array([0.4])
-    bare = jax.jit(jax.grad(bare_loss, has_aux=True))
-    wrapped = jax.jit(jax.grad(wrapped_loss, has_aux=True))
-    return bare, wrapped, (weights, y0, draw)
+    def loss_by_hand(weights: Any, y0: Any, draw: Any) -> Any:
+        loss, _ = bare_loss(weights, y0, draw)
+        velocity = field(0.0, y0, weights)
+        _, curvature = jax.jvp(lambda t, y: field(t, y, weights), (0.0, y0), (1.0, velocity))
+        return loss + 0.1 * jnp.mean(jnp.square(curvature)), None
+
+    compiled = (jax.jit(jax.grad(loss, has_aux=True)) for loss in (bare_loss, wrapped_loss, loss_by_hand))
+    return JaxFunctions(*compiled, (weights, y0, jnp.array([0.4])))
 
 
 def jax_iterations(
@@ -179,16 +192,19 @@ def jax_iterations(
     """Iterations of diffrax."""
     import jax
 
-    bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, size)
+    functions = jax_functions(adjoint, num_steps, heuristic, sampler, size)
     # What is compiled runs where its arguments are.
-    arguments = jax.device_put(arguments, jax.devices("cpu" if device == "cpu" else "gpu")[0])
+    arguments = jax.device_put(functions.arguments, jax.devices("cpu" if device == "cpu" else "gpu")[0])
 
     def floor() -> float:
-        _, report = wrapped(*arguments)
+        _, report = functions.wrapped(*arguments)
         return 1 + int(report.nfe_extra) / int(report.nfe)
 
+    def iteration(function: Any) -> Iteration:
+        return lambda: jax.block_until_ready(function(*arguments))
+
     return Iterations(
-        lambda: jax.block_until_ready(bare(*arguments)), lambda: jax.block_until_ready(wrapped(*arguments)), floor
+        iteration(functions.bare), iteration(functions.wrapped), floor, by_hand=iteration(functions.by_hand)
     )
 
 
@@ -317,8 +333,9 @@ def memory_rows(step_counts: list[int]) -> list[dict[str, Any]]:
             rows.append(resident_row(__file__, "torchdiffeq", entry, num_steps, 8192 if num_steps <= 100 else 512))
     for adjoint in ("DirectAdjoint", "RecursiveCheckpointAdjoint"):
         for num_steps in step_counts:
-            bare, wrapped, arguments = jax_functions(adjoint, num_steps, heuristic, sampler, SIZE._replace(batch=2048))
-            rows.append(planned_row("diffrax", adjoint, num_steps, bare, wrapped, arguments))
+            functions = jax_functions(adjoint, num_steps, heuristic, sampler, SIZE._replace(batch=2048))
+            compiled = (functions.bare, functions.wrapped, functions.arguments)
+            rows.append(planned_row("diffrax", adjoint, num_steps, *compiled))
     return rows
 
 

@@ -106,7 +106,8 @@ def mean_square(leaves: Leaves) -> Scalar:
     """The mean square over all elements of all leaves; a scalar."""
     xp = array_namespace(*leaves)
     like = widest(leaves)
-    return sum(matching(xp.sum(leaf * leaf), like) for leaf in leaves) / _size(leaves)
+    first, *rest = (matching(xp.sum(leaf * leaf), like) for leaf in leaves)
+    return sum(rest, first) / _size(leaves)
 
 
 def _size(leaves: Leaves) -> int:

@@ -145,11 +145,11 @@ def refuse(
     alternative: str = "",
 ) -> None:
     """Raise `CapabilityError` with every reason why the `needs` are unsupported, each once."""
-    missing: dict[str, list[str]] = {}
-    for need in sorted(needs, key=lambda need: need.name):
-        reason = reason_against(need)
-        if reason is not None:
-            missing.setdefault(reason, []).append(need.value)
-    if missing:
-        told = [f"`{where}` does not support {', or '.join(what)}: {reason}" for reason, what in missing.items()]
-        raise CapabilityError(" ".join(told) + alternative)
+    unsupported = [need for need in needs if reason_against(need) is not None]
+    if not unsupported:
+        return
+    missing: dict[str | None, list[str]] = {}
+    for need in sorted(unsupported, key=lambda need: need.name):
+        missing.setdefault(reason_against(need), []).append(need.value)
+    told = [f"`{where}` does not support {', or '.join(what)}: {reason}" for reason, what in missing.items()]
+    raise CapabilityError(" ".join(told) + alternative)

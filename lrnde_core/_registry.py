@@ -134,13 +134,16 @@ class Registry:
 
         Raises `AdapterNotFoundError` for an unknown name, `PluginError` with the cause for a broken or missing library.
         """
+        # Every call asks, so without the lock: an adapter that is loaded stays.
+        if name in self._adapters:
+            return self._adapters[name]
         with self._locked():
             self._discover()
-            if name in self._adapters:
-                return self._adapters[name]
             if name in self._specs:
                 spec, origin = self._specs[name]
-                failure = self._adapter_failures.get(name) or self._load(spec, origin)
+                failure = self._adapter_failures.get(name)
+                if failure is None and name not in self._adapters:
+                    failure = self._load(spec, origin)
                 if failure is None:
                     return self._adapters[name]
                 raise self._unusable(spec, failure) from failure.cause

@@ -52,13 +52,7 @@ def read_arguments(solve: str, native: NativeFunction, args: NativeArguments, kw
 
     Raises `TypeError` for arguments that do not fit the signature, and `ValueError` for an unknown method.
     """
-    signature = _signature(solve, native)
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    given = dict(bound.arguments)
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            given.update(given.pop(parameter.name))
+    given = _arguments_by_name(solve, native, args, kwargs)
     interface = _SOLVES[solve]
     if solve == "torchdiffeq:odeint_event":
         interface, bound_to_interface = unwrap_interface(given["odeint_interface"])
@@ -96,17 +90,44 @@ def with_field(
     return functools.partial(native, field, *args[1:], **kwargs)
 
 
-def _signature(solve: str, native: NativeFunction) -> inspect.Signature:
+def _arguments_by_name(
+    solve: str, native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords
+) -> dict[str, NativeArgument]:
+    """The arguments, with defaults filled in."""
     if native is _SOLVES[solve]:
-        return _library_signature(solve)
-    # The user asserts that it has this signature. It may have its own defaults, or take arbitrary arguments.
-    own = inspect.signature(native)
-    return own if {"func", "y0"} <= own.parameters.keys() else _library_signature(solve)
+        positional, defaults, names = _library_parameters(solve)
+        given = {**defaults, **dict(zip(positional, args, strict=False)), **kwargs}
+        is_each_given_once = len(args) <= len(positional) and kwargs.keys().isdisjoint(positional[: len(args)])
+        if is_each_given_once and given.keys() == names:
+            return given
+    # Takes every kind of parameter, and three times as long.
+    signature = _signature(solve, native)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = dict(bound.arguments)
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given.update(given.pop(parameter.name))
+    return given
+
+
+def _signature(solve: str, native: NativeFunction) -> inspect.Signature:
+    if native is not _SOLVES[solve]:
+        # The user asserts that it has this signature. It may have its own defaults, or take arbitrary arguments.
+        own = inspect.signature(native)
+        if {"func", "y0"} <= own.parameters.keys():
+            return own
+    return inspect.signature(_SOLVES[solve])
 
 
 @functools.cache
-def _library_signature(solve: str) -> inspect.Signature:
-    return inspect.signature(_SOLVES[solve])
+def _library_parameters(solve: str) -> tuple[list[str], dict[str, NativeArgument], set[str]]:
+    """Names of the parameters that may be given by position, the defaults of those that have one, and all names."""
+    parameters = inspect.signature(_SOLVES[solve]).parameters.values()
+    named = [each for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    positional = [each.name for each in named if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    defaults = {each.name: each.default for each in named if each.default is not inspect.Parameter.empty}
+    return positional, defaults, {each.name for each in named}
 
 
 def _time_dtype(method: str, options: NativeKeywords, state_dtype: torch.dtype) -> torch.dtype | None:
