@@ -21,7 +21,8 @@ class Hyperparameters:
     - `paths`: how many paths of a stochastic equation a prediction is averaged over.
     - `tolerance`: rtol and atol of the solve, on [0, 1] in time. `first_step`: its first step; both libraries are told,
       since diffrax starts at 0.01 otherwise and would spend its steps on warming up.
-    - `solver`: of an ordinary equation, as its backend calls it; `None` for the usual one. Only prediction has another.
+    - `solver`: as its backend calls it; `None` for the usual one. `num_steps`: equal steps of a stochastic equation;
+      `None` for adaptive ones. Only prediction has others.
     - `dtype`: of inputs, weights and state.
     - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
       machine that slows down slows all of them.
@@ -42,6 +43,7 @@ class Hyperparameters:
     tolerance: float = 1e-5
     first_step: float = 0.2
     solver: str | None = None
+    num_steps: int | None = None
     dtype: Dtype = "float32"
     chunk: int = 25
     repetitions: int = 40
@@ -51,7 +53,7 @@ class Hyperparameters:
     divergence_start: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "hidden", "paths", "chunk", "repetitions", "tested", "examples"):
+        for name in ("steps", "batch", "hidden", "paths", "num_steps", "chunk", "repetitions", "tested", "examples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}={value}`: must be at least 1.")

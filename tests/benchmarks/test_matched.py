@@ -13,7 +13,7 @@ import lrnde
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._cells import _ladder
 from lrnde_benchmarks._cells._cell import run_cell
-from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Rung, Tried, check_adapters
+from lrnde_benchmarks._cells._ladder import Climbed, FixedRung, Ladder, Levers, Rung, Tried, check_adapters
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._commands import _run
 from lrnde_benchmarks._methods import setting_by_name
@@ -169,19 +169,17 @@ def test_a_trained_cell_climbs_the_ladder_once(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_backend_without_a_ladder_is_refused() -> None:
-    with pytest.raises(lrnde.InputError, match=r"adaptive methods of `torchdiffeq`, `diffrax`; those of `torchsde`"):
-        check_adapters(["diffrax", "torchsde"])
+    with pytest.raises(lrnde.InputError, match=r"`torchdiffeq`, `diffrax` for ordinary equations; those of `torchode`"):
+        check_adapters(DIGITS, ["diffrax", "torchode"])
+    with pytest.raises(lrnde.InputError, match=r"methods of `torchsde` for stochastic equations; those of `diffrax`"):
+        check_adapters(TASKS["mocap"], ["diffrax"])
 
 
 def test_the_command_compares_what_it_trained_and_can_be_interrupted(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (
-        ("_TOLERANCES", (1e-1,)),
-        ("_FIRST_STEPS", ()),
-        ("_NUM_STEPS", (1,)),
-        ("FIXED_METHODS", ("euler",)),
-    ):
+    few = Levers({"torchdiffeq": ("dopri5",)}, (1e-1,), ("euler",), (1,))
+    for name, value in (("_OF_ODES", few), ("_FIRST_STEPS", ())):
         monkeypatch.setattr(_ladder, name, value)
     options = (
         "--adapters",

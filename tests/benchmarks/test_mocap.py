@@ -10,8 +10,13 @@ import pytest
 
 import lrnde
 from lrnde_benchmarks._backends._make_trainer import make_trainer
+from lrnde_benchmarks._cells import _ladder
+from lrnde_benchmarks._cells._cell import run_cell
+from lrnde_benchmarks._cells._ladder import FixedRung, Ladder, Levers
+from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
+from lrnde_benchmarks._study import Study
 from lrnde_benchmarks._tasks._latent_sde import LatentSDE
 from lrnde_benchmarks._tasks._mocap import MOCAP
 from lrnde_benchmarks._tasks._motion import load_motion
@@ -41,14 +46,17 @@ def test_walks_begin_at_several_frames_and_say_what_there_is_of_them(problem: La
     assert problem.folder is not None
     motion = load_motion(problem.folder)
     data = problem.load(SMALL, seed=0)
-    assert data.targets.shape == (3 * 11 + 2, 300, 51)
+    assert data.targets.shape == (3 * 11 + 1 + 2, 300, 51)
     assert data.targets[:3, :, :50] == pytest.approx(motion.train, rel=1e-6)
     # The second start is frame 10; what is missing at the end is masked.
     assert data.targets[3:6, :290, :50] == pytest.approx(motion.train[:, 10:], rel=1e-6)
     assert data.targets[3:6, :, 50].sum(1).tolist() == [290] * 3
     assert data.targets[-2:, :, :50] == pytest.approx(motion.test, rel=1e-6)
     assert data.inputs[4].reshape(3, 50) * 6 == pytest.approx(motion.train[1, 10:13], rel=1e-6)
-    assert data.test_batches.tolist() == [[33, 34, 33, 34]]
+    assert data.targets[-3, :, :50] == pytest.approx(motion.validation[0], rel=1e-6)
+    assert data.test_batches.tolist() == [[34, 35, 34, 35]]
+    assert data.validation_batches is not None
+    assert data.validation_batches.tolist() == [[33, 33]]
     assert data.train_batches.max() < 33
 
 
@@ -122,6 +130,32 @@ def test_training_improves_the_prediction(problem: LatentSDE) -> None:
     before = trainer.evaluate().score
     trainer.train(6)
     assert trainer.evaluate().score < 0.95 * before
+
+
+def test_a_trained_cell_climbs_its_ladder(problem: LatentSDE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (Setting("none"),)
+    study = Study(
+        dataclasses.replace(MOCAP, problem=problem), ("torchsde",), (0,), settings, SMALL, 1, is_side_by_side=False
+    )
+    store = Store(tmp_path / "cells", study, "data", {"torchsde": {}}, {"torchsde": "code"})
+    (job,) = study.cells
+    store.write(job, run_cell(study, job, lambda _: None))
+    few = Levers({"torchsde": ("heun", "euler_heun")}, (1e-2, 1.0), None, (2, 64))
+    monkeypatch.setattr(_ladder, "_OF_SDES", few)
+    (climbed,) = Ladder(store, job).climb().values()
+    assert climbed.adaptive[0].test.nfe > climbed.adaptive[-1].test.nfe
+    # Heun's method evaluates drift and diffusion twice a step, Euler and Heun's the drift once. To begin with, torchsde
+    # evaluates each once, for their shapes.
+    assert [(each.rung, each.test.nfe) for each in climbed.frozen] == [
+        (FixedRung("heun", 2), 10),
+        (FixedRung("heun", 64), 258),
+        (FixedRung("euler_heun", 2), 8),
+        (FixedRung("euler_heun", 64), 194),
+    ]
+    # Along the same path, many steps come to what the exact solve does.
+    assert climbed.frozen[1].test.score == pytest.approx(climbed.adaptive[0].test.score, rel=0.1)
+    assert climbed.frozen[1].validation.score != climbed.frozen[1].test.score
+    assert Ladder(store, job).predictor(settings[0], FixedRung("heun", 64)).evaluate() == climbed.frozen[1].test
 
 
 @pytest.mark.parametrize(

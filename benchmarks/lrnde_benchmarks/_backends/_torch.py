@@ -57,6 +57,7 @@ class Network(nn.Module):
         self.problem = problem
         self.first_step = hyperparameters.first_step
         self.solver = hyperparameters.solver
+        self.num_steps = hyperparameters.num_steps
         self.times = torch.tensor(problem.times, dtype=dtype)
         for name, value in problem.initial_weights(hyperparameters, seed).items():
             self.register_parameter(name, nn.Parameter(torch.as_tensor(value, dtype=dtype)))

@@ -20,29 +20,56 @@ from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._settings import Setting
 from lrnde_benchmarks._study import Job
 from lrnde_benchmarks._tasks._data import test_batches
-from lrnde_benchmarks._tasks._task import Data
+from lrnde_benchmarks._tasks._task import BenchmarkTask, Data
 from lrnde_core import FIXED_METHODS, FixedSteps, InputError
 
-SOLVERS: Mapping[str, tuple[str, ...]] = {
-    "torchdiffeq": ("dopri5", "bosh3", "fehlberg2", "adaptive_heun"),
-    "diffrax": ("Tsit5", "Dopri5", "Bosh3", "Heun"),
-}
-"""The adaptive explicit methods of a backend, that of training first."""
 
-_TOLERANCES = tuple(10.0**-power for power in range(6, -1, -1))
+@final
+@dataclasses.dataclass(frozen=True)
+class Levers:
+    """What prediction may change, for one kind of equation. Every combination is tried.
+
+    - `solvers`: the adaptive methods of each adapter, that of training first. `tolerances`: the tightest first.
+    - `fixed_methods`: those of fixed steps, for all adapters; `None` for the `solvers`. `num_steps`: numbers of steps.
+    """
+
+    solvers: Mapping[str, tuple[str, ...]]
+    tolerances: tuple[float, ...]
+    fixed_methods: tuple[str, ...] | None
+    num_steps: tuple[int, ...]
+
+
+_OF_ODES = Levers(
+    {
+        "torchdiffeq": ("dopri5", "bosh3", "fehlberg2", "adaptive_heun"),
+        "diffrax": ("Tsit5", "Dopri5", "Bosh3", "Heun"),
+    },
+    tuple(10.0**-power for power in range(6, -1, -1)),
+    tuple(FIXED_METHODS),
+    (1, 2, 3, 4, 6, 8, 12, 16),
+)
+# Below 1e-3 the smallest step decides.
+_OF_SDES = Levers(
+    {"torchsde": ("heun", "midpoint", "euler_heun")}, (1e-3, 1e-2, 1e-1, 1.0), None, (2, 4, 8, 16, 32, 64, 128)
+)
 # Besides that of training; solves are on [0, 1].
 _FIRST_STEPS = (0.5, 1.0)
-_NUM_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
-def check_adapters(names: Sequence[str]) -> None:
+def levers(task: BenchmarkTask) -> Levers:
+    """The levers of a task."""
+    return _OF_SDES if task.problem.is_stochastic else _OF_ODES
+
+
+def check_adapters(task: BenchmarkTask, names: Sequence[str]) -> None:
     """Raise `InputError` for adapters whose methods are not known here."""
+    solvers, kind = levers(task).solvers, "stochastic" if task.problem.is_stochastic else "ordinary"
     for name in names:
-        if name not in SOLVERS:
-            known = ", ".join(f"`{each}`" for each in SOLVERS)
+        if name not in solvers:
+            known = ", ".join(f"`{each}`" for each in solvers)
             raise InputError(
-                f"`--matched` tries the adaptive methods of {known}; those of `{name}` are not among them. Leave "
-                "`--matched` out, or name others by `--adapters`."
+                f"`--matched` tries the adaptive methods of {known} for {kind} equations; those of `{name}` are not "
+                "among them. Leave `--matched` out, or name others by `--adapters`."
             )
 
 
@@ -57,7 +84,7 @@ class Rung(NamedTuple):
 
 @final
 class FixedRung(NamedTuple):
-    """Equal steps of one of `FIXED_METHODS`."""
+    """Equal steps of a method: one of `FIXED_METHODS`, or of a stochastic equation a solver's."""
 
     method: str
     num_steps: int
@@ -91,7 +118,7 @@ class Tried(NamedTuple):
 class Climbed:
     """A trained model at every setting.
 
-    - `adaptive`: the exact one first. `frozen`: fixed steps; none where there is noise.
+    - `adaptive`: the exact one first. `frozen`: fixed steps.
     - `at_training`: at the setting of training.
     """
 
@@ -133,17 +160,18 @@ class Ladder:
 
     def predictor(self, setting: Setting, rung: Rung | FixedRung, *, on_validation: bool = False) -> Predictor:
         """A trained model that predicts test data, or validation data, by another setting."""
-        if isinstance(rung, Rung):
+        if isinstance(rung, Rung) or self._is_stochastic:
             return Predictor(self._trainer(setting, rung, on_validation=on_validation))
         trainer = self._trainer(setting, self._rungs()[0], on_validation=on_validation)
         return _by_plan(trainer, rung)
 
-    def _trainer(self, setting: Setting, rung: Rung, *, on_validation: bool) -> Trainer:
+    def _trainer(self, setting: Setting, rung: Rung | FixedRung, *, on_validation: bool) -> Trainer:
         study = self.store.study
+        changed = rung._asdict() if isinstance(rung, Rung) else {"solver": rung.method, "num_steps": rung.num_steps}
         trainer = make_trainer(
             self.job.adapter,
             study.task.problem,
-            dataclasses.replace(study.hyperparameters, **rung._asdict()),
+            dataclasses.replace(study.hyperparameters, **changed),
             dataclasses.replace(setting, tolerance=None),
             self._validation if on_validation else self._data,
             self.job.seed,
@@ -163,30 +191,42 @@ class Ladder:
     @functools.cached_property
     def _validation(self) -> Data:
         """The same with the examples that are kept apart in place of those to test."""
-        if self._data.calibration is None:
+        data, hyperparameters = self._data, self.store.study.hyperparameters
+        batches = data.validation_batches
+        if batches is not None:
+            return data._replace(test_batches=batches, num_tested=batches.size // hyperparameters.paths)
+        if data.calibration is None:
             raise InputError(
                 f"`--matched`: the task `{self.store.study.task.name}` keeps no validation data apart. Leave "
                 "`--matched` out."
             )
-        examples = self._data.calibration.flatten()
-        batches = test_batches(examples, self.store.study.hyperparameters.batch)
-        return self._data._replace(test_batches=batches, num_tested=len(examples))
+        examples = data.calibration.flatten()
+        return data._replace(test_batches=test_batches(examples, hyperparameters.batch), num_tested=len(examples))
+
+    @property
+    def _is_stochastic(self) -> bool:
+        return self.store.study.task.problem.is_stochastic
+
+    @property
+    def _levers(self) -> Levers:
+        return levers(self.store.study.task)
 
     def _rungs(self) -> list[Rung]:
         first_steps = dict.fromkeys((self.store.study.hyperparameters.first_step, *_FIRST_STEPS))
-        solvers = SOLVERS[self.job.adapter]
-        return [Rung(*each) for each in itertools.product(_TOLERANCES, first_steps, solvers)]
+        choices = (self._levers.tolerances, first_steps, self._levers.solvers[self.job.adapter])
+        return [Rung(*each) for each in itertools.product(*choices)]
 
     def _fixed_rungs(self) -> list[FixedRung]:
-        if self.store.study.task.problem.is_stochastic:
-            return []
-        return [FixedRung(*each) for each in itertools.product(FIXED_METHODS, _NUM_STEPS)]
+        methods = self._levers.fixed_methods or self._levers.solvers[self.job.adapter]
+        return [FixedRung(*each) for each in itertools.product(methods, self._levers.num_steps)]
 
-    def _try(self, setting: Setting, rung: Rung) -> Tried:
+    def _try(self, setting: Setting, rung: Rung | FixedRung) -> Tried:
         validation, test = (self._trainer(setting, rung, on_validation=each).evaluate() for each in (True, False))
         return Tried(rung, validation, test)
 
     def _try_plans(self, setting: Setting, own: Rung, rungs: Sequence[FixedRung]) -> tuple[Tried, ...]:
+        if self._is_stochastic:
+            return tuple(self._try(setting, rung) for rung in rungs)
         trainers = [self._trainer(setting, own, on_validation=each) for each in (True, False)]
         return tuple(Tried(rung, *(_by_plan(each, rung).evaluate() for each in trainers)) for rung in rungs)
 

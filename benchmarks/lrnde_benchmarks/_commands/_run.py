@@ -56,7 +56,7 @@ def benchmark(options: Options, console: Console) -> bool:
     if options.matched:
         # What is missing should show before the training.
         margin_of(study.task)
-        check_adapters(study.adapters)
+        check_adapters(study.task, study.adapters)
     output = Output(options.out, options.json, BENCHMARK_PLOTS)
     with cluster_at(options.dask):
         is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lrnde_benchmarks._arrays import Floats
+from lrnde_benchmarks._arrays import Floats, Indices
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._tasks._data import Fold, random_split, test_batches, training_batches
 from lrnde_benchmarks._tasks._layers import apply, layer
@@ -75,27 +75,33 @@ class LatentSDE(AbstractProblem):
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
         """An example is a walk from some frame on: inputs are its first 3 frames, targets values beside mask.
 
-        The split is the published one, without its validation part; folds are of all walks. Raises `InputError` without
-        a folder.
+        The split is the published one; folds are of all walks, and validate nothing. Raises `InputError` without a
+        folder.
         """
         if self.folder is None:
             raise InputError(f"This task needs recorded motion: give a folder with --data DIR. {NEEDED}.")
         motion = load_motion(self.folder)
-        train, test = motion.train, motion.test
+        train, validation, test = motion
         if fold is not None:
             everything = np.concatenate(motion)
             split = random_split(len(everything), hyperparameters.test_fraction, seed, fold)
-            train, test = everything[split.train], everything[split.test]
-        walks = np.concatenate([*(_from(train, start) for start in _STARTS), _from(test, 0)])
-        order = np.arange(len(walks))
+            train, validation, test = everything[split.train], everything[:0], everything[split.test]
+        whole = np.concatenate([validation, test])
+        walks = np.concatenate([*(_from(train, start) for start in _STARTS), _from(whole, 0)])
+        trained, validated, tested = np.split(np.arange(len(walks)), [-len(whole), -len(test)])
+
+        def batches(examples: Indices) -> Indices:
+            return np.tile(test_batches(examples, len(examples)), (1, hyperparameters.paths))
+
         steps, batch = hyperparameters.steps, hyperparameters.batch
         generator = np.random.default_rng([seed, 7])
         return Data(
             inputs=walks[:, :_SEEN, :NUM_ANGLES].reshape(len(walks), -1) / _UNIT,
             targets=walks,
-            train_batches=training_batches(order[: -len(test)], batch, steps, seed),
-            test_batches=np.tile(test_batches(order[-len(test) :], len(test)), (1, hyperparameters.paths)),
+            train_batches=training_batches(trained, batch, steps, seed),
+            test_batches=batches(tested),
             num_tested=len(test),
+            validation_batches=batches(validated) if len(validated) else None,
             noise=generator.standard_normal((steps, batch, _LATENTS), np.float32),
             divergence_weights=np.ones(steps),
         )

@@ -46,7 +46,8 @@ class Data(NamedTuple):
       solve, shape `(num_solves, rows)`.
     - `num_tested`: how many examples the test batches hold, without those that fill up the last one.
     - `calibration`: examples that are neither trained on nor tested, in two halves `(2, rows)`, for freezing the solve;
-      `None` where there are none.
+      `None` where there are none. `validation_batches`: such examples of a stochastic equation, as `test_batches` has
+      its own; those of an ordinary one are the calibration's.
     - `noise`, `divergence_weights`: of problems that draw their initial states in training, standard normal numbers of
       shape `(steps, batch, channels)`, and what the divergence of each iteration is multiplied by, `(steps,)`.
     """
@@ -57,6 +58,7 @@ class Data(NamedTuple):
     test_batches: Indices
     num_tested: int
     calibration: Indices | None = None
+    validation_batches: Indices | None = None
     noise: Floats | None = None
     divergence_weights: Floats | None = None
 
