@@ -66,6 +66,7 @@ class LocalState:
     - `first_stage`: dy/dt at the start, if it must not be evaluated again. `estimate`: the step itself, if the solver's
       own stages are available.
     - `point`: time and state of the sample, if they are known; every point heuristic is then evaluated there.
+    - `keeps_rounding`: whether estimates that are only rounding are kept as they are.
     - `probe_seed`: the seed of the sample's probe, 32 bits, unsigned. `probes`: the user's own probes, used instead.
     """
 
@@ -84,6 +85,7 @@ class LocalState:
         first_stage: Leaves | None = None,
         estimate: StepEstimate | None = None,
         point: tuple[Time, Leaves] | None = None,
+        keeps_rounding: bool = False,
         probe_seed: Bits = 0,
         probes: Leaves | None = None,
     ) -> None:
@@ -99,6 +101,7 @@ class LocalState:
         self._first_stage = first_stage
         self._known_estimate = estimate
         self._point = point
+        self._rounding_multiple = 0.0 if keeps_rounding else _ROUNDING_MULTIPLE
         self._probe_seed = probe_seed
         self._probes = probes
         self._error_ratios: dict[tuple[float | None, float | None], Scalar] = {}
@@ -130,7 +133,8 @@ class LocalState:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
         Uses the user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, if the
-        estimate is not above its rounding floor. Not finite if the step is not: adapters check the penalty.
+        estimate is not above its rounding floor (with `keeps_rounding`: if it is 0). Not finite if the step is not:
+        adapters check the penalty.
         """
         if (rtol, atol) not in self._error_ratios:
             self._error_ratios[rtol, atol] = self._compute_error_ratio(rtol, atol)
@@ -154,7 +158,7 @@ class LocalState:
         scaled = _divide(estimate.error, scale)
         unguarded = problem.norm(problem.detach(scaled))
         rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
-        floor = _ROUNDING_MULTIPLE * estimate.rounding_factor * rounding
+        floor = self._rounding_multiple * estimate.rounding_factor * rounding
         is_zero = unguarded <= floor
         # Both the result and the input of the norm are masked: at zero its gradient is NaN, and zero times NaN would
         # reach the parameters. The same holds for parts of the state that are at rest while others are not.
@@ -175,8 +179,8 @@ class LocalState:
         assert self._stability_interval is not None  # as above
         xp = array_namespace(*self.y)
         numerator, denominator = difference
-        rounding = _ROUNDING_MULTIPLE * root_mean_square(self._rounding)
-        increment_rounding = _ROUNDING_MULTIPLE * root_mean_square(
+        rounding = self._rounding_multiple * root_mean_square(self._rounding)
+        increment_rounding = self._rounding_multiple * root_mean_square(
             tuple(
                 xp.finfo(y.dtype).eps * m
                 for y, m in zip(self.y, self._problem.detach(self._estimate.magnitude), strict=True)

@@ -58,6 +58,37 @@ def test_exactly_integrated_field_has_penalty_and_gradient_zero(method: str, dty
                 assert all(part is None or not part.any() for part in gradients), (power, scale, heuristic)
 
 
+@pytest.mark.filterwarnings("error")
+def test_rounding_is_kept_where_it_is_asked_for() -> None:
+    def penalty(rtol: float, rounding: Any) -> tuple[torch.Tensor, int | None]:
+        heuristic, y0 = lrnde.ErrorEstimate(rounding=rounding), torch.tensor([[0.3, -1.1, 0.7]])
+        options = {"first_step": 0.5, "max_step": 0.5}
+        _, report = lrnde.regularize(odeint, heuristic=heuristic)(
+            field, y0, torch.tensor([0.0, 1.0]), rtol=rtol, atol=rtol, draw=[0.45], options=options
+        )
+        return report.penalty, report.num_unresolved
+
+    field = _Power(3, 1.7, torch.float32)
+    kept, num_unresolved = penalty(1e-6, "keep")
+    # A few roundings of a state of size 1, in units of the tolerance.
+    assert 0 < kept.item() < 4 * torch.finfo(torch.float32).eps / 1e-6
+    assert num_unresolved == 0
+    (slope,) = torch.autograd.grad(kept, field.scale)
+    assert slope != 0
+    assert penalty(1e-6, "zero")[0] == 0
+    # Nor is anything said about tolerances below it.
+    assert penalty(1.4e-8, "keep")[0] > 0
+    # What is above its floor is the same either way.
+    field = _Power(8, 1.7, torch.float32)
+    assert penalty(1e-3, "keep")[0] == penalty(1e-3, "zero")[0] > 0
+
+
+@pytest.mark.parametrize("rounding", ["off", None, False])
+def test_another_rounding_is_refused(rounding: Any) -> None:
+    with pytest.raises(lrnde.InputError, match=r'`rounding` must be "zero" or "keep"'):
+        lrnde.ErrorEstimate(rounding=rounding)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_taylor_derivative_of_straight_motion_is_zero(dtype: torch.dtype) -> None:
     field = _Power(0, 1.7, dtype)
