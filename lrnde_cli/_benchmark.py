@@ -25,6 +25,10 @@ def benchmark(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; 3 by default, 1 with --fast.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps; the schedule's own number by default.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Tolerance of the training solves; the schedule's own by default.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64; the schedule's own by default.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="A shortened schedule: about a minute a training.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="The published schedule, for tasks whose usual one is shorter.")
@@ -80,6 +84,8 @@ def benchmark(
         methods=split(methods),
         seeds=seeds,
         steps=steps,
+        tolerance=tolerance,
+        dtype=dtype,
         jobs=jobs,
         data=data,
         schedule="fast" if fast else "full" if full else "usual",

@@ -24,6 +24,7 @@ class Options:
 
     - `methods`: the rows. `data`: folder of the user's data. `weight`: of the penalty in the row `default`.
     - `matched`: whether models are also compared at matched quality, see `_reports._matched`.
+    - `tolerance`, `dtype`: as in `Hyperparameters`, in place of the schedule's own.
     - `checkpoint_minutes`: how long a training goes on at least between two checkpoints.
     - `dask`: the address of the scheduler of a cluster that trains, in place of `jobs` processes here.
     """
@@ -35,6 +36,8 @@ class Options:
     methods: tuple[str, ...] = ()
     seeds: int | None = None
     steps: int | None = None
+    tolerance: float | None = None
+    dtype: str | None = None
     jobs: int | None = None
     weight: float | None = None
     data: Path | None = None
@@ -106,7 +109,8 @@ def _hyperparameters(task: BenchmarkTask, options: Options) -> Hyperparameters:
     ]
     if chosen is None:
         raise InputError(f"`--full`: the task `{task.name}` has no schedule longer than its usual one; leave it out.")
-    return chosen if options.steps is None else dataclasses.replace(chosen, steps=options.steps)
+    given = {"steps": options.steps, "tolerance": options.tolerance, "dtype": options.dtype}
+    return dataclasses.replace(chosen, **{name: value for name, value in given.items() if value is not None})
 
 
 def _usable_adapters(task: BenchmarkTask) -> tuple[str, ...]:
