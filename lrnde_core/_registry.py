@@ -294,6 +294,7 @@ class Registry:
                     )
                 if not isinstance(adapter.capabilities, Capabilities):
                     raise InputTypeError(f"`{spec.target}.capabilities` is not a `Capabilities`.")
+                _check_solves(spec)
             except Exception as cause:  # as above
                 failure = PluginFailure(spec.name, origin, "target", cause)
             else:
@@ -359,6 +360,19 @@ def _check_spec(spec: object) -> None:
             Requirement(requirement)
         except InvalidRequirement as exc:
             raise InputError(f"`{requirement}` in the spec of `{spec.name}` is not a requirement: {exc}") from exc
+
+
+def _check_solves(spec: AdapterSpec) -> None:
+    """Raise `PluginError` if none of the calls that an adapter claims exists. Some releases of a library lack one."""
+    faults: list[str] = []
+    for path in spec.solves:
+        try:
+            import_path(path)
+        except Exception as fault:  # whatever a module raises when it is imported
+            faults.append(f"`{path}` ({fault})")
+        else:
+            return
+    raise PluginError(f"none of the solver calls that it claims can be imported: {', '.join(faults)}")
 
 
 def _find_failure(spec: AdapterSpec, origin: str) -> PluginFailure | None:

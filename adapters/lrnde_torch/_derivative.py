@@ -256,7 +256,8 @@ def _check_graph(value: Tensor, products: Sequence[Tensor], inputs: tuple[Tensor
     - `products`: made of a `value` by a backward pass to `inputs`.
     """
     # PyTorch's own operations never leave the mark. Their graph is half as large as that of the products.
-    if all(node.name().endswith(_OWN_OPERATIONS) for node in _graph([value], without=inputs)):
+    names = {node.name() for node in _graph([value], without=inputs)}
+    if all(name.endswith(_OWN_OPERATIONS) for name in names):
         return
     for node in _graph(products, without=inputs):
         if node.name() == "torch::autograd::Error":

@@ -148,7 +148,7 @@ class Plugin:
         for name in ("clean", "faulty"):
             target = f"tests.conformance.stub_suite:{name.title()}Adapter"
             driver = f"tests.conformance.stub_suite:{name.title()}Driver"
-            register(AdapterSpec(name, target, ("made_up:solve",), (), "made-up", ADAPTER_API, driver=driver))
+            register(AdapterSpec(name, target, ("math:fsum",), (), "made-up", ADAPTER_API, driver=driver))
 
 
 _PLUGIN = Plugin()

@@ -422,7 +422,7 @@ _SPEC = """
 from lrnde_core import AdapterSpec, hookimpl
 _specs = []
 def register_one(name, target, api_version, driver=None):
-    _specs.append(AdapterSpec(name, target, ("made_up:solve",), (), "made-up", api_version, driver=driver))
+    _specs.append(AdapterSpec(name, target, ("math:fsum",), (), "made-up", api_version, driver=driver))
 @hookimpl
 def lrnde_register_adapters(register):
     for spec in _specs: register(spec)

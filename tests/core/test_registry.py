@@ -51,6 +51,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Installs a distribution with one plugin module; returns the module's name."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_up.py").write_text("def solve(): ...\ndef other(): ...\n")
 
     def install(name: str, source: str, *, distribution: str = "made-up", version: str = "1.2") -> str:
         module = f"made_up_plugin_{next(_counter)}"
@@ -63,7 +64,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     yield install
     for name in set(sys.modules) - before:
-        if name.startswith("made_up_plugin"):
+        if name.startswith("made_up"):
             del sys.modules[name]
 
 
@@ -147,6 +148,8 @@ def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: 
         ({"target": "no_such_module_at_all:Adapter"}, "(?s)`made` is broken.*made-up 1.2, target: ModuleNotFoundError"),
         ({"target": "tests.core.toy:Missing"}, "target: AttributeError"),
         ({"target": "types:SimpleNamespace"}, "makes a `SimpleNamespace`, not an `AbstractAdapter`"),
+        ({"solve": "no_such_solver:solve"}, r"none of the solver calls .*`no_such_solver:solve` \(No module named"),
+        ({"solve": "math:solve"}, r"none of the solver calls .*`math:solve` \(module 'math' has no attribute"),
         ({"api_version": (3, 0)}, "written for adapter API 3.0, this is 2.1; update lrnde"),
         ({"api_version": (2, 9)}, "written for adapter API 2.9, this is 2.1; update lrnde"),
         ({"api_version": (1, 9)}, "written for adapter API 1.9, this is 2.1; update it"),
@@ -156,7 +159,7 @@ def test_a_faulty_plugin_is_quarantined(install: Install, source: str, message: 
         ),
         ({"requires": ("pytest>=999",)}, r"needs `pytest>=999`, and \d.* is installed"),
     ],
-    ids=["module", "attribute", "type", "newer-major", "newer-minor", "older", "missing", "too-old"],
+    ids=["module", "attribute", "type", "solver", "call", "newer-major", "newer-minor", "older", "missing", "too-old"],
 )
 def test_an_adapter_that_can_not_be_loaded_says_why(install: Install, changes: dict[str, Any], message: str) -> None:
     install("made", _plugin(**changes))
