@@ -87,7 +87,7 @@ from lrnde_core._local import LocalState
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
-from lrnde_core._plans._call_form import CallForm, check_samples, interval_length
+from lrnde_core._plans._call_form import CallForm, interval_length
 from lrnde_core._plans._check import Gradient, Solved
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
@@ -288,7 +288,6 @@ __all__ = [
     "calling_frame",
     "check_is_weight",
     "check_not_longer",
-    "check_samples",
     "collect",
     "collected",
     "count_unresolved",

@@ -1,6 +1,7 @@
 """A call of torchdiffeq solved by the fixed steps of a plan, for training."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -14,7 +15,6 @@ from lrnde_core import (
     InputError,
     Leaves,
     Time,
-    check_samples,
 )
 from lrnde_torch import ExplicitProblem, FrozenStages, isolated, no_side_effects, solve_by_steps
 from lrnde_torchdiffeq._call import TorchdiffeqCall, local_problem
@@ -34,6 +34,10 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
     ) -> None:
         super().__init__(native, steps, is_batched=is_batched)
         self.is_traced = is_traced
+
+    @property
+    def shapes(self) -> Sequence[torch.Size]:
+        return self.native.asked.layout.shapes
 
     @property
     def interval(self) -> tuple[Time, Time]:
@@ -76,6 +80,4 @@ def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> A
         return call  # which takes no step
     if not bool((call.times.detach().diff() * call.asked.direction > 0).all()):
         raise InputError(f"`t` must strictly increase or decrease, and holds {call.times.tolist()}.")
-    y0 = call.asked.y0
-    check_samples([leaf.shape for leaf in (y0 if isinstance(y0, tuple) else (y0,))], is_batched=is_batched)
     return SteppedCall(call, steps, is_batched=is_batched)

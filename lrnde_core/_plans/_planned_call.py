@@ -7,11 +7,13 @@ from typing import Literal, NamedTuple, TypeAlias
 from lrnde_core._call import AbstractCall
 from lrnde_core._capabilities import Capability
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, LrndeError, described
+from lrnde_core._plans._call_form import check_samples
 from lrnde_core._plans._calls import find_freezer
 from lrnde_core._plans._check import Solved
 from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
 from lrnde_core._plans._plan import FixedSteps
+from lrnde_core._plans._stepped import AbstractSteppedCall
 from lrnde_core._solver import Solver
 
 AskedSteps: TypeAlias = FixedSteps | Literal["held"] | None
@@ -43,7 +45,7 @@ def planned_call(
     if asked is None:
         return PlannedCall(call, None)
     if isinstance(asked, FixedSteps):
-        return PlannedCall(freezer.by_steps(call, asked, is_batched=steps.batched), None)
+        return PlannedCall(_by_steps(freezer, call, asked, steps), None)
     if asked != "held":
         raise InputTypeError(f"`plan` must be the `steps` of a `CheckedPlan`, or `None`, not {described(asked)}.")
     if holder is None:
@@ -55,7 +57,14 @@ def planned_call(
     plan = _repeated_plan(holder) if holder.is_repeated() else _next_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
-    return PlannedCall(freezer.by_steps(call, plan.steps, is_batched=steps.batched), plan)
+    return PlannedCall(_by_steps(freezer, call, plan.steps, steps), plan)
+
+
+def _by_steps(freezer: AbstractFreezer, call: AbstractCall, by: FixedSteps, steps: CheckedSteps) -> AbstractCall:
+    stepped = freezer.by_steps(call, by, is_batched=steps.batched)
+    if isinstance(stepped, AbstractSteppedCall):
+        check_samples(stepped.shapes, is_batched=steps.batched)
+    return stepped
 
 
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:

@@ -11,6 +11,7 @@ from lrnde_core._claims import NativeResult
 from lrnde_core._errors import penalty_errors
 from lrnde_core._explicit import AbstractStages, read_stages
 from lrnde_core._penalty import sampled_fraction
+from lrnde_core._plans._call_form import Shape
 from lrnde_core._plans._of_steps import AbstractOfSteps
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._steps import StepTaken, guard_signals
@@ -31,7 +32,7 @@ class Followed(NamedTuple):
 class AbstractSteppedCall(AbstractCall, Generic[_Native]):
     """A call by fixed steps, through which its result differentiates, whatever the adjoint of the call.
 
-    Subclasses write `interval`, `follow`, `stages` and `problem`, and where their library asks for it the rest.
+    Subclasses write `shapes`, `interval`, `follow`, `stages` and `problem`, and what else their library asks for.
 
     - `native`: the call that they replace. `steps`: these. `is_batched`: whether the first axis of every array of the
       state counts samples.
@@ -45,6 +46,11 @@ class AbstractSteppedCall(AbstractCall, Generic[_Native]):
         self.steps = steps
         self.is_batched = is_batched
         self.facts = native.facts.by_steps(steps.method, steps.order, steps.tableau)
+
+    @property
+    @abc.abstractmethod
+    def shapes(self) -> Sequence[Shape]:
+        """The shape of each array of the initial state, as the user gave it."""
 
     @property
     @abc.abstractmethod

@@ -30,7 +30,6 @@ from lrnde_core import (
     SDEPlan,
     Solved,
     check_not_longer,
-    check_samples,
     guard_signals,
     interval_length,
     is_flagged,
@@ -103,9 +102,7 @@ class ReferenceFreezer(AbstractFreezer):
         return FrozenRun(states, signals)
 
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> ReferenceSteppedCall:
-        native = _followable(call)
-        check_samples([native.y0.shape], is_batched=is_batched)
-        return ReferenceSteppedCall(native, steps, is_batched=is_batched)
+        return ReferenceSteppedCall(_followable(call), steps, is_batched=is_batched)
 
     def with_gradient(self, call: AbstractCall, solve: Callable[[AbstractCall], Solved]) -> Solved:
         call = _reference(call)

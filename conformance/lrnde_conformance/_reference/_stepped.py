@@ -26,6 +26,10 @@ class ReferenceSteppedCall(AbstractSteppedCall[ReferenceCall]):
     """A call of `integrate` by fixed steps."""
 
     @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [self.native.y0.shape]
+
+    @property
     def interval(self) -> tuple[float, float]:
         return self.native.ts[0], self.native.ts[-1]
 

@@ -31,6 +31,10 @@ class SteppedCall(AbstractSteppedCall[TorchodeCall]):
     has_estimates: ClassVar[bool] = False
 
     @property
+    def shapes(self) -> list[torch.Size]:
+        return [self.native.equation[1].shape]
+
+    @property
     def interval(self) -> tuple[Tensor, Tensor]:
         _, y0, t_eval = self.native.equation
         times = t_eval.detach().expand(len(y0), -1)
