@@ -16,7 +16,8 @@ from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._local import LocalState
 from lrnde_core._samplers import Weighting
 
-Tolerances = tuple[float | None, float | None]
+# rtol, atol, and whether an estimate that is only rounding is kept.
+Tolerances = tuple[float | None, float | None] | tuple[float | None, float | None, bool]
 
 
 class AbstractHeuristic(abc.ABC):
@@ -35,12 +36,7 @@ class AbstractHeuristic(abc.ABC):
     @property
     @abc.abstractmethod
     def tolerances(self) -> tuple["Tolerances", ...]:
-        """The tolerances of each error ratio it needs; `(None, None)` stands for the solver's own."""
-
-    @property
-    def keeps_rounding(self) -> bool:
-        """Whether an estimate that is only rounding counts too, instead of as exactly 0 (protocol, law 9)."""
-        return False
+        """The arguments of `LocalState.error_ratio` for each error ratio it needs; `(None, None)`: the solver's own."""
 
     @abc.abstractmethod
     def cost(self, local: LocalState) -> Scalar:
@@ -135,10 +131,6 @@ class WeightedSum(AbstractHeuristic):
     def tolerances(self) -> tuple[Tolerances, ...]:
         return tuple(tolerances for _, term in self.terms for tolerances in term.tolerances)
 
-    @property
-    def keeps_rounding(self) -> bool:
-        return any(term.keeps_rounding for _, term in self.terms)
-
     def cost(self, local: LocalState) -> Scalar:
         return sum(weight * scalar_cost(term, local) for weight, term in self.terms)
 
@@ -168,10 +160,6 @@ class ErrorEstimate(AbstractHeuristic):
             raise InputError(f'`ErrorEstimate(rounding={self.rounding!r})`: `rounding` must be "zero" or "keep".')
 
     @property
-    def keeps_rounding(self) -> bool:
-        return self.rounding == "keep"
-
-    @property
     def needs(self) -> frozenset[AnyCapability]:
         return frozenset({Capability.ERROR_ESTIMATE})
 
@@ -181,10 +169,10 @@ class ErrorEstimate(AbstractHeuristic):
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:
-        return ((self.rtol, self.atol),)
+        return ((self.rtol, self.atol, True) if self.rounding == "keep" else (self.rtol, self.atol),)
 
     def cost(self, local: LocalState) -> Scalar:
-        return local.error_ratio(self.rtol, self.atol) * local.size
+        return local.error_ratio(*self.tolerances[0]) * local.size
 
 
 @final

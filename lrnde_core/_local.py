@@ -66,7 +66,6 @@ class LocalState:
     - `first_stage`: dy/dt at the start, if it must not be evaluated again. `estimate`: the step itself, if the solver's
       own stages are available.
     - `point`: time and state of the sample, if they are known; every point heuristic is then evaluated there.
-    - `keeps_rounding`: whether estimates that are only rounding are kept as they are.
     - `probe_seed`: the seed of the sample's probe, 32 bits, unsigned. `probes`: the user's own probes, used instead.
     """
 
@@ -85,7 +84,6 @@ class LocalState:
         first_stage: Leaves | None = None,
         estimate: StepEstimate | None = None,
         point: tuple[Time, Leaves] | None = None,
-        keeps_rounding: bool = False,
         probe_seed: Bits = 0,
         probes: Leaves | None = None,
     ) -> None:
@@ -101,10 +99,9 @@ class LocalState:
         self._first_stage = first_stage
         self._known_estimate = estimate
         self._point = point
-        self._rounding_multiple = 0.0 if keeps_rounding else _ROUNDING_MULTIPLE
         self._probe_seed = probe_seed
         self._probes = probes
-        self._error_ratios: dict[tuple[float | None, float | None], Scalar] = {}
+        self._error_ratios: dict[tuple[float | None, float | None, bool], Scalar] = {}
 
     @property
     def size(self) -> Time:
@@ -129,18 +126,19 @@ class LocalState:
             for y, m in zip(self.y, magnitude, strict=True)
         )
 
-    def error_ratio(self, rtol: float | None = None, atol: float | None = None) -> Scalar:
+    def error_ratio(self, rtol: float | None = None, atol: float | None = None, keeps_rounding: bool = False) -> Scalar:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
         Uses the user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, if the
         estimate is not above its rounding floor (with `keeps_rounding`: if it is 0). Not finite if the step is not:
         adapters check the penalty.
         """
-        if (rtol, atol) not in self._error_ratios:
-            self._error_ratios[rtol, atol] = self._compute_error_ratio(rtol, atol)
-        return self._error_ratios[rtol, atol]
+        key = (rtol, atol, keeps_rounding)
+        if key not in self._error_ratios:
+            self._error_ratios[key] = self._compute_error_ratio(rtol, atol, keeps_rounding=keeps_rounding)
+        return self._error_ratios[key]
 
-    def _compute_error_ratio(self, rtol: float | None, atol: float | None) -> Scalar:
+    def _compute_error_ratio(self, rtol: float | None, atol: float | None, *, keeps_rounding: bool) -> Scalar:
         problem, estimate = self._problem, self._estimate
         assert estimate.error is not None  # refused before the solve
         xp = array_namespace(*self.y)
@@ -158,7 +156,8 @@ class LocalState:
         scaled = _divide(estimate.error, scale)
         unguarded = problem.norm(problem.detach(scaled))
         rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
-        floor = self._rounding_multiple * estimate.rounding_factor * rounding
+        multiple = 0.0 if keeps_rounding else _ROUNDING_MULTIPLE
+        floor = multiple * estimate.rounding_factor * rounding
         is_zero = unguarded <= floor
         # Both the result and the input of the norm are masked: at zero its gradient is NaN, and zero times NaN would
         # reach the parameters. The same holds for parts of the state that are at rest while others are not.
@@ -179,8 +178,8 @@ class LocalState:
         assert self._stability_interval is not None  # as above
         xp = array_namespace(*self.y)
         numerator, denominator = difference
-        rounding = self._rounding_multiple * root_mean_square(self._rounding)
-        increment_rounding = self._rounding_multiple * root_mean_square(
+        rounding = _ROUNDING_MULTIPLE * root_mean_square(self._rounding)
+        increment_rounding = _ROUNDING_MULTIPLE * root_mean_square(
             tuple(
                 xp.finfo(y.dtype).eps * m
                 for y, m in zip(self.y, self._problem.detach(self._estimate.magnitude), strict=True)

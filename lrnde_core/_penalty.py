@@ -77,6 +77,11 @@ class LocalPenalty:
         return num_samples * (reading + 2 + needed.step * (step - 1) + at_point)
 
     @property
+    def has_own_tolerances(self) -> bool:
+        """Whether it compares an error with the tolerances of the solve, and takes one that is only rounding for 0."""
+        return (None, None) in self.heuristic.tolerances
+
+    @property
     def reads_point(self) -> bool:
         """Whether it evaluates anything at the sampled point, on a method that `reads_points`."""
         if not self.method.reads_points or self.sampler.is_quadrature:
@@ -104,7 +109,6 @@ class LocalPenalty:
             is_quadrature=self.sampler.is_quadrature,
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
-            keeps_rounding=self.heuristic.keeps_rounding,
             estimate=record.estimate,
             point=record.point,
             probe_seed=probe_seed(draw.bits),
@@ -132,7 +136,6 @@ class LocalPenalty:
             is_quadrature=False,
             error_order=self.method.error_order,
             stability_interval=self.method.stability_interval,
-            keeps_rounding=self.heuristic.keeps_rounding,
             first_stage=velocity,
             probe_seed=probe_seed(draw.bits),
             probes=probes,

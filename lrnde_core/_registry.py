@@ -23,7 +23,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lrnde_core import _hookspecs
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._capabilities import ADAPTER_API, Capabilities
-from lrnde_core._claims import import_path, is_named, is_path, is_unbound
+from lrnde_core._claims import import_path, is_named, is_path, is_unbound, resolve_imported
 from lrnde_core._errors import (
     AdapterNotFoundError,
     InputError,
@@ -286,7 +286,7 @@ class Registry:
         failure = _find_failure(spec, origin)
         if failure is None:
             try:
-                target = functools.partial(import_path, spec.target)
+                target = functools.partial(_import_target, spec)
                 adapter = (target() if limit is None else self._importer(target, limit))()
                 if not isinstance(adapter, AbstractAdapter):
                     raise InputTypeError(
@@ -294,12 +294,11 @@ class Registry:
                     )
                 if not isinstance(adapter.capabilities, Capabilities):
                     raise InputTypeError(f"`{spec.target}.capabilities` is not a `Capabilities`.")
-                _check_solves(spec)
             except Exception as cause:  # as above
                 failure = PluginFailure(spec.name, origin, "target", cause)
             else:
-                self._adapters[spec.name] = adapter
                 self._capabilities[spec.name] = adapter.capabilities.known_to(spec.api_version)
+                self._adapters[spec.name] = adapter  # last: from now on others find it without the lock
         if failure is not None:
             self._adapter_failures[spec.name] = failure
         return failure
@@ -362,8 +361,14 @@ def _check_spec(spec: object) -> None:
             raise InputError(f"`{requirement}` in the spec of `{spec.name}` is not a requirement: {exc}") from exc
 
 
-def _check_solves(spec: AdapterSpec) -> None:
-    """Raise `PluginError` if none of the calls that an adapter claims exists. Some releases of a library lack one."""
+def _import_target(spec: AdapterSpec) -> Callable[[], object]:
+    """The class of an adapter. Raises `PluginError` if none of the calls that it claims exists.
+
+    One is enough: some releases of a library lack one.
+    """
+    target = import_path(spec.target)
+    if any(resolve_imported(path) is not None for path in spec.solves):
+        return target
     faults: list[str] = []
     for path in spec.solves:
         try:
@@ -371,7 +376,7 @@ def _check_solves(spec: AdapterSpec) -> None:
         except Exception as fault:  # whatever a module raises when it is imported
             faults.append(f"`{path}` ({fault})")
         else:
-            return
+            return target
     raise PluginError(f"none of the solver calls that it claims can be imported: {', '.join(faults)}")
 
 

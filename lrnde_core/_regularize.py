@@ -390,7 +390,7 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
     facts = call.facts
     adapter, needs, reasons = regularized.solver.adapter_name, _needs(regularized, heuristic), dict(facts.unsupported)
     refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
-    if not facts.is_adaptive and any(rtol is None for rtol, _ in heuristic.tolerances):
+    if not facts.is_adaptive and any(each[0] is None for each in heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
             "heuristic its own tolerances, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "

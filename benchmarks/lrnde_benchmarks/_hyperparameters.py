@@ -1,6 +1,7 @@
 """The hyperparameters that all rows of a comparison share."""
 
 import dataclasses
+import math
 from typing import Literal, final
 
 from lrnde_core import InputError
@@ -21,8 +22,8 @@ class Hyperparameters:
     - `paths`: how many paths of a stochastic equation a prediction is averaged over.
     - `tolerance`: rtol and atol of the solve, on [0, 1] in time. `first_step`: its first step; both libraries are told,
       since diffrax starts at 0.01 otherwise and would spend its steps on warming up.
-    - `solver`: as its backend calls it; `None` for the usual one. `num_steps`: equal steps of a stochastic equation;
-      `None` for adaptive ones. Only prediction has others.
+    - `solver`: as its backend calls it; `None` for the usual one. `num_steps`: number of equal steps of a stochastic
+      solve; `None` for adaptive ones. Both are set for predictions at matched quality alone.
     - `dtype`: of inputs, weights and state.
     - `chunk`: training iterations between two points of the evaluation curve; settings take turns chunk by chunk, so a
       machine that slows down slows all of them.
@@ -58,8 +59,8 @@ class Hyperparameters:
             if value is not None and value < 1:
                 raise InputError(f"`{name}={value}`: must be at least 1.")
         for name in ("learning_rate", "tolerance", "first_step"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"`{name}={getattr(self, name)}`: must be above 0.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"`{name}={getattr(self, name)}`: must be finite and above 0.")
         if self.final_learning_rate is not None and not 0 < self.final_learning_rate <= self.learning_rate:
             raise InputError(
                 f"`final_learning_rate={self.final_learning_rate}`: must be above 0 and at most `learning_rate`."

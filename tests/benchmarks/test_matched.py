@@ -70,6 +70,14 @@ def test_models_are_compared_on_test_data_each_at_its_own_setting() -> None:
     assert found["score_change"]["mean"] == pytest.approx(0.01)
     assert found["predict_speedup"]["mean"] == pytest.approx(6**0.5)  # of the common seeds
     assert found["is_smallest"] == [True, False]
+    assert found["is_held"] == [True, True]
+    overfitted = {
+        seed: dataclasses.replace(
+            each, adaptive=tuple(tried._replace(test=tried.test._replace(score=-0.1)) for tried in each.adaptive)
+        )
+        for seed, each in good.items()
+    }
+    assert matched(overfitted, BASE, DIGITS, 0.0, lambda *_: 1.0)["is_held"] == [False, True]
     poor = {0: _climbed([0.9, 0.9, 0.9], [9, 9, 9], 0.9)}
     assert matched(poor, BASE, DIGITS, 0.0, lambda *_: 1.0)["setting_chosen"] is None
 
@@ -105,6 +113,7 @@ def test_the_last_words_say_whether_the_penalty_pays() -> None:
     interval = {"mean": 0.5, "low": 0.4, "high": 0.6, "is_resolved": True}
     same = {"mean": 1.0, "low": 0.99, "high": 1.01, "is_resolved": True}
     found = {"base_setting": base, "setting_chosen": base, "score_ratio": same, "is_smallest": [False, False]}
+    found["is_held"] = [True, True]
     fewer = {**found, "nfe_ratio": interval}
     unclear = {**found, "nfe_ratio": {**interval, "high": 1.1}}
     smallest = {**found, "nfe_ratio": same, "score_ratio": interval, "is_smallest": [True, True]}
@@ -126,6 +135,7 @@ def test_the_last_words_say_whether_the_penalty_pays() -> None:
         "or freeze the solve (16 x midpoint)."
     )
     assert last_words(fewer, smallest).endswith("adaptively and error 0.50 at the smallest solve by fixed steps.")
+    assert "does not pay" in last_words({**fewer, "is_held": [False, True]}, not_reached)
     assert "does not pay" in last_words({**smallest, "score_ratio": same}, {**smallest, "is_smallest": [True, False]})
     of_one_seed = {**found, "nfe_ratio": {**interval, "low": None, "high": None}}
     assert (
@@ -206,7 +216,7 @@ def test_the_command_compares_what_it_trained_and_can_be_interrupted(
     found = command(*arguments)
     assert found.code == 0
     assert "3 of 3 trainings are finished already." in found.words
-    assert "The margin is that of trainings of 600 iterations; these have 2." in found.words
+    assert "The margin is that of trainings with 600 iterations; these have 2 iterations." in found.words
     assert (tmp_path / "matched.png").exists()
     report = json.loads((tmp_path / "report.json").read_text())
     assert {each["setting"] for each in report["fronts"]} == {"none", "looser training", "gradient ratio"}

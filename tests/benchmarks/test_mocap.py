@@ -152,7 +152,7 @@ def test_a_trained_cell_climbs_its_ladder(problem: LatentSDE, tmp_path: Path, mo
         (FixedRung("euler_heun", 2), 8),
         (FixedRung("euler_heun", 64), 194),
     ]
-    # Along the same path, many steps come to what the exact solve does.
+    # Many steps come to what the exact solve does, but for the paths, which are others.
     assert climbed.frozen[1].test.score == pytest.approx(climbed.adaptive[0].test.score, rel=0.1)
     assert climbed.frozen[1].validation.score != climbed.frozen[1].test.score
     assert Ladder(store, job).predictor(settings[0], FixedRung("heun", 64)).evaluate() == climbed.frozen[1].test

@@ -77,6 +77,8 @@ def test_ctrl_c_keeps_the_finished_cells_and_the_same_command_goes_on(tmp_path: 
         (["digits", "--jobs", "2", "--dask", "tcp://there"], "Leave `--jobs` out"),
         (["digits", "--steps", "0"], "steps=0"),
         (["digits", "--tolerance", "0"], "tolerance=0.0"),
+        (["digits", "--tolerance", "inf"], "tolerance=inf"),
+        (["digits", "--tolerance", "0.1"], "must be below 0.001"),
         (["digits", "--dtype", "float16"], "dtype='float16'"),
         (["digits", "--checkpoint-minutes", "-1"], "--checkpoint-minutes -1"),
         (["digits", "--fast", "--full"], "choose one schedule"),

@@ -37,7 +37,7 @@ _ALL = [
 def _local(error_ratio: Any) -> LocalState:
     """A local state with an error ratio of the test's choosing."""
     local = local_state(ArrayProblem(lambda t, y: y, DOPRI5), 0.0, 0.1, error_ratio)
-    local._error_ratios[None, None] = error_ratio
+    local._error_ratios[None, None, False] = error_ratio
     return local
 
 

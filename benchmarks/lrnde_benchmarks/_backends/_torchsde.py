@@ -1,4 +1,4 @@
-"""Neural SDEs by torchsde's adaptive `heun`, trained by plain backpropagation."""
+"""Neural SDEs by torchsde, by adaptive `heun` unless a prediction has another solver, and plain backpropagation."""
 
 # Torchsde and parts of torch come without types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false

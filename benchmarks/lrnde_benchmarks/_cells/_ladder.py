@@ -1,7 +1,7 @@
 """The settings by which a trained model may predict, adaptive ones and fixed steps: what each costs, how good it is.
 
-A setting is chosen on validation data (`Data.calibration`, which training and test leave alone), and scored on test
-data.
+A setting is chosen on validation data, which training and test leave alone, and scored on test data. Each setting of a
+stochastic equation has other Brownian paths, because torchsde's depend on the times that a solve asks for.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from lrnde_benchmarks._backends._trainer import Evaluation, Prediction, Trainer
 from lrnde_benchmarks._cells._store import Store
 from lrnde_benchmarks._files import write_json
 from lrnde_benchmarks._settings import Setting
-from lrnde_benchmarks._study import Job
+from lrnde_benchmarks._study import Job, Study
 from lrnde_benchmarks._tasks._data import test_batches
 from lrnde_benchmarks._tasks._task import BenchmarkTask, Data
 from lrnde_core import FIXED_METHODS, FixedSteps, InputError
@@ -132,7 +132,7 @@ class Climbed:
 class Ladder:
     """The ladder of a finished cell. Data are loaded once.
 
-    Raises `InputError` where the task keeps no examples apart, or the cell is not finished.
+    Raises `InputError` where the task keeps no examples apart (`check_validation`), or the cell is not finished.
     """
 
     store: Store
@@ -191,17 +191,7 @@ class Ladder:
     @functools.cached_property
     def _validation(self) -> Data:
         """The same with the examples that are kept apart in place of those to test."""
-        data, hyperparameters = self._data, self.store.study.hyperparameters
-        batches = data.validation_batches
-        if batches is not None:
-            return data._replace(test_batches=batches, num_tested=batches.size // hyperparameters.paths)
-        if data.calibration is None:
-            raise InputError(
-                f"`--matched`: the task `{self.store.study.task.name}` keeps no validation data apart. Leave "
-                "`--matched` out."
-            )
-        examples = data.calibration.flatten()
-        return data._replace(test_batches=test_batches(examples, hyperparameters.batch), num_tested=len(examples))
+        return _on_validation(self.store.study, self._data)
 
     @property
     def _is_stochastic(self) -> bool:
@@ -229,6 +219,23 @@ class Ladder:
             return tuple(self._try(setting, rung) for rung in rungs)
         trainers = [self._trainer(setting, own, on_validation=each) for each in (True, False)]
         return tuple(Tried(rung, *(_by_plan(each, rung).evaluate() for each in trainers)) for rung in rungs)
+
+
+def check_validation(study: Study) -> None:
+    """Raise `InputError` where a task keeps no examples apart to choose settings by."""
+    _on_validation(study, study.task.problem.load(study.hyperparameters, study.seeds[0], study.fold(study.seeds[0])))
+
+
+def _on_validation(study: Study, data: Data) -> Data:
+    batches, hyperparameters = data.validation_batches, study.hyperparameters
+    if batches is not None:
+        return data._replace(test_batches=batches, num_tested=batches.size // hyperparameters.paths)
+    if data.calibration is None:
+        raise InputError(
+            f"`--matched`: the task `{study.task.name}` keeps no validation data apart. Leave `--matched` out."
+        )
+    examples = data.calibration.flatten()
+    return data._replace(test_batches=test_batches(examples, hyperparameters.batch), num_tested=len(examples))
 
 
 def _by_plan(trainer: Trainer, rung: FixedRung) -> Predictor:

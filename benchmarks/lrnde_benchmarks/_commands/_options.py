@@ -73,6 +73,11 @@ def make_study(options: Options, *, is_side_by_side: bool) -> Study:
     always = (BASELINE,) if is_side_by_side else (BASELINE, "looser_tolerance", "looser_training")
     names = dict.fromkeys((*always, *(options.methods or (task.compared if is_side_by_side else task.benchmarked))))
     tuning = task.tuning
+    if not hyperparameters.tolerance < tuning.looser_tolerance:
+        raise InputError(
+            f"`--tolerance {hyperparameters.tolerance:g}`: it must be below {tuning.looser_tolerance:g}, at which the "
+            "rows of a looser tolerance are solved."
+        )
     if options.weight is not None:
         tuning = dataclasses.replace(tuning, weights={**tuning.weights, "default": options.weight})
     settings = tuple(setting_by_name(name, steps=hyperparameters.steps, tuning=tuning) for name in names)

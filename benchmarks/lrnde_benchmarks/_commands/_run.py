@@ -9,7 +9,7 @@ from rich.progress import track
 from rich.text import Text
 
 from lrnde_benchmarks._cells._cluster import cluster_at
-from lrnde_benchmarks._cells._ladder import check_adapters
+from lrnde_benchmarks._cells._ladder import check_adapters, check_validation
 from lrnde_benchmarks._cells._store import CHECKPOINT_SECONDS, Store, make_store
 from lrnde_benchmarks._commands._display import showing
 from lrnde_benchmarks._commands._options import Options, check_writable, make_study
@@ -57,6 +57,7 @@ def benchmark(options: Options, console: Console) -> bool:
         # What is missing should show before the training.
         margin_of(study.task)
         check_adapters(study.task, study.adapters)
+        check_validation(study)
     output = Output(options.out, options.json, BENCHMARK_PLOTS)
     with cluster_at(options.dask):
         is_complete = resume(study, output, console, checkpoint_seconds=60 * options.checkpoint_minutes)
@@ -123,10 +124,11 @@ def _match(study: Study, output: Output, console: Console) -> bool:
     store = make_store(output.folder / "cells", study)
     cells = store.find(study.cells).cells
     report = Comparison(study, tuple(cells.values())).report()
-    steps, usual = study.hyperparameters.steps, study.task.hyperparameters.steps
-    if steps != usual:
-        remark = f"The margin is that of trainings of {usual} iterations; these have {steps}."
-        console.print(remark, style="yellow", highlight=False)
+    for name, what in (("steps", "{} iterations"), ("tolerance", "tolerance {:g}"), ("dtype", "{}")):
+        usual, own = (getattr(each, name) for each in (study.task.hyperparameters, study.hyperparameters))
+        if own != usual:
+            remark = f"The margin is that of trainings with {what.format(usual)}; these have {what.format(own)}."
+            console.print(remark, style="yellow", highlight=False)
     try:
         matches = match_all(store, track(list(cells), "Trying every setting of each training", console=console))
     except KeyboardInterrupt:

@@ -48,7 +48,8 @@ def _row(
 def _saving(part: Mapping[str, Any]) -> str:
     if "nfe" not in part:
         return "not reached" if part["setting_chosen"] is None else "reached by it alone"
-    return f"{part['base_nfe']:.3g} to {part['nfe']:.3g}, **{ratio_text(part['nfe_ratio']['mean'])}**"
+    saving = f"{part['base_nfe']:.3g} to {part['nfe']:.3g}, **{ratio_text(part['nfe_ratio']['mean'])}**"
+    return saving if part["is_held"][0] else f"{saving}, not held"
 
 
 def _interval(interval: Mapping[str, Any], text: Callable[[float], str]) -> str:

@@ -175,6 +175,8 @@ def matched(
     if choice is None or base_choice is None:
         return found
     seeds = [seed for seed in model if seed in base]
+    sign = 1.0 if task.metric.is_higher_better else -1.0
+    target = statistics.fmean(sign * base[seed].at_training.test.score for seed in seeds) - margin
     pairs = [(part(model[seed])[choice.place].test, part(base[seed])[base_choice.place].test) for seed in seeds]
     form = {"ratio": _ratio, "change": _change}[task.metric.comparison]
     return found | {
@@ -183,6 +185,10 @@ def matched(
         "nfe_ratio": _ratio([(own.nfe, bare.nfe) for own, bare in pairs]),
         f"score_{task.metric.comparison}": form([(own.score, bare.score) for own, bare in pairs]),
         "predict_speedup": ratio_interval([speedup(seed, base_choice.rung, choice.rung) for seed in seeds])._asdict(),
+        "is_held": [
+            statistics.fmean(sign * each.score for each in evaluations) >= target
+            for evaluations in zip(*pairs, strict=True)
+        ],
         "is_smallest": [_is_smallest(model, choice, part), _is_smallest(base, base_choice, part)],
     }
 

@@ -82,9 +82,12 @@ def _advice(row: Mapping[str, Any], metric: Mapping[str, Any]) -> str:
 
 
 def _gain(comparison: Mapping[str, Any], metric: Mapping[str, Any]) -> str | None:
-    """The evaluations that are saved; where none can be, the better score. `None` if neither is resolved."""
+    """The evaluations that are saved; where none can be, the better score. `None` if neither is resolved.
+
+    What is good enough on validation data alone saves nothing.
+    """
     ratio = comparison.get("nfe_ratio")
-    if ratio is None:
+    if ratio is None or not comparison["is_held"][0]:
         return None
     if ratio["high"] is not None and ratio["high"] < 1:
         return f"{ratio_text(ratio['mean'])} of the evaluations"
@@ -103,6 +106,8 @@ def _note(row: Mapping[str, Any]) -> str | None:
         return f"{name}: not reached"
     if row["base_setting"] is None:
         return f"{name}: reached, but not by the unpenalised model"
+    if row.get("is_held", [True])[0] is False:
+        return f"{name}: good enough on validation data, and not on test data"
     if all(row["is_smallest"]):
         return f"{name}: both take the smallest solve there is, so the score is what counts"
     return None

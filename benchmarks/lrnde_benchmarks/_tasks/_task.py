@@ -46,8 +46,9 @@ class Data(NamedTuple):
       solve, shape `(num_solves, rows)`.
     - `num_tested`: how many examples the test batches hold, without those that fill up the last one.
     - `calibration`: examples that are neither trained on nor tested, in two halves `(2, rows)`, for freezing the solve;
-      `None` where there are none. `validation_batches`: such examples of a stochastic equation, as `test_batches` has
-      its own; those of an ordinary one are the calibration's.
+      `None` where there are none.
+    - `validation_batches`: examples that are neither trained on nor tested, in the form of `test_batches`; `None` where
+      those of the calibration serve, or there are none.
     - `noise`, `divergence_weights`: of problems that draw their initial states in training, standard normal numbers of
       shape `(steps, batch, channels)`, and what the divergence of each iteration is multiplied by, `(steps,)`.
     """

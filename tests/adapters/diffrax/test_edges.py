@@ -197,6 +197,24 @@ def test_tolerances_below_the_dtype_warn_once():
     assert record[0].filename == __file__
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sampler", [lrnde.UniformTime(), lrnde.AllSteps()])
+def test_rounding_is_kept_where_it_is_asked_for(sampler):
+    with jax.enable_x64(False):
+        y0, controller = jnp.array([0.3, -1.1, 0.7]), diffrax.PIDController(rtol=1e-7, atol=1e-7)
+
+        solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate(rounding="keep"), sampler=sampler)
+
+        def penalty(rate):
+            term, key = diffrax.ODETerm(lambda t, y, args: rate * t**3 + 0 * y), jax.random.key(0)
+            settings = {"stepsize_controller": controller, "max_steps": 64, "key": key}
+            return solve(term, diffrax.Dopri5(), 0.0, 1.0, 0.5, y0, **settings)[1].penalty
+
+        value, slope = jax.value_and_grad(penalty)(jnp.array(1.7))
+    assert value > 0
+    assert slope != 0
+
+
 def test_collecting_is_refused():
     with lrnde.collect(), pytest.raises(lrnde.CapabilityError, match="jit"):
         _call()

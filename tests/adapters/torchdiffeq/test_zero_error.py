@@ -83,6 +83,21 @@ def test_rounding_is_kept_where_it_is_asked_for() -> None:
     assert penalty(1e-3, "keep")[0] == penalty(1e-3, "zero")[0] > 0
 
 
+@pytest.mark.filterwarnings("ignore:All estimates:lrnde_core.ResolutionWarning")
+def test_rounding_is_kept_in_one_term_of_a_sum_alone() -> None:
+    field, y0 = _Power(0, 1.7, torch.float32), torch.tensor([[0.3, -1.1, 0.7]])
+
+    def penalty(heuristic: AbstractHeuristic) -> float:
+        solve = lrnde.regularize(odeint, heuristic=heuristic)
+        return solve(field, y0, torch.tensor([0.0, 1.0]), rtol=1e-6, atol=1e-6, draw=[0.45])[1].penalty.item()
+
+    kept = lrnde.ErrorEstimate(rounding="keep")
+    alone = penalty(kept)
+    assert alone > 0
+    assert penalty(lrnde.PredictedSteps() + kept) == alone
+    assert penalty(kept + lrnde.PredictedSteps() + lrnde.StiffnessEstimate()) == alone
+
+
 @pytest.mark.parametrize("rounding", ["off", None, False])
 def test_another_rounding_is_refused(rounding: Any) -> None:
     with pytest.raises(lrnde.InputError, match=r'`rounding` must be "zero" or "keep"'):
