@@ -182,8 +182,8 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
         _, curvature = jax.jvp(lambda t, y: field(t, y, weights), (0.0, y0), (1.0, velocity))
         return loss + 0.1 * jnp.mean(jnp.square(curvature)), None
 
-    compiled = (jax.jit(jax.grad(loss, has_aux=True)) for loss in (bare_loss, wrapped_loss, loss_by_hand))
-    return JaxFunctions(*compiled, (weights, y0, jnp.array([0.4])))
+    bare, wrapped, by_hand = (jax.jit(jax.grad(loss, has_aux=True)) for loss in (bare_loss, wrapped_loss, loss_by_hand))
+    return JaxFunctions(bare, wrapped, by_hand, (weights, y0, jnp.array([0.4])))
 
 
 def jax_iterations(

@@ -172,7 +172,7 @@ class ErrorEstimate(AbstractHeuristic):
         return ((self.rtol, self.atol, True) if self.rounding == "keep" else (self.rtol, self.atol),)
 
     def cost(self, local: LocalState) -> Scalar:
-        return local.error_ratio(*self.tolerances[0]) * local.size
+        return local.error_ratio(self.rtol, self.atol, self.rounding == "keep") * local.size
 
 
 @final

@@ -237,14 +237,15 @@ def _has_other_leaves(value: Tensor, inputs: tuple[Tensor, ...]) -> bool:
 
 def _graph(values: Sequence[Tensor], *, without: tuple[Tensor, ...] = ()) -> list[Node]:
     """The nodes of the graph of `values`, each once, except those that only the tensors `without` lead to."""
-    seen = {None, *(tensor.grad_fn for tensor in without)}
-    nodes = list(dict.fromkeys(value.grad_fn for value in values if value.grad_fn not in seen))
-    seen.update(nodes)
-    for node in nodes:  # grows as it goes
-        for following, _ in node.next_functions:
-            if following not in seen:
-                seen.add(following)
-                nodes.append(following)
+    seen = {tensor.grad_fn for tensor in without}
+    nodes: list[Node] = []
+    waiting = [value.grad_fn for value in values]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes.append(node)
+            waiting += [following for following, _ in node.next_functions]
     return nodes
 
 

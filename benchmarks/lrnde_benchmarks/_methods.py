@@ -58,7 +58,8 @@ class _Method:
 
 def _with_rounding(preset: Mapping[str, Any]) -> Penalty:
     """The published penalty as its authors' code has it where a dtype does not resolve the tolerance."""
-    return Penalty(**{**preset, "heuristic": lrnde.ErrorEstimate(rounding="keep")})
+    settings: dict[str, Any] = {**preset, "heuristic": lrnde.ErrorEstimate(rounding="keep")}
+    return Penalty(**settings)
 
 
 def _sampled(running_cost: Mapping[str, Any]) -> Penalty:

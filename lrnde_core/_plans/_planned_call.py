@@ -62,9 +62,14 @@ def planned_call(
 
 def _by_steps(freezer: AbstractFreezer, call: AbstractCall, by: FixedSteps, steps: CheckedSteps) -> AbstractCall:
     stepped = freezer.by_steps(call, by, is_batched=steps.batched)
-    if isinstance(stepped, AbstractSteppedCall):
-        check_samples(stepped.shapes, is_batched=steps.batched)
+    _check_samples(stepped, is_batched=steps.batched)
     return stepped
+
+
+def _check_samples(call: AbstractCall, *, is_batched: bool) -> None:
+    # A call that takes no step stays as it is.
+    if isinstance(call, AbstractSteppedCall):
+        check_samples(call.shapes, is_batched=is_batched)
 
 
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
