@@ -48,6 +48,7 @@ class Solver:
         Raises `InputTypeError` for anything not callable, and the errors of `regularize` if no adapter can be found.
         """
         if not callable(solve):
+            _check_no_holder(solve)
             raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
         args: NativeArguments = ()
         kwargs: dict[str, NativeArgument] = {}
@@ -118,6 +119,17 @@ def _rebuild(
     return Solver(import_path(path) if function is None else function, args, kwargs, adapter_name, path)
 
 
+def _check_no_holder(solve: object) -> None:
+    """Raise `InputTypeError` for an object or a module that has a claimed method or function."""
+    names = {path.partition(":")[2].rpartition(".")[2] for path in REGISTRY.claimable()}
+    claimed = sorted(name for name in names if REGISTRY.claims(getattr(solve, name, object())))
+    if claimed:
+        raise InputTypeError(
+            f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}, which only has one: "
+            f"regularize its {' or '.join(f'`{name}`' for name in claimed)}."
+        )
+
+
 def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str]:
     """The name of the adapter and the path of the solver call that `solve` is read as."""
     claims = REGISTRY.claims(solve)
@@ -144,6 +156,7 @@ def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str
         raise AdapterNotFoundError(
             f"{_describe(solve)} is a method without its object: regularize that of the object, such as `solver.solve`."
         )
+    _check_no_holder(solve)
     raise AdapterNotFoundError(
         f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
         "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "
@@ -163,7 +176,7 @@ def _wraps_claimed(solve: NativeFunction) -> bool:
 
 def _describe(solve: NativeFunction) -> str:
     module, name = getattr(solve, "__module__", None), getattr(solve, "__qualname__", None)
-    return f"`{module}.{name}`" if module and name else f"`{type(solve).__name__}` object {solve!r}"
+    return f"`{module}.{name}`" if module and name else described(solve)
 
 
 def _is_same(left: object, right: object) -> bool:

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from lrnde_conformance._reference._solver import integrate
-from lrnde_core import AdapterNotFoundError, AdapterSpec, ErrorEstimate, InputError, PluginError, hookimpl, regularize
+from lrnde_core import (
+    AdapterNotFoundError,
+    AdapterSpec,
+    ErrorEstimate,
+    InputError,
+    InputTypeError,
+    PluginError,
+    hookimpl,
+    regularize,
+)
 from lrnde_core._claims import import_path, is_named, resolve_imported
 from lrnde_core._registry import Registry
 from tests.core.toy import INTEGRATE, TARGET
@@ -149,6 +158,19 @@ def test_a_method_without_its_object_is_refused_in_words(toy_registry: Registry)
         regularize(Solver.solve, heuristic=_ERROR)
     with pytest.raises(AdapterNotFoundError, match="No adapter claims"):
         regularize(Overriding("dopri5").solve, heuristic=_ERROR)
+
+
+class CallableSolver(Solver):
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "holder", [Solver("dopri5"), CallableSolver("dopri5"), functools.partial(CallableSolver("dopri5"))]
+)
+def test_the_object_of_a_claimed_method_is_refused_in_words(toy_registry: Registry, holder: Any) -> None:
+    _claim(toy_registry, "objects", _SOLVE)
+    with pytest.raises(InputTypeError, match=r"not .*, which only has one: regularize its `solve`\.$"):
+        regularize(holder, heuristic=_ERROR)
 
 
 def test_a_regularized_method_is_a_value(toy_registry: Registry) -> None:

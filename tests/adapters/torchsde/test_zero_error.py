@@ -6,6 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
+import torchsde
 from torchsde import BrownianInterval
 
 import lrnde
@@ -156,3 +157,26 @@ def test_adaptive_solve_that_is_not_finite_ends_as_the_bare_one(broken: str) -> 
         equation = _Failing(Equation("stratonovich", "diagonal"), broken, float("nan"), after=9)
         with pytest.raises(AssertionError, match="Found nans in the error estimate"):
             solve(equation, Y0, [0.0, 0.5], bm=brownian("heun", "diagonal"), dt=0.1, method="heun", adaptive=True)
+
+
+def test_rounding_is_kept_where_it_is_asked_for() -> None:
+    scales = torch.linspace(0.1, 3.0, 64)
+
+    class Still(torch.nn.Module):
+        sde_type, noise_type = "stratonovich", "diagonal"
+
+        def f(self, _t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            # The method integrates each of these exactly, with other roundings in each, and not all of them cancel.
+            return scales + 0 * y
+
+        def g(self, _t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return 0 * y
+
+    def penalty(rounding: Any) -> float:
+        heuristic = lrnde.ErrorEstimate(rounding=rounding)
+        solve = lrnde.regularize(torchsde.sdeint, heuristic=heuristic, num_samples=2)
+        steps = {"method": "heun", "adaptive": True, "rtol": 1e-5, "atol": 1e-5, "dt": 0.1}
+        return solve(Still(), torch.ones(4, 64), torch.tensor([0.0, 1.0]), draw=[0.3, 0.6], **steps)[1].penalty.item()
+
+    assert penalty("keep") > 0
+    assert penalty("zero") == 0
