@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, NoReturn, final
 
 from lrnde_core._arrays import Count, OfSamples, Scalar, array_namespace
 from lrnde_core._errors import InputError, InputTypeError, described
-from lrnde_core._report_entries import Entry, largest, scalar_entries
-from lrnde_core._report_text import shown_fields
+from lrnde_core._report_values import Entry, largest, scalar_entries, shown_fields
 
 
 @final
