@@ -112,7 +112,16 @@ from lrnde_core._random_states import RandomSource, random_fingerprint, random_s
 from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
 from lrnde_core._regularize import RegularizedSolve, default_heuristic, regularize
-from lrnde_core._report import Report, Sample, accompany_collect, collect, is_collecting, listed_reports, summed_penalty
+from lrnde_core._report import (
+    Report,
+    Sample,
+    accompany_collect,
+    check_penalized,
+    collect,
+    is_collecting,
+    listed_reports,
+    summed_penalty,
+)
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
     AbstractSampler,
@@ -288,6 +297,7 @@ __all__ = [
     "calling_frame",
     "check_is_weight",
     "check_not_longer",
+    "check_penalized",
     "collect",
     "collected",
     "count_unresolved",

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, final
 from lrnde_core._arrays import Array, Count, Real, cast_like, clip, is_traced, joined, mean_number, scalars, where
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
 from lrnde_core._report import Report, listed_reports
-from lrnde_core._weights import AbstractWeight, GradientNorms
+from lrnde_core._weights import AbstractWeight, GradientNorms, check_numbers
 from lrnde_core._wrapping import warn_at_call
 
 # Phases of a state.
@@ -91,6 +91,7 @@ class NFETarget(AbstractWeight):
     maximum: float = 1e3
 
     def __post_init__(self) -> None:
+        check_numbers(self, "target", "initial", "gain", "minimum", "maximum")
         if not 0 < self.target < math.inf:
             raise InputError(f"`NFETarget(target={self.target})`: the target must be finite and above 0.")
         if self.measure not in ("nfe", "num_steps"):

@@ -77,7 +77,7 @@ class LocalPenalty:
         return num_samples * (reading + 2 + needed.step * (step - 1) + at_point)
 
     @property
-    def has_own_tolerances(self) -> bool:
+    def uses_solver_tolerances(self) -> bool:
         """Whether it compares an error with the tolerances of the solve, and takes one that is only rounding for 0."""
         return (None, None) in self.heuristic.tolerances
 

@@ -265,16 +265,18 @@ class Registry:
         except Exception as cause:  # as above: kept with its cause, never swallowed
             return PluginFailure(name, origin, "register", cause)
         specs = {spec_name: spec for spec_name, spec in specs.items() if spec_name not in self._blocked}
-        for spec_name in specs.keys() & self._specs.keys():
+        duplicates: list[PluginFailure] = []
+        for spec_name in sorted(specs.keys() & self._specs.keys()):
             other = self._specs[spec_name][1]
             cause = InputError(f"the adapter name `{spec_name}` is taken by {other}; one of the two must be removed")
+            duplicates.append(PluginFailure(spec_name, f"{other} and {origin}", "duplicate", cause))
+        if duplicates:
             if is_installed:
                 # The order of two installed plugins means nothing, so neither is chosen.
-                both = PluginFailure(spec_name, f"{other} and {origin}", "duplicate", cause)
-                self._adapter_failures[spec_name] = both
-            return PluginFailure(name, origin, "duplicate", cause)
+                self._adapter_failures.update({each.name: each for each in duplicates})
+            return PluginFailure(name, origin, "duplicate", duplicates[0].cause)
         for kind, new, known in (("heuristic", heuristics, self._heuristics), ("sampler", samplers, self._samplers)):
-            for repeated in new.keys() & known.keys():
+            for repeated in sorted(new.keys() & known.keys()):
                 cause = InputError(f"the {kind} name `{repeated}` is taken; choose another")
                 return PluginFailure(name, origin, "duplicate", cause)
         self._specs.update({spec_name: (spec, origin) for spec_name, spec in specs.items()})

@@ -1,6 +1,7 @@
 """Wrapping a native solver call: the public entry point of the library."""
 
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar, final, overload
@@ -182,11 +183,24 @@ class RegularizedSolve(Generic[Parameters, Result]):
             raise
         except Exception as exc:
             fault = exc
-        self.solver.function(*args, **kwargs)
+        try:
+            self.solver.function(*args, **kwargs)
+        except TypeError as refusal:
+            self._add_hints(refusal, kwargs)
+            raise
         raise InputTypeError(
             f"`{self.solver.path}` takes these arguments, but its adapter cannot read them: {fault!r}. Give them as "
             "its documentation has them, or use the bare call."
         ) from fault
+
+    def _add_hints(self, refusal: TypeError, kwargs: NativeKeywords) -> None:
+        """Add a note to the library's refusal of an argument that is almost one of a regularized call."""
+        source = self.solver.adapter.random_argument
+        for name in (name for name in kwargs if f"'{name}'" in str(refusal)):
+            close = difflib.get_close_matches(name, ["penalize", "draw", "probes", "plan"], n=1, cutoff=0.75)
+            meant = source if name in ("key", "generator", "rng", "seed") else close[0] if close else None
+            if meant not in (None, name):
+                refusal.add_note(f"A regularized call has no argument `{name}`; did you mean `{meant}=`?")
 
     def _penalized(
         self,
@@ -389,6 +403,9 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
     """Raise `CapabilityError` for what the method of a call does not support."""
     facts = call.facts
     adapter, needs, reasons = regularized.solver.adapter_name, _needs(regularized, heuristic), dict(facts.unsupported)
+    reason = reasons.get(Capability.LOCAL_GRADIENT)
+    if reason is not None and reason == reasons.get(Capability.FULL_GRADIENT):
+        raise CapabilityError(f"`{adapter}, method {facts.name}`: such a solve cannot be penalised: {reason}")
     refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
     if not facts.is_adaptive and any(each[0] is None for each in heuristic.tolerances):
         raise CapabilityError(

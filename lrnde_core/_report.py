@@ -164,6 +164,21 @@ def listed_reports(taker: str, report: Report | Sequence[Report]) -> list[Report
     return list(reports)
 
 
+def check_penalized(reports: Sequence[Report]) -> None:
+    """Raise `InputError` if all reports are known to be of solves with `penalize=False`."""
+    if all(_is_bare(each) for each in reports):
+        raise InputError(
+            "`report` is of a solve with `penalize=False`, so it has no penalty to train by. Solve with the penalty in "
+            "training, or differentiate the loss alone."
+        )
+
+
+def _is_bare(report: Report) -> bool:
+    has_samples = report.sample is not None or report.num_unresolved is not None
+    # Of steps that diffrax adds up, an array.
+    return not has_samples and isinstance(report.nfe_extra, int) and report.nfe_extra == 0
+
+
 _REPORTS: contextvars.ContextVar[list[Report] | None] = contextvars.ContextVar("lrnde_reports", default=None)
 _COMPANIONS: list[Callable[[], contextlib.AbstractContextManager[object]]] = []
 

@@ -21,6 +21,8 @@ from lrnde_core._claims import (
 from lrnde_core._errors import AdapterNotFoundError, InputError, InputTypeError, described
 from lrnde_core._registry import REGISTRY
 
+_EXAMPLES = "a solver call, such as `torchdiffeq.odeint` or `diffrax.diffeqsolve`"
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Solver:
         """
         if not callable(solve):
             _check_no_holder(solve)
-            raise InputTypeError(f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}.")
+            raise InputTypeError(f"`solve` must be {_EXAMPLES}, not {described(solve)}.")
         args: NativeArguments = ()
         kwargs: dict[str, NativeArgument] = {}
         while isinstance(solve, functools.partial):
@@ -125,7 +127,7 @@ def _check_no_holder(solve: object) -> None:
     claimed = sorted(name for name in names if REGISTRY.claims(getattr(solve, name, object())))
     if claimed:
         raise InputTypeError(
-            f"`solve` must be a callable such as `torchdiffeq.odeint`, not {described(solve)}, which only has one: "
+            f"`solve` must be {_EXAMPLES}, not {described(solve)}, which only has one: "
             f"regularize its {' or '.join(f'`{name}`' for name in claimed)}."
         )
 
@@ -157,6 +159,11 @@ def _find_adapter(solve: NativeFunction, asserted: str | None) -> tuple[str, str
             f"{_describe(solve)} is a method without its object: regularize that of the object, such as `solver.solve`."
         )
     _check_no_holder(solve)
+    if not hasattr(solve, "__qualname__"):
+        raise AdapterNotFoundError(
+            f"No adapter claims {described(solve)}. If it is a model, regularize {_EXAMPLES}, and pass the model to "
+            "the result as its field; if it is a solver, write an adapter."
+        )
     raise AdapterNotFoundError(
         f"No adapter claims {_describe(solve)}. Claimed are {', '.join(REGISTRY.claimable()) or 'none'}. If it wraps "
         "or jits one of these, regularize the inner call and wrap the result; if it has the same signature as one of "

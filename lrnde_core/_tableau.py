@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping
 from typing import NamedTuple, final
+
+from lrnde_core._errors import InputError
 
 # Far above the rounding of a sum of weights, far below any of their moments that is not 0.
 _ROUNDING = 1e-9
@@ -49,7 +50,7 @@ class ExplicitTableau:
 
     @property
     def num_quadrature_evaluations(self) -> int:
-        """The number of evaluations up to the last of these stages."""
+        """The number of evaluations from the second stage to the last with a weight in the solution."""
         return max(index for index, weight in enumerate(self.b) if weight != 0)
 
     @property
@@ -57,13 +58,18 @@ class ExplicitTableau:
         """The power of h with which the error estimate falls, as the quadrature conditions say it.
 
         q for an embedded pair of orders q and q - 1, but also 3 for a method of order 4 beside a solution of order 2.
+        Raises `InputError` for weights that integrate every function of time to 0.
         """
         assert self.error is not None  # asked only of methods that have one
-        moments = (
-            sum(weight * abscissa**power for weight, abscissa in zip(self.error, self.c, strict=True))
-            for power in itertools.count()
+        # As many moments as there are stages decide, since those of distinct abscissae are linearly independent.
+        for power in range(self.num_stages):
+            moment = sum(weight * abscissa**power for weight, abscissa in zip(self.error, self.c, strict=True))
+            if abs(moment) > _ROUNDING:
+                return power + 1
+        raise InputError(
+            f"`ExplicitTableau(error={self.error})`: these weights integrate every function of time to 0, which leaves "
+            "the order of the estimate open. Use those of an embedded method with other abscissae, or `error=None`."
         )
-        return next(order for order, moment in enumerate(moments, start=1) if abs(moment) > _ROUNDING)
 
     @functools.cached_property
     def real_stability_interval(self) -> float:

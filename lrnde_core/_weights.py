@@ -9,6 +9,7 @@ its dtypes and weak types, so a compiled iteration is traced once.
 import abc
 import dataclasses
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
@@ -92,6 +93,7 @@ class Constant(AbstractWeight):
     weight: float
 
     def __post_init__(self) -> None:
+        check_numbers(self, "weight")
         _check_weight("Constant", "weight", self.weight)
 
     def init(self, like: Array | float | None = None) -> WeightState:
@@ -120,14 +122,14 @@ class ExponentialDecay(AbstractWeight):
     num_iterations: int
 
     def __post_init__(self) -> None:
+        check_numbers(self, "initial", "final")
         _check_weight("ExponentialDecay", "initial", self.initial)
         _check_weight("ExponentialDecay", "final", self.final)
         if self.initial == 0 or self.final == 0:
             raise InputError(
                 "`ExponentialDecay` needs `initial` and `final` above 0; use `Constant(0.0)` for no penalty."
             )
-        if self.num_iterations < 1:
-            raise InputError(f"`ExponentialDecay(num_iterations={self.num_iterations})`: at least 1 is needed.")
+        _check_count("ExponentialDecay", "num_iterations", self.num_iterations)
 
     def init(self, like: Array | float | None = None) -> WeightState:
         return WeightState(*scalars(like, float(self.initial), 0))
@@ -164,9 +166,9 @@ class GradientRatioState(NamedTuple):
 class GradientRatio(AbstractWeight):
     r"""Holds the weighted penalty's gradient at a fixed share of the loss's gradient.
 
-    $w = \rho \, \overline{\lVert \nabla L \rVert} \,/\, \overline{\lVert \nabla R \rVert}$ with running means over the
-    latest ten measurements. The ratio has no unit: a loss multiplied by a constant, a penalty of another heuristic or
-    of another tolerance give the same training.
+    $w = \rho \, \overline{\lVert \nabla L \rVert} \,/\, \overline{\lVert \nabla R \rVert}$ with means over the first
+    ten measurements, then exponential ones with rate 1/10. The ratio has no unit: a loss multiplied by a constant, a
+    penalty of another heuristic or of another tolerance give the same training.
 
     - `ratio`: $\rho$. `period`: iterations from one measurement to the next, after the first ten iterations, which all
       measure.
@@ -182,10 +184,10 @@ class GradientRatio(AbstractWeight):
     period: int = 20
 
     def __post_init__(self) -> None:
+        check_numbers(self, "ratio")
         if not 0 < self.ratio < math.inf:
             raise InputError(f"`GradientRatio(ratio={self.ratio!r})`: `ratio` must be finite and above 0.")
-        if self.period < 1:
-            raise InputError(f"`GradientRatio(period={self.period!r})`: at least 1 is needed.")
+        _check_count("GradientRatio", "period", self.period)
 
     def init(self, like: Array | float | None = None) -> GradientRatioState:
         return GradientRatioState(*scalars(like, 0.0, 0, 0, 0.0, 0.0))
@@ -239,6 +241,19 @@ def check_is_weight(weight: object) -> None:
             f"`weight` must be an `AbstractWeight` such as `Constant(0.1)`, not {described(weight)}."
             + instance_hint(weight, AbstractWeight)
         )
+
+
+def check_numbers(weight: AbstractWeight, *arguments: str) -> None:
+    """Raise `InputTypeError` unless these arguments of a weight are real numbers."""
+    for argument in arguments:
+        value: object = getattr(weight, argument)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise InputTypeError(f"`{type(weight).__name__}({argument}=...)` must be a number, not {described(value)}.")
+
+
+def _check_count(name: str, argument: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
+        raise InputError(f"`{name}({argument}={value!r})`: a whole number of at least 1 is needed.")
 
 
 def _check_weight(name: str, argument: str, weight: float) -> None:

@@ -51,7 +51,7 @@ def warn_if_unresolved(plan: RecordingPlan, problem: AbstractLocalProblem, dtype
     - `dtype`: the real dtype of the state.
     """
     tolerances = (problem.rtol, problem.atol)
-    if plan.penalty.has_own_tolerances and not any(isinstance(value, jax.core.Tracer) for value in tolerances):
+    if plan.penalty.uses_solver_tolerances and not any(isinstance(value, jax.core.Tracer) for value in tolerances):
         rtol, atol = (float(np.max(np.asarray(value))) for value in tolerances)
         lrnde_core.warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype))
 

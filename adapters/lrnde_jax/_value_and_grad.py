@@ -13,9 +13,12 @@ from lrnde_core import (
     Array,
     GradientNorms,
     InputError,
+    InputTypeError,
     Report,
     Scalar,
     check_is_weight,
+    check_penalized,
+    described,
     listed_reports,
     summed_penalty,
 )
@@ -43,24 +46,28 @@ def value_and_grad(
     `value` is the loss without the penalty, and `gradient` that of `loss + weight * penalty`, by the inexact arrays in
     `parameters`; elsewhere it is `None`. If the weight measures gradients, that iteration pulls back twice through one
     forward pass. The result can be transformed by `jax.jit` and `jax.vmap`.
-    It raises `InputError` if `loss` returns an empty list or a value that is no scalar, and `InputTypeError` for what
-    is no report or no weight.
+    It raises `InputError` if `loss` returns an empty list, a value that is no scalar, or reports of `penalize=False`,
+    and if `parameters` has nothing to differentiate by; `InputTypeError` for what is no report, no weight, or no state
+    of that weight.
     """
     check_is_weight(weight)
 
     def step(
         parameters: Parameters, state: AnyWeightState, *args: Any, **kwargs: Any
     ) -> tuple[tuple[Scalar, Reports], Parameters, AnyWeightState]:
+        _check_state(weight, state)
         variables, rest = eqx.partition(parameters, eqx.is_inexact_array)
+        if not jax.tree.leaves(variables):
+            raise InputError(
+                f"`parameters`, {described(parameters)}, holds no array of floating-point numbers, and so nothing to "
+                "differentiate by."
+            )
 
         def both(variables: Parameters) -> tuple[tuple[Scalar, Scalar], Reports]:
-            value, reports = loss(eqx.combine(variables, rest), *args, **kwargs)
-            if jnp.shape(value):
-                raise InputError(
-                    f"`loss` returned a value of shape {jnp.shape(value)}, and its gradient needs a scalar: take the "
-                    "mean over the batch."
-                )
-            return (value, summed_penalty(listed_reports("lrnde_jax.value_and_grad", reports))), reports
+            value, reports = _value_and_reports(loss(eqx.combine(variables, rest), *args, **kwargs))
+            listed = listed_reports("lrnde_jax.value_and_grad", reports)
+            check_penalized(listed)
+            return (value, summed_penalty(listed)), reports
 
         (value, penalty), pull_back, reports = jax.vjp(both, variables, has_aux=True)
         factor = jnp.asarray(weight.value(state), penalty.dtype)
@@ -86,12 +93,38 @@ def value_and_grad(
         count = jnp.where(is_measured, 2, 1)
         # One loop in place of two branches: the backward pass is compiled once.
         gradient, squares = jax.lax.fori_loop(0, count, pull, (zeros, nothing))
-        is_reached = (squares > 0).all(axis=0)
+        # What is not a number counts: such a measurement is left out as a whole.
+        is_reached = (squares != 0).all(axis=0)
         norms = jnp.sqrt(jnp.sum(jnp.where(is_reached, squares, 0.0), axis=1))
         norms = jnp.where(is_measured, norms, jnp.nan)
         return (value, reports), gradient, weight.update(state, reports, GradientNorms(norms[0], norms[1]))
 
     return step
+
+
+def _value_and_reports(returned: Any) -> tuple[Scalar, Reports]:
+    # A report is a tuple, too.
+    if not isinstance(returned, tuple) or isinstance(returned, Report) or len(returned) != 2:
+        raise InputTypeError(
+            f"`loss` returned {described(returned)}; it must return two things, its value without the penalty and the "
+            "report of its solve: `return loss, report`."
+        )
+    value, reports = returned
+    if jnp.shape(value):
+        raise InputError(
+            f"`loss` returned a value of shape {jnp.shape(value)}, and its gradient needs a scalar: take the mean over "
+            "the batch."
+        )
+    return value, reports
+
+
+def _check_state(weight: AbstractWeight, state: object) -> None:
+    kind = type(weight.init(like=0.0))
+    if not isinstance(state, kind):
+        raise InputTypeError(
+            f"`state`, the second argument, is {described(state)}; that of `{weight!r}` is a `{kind.__name__}`. Start "
+            "with `weight.init(like=...)`, and pass on the one that the last iteration returned."
+        )
 
 
 def _squares(gradient: Parameters, dtype: Any) -> Array:

@@ -58,7 +58,7 @@ class AbstractTorchAdapter(AbstractAdapter):
     def evaluate(self, plan: RecordingPlan, recording: Recording) -> tuple[torch.Tensor, Sample]:
         problem = recording.problem
         assert isinstance(problem, AbstractTorchProblem)
-        if plan.penalty.has_own_tolerances:
+        if plan.penalty.uses_solver_tolerances:
             warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
         # `torch.func` batches the samples, and it works with no hooks.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lrnde_core import (
     AbstractWeight,
+    Constant,
     GradientNorms,
     InputError,
     InputTypeError,
@@ -18,6 +19,7 @@ from lrnde_core import (
     Report,
     WeightWarning,
     check_is_weight,
+    check_penalized,
     described,
     listed_reports,
     summed_penalty,
@@ -25,7 +27,7 @@ from lrnde_core import (
 )
 
 # More than anybody accumulates into one gradient, or a line search tries.
-_MOST_TOTALS = 1000
+_MOST_TOTALS = 200
 
 
 @final
@@ -46,8 +48,8 @@ class WeightHolder:
     process with the joint batch. With gradient accumulation, call `total` for each part and `update` once: the
     weight changes there alone.
 
-    **`update`** ends an iteration: without it the weight stays as it is. A `WeightWarning` says so if a thousand losses
-    were measured without one.
+    **`update`** ends an iteration: without it the weight stays as it is. A `WeightWarning` says so after 200 losses
+    without one.
 
     With several processes, each has its own counts: give weights such as `NFETarget` a report with their
     mean.
@@ -62,6 +64,7 @@ class WeightHolder:
         self._parameters = _as_tensors(parameters)
         self._state = weight.init(like=0.0)
         self._norms: list[GradientNorms] = []
+        self._num_totals = 0
         if self._weight.measures(self._state):
             _check_parameters(weight, self._parameters)
 
@@ -87,9 +90,10 @@ class WeightHolder:
             raise InputTypeError(f"`loss` must be a tensor with a gradient, not {described(loss)}.")
         if torch.is_grad_enabled():
             _check_trainable(loss, penalty, reports)
+            self._num_totals += 1
+            self._warn_if_forgotten()
             if self._weight.measures(self._state):
                 self._norms.append(_gradient_norms(loss, penalty, self._parameters))
-                self._warn_if_forgotten()
         return loss + self.value() * penalty
 
     def update(self, report: Report | Sequence[Report]) -> None:
@@ -100,7 +104,7 @@ class WeightHolder:
         norms = None
         if self._norms:
             norms = GradientNorms(*(math.fsum(each) / len(each) for each in zip(*self._norms, strict=True)))
-            self._norms.clear()
+        self._forget()
         self._state = self._weight.update(self._state, report, norms)
 
     def state_dict(self) -> dict[str, Number]:
@@ -116,14 +120,20 @@ class WeightHolder:
                 f"{sorted(kind._fields)}. Load what `state_dict()` of a `WeightHolder` of this weight returned."
             )
         self._state = kind(**state_dict)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what belongs to an iteration that has ended."""
+        self._norms.clear()
+        self._num_totals = 0
 
     def _warn_if_forgotten(self) -> None:
-        """Warn once so many losses were measured that `update` must have been forgotten."""
-        if len(self._norms) == _MOST_TOTALS:
+        """Warn after so many losses that `update` must have been forgotten."""
+        if self._num_totals == _MOST_TOTALS and not isinstance(self._weight, Constant):
             warn_at_call(
-                f"`WeightHolder.total` has measured {_MOST_TOTALS} losses since `{self._weight!r}` was last updated. "
-                f"The weight has stayed {self.value():.3g}, and gradients are measured each time. Call "
-                "`WeightHolder.update(report)` at the end of each iteration.",
+                f"`WeightHolder.total` has been called {_MOST_TOTALS} times since `{self._weight!r}` was last updated, "
+                f"and the weight has stayed {self.value():.3g}. Call `WeightHolder.update(report)` at the end of each "
+                "iteration.",
                 WeightWarning,
             )
 
@@ -147,6 +157,10 @@ def _as_tensors(parameters: object) -> tuple[Tensor, ...]:
 
 def _check_trainable(loss: Tensor, penalty: Tensor, reports: Sequence[Report]) -> None:
     """Raise `InputError` if nothing can be trained by the loss or by the penalty."""
+    if loss.shape.numel() != 1:
+        raise InputError(
+            f"`loss` has the shape {tuple(loss.shape)}, and its gradient needs a scalar: take the mean over the batch."
+        )
     if not loss.requires_grad:
         raise InputError(
             "`loss` has no gradient, so nothing would be trained by it. `total` takes what `backward` would: a loss "
@@ -154,11 +168,7 @@ def _check_trainable(loss: Tensor, penalty: Tensor, reports: Sequence[Report]) -
         )
     if penalty.requires_grad:
         return
-    if all(each.sample is None for each in reports):
-        raise InputError(
-            "`report` is of a solve with `penalize=False`, so it has no penalty to train by. Solve with the penalty in "
-            "training, or call `backward` on the loss alone."
-        )
+    check_penalized(reports)
     # One that is 0 has none where a local step failed, or was exact.
     if penalty != 0:
         raise InputError(
@@ -196,7 +206,8 @@ def _gradient_norms(loss: Tensor, penalty: Tensor, parameters: Sequence[Tensor])
             "`WeightHolder` those that the model has now: `fully_shard`, for one, replaces them."
         )
     squares = torch.stack([_squares(loss, by_loss, variables), _squares(penalty, by_penalty, variables)])
-    return GradientNorms(*squares.where((squares > 0).all(0), 0.0).sum(1).sqrt().tolist())
+    # What is not a number counts: such a measurement is left out as a whole.
+    return GradientNorms(*squares.where((squares != 0).all(0), 0.0).sum(1).sqrt().tolist())
 
 
 def _gradients(output: Tensor, variables: Sequence[Tensor]) -> Sequence[Tensor | None]:

@@ -87,7 +87,8 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
             f"repeated alone. Use one of {supported_methods()}.",
         )
     if not state_dtype.is_floating_point:
-        reason = f"the state has dtype {state_dtype}; it must be real floating point. Split or convert it."
+        remedy = "split it into real and imaginary parts" if state_dtype.is_complex else "convert it"
+        reason = f"the state has dtype {state_dtype}; it must be real floating point: {remedy}."
         return MethodFacts.without_steps(method, reason)
     if is_fixed_step(method) and has_event:
         return MethodFacts.without_steps(

@@ -173,6 +173,7 @@ def method_facts(
 
 def _unsupported(state_dtype: torch.dtype, *, is_adjoint: bool) -> dict[Capability, str]:
     if not state_dtype.is_floating_point:
-        reason = f"the state has dtype {state_dtype}; it must be real floating point. Split or convert it."
+        remedy = "split it into real and imaginary parts" if state_dtype.is_complex else "convert it"
+        reason = f"the state has dtype {state_dtype}; it must be real floating point: {remedy}."
         return dict.fromkeys((Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT), reason)
     return {Capability.FULL_GRADIENT: _NO_FULL_GRADIENT} if is_adjoint else {}

@@ -2,6 +2,9 @@
 
 from typing import Any, final
 
+# Characters of a value in a message: its beginning and its end.
+_MOST_SHOWN = 600
+
 
 @final
 class ConformanceFailure(AssertionError):  # noqa: N818 (it is a verdict rather than an error of the suite)
@@ -32,7 +35,7 @@ class ConformanceFailure(AssertionError):  # noqa: N818 (it is a verdict rather 
             "likely cause": cause or None,
             "next step": hint or None,
         }
-        self.details = {name: str(value) for name, value in named.items() if value is not None}
+        self.details = {name: _shown(value) for name, value in named.items() if value is not None}
 
 
 @final
@@ -50,3 +53,8 @@ class CheckNotApplicable(Exception):  # noqa: N818
     def __init__(self, reason: str, *, held_by: str = "") -> None:
         super().__init__(f"{reason}; `{held_by}` holds this law here" if held_by else reason)
         self.held_by = held_by
+
+
+def _shown(value: Any) -> str:
+    text, half = str(value), _MOST_SHOWN // 2
+    return text if len(text) <= _MOST_SHOWN else f"{text[:half]} ... {text[-half:]}"

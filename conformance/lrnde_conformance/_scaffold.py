@@ -116,7 +116,7 @@ def _requirement(text: str) -> Requirement:
 
 def _installed(module: str) -> Requirement:
     """The distribution that a module was installed from, at the least in the version that is installed."""
-    names = sorted(set(importlib.metadata.packages_distributions().get(module, ())))
+    names = sorted(set(importlib.metadata.packages_distributions().get(module, ()))) or _named_like(module)
     if len(names) == 1:
         version = Version(importlib.metadata.version(names[0])).base_version
         return Requirement(f"{canonicalize_name(names[0])}>={version}")
@@ -125,6 +125,14 @@ def _installed(module: str) -> Requirement:
         f"`{module}` {found} in this environment. Install the solver, or give `--requires`, as pip takes it: "
         "--requires 'jax>=0.8'."
     )
+
+
+def _named_like(module: str) -> list[str]:
+    """The distribution with the name of the module: an editable installation does not list its modules."""
+    try:
+        return [importlib.metadata.distribution(module).name]
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def _values(

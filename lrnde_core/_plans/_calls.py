@@ -97,8 +97,8 @@ def _checked(calibration: object) -> list[CalibrationCall]:
     calls: list[CalibrationCall] = list(calibration)  # pyright: ignore[reportUnknownArgumentType]
     if len(calls) < 2:
         raise InputError(
-            f"`calibration` has {len(calls)} calls; at least 2 are needed, since every second one is held back. "
-            "Split a batch in two."
+            f"`calibration` has {len(calls) or 'no'} {'call' if len(calls) == 1 else 'calls'}; at least 2 are needed, "
+            "since every second one is held back. Split a batch in two."
         )
     return calls
 

@@ -28,5 +28,5 @@ class SearchProgress:
         self._count += 1
         done, rest = sum(self._costs[: self._count]), sum(self._costs[self._count :])
         seconds = (self._clock() - self._begin) * rest / done
-        left = f"; at most about {seconds:.0f} s left" if rest else ""
+        left = f"; about {seconds:.0f} s left if all are tried" if rest else ""
         _LOGGER.info("%s: %d of %d candidates tried: %s%s", self._name, self._count, len(self._costs), result, left)

@@ -31,7 +31,7 @@ class Candidate:
 
     def __str__(self) -> str:
         grid = "the solver's grid" if self.follows_solver else "a uniform grid"
-        return f"{self.num_steps} steps of {self.method} on {grid}"
+        return f"{self.num_steps} {'step' if self.num_steps == 1 else 'steps'} of {self.method} on {grid}"
 
 
 @final

@@ -45,6 +45,13 @@ class MaxNormDriver(_AbstractMaxNormDriver):
 
 
 @final
+class MaxNormHeunDriver(_AbstractMaxNormDriver):
+    """A method of low order, which the largest error makes take the most steps."""
+
+    methods: ClassVar[tuple[Method, ...]] = (Method("adaptive_heun", "heun-euler", norm="max"),)
+
+
+@final
 class SilentDriver(_AbstractMaxNormDriver):
     """Does not."""
 
@@ -55,6 +62,13 @@ def test_a_solver_with_the_largest_norm_conforms() -> None:
     verdict = run_checks(MaxNormDriver, select=_CHECKS)
     assert [each.id for each in verdict.results if each.outcome is not Outcome.PASSED] == []
     assert {each.check for each in verdict.results} >= {"penalty.oracle", "gradient.local-step", "agreement.vectors"}
+
+
+@pytest.mark.parametrize("driver", [MaxNormDriver, MaxNormHeunDriver])
+def test_the_penalty_of_the_largest_norm_reduces_the_cost_of_a_trained_task(driver: type[AbstractDriver]) -> None:
+    verdict = run_checks(driver, select="reduction.adaptive")
+    (found,) = [each for each in verdict.results if each.check == "reduction.adaptive"]
+    assert found.outcome is Outcome.PASSED
 
 
 def test_a_norm_that_the_driver_does_not_name_is_caught() -> None:

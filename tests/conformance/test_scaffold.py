@@ -49,7 +49,7 @@ def integrate(field, y0, ts, *, rtol=1e-4, atol=1e-4, first_step=0.1, on_step=No
     return torch.stack(outputs), num_steps, num_accepted
 """
 
-_NAMES = "AcceptedStep, Capability, DrawnStep, ExplicitTableau, Record, Recording"
+_NAMES = "ExplicitTableau, Record, Recording"
 
 _DRIVER = """
     def native(self, task: Task) -> NativeFunction:
@@ -72,14 +72,10 @@ _RUN = """
             return Run(result, _counts(result), None)
         ts, y0, field = self.given["ts"], self.given["y0"], self.given["field"]
         start, end = ts[0].item(), ts[-1].item()
-        duration, num_accepted, kept = abs(end - start), 0, [(start, 0.0, y0.detach())] * len(plan.draws)
+        kept = plan.keep_steps(abs(end - start))
 
         def on_step(t, h, y):
-            nonlocal num_accepted
-            num_accepted += 1
-            for sample, draw in enumerate(plan.draws):
-                if plan.sampler.keep(draw, AcceptedStep(num_accepted, abs(t - start), abs(h), duration)):
-                    kept[sample] = (t, h, y if plan.keeps_gradient else y.detach())
+            kept.offer(abs(t - start), abs(h), (t, h, y if plan.keeps_gradient else y.detach()))
 
         result = self.native(*self.args, **self.kwargs, on_step=on_step)
         problem = ExplicitProblem(
@@ -94,19 +90,15 @@ _RUN = """
             starts_after_t0=False,
             ends_before_t1=False,
         )
-        records = [
-            Record(
-                t, h, (y,), None, end - t,
-                DrawnStep(abs(t - start), abs(h), abs(h), duration, num_accepted, is_end_known=True),
-            )
-            for t, h, y in kept
-        ]
-        return Run(result, _counts(result), Recording(problem, records, num_accepted > 0))
+        records = []
+        for each in kept.kept:
+            t, h, y = (start, 0.0, y0.detach()) if each is None else each.step
+            records.append(Record(t, h, (y,), None, end - t, kept.drawn(each, abs(h))))
+        return Run(result, _counts(result), Recording(problem, records, kept.num_offered > 0))
 
 
 _HEUN = ExplicitTableau(((1.0,),), (0.5, 0.5), (0.0, 1.0), (-0.5, 0.5))
-_NO_PAIR = ((Capability.STIFFNESS_ESTIMATE, "Heun's method has no pair of stages. Use `ErrorEstimate`."),)
-_FACTS = MethodFacts("heun", 2, 2.0, None, 2, 2, is_adaptive=True, unsupported=_NO_PAIR)
+_FACTS = MethodFacts.explicit("heun", 2, _HEUN)
 
 
 def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywords) -> ToyCall:
@@ -327,3 +319,16 @@ def test_a_finished_skeleton_conforms(tmp_path: Path) -> None:
     number, _, faults = done.stdout.strip().partition(" ")
     assert faults == "[]"
     assert int(number) > 20
+
+
+def test_a_solver_in_an_editable_installation_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such an installation lists no modules.
+    metadata = tmp_path / "lonely_solver-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: lonely-solver\nVersion: 1.2\n")
+    (tmp_path / "lonely_solver.py").write_text("def solve(field, y0, ts): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = _scaffold.write_adapter("lonely", solve="lonely_solver:solve", parent=tmp_path)
+    assert '"lonely-solver>=1.2"' in (folder / "pyproject.toml").read_text()

@@ -14,8 +14,8 @@ def test_the_time_left_is_in_proportion_to_the_cost_of_what_is_left(caplog: pyte
         for result in ("first", "second", "third"):
             progress.tried(result)
     assert caplog.messages == [
-        "freeze: 1 of 3 candidates tried: first; at most about 21 s left",
-        "freeze: 2 of 3 candidates tried: second; at most about 17 s left",
+        "freeze: 1 of 3 candidates tried: first; about 21 s left if all are tried",
+        "freeze: 2 of 3 candidates tried: second; about 17 s left if all are tried",
         "freeze: 3 of 3 candidates tried: third",
     ]
 

@@ -184,6 +184,24 @@ def test_two_plugins_of_one_name_are_refused_by_both_names(install: Install, mon
     assert Registry().get_adapter("made") is not None
 
 
+def test_two_plugins_of_several_names_are_refused_in_all(install: Install) -> None:
+    both = f"""
+    from lrnde_core import AdapterSpec, hookimpl
+
+    @hookimpl
+    def lrnde_register_adapters(register):
+        for name in ("made", "made_too"):
+            register(AdapterSpec(name=name, target={toy.TARGET!r}, solves=("made_up:solve",), requires=(),
+                                 install="made-up", api_version=(2, 0)))
+    """
+    install("first", both, distribution="made-first")
+    install("second", both, distribution="made-second", version="3.4")
+    registry = _registry_with_warning(r"`second`.*made-second 3.4, duplicate.*`made` is taken by made-first 1.2")
+    for name in ("made", "made_too"):
+        with pytest.raises(PluginError, match=rf"`{name}` is declared by both made-first 1.2 and made-second 3.4"):
+            registry.get_adapter(name)
+
+
 def test_two_entry_points_of_one_name_do_not_hide_each_other(install: Install) -> None:
     install("made", _plugin("made"), distribution="made-first")
     install("made", "import a_library_that_is_not_there", distribution="made-second", version="3.4")

@@ -271,11 +271,20 @@ def test_bad_settings_are_refused(arguments: dict[str, Any], error: type[Excepti
         regularize(integrate, **{"heuristic": _ERROR, **arguments})
 
 
+class _Model:
+    def __repr__(self) -> str:
+        return "not_a_solver"
+
+    def __call__(self) -> None: ...
+
+
 def test_what_is_no_native_call_is_refused() -> None:
     with pytest.raises(InputTypeError, match="already a `RegularizedSolve`; regularize the native call instead"):
         regularize(regularize(integrate, heuristic=_ERROR), heuristic=_ERROR)
-    with pytest.raises(InputTypeError, match=r"must be a callable such as `torchdiffeq.odeint`, not 'odeint'"):
+    with pytest.raises(InputTypeError, match=r"must be a solver call, such as `torchdiffeq.odeint` .*, not 'odeint'"):
         regularize("odeint")
+    with pytest.raises(AdapterNotFoundError, match=r"not_a_solver.*If it is a model.*pass the model to the result"):
+        regularize(_Model(), heuristic=_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -365,8 +374,9 @@ def test_errors_of_the_user_come_through_unchanged() -> None:
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         regularize(integrate, heuristic=_ERROR)(broken, _Y0, _TIMES, draw=[0.5])
-    with pytest.raises(TypeError, match="unexpected keyword argument 'mehtod'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mehtod'") as caught:
         regularize(integrate, heuristic=_ERROR)(_field, _Y0, _TIMES, draw=[0.5], mehtod="bosh3")
+    assert not hasattr(caught.value, "__notes__")
 
 
 @pytest.mark.parametrize("make", [lrnde_core.presets.lrnde_unbiased, lrnde_core.presets.lrnde_biased])

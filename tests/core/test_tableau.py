@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrnde_core import FIXED_METHODS, ExplicitTableau, FixedSteps, MethodFacts
+from lrnde_core import FIXED_METHODS, ExplicitTableau, FixedSteps, InputError, MethodFacts
 from tests.core.array_problem import ArrayProblem
 from tests.core.tableaus import BOSH3, DOPRI5, DOPRI8, EMBEDDED, HEUN, RK4, TSIT5
 
@@ -87,3 +87,11 @@ def test_the_error_of_a_step_of_a_plan_falls_with_the_power_of_its_facts(method:
 
     measured = np.log2(size(0.02) / size(0.01))
     assert native.by_steps(method, steps.order, steps.tableau).error_order == pytest.approx(measured, abs=0.1)
+
+
+def test_an_error_that_no_power_of_time_shows_is_refused() -> None:
+    rk4 = ExplicitTableau(
+        ((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), (0.0, 0.5, 0.5, 1.0), (0.0, -1.0, 1.0, 0.0)
+    )
+    with pytest.raises(InputError, match="integrate every function of time to 0"):
+        _ = rk4.error_order

@@ -16,6 +16,7 @@ from lrnde_core import (
     GradientNorms,
     GradientRatio,
     InputError,
+    InputTypeError,
     NFETarget,
     Report,
 )
@@ -66,11 +67,20 @@ def test_hidden_evaluations_are_refused_by_nfe_target() -> None:
         (lambda: GradientRatio(0.0), "finite and above 0"),
         (lambda: GradientRatio(math.inf), "finite and above 0"),
         (lambda: GradientRatio(period=0), "at least 1 is needed"),
+        (lambda: GradientRatio(period=2.5), r"period=2.5.*a whole number"),  # pyright: ignore[reportArgumentType]
+        (lambda: ExponentialDecay(1.0, 0.1, 2.5), "a whole number"),  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_bad_settings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [Constant, GradientRatio, NFETarget, lambda each: ExponentialDecay(1.0, each, 5)])
+@pytest.mark.parametrize("given", ["0.1", True, None])
+def test_what_is_no_number_is_refused(kind: Any, given: Any) -> None:
+    with pytest.raises(InputTypeError, match=rf"`\w+\(\w+=...\)` must be a number, not {given!r}"):
+        kind(given)
 
 
 def _ratios(weight: GradientRatio, norms: list[tuple[float, float]]) -> list[float]:

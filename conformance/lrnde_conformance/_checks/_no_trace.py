@@ -112,7 +112,7 @@ def no_trace_source(subject: Subject, _: str) -> None:
     "no-trace.field-state",
     law=12,
     needs=[Capability.UNIFORM_TIME],
-    hint="evaluate the local step in `lrnde_torch.no_side_effects(field, device)`",
+    hint="give the local problem the user's own field as `user_field`",
 )
 def no_trace_field_state(subject: Subject, _: str) -> None:
     """A field with buffers, attributes and a random generator leaves them all as the bare call does."""
@@ -144,5 +144,6 @@ def no_trace_field_state(subject: Subject, _: str) -> None:
                 expected="the values after the bare call" if what == "random state" else expected,
                 seed=_SEED,
                 cause="the local step trains running statistics, or draws the numbers of a dropout",
-                hint="evaluate the local step in `lrnde_torch.no_side_effects(field, device)`, or the like",
+                hint="give the local problem the user's own field as `user_field`; where its class has none, evaluate "
+                "the local step in `lrnde_torch.no_side_effects(field, device)`",
             )

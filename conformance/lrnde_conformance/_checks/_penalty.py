@@ -75,7 +75,8 @@ def _assert_tolerances_told_apart(subject: Subject, method: Method) -> None:
             experiment.first_step,
             rtol=slack,
             atol=slack,
-            cause="the solver has other tolerances than the task: rtol and atol are swapped in the driver's `call`",
+            cause="the solver has other tolerances than the task: rtol and atol are swapped in the driver's `call`, or "
+            "the solver has only one of them",
             hint="pass `task.rtol` and `task.atol` to the solver by name",
         )
     reference, point = oracle(problem, method, experiment.rtol, experiment.atol), StepPoint(t, h, problem.y0)

@@ -5,7 +5,7 @@ dynamics that take many steps. Self-contained: data, network and optimiser are n
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -16,6 +16,7 @@ from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._experiments._trace import find_steps
 from lrnde_conformance._method import Method
 from lrnde_conformance._problems import Formula, Parameters, Problem
+from lrnde_core import AbstractWeight, GradientNorms
 
 _NUM_POINTS = 48
 _HIDDEN = 8
@@ -46,8 +47,8 @@ class TrainedNetwork:
     sizes: tuple[float, ...]
 
 
-def train(subject: Subject, method: Method, weight: float) -> TrainedNetwork:
-    """Train with this weight of the penalty; 0 for the bare task."""
+def train(subject: Subject, method: Method, weight: AbstractWeight) -> TrainedNetwork:
+    """Train with this weight of the penalty; with a constant 0, the bare task."""
     formula = NOISY if method.is_stochastic else PLAIN
     parameters = _initial(method)
     problem = _problem(formula, parameters, _SEED)
@@ -117,7 +118,9 @@ def _targets() -> np.ndarray:
     return np.where(np.arange(_NUM_POINTS) % 2 == 0, -1.0, 1.0)[:, None]
 
 
-def _optimised(subject: Subject, experiment: Experiment, targets: np.ndarray, weight: float) -> dict[str, np.ndarray]:
+def _optimised(
+    subject: Subject, experiment: Experiment, targets: np.ndarray, weight: AbstractWeight
+) -> dict[str, np.ndarray]:
     """Parameters after training by Adam (Kingma and Ba 2015)."""
     problem, driver = experiment.problem, subject.driver
 
@@ -135,19 +138,33 @@ def _optimised(subject: Subject, experiment: Experiment, targets: np.ndarray, we
         "y0": problem.y0,
         **({} if "ts" in subject.static else {"ts": np.array(experiment.ts)}),
         "targets": targets,
-        "weight": weight,
     }
     if noise is not None:
         constants |= {"amplitude": problem.amplitude, "frequency": problem.frequency}
+    state = weight.init(like=0.0)
     for iteration, uniform in enumerate(uniforms, start=1):
         variables = values if noise is None else {**values, "level": noise}
         given = {**constants, "draws": np.array([uniform])}
-        gradient = subject.backend.differentiate(
-            ("training", experiment.key(subject.static)), loss, variables, given, experiment.dtype
-        ).gradient
+
+        def gradient_at(factor: float, variables: Any = variables, given: Any = given) -> Mapping[str, np.ndarray]:
+            given = {**given, "weight": factor}
+            key = ("training", experiment.key(subject.static))
+            return subject.backend.differentiate(key, loss, variables, given, experiment.dtype).gradient
+
+        gradient, norms = gradient_at(float(weight.value(state))), None
+        if weight.measures(state):
+            by_loss, by_both = gradient_at(0.0), gradient_at(1.0)
+            norms = GradientNorms(
+                _norm([by_loss[name] for name in values]), _norm([by_both[name] - by_loss[name] for name in values])
+            )
+        state = weight.update(state, [], norms)
         for name, value in values.items():
             means[name] = 0.9 * means[name] + 0.1 * gradient[name]
             squares[name] = 0.99 * squares[name] + 0.01 * gradient[name] ** 2
             mean, square = means[name] / (1 - 0.9**iteration), squares[name] / (1 - 0.99**iteration)
             values[name] = value - _LEARNING_RATE * mean / (np.sqrt(square) + 1e-8)
     return values if noise is None else {**values, "level": noise}
+
+
+def _norm(arrays: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.sum(array**2) for array in arrays)))

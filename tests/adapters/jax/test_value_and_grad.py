@@ -43,6 +43,8 @@ def _loss(parameters: Any, y0: Any, draw: Any, scale: float = 1.0) -> Any:
 
 _Y0, _DRAW = _array([[0.5, -1.0], [0.2, 0.4]]), _array([0.4])
 
+_REPORT = lrnde.Report(_array(1.0), 44, 7, 7, 7, 0, None)
+
 
 @pytest.fixture(scope="module")
 def apart() -> tuple[Any, Any, Any]:
@@ -151,13 +153,12 @@ def test_what_is_no_weight_no_state_and_no_scalar_is_refused() -> None:
         with pytest.raises(lrnde.InputTypeError, match=rf"`weight` must be an `AbstractWeight`.*{hint}"):
             value_and_grad(_loss, given)
     weight = lrnde.GradientRatio()
-    report = lrnde.Report(_array(1.0), 44, 7, 7, 7, 0, None)
-    step = value_and_grad(lambda parameters: (parameters, report), weight)
+    step = value_and_grad(lambda parameters: (parameters, _REPORT), weight)
     with pytest.raises(lrnde.InputError, match=r"`loss` returned a value of shape \(2, 2\).*a scalar"):
         step(_Y0, weight.init(like=_Y0))
     for update in (weight.update, jax.jit(weight.update)):
         with pytest.raises(lrnde.InputError, match=r"measures gradients in this iteration.*`lrnde_jax.value_and_grad"):
-            update(weight.init(like=_Y0), report)
+            update(weight.init(like=_Y0), _REPORT)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +174,49 @@ def test_what_is_no_report_is_refused(reports: Any, error: type[Exception], mess
     step = value_and_grad(lambda parameters: (jnp.sum(parameters), reports), weight)
     with pytest.raises(error, match=message):
         step(_Y0, weight.init(like=_Y0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "parameters", "state", "error", "message"),
+    [
+        (lambda p: p.sum(), _Y0, None, lrnde.InputTypeError, r"`loss` returned .*it must return two things"),
+        (lambda _: _REPORT, _Y0, None, lrnde.InputTypeError, "`loss` returned Report.*`return loss, report`"),
+        (None, _Y0, _Y0, lrnde.InputTypeError, r"`state`.*is a .* of shape \(2, 2\).*is a `GradientRatioState`"),
+        (None, _Y0, lrnde.NFETarget(20).init(like=_Y0), lrnde.InputTypeError, "`state`.*is NFETarget.*`weight.init"),
+        (None, {"count": jnp.arange(3)}, None, lrnde.InputError, "holds no array of floating-point numbers"),
+    ],
+    ids=["no report", "report alone", "no state", "state of another", "nothing to train"],
+)
+def test_what_is_given_wrongly_is_refused_in_words(
+    loss: Any, parameters: Any, state: Any, error: type[Exception], message: str
+) -> None:
+    weight = lrnde.GradientRatio()
+    step = value_and_grad(loss or (lambda p: (jnp.sum(p), _REPORT)), weight)
+    with pytest.raises(error, match=message):
+        step(parameters, weight.init(like=_Y0) if state is None else state)
+
+
+@pytest.mark.parametrize("wrap", [lambda step: step, jax.jit], ids=["eager", "jit"])
+def test_a_loss_without_a_penalty_is_refused(wrap: Any) -> None:
+    term, weight = diffrax.ODETerm(lambda t, y, rate: rate * y), lrnde.GradientRatio()
+
+    def loss(rate: Any) -> Any:
+        solution, report = _SOLVE(term, diffrax.Heun(), 0.0, 1.0, 0.1, _Y0, rate, penalize=False)
+        return jnp.sum(solution.ys), report
+
+    with pytest.raises(lrnde.InputError, match="`penalize=False`, so it has no penalty to train by"):
+        wrap(value_and_grad(loss, weight))(_array(0.5), weight.init(like=_Y0))
+
+
+def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_it_is() -> None:
+    weight = lrnde.GradientRatio()
+
+    def loss(parameters: Any, factor: Any) -> Any:
+        first, second = parameters
+        return jnp.sum(first) + factor * jnp.sum(second), _REPORT._replace(penalty=jnp.sum(first) + jnp.sum(second))
+
+    step = jax.jit(value_and_grad(loss, weight))
+    _, _, state = step((_Y0, _Y0), weight.init(like=_Y0), jnp.nan)
+    assert float(state.value) == 0
+    _, _, state = step((_Y0, _Y0), state, 2.0)
+    assert float(state.value) > 0

@@ -129,6 +129,8 @@ def test_what_trains_nothing_is_refused() -> None:
     for weight in (WeightHolder(lrnde.Constant(0.5)), WeightHolder(lrnde.GradientRatio(), model.parameters())):
         with pytest.raises(lrnde.InputError, match=r"`loss` has no gradient.*`detach`"):
             weight.total(loss.detach(), report)
+        with pytest.raises(lrnde.InputError, match=r"`loss` has the shape \(2,\).*take the mean over the batch"):
+            weight.total(loss.expand(2), report)
         with pytest.raises(lrnde.InputTypeError, match=r"`loss` must be a tensor.*not 1.5"):
             weight.total(1.5, report)  # pyright: ignore[reportArgumentType]
         with pytest.raises(lrnde.InputError, match=r"penalty of `report` has no gradient.*`torch.no_grad\(\)`"):
@@ -141,10 +143,37 @@ def test_what_trains_nothing_is_refused() -> None:
         assert weight.total(loss, report._replace(penalty=torch.tensor(0.0))).requires_grad
 
 
-def test_a_training_that_never_updates_is_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_holder, "_MOST_TOTALS", 5)
+def test_a_loaded_state_forgets_the_measurements_before_it() -> None:
+    model = _Model()
+    weights = [WeightHolder(lrnde.GradientRatio(), model.parameters()) for _ in range(2)]
+    loss, report = model(_X)
+    weights[0].total(1e6 * loss, report)
+    weights[0].load_state_dict(weights[1].state_dict())
+    for weight in weights:
+        weight.total(loss, report)
+        weight.update(report)
+    assert weights[0].state_dict() == weights[1].state_dict()
+
+
+def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_it_is() -> None:
     model = _Model()
     weight = WeightHolder(lrnde.GradientRatio(), model.parameters())
+    loss, report = model(_X)
+    weight.total(loss + torch.nan * model.encoder.bias.square().sum(), report)
+    weight.update(report)
+    assert weight.value() == 0
+    weight.total(loss, report)
+    weight.update(report)
+    assert weight.value() > 0
+
+
+@pytest.mark.parametrize("kind", [lrnde.GradientRatio(), lrnde.NFETarget(20), lrnde.ExponentialDecay(1.0, 0.1, 10)])
+def test_a_training_that_never_updates_is_told_so_once(
+    monkeypatch: pytest.MonkeyPatch, kind: lrnde_core.AbstractWeight
+) -> None:
+    monkeypatch.setattr(_holder, "_MOST_TOTALS", 5)
+    model = _Model()
+    weight = WeightHolder(kind, model.parameters())
     loss, report = model(_X)
     for _ in range(3):  # parts of an iteration
         for _ in range(4):
@@ -152,7 +181,7 @@ def test_a_training_that_never_updates_is_told_so_once(monkeypatch: pytest.Monke
         weight.update(report)
     for _ in range(4):
         weight.total(loss, report)
-    with pytest.warns(lrnde_core.WeightWarning, match=r"measured 5 losses .*`WeightHolder.update\(report\)`") as caught:
+    with pytest.warns(lrnde_core.WeightWarning, match=r"called 5 times .*`WeightHolder.update\(report\)`") as caught:
         weight.total(loss, report)
     assert caught[0].filename == __file__
     weight.total(loss, report)

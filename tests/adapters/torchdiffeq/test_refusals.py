@@ -258,3 +258,13 @@ def test_tolerances_of_other_number_types() -> None:
         )
         assert torch.allclose(solution, expected[0])
         assert report.penalty.item() == pytest.approx(expected[1].penalty.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("native", [odeint, odeint_adjoint])
+@pytest.mark.parametrize(("given", "meant"), [("penalise", "penalize"), ("probe", "probes"), ("key", "generator")])
+def test_a_refusal_of_the_library_has_a_hint_where_an_argument_of_the_penalty_was_meant(
+    native: Any, given: str, meant: str
+) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{given}'") as caught:
+        lrnde.regularize(native)(lambda t, y: -y, torch.ones(2), torch.tensor([0.0, 1.0]), **{given: 1})
+    assert caught.value.__notes__ == [f"A regularized call has no argument `{given}`; did you mean `{meant}=`?"]
