@@ -30,7 +30,7 @@ from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
 from lrnde_core._recording import Counts, Recording
 from lrnde_core._registry import REGISTRY
-from lrnde_core._report import Report, Sample, active_reports
+from lrnde_core._report import Report, Sample, active_reports, uncollected
 from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
 from lrnde_core._samplers import AbstractSampler, UniformTime
 from lrnde_core._solver import Solver
@@ -229,7 +229,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
         _check_recording(self, recording)
-        with penalty_errors():
+        with penalty_errors(), uncollected():
             value, sample = adapter.evaluate(plan, recording)
         num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
         if num_unresolved is not None and not is_traced(num_unresolved):

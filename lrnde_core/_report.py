@@ -204,6 +204,19 @@ def collect() -> Generator[list[Report]]:
             _REPORTS.reset(token)
 
 
+@contextlib.contextmanager
+def uncollected() -> Generator[None]:
+    """Keep solves that a further evaluation of a field makes within the block out of the `collect` block around it."""
+    if _REPORTS.get() is None:
+        yield
+        return
+    token = _REPORTS.set([])
+    try:
+        yield
+    finally:
+        _REPORTS.reset(token)
+
+
 def accompany_collect(companion: Callable[[], contextlib.AbstractContextManager[object]]) -> None:
     """Enter every `collect` block together with a context that `companion` makes."""
     _COMPANIONS.append(companion)

@@ -38,7 +38,7 @@ class WeightState(NamedTuple):
 class GradientNorms(NamedTuple):
     """Norms of the gradients of one iteration, over the parameters that both reach.
 
-    - `loss`: of the loss without the penalty. `penalty`: of the penalty, unweighted. NaN where they were not measured.
+    - `loss`: of the loss without the penalty. `penalty`: of the penalty, unweighted. 0 where they were not measured.
     """
 
     loss: Real
@@ -69,7 +69,7 @@ class AbstractWeight(abc.ABC):
         """The state after an iteration that ended with `report`; for several solves, a list of their reports.
 
         - `norms`: the gradient norms of this iteration, if `measures(state)` asked for them. Under `jit`, where nobody
-          knows, always: NaN in an iteration that does not measure.
+          knows, always: 0 in an iteration that does not measure.
         """
 
     def measures(self, state: AnyWeightState) -> Truth:
@@ -204,7 +204,7 @@ class GradientRatio(AbstractWeight):
         del report
         if norms is None:
             self._check_unmeasured(state)
-        loss_norm, penalty_norm, *known = joined(*(norms or (math.nan, math.nan)), *state)
+        loss_norm, penalty_norm, *known = joined(*(norms or (0.0, 0.0)), *state)
         old = GradientRatioState(*known)
         # Also false for what is not a number.
         is_valid = (loss_norm > 0) & (penalty_norm > 0) & (loss_norm < math.inf) & (penalty_norm < math.inf)

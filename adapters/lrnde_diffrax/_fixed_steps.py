@@ -115,7 +115,9 @@ class _Stages(AbstractStages):
         terms = drift_terms(arguments["terms"])
         parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], size)) for term in terms]
         sums: list[Leaf] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
-        return tuple(leaf.astype(like.dtype) for leaf, like in zip(sums, y, strict=True))
+        # A field may leave out axes over which the state broadcasts it.
+        pairs = zip(sums, y, strict=True)
+        return tuple(jnp.broadcast_to(leaf.astype(like.dtype), like.shape) for leaf, like in pairs)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return add_increments(y, weights, increments)
@@ -156,7 +158,12 @@ def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool)
         ts=jnp.concatenate(times),
         ys=jax.tree.unflatten(jax.tree.structure(y0), outputs),
         interpolation=None,
-        stats={"num_steps": steps.num_steps, "num_accepted_steps": steps.num_steps, "num_rejected_steps": 0},
+        stats={
+            "num_steps": steps.num_steps,
+            "num_accepted_steps": steps.num_steps,
+            "num_rejected_steps": 0,
+            "max_steps": arguments["max_steps"],
+        },
         result=diffrax.RESULTS.successful,
         solver_state=None,
         controller_state=None,

@@ -19,6 +19,7 @@ from lrnde_core import (
     Record,
     Recording,
     Scalar,
+    count_unresolved,
 )
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._fixed_steps import check_form, solve_by_steps, stages_of
@@ -65,11 +66,21 @@ class SteppedCall(AbstractSteppedCall[DiffraxCall]):
         if plan.sampler.keeps_every_step:
             draw = jax.tree.map(lambda leaf: leaf[0], draws)
             records = recorder.records_of_all(draw)
-            costs = jnp.stack([plan.penalty(problem, draw, record, plan.probes).cost for record in records])
-            cost = _REDUCTIONS[plan.sampler.reduction](costs)
+            terms = [plan.penalty(problem, draw, record, plan.probes) for record in records]
+            cost = _REDUCTIONS[plan.sampler.reduction](jnp.stack([term.cost for term in terms]))
+            # Of all of them or of none.
+            found = [each for term in terms if (each := count_unresolved(term.sample)) is not None]
+            num_unresolved = sum(found) if found else None
             num_reading = jnp.asarray(recorder.num_reading, jnp.int32)
             return Recording(
-                problem, None, 1, len(records), num_evaluated=len(records), cost=cost, num_reading=num_reading
+                problem,
+                None,
+                1,
+                len(records),
+                num_evaluated=len(records),
+                cost=cost,
+                num_reading=num_reading,
+                num_unresolved=num_unresolved,
             )
 
         # Outside of the map, which would not give it back.

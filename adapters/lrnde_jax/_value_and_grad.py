@@ -96,7 +96,7 @@ def value_and_grad(
         # What is not a number counts: such a measurement is left out as a whole.
         is_reached = (squares != 0).all(axis=0)
         norms = jnp.sqrt(jnp.sum(jnp.where(is_reached, squares, 0.0), axis=1))
-        norms = jnp.where(is_measured, norms, jnp.nan)
+        norms = jnp.where(is_measured, norms, 0.0)
         return (value, reports), gradient, weight.update(state, reports, GradientNorms(norms[0], norms[1]))
 
     return step

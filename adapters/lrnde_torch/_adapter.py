@@ -9,6 +9,7 @@ import torch
 from lrnde_core import (
     AbstractAdapter,
     Array,
+    CapabilityError,
     Draw,
     NativeArgument,
     RandomSource,
@@ -64,7 +65,15 @@ class AbstractTorchAdapter(AbstractAdapter):
         # `torch.func` batches the samples, and it works with no hooks.
         apart = saved_apart() if is_collecting() and not plan.is_batched else contextlib.nullcontext()
         with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
-            return self.evaluate_records(plan, recording, zero)
+            try:
+                return self.evaluate_records(plan, recording, zero)
+            except RuntimeError as error:
+                if plan.is_batched and "saved tensor hooks" in str(error):
+                    raise CapabilityError(
+                        "`torch.func`, by which `batched=True` evaluates all samples at once, does not run where "
+                        "saved tensors have hooks, as in a checkpoint with `use_reentrant=False`: leave `batched` out."
+                    ) from error
+                raise
 
     def evaluate_records(
         self, plan: RecordingPlan, recording: Recording, zero: torch.Tensor

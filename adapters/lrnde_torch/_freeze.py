@@ -135,7 +135,9 @@ class FrozenStages(AbstractStages):
     def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
         derivative = self.field(_time(t + abscissa * h, y[0]), y if self.is_tuple else y[0])
         leaves: Leaves = derivative if self.is_tuple else (derivative,)
-        return tuple(leaf.to(like.dtype) * _beside(h, like) for leaf, like in zip(leaves, y, strict=True))
+        # A field may leave out axes over which the state broadcasts it.
+        pairs = [(leaf.to(like.dtype).broadcast_to(like.shape), like) for leaf, like in zip(leaves, y, strict=True)]
+        return tuple(leaf * _beside(h, like) for leaf, like in pairs)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         by_leaf = zip(*increments, strict=True)

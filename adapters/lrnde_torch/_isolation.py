@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch.nn.utils import parametrize
 
 from lrnde_core import RandomSource, random_states_kept
 
@@ -215,14 +216,28 @@ def no_side_effects(field: object, device: torch.device) -> Generator[None]:
       The contents of lists, dictionaries, sets and deques among the attributes. Not integers: a user's counter also
       counts these evaluations, as `Report.nfe_extra` says.
 
+    - Weights that `torch.nn.utils.parametrize.cached` keeps: computed anew within the block, so that one computed
+      without gradient is not kept for the solve, nor the solve's used here.
+
     `reach_of` finds everything that a field reaches.
     """
     reach = reach_of(field)
     is_cpu = device.type == "cpu"
     fork = contextlib.nullcontext() if is_cpu else torch.random.fork_rng([device], device_type=device.type)
     generators = (torch.default_generator, *reach.generators)
-    with fork, random_states_kept(generators), _values_kept(reach), _copied_buffers(reach.modules):
+    kept = random_states_kept(generators)
+    with fork, kept, _values_kept(reach), _copied_buffers(reach.modules), _weights_computed_anew():
         yield
+
+
+@contextlib.contextmanager
+def _weights_computed_anew() -> Generator[None]:
+    known = parametrize._cache  # pyright: ignore[reportPrivateUsage]
+    parametrize._cache = {}  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        parametrize._cache = known  # pyright: ignore[reportPrivateUsage]
 
 
 @contextlib.contextmanager

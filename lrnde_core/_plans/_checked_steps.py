@@ -10,7 +10,7 @@ from lrnde_core._arrays import Array, Count, Scalar, array_namespace
 from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._check import Bounds, Gradient, SampleMetric, SolveBy, Solved
-from lrnde_core._plans._errors import ErrorMeasure, Over, check_bound, check_over
+from lrnde_core._plans._errors import ErrorMeasure, Over, check_bound, check_over, check_scales_alone
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._report import Candidate
 from lrnde_core._report import Report
@@ -206,13 +206,12 @@ class CheckedSteps:
             check_bound(self.gradient_error, "gradient_error")
         check_over(self.over)
         # Hashable, in place of what the user gave.
-        object.__setattr__(self, "scales", ErrorMeasure.of(dict(self.scales), None).scales)
+        scales = dict(self.scales) if isinstance(self.scales, tuple) else self.scales
+        measure = ErrorMeasure.of(scales, None)
+        check_scales_alone(measure, self.metric)
+        object.__setattr__(self, "scales", measure.scales)
         object.__setattr__(self, "candidates", _checked_candidates(self.candidates))
-        fewest, most = self.period
-        if not (isinstance(fewest, int) and isinstance(most, int) and 1 <= fewest <= most):
-            raise InputError(
-                f"`period={self.period!r}`: needs two whole numbers of iterations, 1 or more, such as (10, 100)."
-            )
+        _check_period(self.period)
         if not isinstance(self.max_plans, int) or self.max_plans < 1:
             raise InputError(f"`max_plans={self.max_plans!r}`: must be a whole number of at least 1.")
 
@@ -390,6 +389,13 @@ def _leaves(tree: NativeResult) -> list[Any]:
     if isinstance(tree, tuple | list):
         return [leaf for part in cast("Sequence[object]", tree) for leaf in _leaves(part)]
     return [tree]
+
+
+def _check_period(period: object) -> None:
+    ends = cast("Sequence[object]", period) if isinstance(period, tuple | list) else ()
+    numbers = [each for each in ends if isinstance(each, int) and each >= 1]
+    if not (len(ends) == len(numbers) == 2 and numbers[0] <= numbers[1]):
+        raise InputError(f"`period={period!r}`: needs two whole numbers of iterations, 1 or more, such as (10, 100).")
 
 
 def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:

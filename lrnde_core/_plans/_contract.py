@@ -18,6 +18,7 @@ from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
 from lrnde_core._random_states import random_states_kept
+from lrnde_core._report import uncollected
 
 
 class NativeSolve(NamedTuple):
@@ -66,7 +67,7 @@ class AbstractCalibrator(abc.ABC):
 @contextlib.contextmanager
 def without_a_trace(calibrator: AbstractCalibrator, calls: Sequence[AbstractCall]) -> Generator[None]:
     """Run calls within the block; afterwards nothing of the user's has changed."""
-    with random_states_kept(), calibrator.isolated(calls):
+    with random_states_kept(), uncollected(), calibrator.isolated(calls):
         yield
 
 

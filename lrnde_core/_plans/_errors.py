@@ -65,6 +65,12 @@ def _rank(over: Over, count: int) -> int:
     return min(count, math.ceil((count + 1) * over - 1e-9)) if isinstance(over, float) else count
 
 
+def check_scales_alone(measure: "ErrorMeasure", metric: object) -> None:
+    """Raise `InputError` if a user gives both scales and a metric."""
+    if measure.scales and metric is not None:
+        raise InputError("`scales` are those of the usual error, and `metric` replaces it; leave one of them out.")
+
+
 @final
 @dataclasses.dataclass(frozen=True)
 class ErrorMeasure:
@@ -86,8 +92,6 @@ class ErrorMeasure:
         """The measure that a user asked for. Raises `InputError` or `InputTypeError` for scales that are none."""
         if not isinstance(scales, Mapping):
             raise InputTypeError(f"`scales` must be a mapping such as `{{1: 1.0}}`, not {described(scales)}.")
-        if scales and metric is not None:
-            raise InputError("`scales` are those of the usual error, and `metric` replaces it; leave one of them out.")
         found: list[tuple[int, float]] = []
         for place, scale in cast("Mapping[object, object]", scales).items():
             if not (
@@ -103,7 +107,9 @@ class ErrorMeasure:
                     "a positive number in its units."
                 )
             found.append((place, float(scale)))
-        return cls(tuple(found), metric)
+        measure = cls(tuple(found), metric)
+        check_scales_alone(measure, metric)
+        return measure
 
     def errors(self, states: Leaves, reference: Leaves, *, is_batched: bool) -> list[float]:
         """The error of each sample.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, final
 
 from lrnde_core._arrays import Time, Truth
-from lrnde_core._errors import InputError
+from lrnde_core._errors import InputError, UnknownNameError
 from lrnde_core._tableau import FIXED_METHODS, ExplicitTableau
 
 if TYPE_CHECKING:
@@ -86,7 +86,11 @@ class FixedSteps:
 
     @classmethod
     def equal(cls, method: str, num_steps: int) -> "FixedSteps":
-        """`num_steps` steps of equal size of one of `FIXED_METHODS`."""
+        """`num_steps` steps of equal size of one of `FIXED_METHODS`. Raises `UnknownNameError` or `InputError`."""
+        if method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{method}`; known are {list(FIXED_METHODS)}.")
+        if not isinstance(num_steps, int) or num_steps < 1:
+            raise InputError(f"`num_steps={num_steps!r}` must be a whole number of at least 1.")
         ends = (*(index / num_steps for index in range(1, num_steps)), 1.0)
         return cls(method, FIXED_METHODS[method].tableau, ends)
 

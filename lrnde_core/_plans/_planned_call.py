@@ -101,17 +101,27 @@ def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
     """The plan for the next iteration, checked on its call if that is due.
 
-    What the adaptive solve of the check raises is raised, when the plan knows that the check failed.
+    What the adaptive solve of the check raises is raised, when the plan knows that the check failed. A call with
+    nothing to check leaves the check to the next one.
     """
     failure = None
+    freezer = find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer)
     if steps.is_due(holder.plan, holder.remembered()):
-        check = _Check(find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer), call, steps)
+        if _has_nothing_to_check(freezer, call, steps):
+            return holder.plan
+        check = _Check(freezer, call, steps)
         holder.plan = steps.choose(holder.plan, check, holder.agree)
         failure = check.failure
     holder.plan = steps.next(holder.plan)
     if failure is not None:
         raise failure
     return holder.plan
+
+
+def _has_nothing_to_check(freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps) -> bool:
+    """Whether the call takes no step, or has no numbers, as an empty batch."""
+    stepped = freezer.by_steps(call, FixedSteps.equal("midpoint", 1), is_batched=steps.batched)
+    return not isinstance(stepped, AbstractSteppedCall) or any(0 in shape for shape in stepped.shapes)
 
 
 class _Check:

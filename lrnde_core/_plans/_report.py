@@ -3,9 +3,7 @@
 import dataclasses
 from typing import final
 
-from lrnde_core._errors import InputError, UnknownNameError
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
-from lrnde_core._tableau import FIXED_METHODS
 
 
 @final
@@ -24,10 +22,7 @@ class Candidate:
 
     def check(self) -> None:
         """Raise `UnknownNameError` or `InputError` for steps that there are not."""
-        if self.method not in FIXED_METHODS:
-            raise UnknownNameError(f"There is no method `{self.method}`; known are {list(FIXED_METHODS)}.")
-        if not isinstance(self.num_steps, int) or self.num_steps < 1:
-            raise InputError(f"`num_steps` of `{self!r}` must be a whole number of at least 1.")
+        FixedSteps.equal(self.method, self.num_steps)
 
     def __str__(self) -> str:
         grid = "the solver's grid" if self.follows_solver else "a uniform grid"

@@ -17,6 +17,7 @@ from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._steps import StepTaken, guard_signals
 from lrnde_core._problem import AbstractLocalProblem
 from lrnde_core._recording import Counts, KeptStep, Record, Recording
+from lrnde_core._report import uncollected
 from lrnde_core._samplers import AcceptedStep, Draw, DrawnStep
 
 _Native = TypeVar("_Native", bound=AbstractCall)
@@ -116,7 +117,9 @@ class AbstractSteppedCall(AbstractCall, Generic[_Native]):
         constant = taken.map(without_gradient)
         error = guard_signals(tableau, constant, is_batched=self.is_batched).error_estimate
         nfe = steps.num_evaluations(needs_last=taken[-1].last is not None)
-        counts = self.counts(nfe, steps.num_steps, error.max())
+        # No samples have no largest error.
+        largest = error.sum() if 0 in error.shape else error.max()
+        counts = self.counts(nfe, steps.num_steps, largest)
         if plan is None:
             return Run(result, counts, None)
         with penalty_errors():
@@ -175,7 +178,7 @@ class PlanRecorder:
             return
         t, h, _, y1, *_ = last.step
         keeps_gradient = self.plan.keeps_gradient
-        with call.isolated(keeps_gradient=keeps_gradient):
+        with uncollected(), call.isolated(keeps_gradient=keeps_gradient):
             found = call.stages.increment(t, h, 1.0, y1)
         found = found if keeps_gradient else self.problem.detach(found)
         self._offered = self._offered.with_last(last._replace(step=last.step._replace(last=found)))

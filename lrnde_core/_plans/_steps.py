@@ -1,6 +1,7 @@
 """The loop over fixed steps. It never looks at a value, so it compiles, exports and differentiates."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -192,7 +193,9 @@ def _estimate(tableau: ExplicitTableau, increments: list[Leaves]) -> Leaves:
 def _norm(leaves: Leaves, *, is_batched: bool) -> Signal:
     """The Euclidean norm of each sample over all arrays of the state."""
     # Methods of the arrays: `torch.compile` warns about the cache behind `array_namespace`.
-    rows = (leaf.reshape((leaf.shape[0], -1) if is_batched else (-1,)) for leaf in leaves)
+    # An axis of size -1 would be open where there are no samples.
+    shapes = ((*leaf.shape[:is_batched], math.prod(leaf.shape[is_batched:])) for leaf in leaves)
+    rows = (leaf.reshape(shape) for leaf, shape in zip(leaves, shapes, strict=True))
     return _sum([(row * row).sum(axis=-1) for row in rows]) ** 0.5
 
 

@@ -287,7 +287,13 @@ def test_what_is_not_a_saved_plan_is_refused() -> None:
         (lambda: CheckedSteps(error=0.0), InputError, "`error` must be a positive number"),
         (lambda: CheckedSteps(over="median"), InputError, "`over` must be"),
         (lambda: CheckedSteps(scales={-1: 1.0}), InputError, "counted from 0"),
+        (lambda: CheckedSteps(scales=[1.0]), InputTypeError, r"`scales` must be a mapping"),  # pyright: ignore[reportArgumentType]
+        (lambda: CheckedSteps(scales={0: 1.0}, metric=lambda a, b: []), InputError, "leave one of them out"),
         (lambda: CheckedSteps(period=(5, 2)), InputError, "two whole numbers of iterations"),
+        (lambda: CheckedSteps(period=10), InputError, "`period=10`: needs two"),  # pyright: ignore[reportArgumentType]
+        (lambda: CheckedSteps(period=(10,)), InputError, "two whole numbers"),  # pyright: ignore[reportArgumentType]
+        (lambda: FixedSteps.equal("rk4", 0), InputError, "`num_steps=0` must be a whole number"),
+        (lambda: FixedSteps.equal("tsit5", 2), UnknownNameError, "There is no method `tsit5`"),
         (lambda: CheckedSteps(max_plans=0), InputError, "`max_plans=0`"),
         (lambda: CheckedSteps(candidates=[]), InputTypeError, "`candidates` must be a list"),
         (lambda: CheckedSteps(candidates=["rk4"]), InputTypeError, "holds 'rk4'"),

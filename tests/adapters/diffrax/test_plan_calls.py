@@ -68,3 +68,55 @@ def test_an_interval_without_length_leaves_the_state_where_it_is() -> None:
     (_, ys), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(_Y0, 0.0)
     np.testing.assert_array_equal(ys, jnp.stack([_Y0, _Y0]))
     np.testing.assert_array_equal(gradient, 2 * jnp.ones_like(_Y0))
+
+
+@pytest.mark.parametrize("sampler", [lrnde.UniformTime(), lrnde.AllSteps()])
+def test_an_empty_batch_has_no_penalty(sampler: Any) -> None:
+    solution, report = _solve(lrnde.FixedSteps.equal("rk4", 2), jnp.ones((0, 2)), sampler=sampler)
+    assert solution.ys.shape == (1, 0, 2)
+    assert (float(report.penalty), float(report.step_error)) == (0.0, 0.0)
+
+
+def test_a_solution_has_the_statistics_of_the_native_one() -> None:
+    by_plan, adaptive = (_solve(plan)[0].stats for plan in (lrnde.FixedSteps.equal("rk4", 2), None))
+    assert by_plan.keys() == adaptive.keys()
+    assert by_plan["max_steps"] == adaptive["max_steps"]
+
+
+def test_steps_whose_estimates_are_rounding_are_counted() -> None:
+    solve = lrnde.regularize(
+        diffrax.diffeqsolve, heuristic="error_estimate", sampler="all_steps", steps=lrnde.CheckedSteps()
+    )
+    term, controller = diffrax.ODETerm(lambda t, y, args: jnp.ones_like(y)), diffrax.PIDController(1e-3, 1e-3)
+    plan = lrnde.FixedSteps.equal("rk4", 3)
+    with pytest.warns(lrnde.ResolutionWarning, match="rounding floor"):
+        _, report = solve(term, diffrax.Tsit5(), 0.0, 1.0, 0.1, _Y0, stepsize_controller=controller, plan=plan)
+    assert int(report.num_unresolved) == 3
+
+
+def test_a_field_that_leaves_out_axes_is_that_of_the_state() -> None:
+    solve = lrnde.regularize(diffrax.diffeqsolve, steps=lrnde.CheckedSteps())
+    saveat, plan = diffrax.SaveAt(ts=jnp.linspace(0.0, 1.0, 5)), lrnde.FixedSteps.equal("rk4", 2)
+    rates = jnp.array([[1.0, 2.0]])
+
+    def solved(is_narrow: bool) -> Any:
+        term = diffrax.ODETerm(
+            lambda t, y, args: jnp.sin(6 * rates * t) if is_narrow else jnp.sin(6 * rates * t) * jnp.ones_like(y)
+        )
+        controller = diffrax.PIDController(1e-4, 1e-4)
+        return solve(
+            term,
+            diffrax.Tsit5(),
+            0.0,
+            1.0,
+            0.1,
+            _Y0,
+            saveat=saveat,
+            stepsize_controller=controller,
+            draw=jnp.array([0.7]),
+            plan=plan,
+        )
+
+    (narrow, report), (full, expected) = solved(True), solved(False)
+    np.testing.assert_array_equal(narrow.ys, full.ys)
+    assert float(report.step_error) == float(expected.step_error)

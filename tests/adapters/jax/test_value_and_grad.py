@@ -220,3 +220,11 @@ def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_i
     assert float(state.value) == 0
     _, _, state = step((_Y0, _Y0), state, 2.0)
     assert float(state.value) > 0
+
+
+def test_an_iteration_that_does_not_measure_makes_no_nan() -> None:
+    weight = lrnde.GradientRatio()
+    step = value_and_grad(lambda y: (jnp.sum(y), _REPORT._replace(penalty=jnp.sum(y))), weight)
+    state = weight.init(like=_Y0)._replace(count=_array(11).astype(int))
+    with jax.debug_nans(True):
+        step(_Y0, state)

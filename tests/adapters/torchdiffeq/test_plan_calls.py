@@ -64,3 +64,56 @@ def test_a_checkpointed_call_takes_its_steps_again(is_collected: bool) -> None:
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
     assert found[1][1].num_iterations == 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), ()])
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_field_that_leaves_out_axes_is_that_of_the_state(shape: tuple[int, ...], size: int) -> None:
+    rates = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y0, t = torch.linspace(-1, 1, 3 * size).double().reshape(size, 3), torch.linspace(0, 1, 5).double()
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+
+    def solved(is_narrow: bool) -> Any:
+        def field(t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            slope = torch.sin(6 * rates * t)
+            return slope if is_narrow else slope.expand_as(y)
+
+        return [solve(field, y0, t, method="rk4", draw=[0.7], plan=plan) for plan in (_PLAN, "held")]
+
+    for (narrow, report), (full, expected) in zip(solved(True), solved(False), strict=True):
+        assert torch.equal(narrow, full)
+        assert (report.penalty, report.step_error) == (expected.penalty, expected.step_error)
+
+
+@pytest.mark.parametrize(("y0", "times"), [(torch.ones(0, 2), [0.0, 1.0]), (torch.ones(3, 2), [0.5])])
+def test_a_call_with_nothing_to_check_leaves_the_check_to_the_next(y0: Any, times: list[float]) -> None:
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+    ys, report = solve(_field, y0, torch.tensor(times), method="rk4", draw=[0.7])
+    assert ys.shape == (len(times), *y0.shape)
+    assert (report.penalty, report.plan.num_checks) == (0, 0)
+    _, report = solve(_field, torch.ones(3, 2), torch.tensor([0.0, 1.0]), method="rk4", draw=[0.7])
+    assert report.plan.num_checks == 1
+    # Nor does a plan that is there need any numbers.
+    assert solve(_field, y0, torch.tensor(times), method="rk4", draw=[0.7])[0].shape == ys.shape
+
+
+def test_what_a_check_solves_inside_of_a_field_is_not_collected() -> None:
+    inner, outer = lrnde.collected(odeint), lrnde.collected(odeint, steps=lrnde.CheckedSteps())
+    short, rate = torch.tensor([0.0, 0.1]), torch.ones((), requires_grad=True)
+
+    def field(t: torch.Tensor, y: Any) -> Any:
+        return inner(lambda t, y: -rate * y, y, short, method="euler")[-1]
+
+    with lrnde.collect() as reports:
+        outer(field, torch.ones(3, 2), torch.tensor([0.0, 1.0]), method="rk4")
+    solve = reports[-1]
+    # Those of the solve itself alone, whose evaluations these are.
+    assert len(reports) == 1 + solve.nfe
+    assert all(each.penalty.requires_grad for each in reports)
+
+
+def test_samples_at_once_are_refused_in_words_within_a_checkpoint() -> None:
+    solve = lrnde.regularize(odeint, num_samples=2, batched=True)
+    y0 = torch.ones(3, 2, requires_grad=True)
+    with pytest.raises(lrnde.CapabilityError, match=r"`batched=True`.*`use_reentrant=False`: leave `batched` out"):
+        checkpoint(lambda y0: solve(_field, y0, torch.tensor([0.0, 1.0]))[1].penalty, y0, use_reentrant=False)

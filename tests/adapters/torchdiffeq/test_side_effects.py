@@ -211,3 +211,28 @@ def test_buffers_of_modules_that_a_plain_object_has_are_what_the_bare_call_leave
     lrnde.regularize(odeint)(penalised, _Y0, _TIMES, draw=[0.3], **_SETTINGS)
     for name, buffer in bare.body.named_buffers():
         assert torch.equal(penalised.body.get_buffer(name), buffer), name
+
+
+@pytest.mark.parametrize("native", [odeint, odeint_adjoint])
+@pytest.mark.parametrize("steps", [None, lrnde.CheckedSteps(period=(1, 1))])
+def test_cached_weights_keep_their_gradients(native: Any, steps: Any) -> None:
+    linear = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, 3))
+    field = torch.nn.Sequential(linear, torch.nn.Tanh())
+    solve, parameters = lrnde.regularize(native, steps=steps), list(field.parameters())
+
+    class _Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = field
+
+        def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.body(y)
+
+    def loss() -> torch.Tensor:
+        ys, report = solve(_Field(), _Y0, _TIMES, draw=[0.4], **_SETTINGS)
+        return ys.square().mean() + report.penalty
+
+    expected = torch.autograd.grad(loss(), parameters)
+    with torch.nn.utils.parametrize.cached():
+        cached = loss()
+    torch.testing.assert_close(torch.autograd.grad(cached, parameters), expected)
