@@ -121,6 +121,7 @@ from lrnde_core._report import (
     is_collecting,
     listed_reports,
     summed_penalty,
+    uncollected,
 )
 from lrnde_core._resolution import count_unresolved, warn_if_unresolved
 from lrnde_core._samplers import (
@@ -338,6 +339,7 @@ __all__ = [
     "sampled_fraction",
     "summed_penalty",
     "take_step",
+    "uncollected",
     "warn_at_call",
     "warn_if_unresolved",
     "write_bytes",

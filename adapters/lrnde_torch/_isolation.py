@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch.nn.utils import parametrize
 
-from lrnde_core import RandomSource, random_states_kept
+from lrnde_core import RandomSource, random_states_kept, uncollected
 
 Held: TypeAlias = Any
 """Anything that a field reaches; its class decides what is done with it."""
@@ -216,6 +216,7 @@ def no_side_effects(field: object, device: torch.device) -> Generator[None]:
       The contents of lists, dictionaries, sets and deques among the attributes. Not integers: a user's counter also
       counts these evaluations, as `Report.nfe_extra` says.
 
+    - The `collect` block around it, for solves that the field makes.
     - Weights that `torch.nn.utils.parametrize.cached` keeps: computed anew within the block, so that one computed
       without gradient is not kept for the solve, nor the solve's used here.
 
@@ -226,7 +227,7 @@ def no_side_effects(field: object, device: torch.device) -> Generator[None]:
     fork = contextlib.nullcontext() if is_cpu else torch.random.fork_rng([device], device_type=device.type)
     generators = (torch.default_generator, *reach.generators)
     kept = random_states_kept(generators)
-    with fork, kept, _values_kept(reach), _copied_buffers(reach.modules), _weights_computed_anew():
+    with uncollected(), fork, kept, _values_kept(reach), _copied_buffers(reach.modules), _weights_computed_anew():
         yield
 
 

@@ -17,7 +17,6 @@ from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._steps import StepTaken, guard_signals
 from lrnde_core._problem import AbstractLocalProblem
 from lrnde_core._recording import Counts, KeptStep, Record, Recording
-from lrnde_core._report import uncollected
 from lrnde_core._samplers import AcceptedStep, Draw, DrawnStep
 
 _Native = TypeVar("_Native", bound=AbstractCall)
@@ -72,7 +71,7 @@ class AbstractSteppedCall(AbstractCall, Generic[_Native]):
         """The local problem of a step by the method of the plan, at the tolerances of the call."""
 
     def isolated(self, *, keeps_gradient: bool) -> contextlib.AbstractContextManager[None]:
-        """Within the block a further evaluation of the field leaves no trace in what the field holds.
+        """Within the block a further evaluation of the field leaves no trace, as in what the field holds.
 
         - `keeps_gradient`: whether its gradient is used.
         """
@@ -178,7 +177,7 @@ class PlanRecorder:
             return
         t, h, _, y1, *_ = last.step
         keeps_gradient = self.plan.keeps_gradient
-        with uncollected(), call.isolated(keeps_gradient=keeps_gradient):
+        with call.isolated(keeps_gradient=keeps_gradient):
             found = call.stages.increment(t, h, 1.0, y1)
         found = found if keeps_gradient else self.problem.detach(found)
         self._offered = self._offered.with_last(last._replace(step=last.step._replace(last=found)))

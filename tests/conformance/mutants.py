@@ -453,6 +453,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("inputs-not-looked-at", "freeze.refusal", Faults(frozen=without_a_look), "other-shape"),
     Mutant("frozen-over-any-interval", "freeze.refusal", Faults(frozen=frozen_over_any_interval), "longer-interval"),
     Mutant("plan-by-eulers-method", "checked-steps.solution", Faults(steps=by_euler), "rk4"),
+    Mutant("narrow-field-by-eulers-method", "checked-steps.broadcast", Faults(steps=by_euler), "member"),
     Mutant("point-at-the-start-of-a-step", "checked-steps.penalty", Faults(record=at_the_start), "taylor-at-step"),
     Mutant("point-by-a-further-step", "checked-steps.penalty", Faults(record=replaced(point=None)), "taylor"),
     Mutant("tolerances-of-its-own", "checked-steps.penalty", Faults(problem=replaced(rtol=0.0, atol=1.0)), "error"),

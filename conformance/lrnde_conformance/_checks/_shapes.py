@@ -10,10 +10,13 @@ from lrnde_conformance._checks._bounds import without_scheme
 from lrnde_conformance._checks._cases import costs, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
+from lrnde_conformance._experiments._calibrated import if_freezable
 from lrnde_conformance._experiments._designs import main_problem, one_step, trajectory
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
+from lrnde_conformance._experiments._planned import PlannedSteps, planned, uneven
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import CheckSkipped
+from lrnde_conformance._oracles._tolerances import rounding_of
 from lrnde_conformance._problems import Problem
 from lrnde_core import Capability
 
@@ -48,6 +51,7 @@ def shape_dtypes(subject: Subject, _: str) -> None:
         assert_rounded(what, found.gradient[name], gradient, bounds.gradient, cause=cause, hint=hint)
 
 
+_NARROW = "field whose value only broadcasts to the state"
 _PARTS: dict[str, Callable[[Any], Any]] = {
     "row": lambda value: value,
     "member": lambda value: value[0],
@@ -73,18 +77,10 @@ def _broadcast_cases(subject: Subject) -> list[str]:
 def shape_broadcast(subject: Subject, case: str) -> None:
     """A field whose value only broadcasts to the state has the penalty and the gradient of one that fills its shape."""
     part, cost = case.split("-", 1)
-    plain = main_problem(subject, subject.main_method)
-    p = plain.parameters
-    # With equal states in the batch, and equal columns of the value, one element says it all.
-    equal = {"outer": np.repeat(p["outer"][:, :1], 2, axis=1), "bias": np.repeat(p["bias"][:1], 2)}
-    filled = subject.remember("equal states", lambda: plain.moved(y0=0 * plain.y0 + plain.y0[0], **equal))
-    narrow = subject.remember(("narrow", part), lambda: _narrowed(filled, part))
-    # Some solvers take it in steps of fixed size only.
-    fixed = [m for m in subject.driver.methods if not m.is_adaptive and not m.is_driven]
-    methods = (subject.main_method, *fixed[:1])
+    filled, narrow = _broadcast_problems(subject, part)
     # The first step is the same, whatever rounding does to the later ones.
-    experiments = [trajectory(subject, method, cost).but(problem=narrow, draws=(0.0,)) for method in methods]
-    experiment, found = _measured(subject, experiments, "field whose value only broadcasts to the state")
+    experiments = [each.but(problem=narrow, draws=(0.0,)) for each in _trajectories(subject, cost)]
+    experiment, found = _measured(subject, experiments, _NARROW)
     expected = subject.measure(experiment.but(problem=filled))
     bounds = without_scheme(experiment, expected)
     cause = "a derivative along the solution loses its direction, or a norm counts the elements of the value"
@@ -93,13 +89,63 @@ def shape_broadcast(subject: Subject, case: str) -> None:
     assert_rounded(what, found.penalty, expected.penalty, bounds.penalty, cause=cause, hint=hint)
     # The elements of the value that are left out have no gradient: along a direction that keeps the columns equal.
     rng = np.random.default_rng(_SEED)
-    for name in p:
-        along = rng.normal(size=p[name].shape)
-        along = along[..., :1] if name in equal else along
+    for name, value in filled.parameters.items():
+        along = rng.normal(size=value.shape)
+        along = along[..., :1] if name in ("outer", "bias") else along
         got, wanted = (float(np.sum(each.gradient[name] * along)) for each in (found, expected))
         what = f"The derivative with respect to `{name}` of the penalty of a field whose value broadcasts to the state"
-        limit = bounds.gradient * float(np.sum(np.abs(along + 0 * p[name])))
+        limit = bounds.gradient * float(np.sum(np.abs(along + 0 * value)))
         assert_rounded(what, got, wanted, limit, seed=_SEED, cause=cause, hint=hint)
+
+
+def _planned_cases(subject: Subject) -> list[str]:
+    if not if_freezable(subject) or subject.is_lean:
+        return []
+    return ["row"] if subject.backend.is_compiled else list(_PARTS)
+
+
+@check(
+    "checked-steps.broadcast",
+    law=16,
+    tier="optional",
+    needs=[Capability.CHECKED_STEPS],
+    cases=_planned_cases,
+    hint="give each increment the shape of the state",
+)
+def checked_steps_broadcast(subject: Subject, part: str) -> None:
+    """A field whose value only broadcasts to the state has the solution by a plan of one that fills its shape."""
+    filled, narrow = _broadcast_problems(subject, part)
+    # What one of the solver's own methods takes, a plan takes.
+    alone = [each.but(problem=narrow) for each in _trajectories(subject, subject.main_cost)]
+    _measured(subject, alone, _NARROW)
+    described = planned(subject, uneven("rk4")).but(problem=filled)
+    found = subject.measure(described.but(problem=narrow))
+    steps = PlannedSteps.of(described)
+    assert_rounded(
+        f"The solution by a plan of a field whose value broadcasts to the state ({part})",
+        found.states,
+        steps.states(filled),
+        # The field takes the mean of its equal states first.
+        2 * rounding_of(steps.states, filled, dtype=described.dtype),
+        cause="an increment has the shape of the field's value, so that what is computed from it is aligned otherwise",
+        hint="broadcast what the field returns to the shape of the state",
+    )
+
+
+def _trajectories(subject: Subject, cost: str) -> list[Experiment]:
+    """Solves by the main method, and in steps of fixed size, the only ones in which some solvers take such fields."""
+    fixed = [m for m in subject.driver.methods if not m.is_adaptive and not m.is_driven]
+    return [trajectory(subject, method, cost) for method in (subject.main_method, *fixed[:1])]
+
+
+def _broadcast_problems(subject: Subject, part: str) -> tuple[Problem, Problem]:
+    """A problem whose states and columns are equal, and the same with a part of the field's value."""
+    plain = main_problem(subject, subject.main_method)
+    p = plain.parameters
+    # With equal states in the batch, and equal columns of the value, one element says it all.
+    equal = {"outer": np.repeat(p["outer"][:, :1], 2, axis=1), "bias": np.repeat(p["bias"][:1], 2)}
+    filled = subject.remember("equal states", lambda: plain.moved(y0=0 * plain.y0 + plain.y0[0], **equal))
+    return filled, subject.remember(("narrow", part), lambda: _narrowed(filled, part))
 
 
 def _measured(subject: Subject, experiments: Sequence[Experiment], what: str) -> tuple[Experiment, Measurement]:

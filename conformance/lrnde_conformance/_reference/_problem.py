@@ -92,9 +92,7 @@ class ReferenceProblem(AbstractLocalProblem, AbstractStages):
         return (self._slope(t, y[0]),)
 
     def _slope(self, t: Any, y: Dual) -> Dual:
-        value = as_dual(self.field(t, y))
-        # A value may only broadcast to the state.
-        return value if value.shape == y.shape else value + np.zeros(y.shape, y.dtype)
+        return like_state(as_dual(self.field(t, y)), y)
 
     def jvp(self, function: Callable[[Any, Leaves], Leaves], t: Any, y: Leaves, dt: Any, dy: Leaves) -> Leaves:
         level = level_of(*y, *dy, *([t] if isinstance(t, Dual) else [])) + 1
@@ -175,6 +173,11 @@ def add_increments(y: Leaves, weights: tuple[float, ...], increments: list[Leave
         if weight != 0:
             total = total + weight * increment
     return (total,)
+
+
+def like_state(value: Any, y: Any) -> Any:
+    """The value of a field in the shape of the state, to which it may only broadcast."""
+    return value if value.shape == y.shape else value + np.zeros(y.shape, y.dtype)
 
 
 def as_dual(value: Any) -> Dual:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from lrnde_conformance._backends._dual import copied
 from lrnde_conformance._reference._call import ReferenceCall
-from lrnde_conformance._reference._problem import ReferenceProblem, add_increments, as_dual
+from lrnde_conformance._reference._problem import ReferenceProblem, add_increments, as_dual, like_state
 from lrnde_conformance._reference._steps import Field
 from lrnde_core import (
     AbstractOfSteps,
@@ -56,7 +56,7 @@ class _Stages(AbstractStages):
     field: Field
 
     def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
-        return (h * self.field(t + abscissa * h, y[0]),)
+        return (h * like_state(self.field(t + abscissa * h, y[0]), y[0]),)
 
     def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
         return add_increments(y, weights, increments)

@@ -345,7 +345,7 @@ _FIXED = functools.partial(odeint, method="rk4")
         (_SOLVE, (FIELD, _inputs(0), _T), {}, r"`calibration\[0\]` is a `Pendulum`; give a list of calls"),
         (_SOLVE, _calls(2), {"candidates": [3]}, r"must be a list of `Candidate`s and `FixedSteps`, not \[3\]"),
         (_SOLVE, _calls(2), {"metric": lambda ys, *_: ys}, r"returned a `Tensor` of shape \(2, 20, 2\)"),
-        (_inputs(0, count=999), _calls(2), {}, r"must be a callable .* not a `Tensor` of shape \(999, 2\)"),
+        (_inputs(0, count=999), _calls(2), {}, r"must be a solver call.* not a `Tensor` of shape \(999, 2\)"),
         (_SOLVE, _calls(2, scale=math.nan), {"error": 0.1}, "`y0` is not finite"),
         (_FIXED, _calls(2, field=lambda t, y: y / y[:, :1].relu()), {}, "is not finite for .* of its 20 samples"),
         (_FIXED, _calls(2, field=_Dropout()), {}, "draws random numbers"),
