@@ -101,6 +101,8 @@ class AbstractFreezer(AbstractCalibrator):
     def by_steps(self, call: AbstractCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
         """The same call solved by fixed steps, through which its result differentiates: an `AbstractSteppedCall`.
 
+        The call itself if it takes no step, as one that asks for its start alone.
+
         Required for `Capability.CHECKED_STEPS`; called for training, not within `isolated`.
 
         - `is_batched`: whether the first axis of every array of the state counts samples.

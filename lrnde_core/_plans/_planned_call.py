@@ -121,7 +121,8 @@ def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder
 def _has_nothing_to_check(freezer: AbstractFreezer, call: AbstractCall, steps: CheckedSteps) -> bool:
     """Whether the call takes no step, or has no numbers, as an empty batch."""
     stepped = freezer.by_steps(call, FixedSteps.equal("midpoint", 1), is_batched=steps.batched)
-    return not isinstance(stepped, AbstractSteppedCall) or any(0 in shape for shape in stepped.shapes)
+    shapes = stepped.shapes if isinstance(stepped, AbstractSteppedCall) else ()
+    return stepped is call or any(0 in shape for shape in shapes)
 
 
 class _Check:

@@ -201,7 +201,9 @@ def test_a_loss_without_a_penalty_is_refused(wrap: Any) -> None:
     term, weight = diffrax.ODETerm(lambda t, y, rate: rate * y), lrnde.GradientRatio()
 
     def loss(rate: Any) -> Any:
-        solution, report = _SOLVE(term, diffrax.Heun(), 0.0, 1.0, 0.1, _Y0, rate, penalize=False)
+        solution, report = _SOLVE(
+            term, diffrax.Heun(), _array(0.0), _array(1.0), _array(0.1), _Y0, rate, penalize=False
+        )
         return jnp.sum(solution.ys), report
 
     with pytest.raises(lrnde.InputError, match="`penalize=False`, so it has no penalty to train by"):
