@@ -44,6 +44,11 @@ class Solved(NamedTuple):
     error_estimate: float | None = None
     gradient: Gradient | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no numbers to compare, as of an empty batch."""
+        return any(0 in leaf.shape for leaf in self.states or ())
+
     def is_finite(self, *, is_batched: bool) -> bool:
         """Whether the solve succeeded, and all of its outputs and their gradient are finite."""
         if self.states is None:

@@ -295,7 +295,8 @@ class CheckedSteps:
         reference = solved(None)
         native = reference.num_evaluations
         found, best = None, None
-        if agree(0.0 if reference.is_finite(is_batched=self.batched) else 1.0) == 0:
+        is_known = not reference.is_empty and reference.is_finite(is_batched=self.batched)
+        if agree(0.0 if is_known else 1.0) == 0:
             ladder = self._ladder(plan, None if native is None else agree(native))
             start = ladder.index(plan.steps) if plan.steps in ladder else 0
             found, best = self._bounds.cheapest(ladder, start, reference, solved, agree)

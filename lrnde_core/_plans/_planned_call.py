@@ -107,7 +107,8 @@ def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder
     failure = None
     freezer = find_freezer(solver, Capability.CHECKED_STEPS, AbstractFreezer)
     if steps.is_due(holder.plan, holder.remembered()):
-        if _has_nothing_to_check(freezer, call, steps):
+        # All processes check, or none does: each waits for the others.
+        if holder.agree(float(_has_nothing_to_check(freezer, call, steps))) > 0:
             return holder.plan
         check = _Check(freezer, call, steps)
         holder.plan = steps.choose(holder.plan, check, holder.agree)

@@ -321,3 +321,8 @@ def test_an_adapter_that_has_no_gradient_at_a_check_refuses_a_bound_on_its_error
 def _checked_with(values: Any, *gradient: Any, **settings: Any) -> CheckedPlan:
     steps = CheckedSteps(**settings)
     return steps.check(steps.init(), lambda _: (values, _report(10, None), *gradient))
+
+
+def test_an_empty_batch_leaves_the_training_adaptive() -> None:
+    plan = _checked_with(np.ones((0, 2)))
+    assert (plan.steps, plan.error, plan.num_checks) == (None, None, 1)

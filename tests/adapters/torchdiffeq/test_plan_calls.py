@@ -117,3 +117,17 @@ def test_samples_at_once_are_refused_in_words_within_a_checkpoint() -> None:
     y0 = torch.ones(3, 2, requires_grad=True)
     with pytest.raises(lrnde.CapabilityError, match=r"`batched=True`.*`use_reentrant=False`: leave `batched` out"):
         checkpoint(lambda y0: solve(_field, y0, torch.tensor([0.0, 1.0]))[1].penalty, y0, use_reentrant=False)
+
+
+def test_no_process_checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with an empty batch takes part in the decision, and all leave the check to the next call."""
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+    told: list[float] = []
+
+    def agree(value: float) -> float:
+        told.append(value)
+        return 1.0  # of another process, with nothing to check
+
+    monkeypatch.setattr(solve.plan_holder, "agree", agree)
+    _, report = solve(_field, torch.ones(3, 2), torch.tensor([0.0, 1.0]), draw=[0.7])
+    assert (told, report.plan.num_checks) == ([0.0], 0)
