@@ -30,7 +30,7 @@ from lrnde_torch._gradient import parameters_of, solve_with_gradient
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
-from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem
+from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem, dtype_refusal
 from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
 
 # So that the core, which loads no backend, finds it loaded.
@@ -53,6 +53,7 @@ __all__ = [
     "collected",
     "directional_derivative",
     "draw_uniforms",
+    "dtype_refusal",
     "evaluate_samples",
     "evaluate_unread",
     "isolated",

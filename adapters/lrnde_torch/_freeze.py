@@ -35,7 +35,7 @@ from lrnde_core import (
     outputs_inside,
 )
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._problem import add_increments
+from lrnde_torch._problem import add_increments, dtype_refusal
 
 Tensor = torch.Tensor
 
@@ -67,8 +67,8 @@ def read_form(leaves: Leaves, times: Tensor, *, is_batched: bool) -> CallForm:
     no form (`CallForm.of`).
     """
     for leaf in leaves:
-        if not leaf.dtype.is_floating_point:
-            raise CapabilityError(f"The state has dtype {leaf.dtype}; it must be real floating point.")
+        if reason := dtype_refusal(leaf.dtype):
+            raise CapabilityError(f"This call cannot be frozen: {reason}")
         if leaf.is_meta:
             raise InputError("`y0` is on the device `meta`, so it has no values to solve from.")
         # Autograd would keep the state for a gradient of this, and a checkpoint that solves again would miss it.

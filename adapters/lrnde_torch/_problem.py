@@ -32,6 +32,14 @@ from lrnde_torch._derivative import (
 Tensor = torch.Tensor
 
 
+def dtype_refusal(dtype: torch.dtype) -> str | None:
+    """Why a state of this dtype has no penalty, or `None` where it has one."""
+    if dtype.is_floating_point:
+        return None
+    remedy = "split it into real and imaginary parts" if dtype.is_complex else "convert it"
+    return f"the state has dtype {dtype}; it must be real floating point: {remedy}."
+
+
 def add_increments(y: Tensor, weights: Sequence[float], increments: Sequence[Tensor]) -> Tensor:
     """y + sum_j weights[j] increments[j]; zero weights are skipped."""
     for weight, increment in zip(weights, increments, strict=False):

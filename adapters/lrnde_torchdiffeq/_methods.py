@@ -14,6 +14,7 @@ from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
 from torchdiffeq._impl.solvers import FixedGridODESolver
 
 from lrnde_core import EULER, FIXED_METHODS, Capability, ExplicitTableau, MethodFacts
+from lrnde_torch import dtype_refusal
 
 DEFAULT_METHOD = "dopri5"
 
@@ -86,9 +87,7 @@ def method_facts(method: str, state_dtype: torch.dtype, *, is_adjoint: bool, has
             f"`{method}` keeps a history, is implicit, or solves outside of torch, so that one step of it cannot be "
             f"repeated alone. Use one of {supported_methods()}.",
         )
-    if not state_dtype.is_floating_point:
-        remedy = "split it into real and imaginary parts" if state_dtype.is_complex else "convert it"
-        reason = f"the state has dtype {state_dtype}; it must be real floating point: {remedy}."
+    if reason := dtype_refusal(state_dtype):
         return MethodFacts.without_steps(method, reason)
     if is_fixed_step(method) and has_event:
         return MethodFacts.without_steps(

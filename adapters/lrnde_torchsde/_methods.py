@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, final
 import torch
 
 from lrnde_core import Capability, MethodFacts
+from lrnde_torch import dtype_refusal
 
 Calculus = Literal["ito", "stratonovich"]
 Noise = Literal["additive", "diagonal", "scalar", "general"]
@@ -172,8 +173,6 @@ def method_facts(
 
 
 def _unsupported(state_dtype: torch.dtype, *, is_adjoint: bool) -> dict[Capability, str]:
-    if not state_dtype.is_floating_point:
-        remedy = "split it into real and imaginary parts" if state_dtype.is_complex else "convert it"
-        reason = f"the state has dtype {state_dtype}; it must be real floating point: {remedy}."
+    if reason := dtype_refusal(state_dtype):
         return dict.fromkeys((Capability.LOCAL_GRADIENT, Capability.FULL_GRADIENT), reason)
     return {Capability.FULL_GRADIENT: _NO_FULL_GRADIENT} if is_adjoint else {}
