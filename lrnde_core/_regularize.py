@@ -138,6 +138,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
             report = _report(adapter.zero_penalty(call), 0, counts, None)
         if checked is not None and self.plan_holder is not None:
             self.plan_holder.remember(report.step_error)
+            self.plan_holder.watch(result, report.penalty)
             report = report._replace(plan=checked)
         if reports is None:
             return result, report

@@ -17,7 +17,6 @@ from lrnde_core import (
     RecordingPlan,
     Sample,
     Tolerance,
-    is_collecting,
     warn_if_unresolved,
 )
 from lrnde_torch._collecting import is_collected, is_training, saved_apart
@@ -63,7 +62,7 @@ class AbstractTorchAdapter(AbstractAdapter):
             warn_if_torch_unresolved(problem.rtol, problem.atol, problem.dtype)
         zero = torch.zeros((), dtype=problem.dtype, device=problem.device)
         # `torch.func` batches the samples, and it works with no hooks.
-        apart = saved_apart() if is_collecting() and not plan.is_batched else contextlib.nullcontext()
+        apart = contextlib.nullcontext() if plan.is_batched else saved_apart()
         with no_side_effects(problem.user_field, problem.device), uncompiled(), apart:
             try:
                 return self.evaluate_records(plan, recording, zero)

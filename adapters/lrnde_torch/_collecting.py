@@ -97,10 +97,12 @@ def is_training(values: Iterable[object]) -> bool:
 def saved_apart() -> Generator[None]:
     """Within the block, what a backward pass needs is kept as it is, whatever hooks the user has set.
 
-    A checkpoint compares what it saves with what the same function saves when it runs again, where a collected call is
-    the bare one: what the penalty saves is no part of it. Transforms of `torch.func` go together with no hooks at all.
+    A checkpoint solves again whenever something asks for a tensor that it saved, as a penalty with derivatives does
+    still in the forward pass. And it compares what it saves with what the same function saves when it runs again, where
+    a collected call is the bare one. So what the penalty saves is no part of it. Transforms of `torch.func` go together
+    with no hooks at all.
     """
-    if is_within_transform():
+    if is_within_transform() or not saves_by_hooks():
         yield
         return
     with torch.autograd.graph.saved_tensors_hooks(_unchanged, _unchanged):
@@ -109,6 +111,11 @@ def saved_apart() -> Generator[None]:
 
 def _unchanged(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
+
+
+def saves_by_hooks() -> bool:
+    """Whether what a backward pass needs goes through hooks now, such as those of a checkpoint, forward or again."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # pyright: ignore
 
 
 def is_in_backward() -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, final
 
 import torch
@@ -19,7 +19,7 @@ from lrnde_core import (
     Report,
     Scalar,
 )
-from lrnde_torch._collecting import is_in_backward
+from lrnde_torch._collecting import is_in_backward, saves_by_hooks
 
 TracedCall: TypeAlias = Callable[
     [RegularizedSolve, FixedSteps, NativeArguments, NativeKeywords], tuple[NativeResult, Report]
@@ -55,8 +55,20 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
     def is_training(self) -> bool:
         return torch.is_grad_enabled()
 
-    def is_repeated(self) -> bool:
+    def may_be_repeated(self) -> bool:
+        return saves_by_hooks()
+
+    def is_in_backward(self) -> bool:
         return is_in_backward()
+
+    def watch(self, *results: NativeResult) -> None:
+        for tensor in _tensors(results):
+            if tensor.grad_fn is not None:
+                tensor.grad_fn.register_prehook(self._end_iteration)
+
+    def _end_iteration(self, gradients: tuple[Tensor, ...]) -> None:
+        del gradients
+        self.is_over = True
 
     def remember(self, step_error: Scalar | None) -> None:
         self._step_error = step_error
@@ -97,6 +109,17 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
         torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
         is_nan, largest = shared.tolist()
         return math.nan if is_nan else largest
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors of a result: one, a sequence of results, or an object that holds them."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:  # pyright: ignore[reportUnknownVariableType]
+            yield from _tensors(each)  # pyright: ignore[reportUnknownArgumentType]
+    elif hasattr(value, "__dict__"):
+        yield from (each for each in vars(value).values() if isinstance(each, Tensor))
 
 
 def _is_distributed() -> bool:

@@ -109,21 +109,30 @@ class AbstractPlanHolder(abc.ABC):
     """Keeps the plan of one training between its calls, where a call may have a state.
 
     - `plan`: the plan now.
-    - `taken`: the steps of the calls since a backward pass last repeated one. `repeats`: whether the last call was such
-      a repetition; `None` before the first.
+    - `repeatable`: the plan of the calls, in this iteration, that a backward pass may make again; `None` before the
+      first of them. Nothing shows which of them it makes, so all of one iteration take the same steps.
+    - `is_over`: whether a backward pass has begun since the last call, so that the next one begins an iteration.
     """
 
     plan: CheckedPlan
-    taken: frozenset[FixedSteps | None] = frozenset()
-    repeats: bool | None = None
+    repeatable: CheckedPlan | None = None
+    is_over: bool = False
 
     @abc.abstractmethod
     def is_training(self) -> bool:
         """Whether a call now is one of the training: whether it is differentiated."""
 
-    def is_repeated(self) -> bool:
-        """Whether a backward pass makes a call of the training again, which then takes the steps that it took."""
+    def may_be_repeated(self) -> bool:
+        """Whether a backward pass may make the call now again, as that of a checkpoint."""
         return False
+
+    def is_in_backward(self) -> bool:
+        """Whether a backward pass makes the call now."""
+        return False
+
+    def watch(self, *results: NativeResult) -> None:
+        """Set `is_over` when a backward pass reaches results of a call."""
+        del results
 
     @abc.abstractmethod
     def remember(self, step_error: Scalar | None) -> None:

@@ -54,7 +54,7 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
-    plan = _repeated_plan(holder) if holder.is_repeated() else _next_plan(solver, call, steps, holder)
+    plan = _repeated_plan(holder) if holder.is_in_backward() else _next_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
     return PlannedCall(_by_steps(freezer, call, plan.steps, steps), plan)
@@ -73,29 +73,24 @@ def _check_samples(call: AbstractCall, *, is_batched: bool) -> None:
 
 
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
-    if holder.repeats:
-        holder.taken, holder.repeats = frozenset(), False
-    # Nothing shows which call a backward pass repeats, so all of one iteration take the same steps.
-    if holder.repeats is None or not holder.taken:
-        plan = checked_plan(solver, call, steps, holder)
-    else:
-        plan = holder.plan = steps.next(holder.plan)
-    holder.taken |= {plan.steps}
+    if holder.is_over:
+        holder.repeatable, holder.is_over = None, False
+    if holder.repeatable is not None:
+        holder.plan = steps.next(holder.plan)
+        return holder.plan
+    plan = checked_plan(solver, call, steps, holder)
+    if holder.may_be_repeated():
+        holder.repeatable = plan
     return plan
 
 
 def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
-    """The plan by which a call that a checkpoint repeats was made."""
-    taken, holder.repeats = holder.taken, True
-    if len(taken) > 1:
-        told = " and ".join(sorted("adaptive steps" if each is None else str(each) for each in taken))
-        raise InputError(
-            f"A backward pass repeats one of several solves, and these took {told}, so its steps are not known. "
-            "From the next iteration on, all solves of an iteration take the same steps: skip this one, or give "
-            "`plan=` with each call."
-        )
-    # What was solved without gradient went by no plan.
-    return holder.plan if taken else dataclasses.replace(holder.plan, steps=None)
+    """The plan by which a call was made that a backward pass makes again."""
+    holder.is_over = True
+    if holder.repeatable is not None and holder.may_be_repeated():
+        return holder.repeatable
+    # It is a new call, or was made without gradient, as in a reentrant checkpoint, and went by no plan.
+    return dataclasses.replace(holder.plan, steps=None)
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:

@@ -353,15 +353,106 @@ def test_solves_that_are_all_repeated_in_one_backward_pass_take_the_same_steps()
         total.backward()
         return numbers
 
-    assert iterate(0.01) == [1]
-    # Checkpoints are known by now: the first call of an iteration is checked, and the others go by it.
-    assert iterate(0.01, 4.0) == [2, 2]
-    assert iterate(4.0, 0.01) == [3, 3]
-    # The first iteration does not know yet that its calls will be repeated.
+    # The first call of an iteration is checked, and the others go by it.
+    assert iterate(0.01, 4.0) == [1, 1]
+    assert iterate(4.0, 0.01) == [2, 2]
+    # A backward pass that never came changes nothing.
+    block(y0, 0.01)
+    assert iterate(0.01, 4.0) == [4, 4]
+
+
+@pytest.mark.parametrize("heuristic", [None, lrnde.JacobianNorm()])
+def test_checkpointed_solves_have_the_gradient_of_their_steps(heuristic: Any) -> None:
+    # Of as many stages, so that a repetition by the other one would save the same tensors.
+    candidates = [lrnde.Candidate("midpoint", 1), lrnde.Candidate("heun", 4)]
+    steps = lrnde.CheckedSteps(error=1e-2, candidates=candidates, period=(1, 1))
+    field, found = Perceptron(), list[Any]()
+    for is_checkpointed in (False, True):
+        wrapped = lrnde.regularize(odeint, heuristic=heuristic, steps=steps)
+        y0, total, counts = _state().requires_grad_(), torch.zeros((), dtype=torch.float64), list[Any]()
+
+        def block(y0: Tensor, t1: float, plan: Any, wrapped: Any = wrapped, counts: Any = counts) -> Any:
+            ys, report = wrapped(field, y0, _times(0.0, t1), draw=[0.3], plan=plan)
+            counts.append(report.nfe)
+            return ys[-1].square().sum() + report.penalty
+
+        for t1 in (0.01, 2.0):
+            plan = "held" if is_checkpointed else lrnde.FixedSteps.equal("midpoint", 1)
+            part: Any = checkpoint(block, y0, t1, plan, use_reentrant=False) if is_checkpointed else block(y0, t1, plan)
+            total = total + part
+        # Nothing is solved again for the penalty.
+        assert len(counts) == 2
+        found.append(torch.autograd.grad(total, [y0, *field.parameters()]))
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("is_checkpointed", [[True] + [False] * 11, [False] * 6 + [True] * 6])
+def test_a_training_with_and_without_checkpoints_is_checked_all_the_same(is_checkpointed: list[bool]) -> None:
+    field, y0 = Perceptron(), _state().requires_grad_()
     wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(1, 1)))
-    with pytest.raises(lrnde.InputError, match=r"1 step of midpoint and \d steps of rk4"):
-        iterate(0.01, 4.0)
-    assert iterate(0.01, 4.0) == [3, 3]
+    holder = wrapped.plan_holder
+    assert holder is not None
+
+    def block(y0: Tensor, t1: float) -> Tensor:
+        return wrapped(field, y0, _times(0.0, t1), penalize=False)[0][-1]
+
+    for number, has_checkpoint in enumerate(is_checkpointed):
+        t1 = 0.01 + 0.5 * number
+        y1: Any = checkpoint(block, y0, t1, use_reentrant=False) if has_checkpoint else block(y0, t1)
+        y1.sum().backward()
+        assert holder.plan.num_checks == number + 1
+
+
+def test_a_solve_within_a_backward_pass_is_adaptive_and_leaves_the_plan_alone() -> None:
+    field = Perceptron()
+    wrapped = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(error=1e-3, period=(1, 1)))
+    inner: list[lrnde.Report] = []
+
+    class Solves(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Tensor) -> Any:
+            return args[0].clone()
+
+        @staticmethod
+        def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+            with torch.enable_grad():
+                inner.append(wrapped(field, grad_outputs[0], _times(0.0, 1.0), penalize=False)[1])
+            return grad_outputs[0]
+
+    for number in range(3):
+        y0: Any = Solves.apply(_state().requires_grad_())
+        wrapped(field, y0, _times(0.0, 1.0), penalize=False)[0].sum().backward()
+        assert wrapped.plan_holder is not None
+        assert wrapped.plan_holder.plan.num_checks == number + 1
+    assert [report.plan.steps for report in inner if report.plan is not None] == [None] * 3
+
+
+@pytest.mark.parametrize("stop", range(1, 4))
+def test_a_checkpointed_training_resumes_between_iterations(stop: int) -> None:
+    steps, found = lrnde.CheckedSteps(error=1e-3, period=(1, 1)), list[Any]()
+    for is_stopped in (False, True):
+        field = Perceptron()
+        wrapped = lrnde.regularize(odeint, steps=steps)
+        gradients: list[Any] = []
+        for number in range(4):
+            if is_stopped and number == stop:
+                assert isinstance(wrapped.plan_holder, PlanHolder)
+                saved = wrapped.plan_holder.state_dict()
+                wrapped = lrnde.regularize(odeint, steps=steps)
+                assert isinstance(wrapped.plan_holder, PlanHolder)
+                wrapped.plan_holder.load_state_dict(saved)
+
+            def block(y0: Tensor, t1: float, wrapped: Any = wrapped, field: Any = field) -> Tensor:
+                return wrapped(field, y0, _times(0.0, t1), draw=[0.4])[0][-1]
+
+            y0, total = _state().requires_grad_(), torch.zeros((), dtype=torch.float64)
+            for t1 in (0.01 + number, 0.5):
+                y1: Any = checkpoint(block, y0, t1, use_reentrant=False)
+                total = total + y1.square().sum()
+            gradients.append(torch.autograd.grad(total, [y0, *field.parameters()]))
+        found.append(gradients)
+    for whole, resumed in zip(*found, strict=True):
+        assert all(map(torch.equal, whole, resumed))
 
 
 def test_a_reentrant_checkpoint_solves_adaptively_both_times() -> None:
