@@ -69,7 +69,8 @@ class DiffraxCall(AbstractCall):
             return Run(solution, counts, self._summed(recorder.running, state, solution.result, counts))
         is_doubled = self.method.advances_by_halves
         warn_if_coarse(arguments["terms"], state.smallest_size, is_doubled=is_doubled)
-        records, is_valid = read_records(recorder, state, solution.result, arguments.y0, arguments["t1"], final_time)
+        y0 = jax.tree.map(lambda leaf, like: jnp.asarray(leaf, like.dtype), arguments["y0"], arguments.y0)
+        records, is_valid = read_records(recorder, state, solution.result, y0, arguments["t1"], final_time)
         return Run(solution, counts, Recording(self.problem(), records, is_valid))
 
     def changed(self, change: CallChange) -> "DiffraxCall":

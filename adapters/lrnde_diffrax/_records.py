@@ -15,7 +15,7 @@ from lrnde_diffrax._recorder import RecorderState, StepRecorder, restored
 from lrnde_diffrax._solvers import StepCost
 from lrnde_diffrax._step import HiddenState
 from lrnde_diffrax._types import JaxTime
-from lrnde_jax import SPARE_SIZE, KeptTimes, record_of_draws, where_valid
+from lrnde_jax import SPARE_SIZE, KeptTimes, record_of_draws, spare_states, where_valid
 
 # If an event falls on the very start of a step, the step keeps this share of its length: size 0 has no derivative.
 _SMALLEST_SHARE = 1e-6
@@ -77,7 +77,7 @@ def read_records(
 ) -> tuple[Record, Count]:
     """The kept steps in the user's time as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
-    - `recorder`: as it was before the solve. `y0`: shapes and dtypes of the initial state.
+    - `recorder`: as it was before the solve. `y0`: the initial state, in the dtypes of the solve.
     - `t1`: end of the solve in the user's time, if no event ends it.
     - `final_time`: the time at which an event ended the solve inside a step, in the user's time; `None` if none could.
 
@@ -105,9 +105,11 @@ def read_records(
     is_valid = (state.num_accepted > 0) & diffrax.is_okay(result) & jnp.all(taken > 0)
     # Inside the solve, because a Brownian path cannot be queried beyond it.
     spare_end = jnp.minimum(t0 + SPARE_SIZE, last)
+    spare_y = spare_states(tuple(jax.tree.leaves(y0)), diffrax.is_okay(result))
     record = record_of_draws(
         KeptTimes(kept_start, size, taken),
         tuple(jax.tree.leaves(restored(kept.y, y0))),
+        spare_y,
         t0=t0,
         end=end,
         duration=duration,
@@ -119,7 +121,8 @@ def read_records(
     hidden = seed = None
     if kept.hidden is not None:
         leaves = jax.tree.leaves(restored(kept.hidden.y, y0))
-        hidden = HiddenState(tuple(where_valid(is_valid, leaf, 1.0) for leaf in leaves), kept.hidden.is_after_jump)
+        safe = tuple(where_valid(is_valid, *each) for each in zip(leaves, spare_y, strict=True))
+        hidden = HiddenState(safe, kept.hidden.is_after_jump)
     if recorder.sampler.increment == "fresh":
         seed = noise_seed(recorder.draws.bits)
     is_clipped = is_valid & (size < taken)

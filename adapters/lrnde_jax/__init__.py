@@ -5,7 +5,7 @@ from lrnde_jax._evaluate import evaluate_samples, real_dtype
 from lrnde_jax._probes import check_probes
 from lrnde_jax._problem import AbstractJaxProblem, add_increments
 from lrnde_jax._random import check_uniforms, draw_uniforms
-from lrnde_jax._records import SPARE_SIZE, KeptTimes, keep_drawn, record_of_draws, where_valid
+from lrnde_jax._records import SPARE_SIZE, KeptTimes, keep_drawn, record_of_draws, spare_states, where_valid
 from lrnde_jax._scanned_steps import Scanned, scan_steps
 from lrnde_jax._taylor import solution_derivative, solution_derivatives
 from lrnde_jax._types import TreeStructure
@@ -31,6 +31,7 @@ __all__ = [
     "scan_steps",
     "solution_derivative",
     "solution_derivatives",
+    "spare_states",
     "value_and_grad",
     "where_valid",
     "with_gradient",

@@ -43,9 +43,18 @@ def where_valid(is_valid: Truth, value: Array, substitute: Array | float) -> Arr
     return jnp.where(is_valid, value, jnp.asarray(substitute, value.dtype))
 
 
+def spare_states(y0: Leaves, is_solved: Truth) -> Leaves:
+    """Placeholders for states at which the field most likely has a derivative.
+
+    The initial ones of a solve that took no step; 1 where it failed, perhaps because the field has none there.
+    """
+    return tuple(jnp.where(is_solved, leaf, jnp.ones_like(leaf)) for leaf in map(jax.lax.stop_gradient, y0))
+
+
 def record_of_draws(
     times: KeptTimes,
     y: Leaves,
+    spare_y: Leaves,
     *,
     t0: Time,
     end: Time,
@@ -57,11 +66,13 @@ def record_of_draws(
 ) -> Record:
     """The kept steps as one `Record` of arrays without a carry, in a time that runs forward.
 
-    - `y`: the state at their starts, each leaf of shape `(num_samples, *leaf)`.
+    - `y`: the state at their starts, each leaf of shape `(num_samples, *leaf)`. `spare_y`: placeholders, as
+      of `spare_states`, without that axis.
     - `t0`, `end`, `duration`: of the solve. `is_end_known`: as in `DrawnStep`, a Python value, which `eqx.filter_jit`
       leaves one.
     - `is_valid`: whether the solve took a step and succeeded. If not, a harmless step from `t0`, of size `spare`,
-      replaces each one, because the local step is evaluated all the same.
+      replaces each one, because the local step is evaluated all the same. If it had no derivative, neither would that
+      of the other members of a vmapped batch.
     """
     start, size, taken = times
 
@@ -80,7 +91,7 @@ def record_of_draws(
     return Record(
         t=t,
         h=safe(size, spare),
-        y=tuple(safe(leaf, 1.0) for leaf in y),
+        y=tuple(map(safe, y, spare_y)),
         carry=None,
         remaining=safe(end - start, SPARE_SIZE),
         drawn=drawn,

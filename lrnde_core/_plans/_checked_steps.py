@@ -240,9 +240,10 @@ class CheckedSteps:
 
         - `call`: solves a batch by these steps, adaptively for `None`, and returns the outputs and the report of the
           wrapped solve; for several solves, a list of reports. Outputs are an array or a tuple, list or dictionary of
-          arrays, such as `sol.ys`; their first axis counts samples. It may be jitted, with the steps as a static
-          argument. For `gradient_error` it also returns a gradient, as arrays in the same forms, of any shape
-          (`lrnde_jax.with_gradient`); its error is that of all of them together.
+          arrays, such as `sol.ys[-1]`; their first axis counts samples, where that of `sol.ys` counts output times
+          unless the solve is vmapped. It may be jitted, with the steps as a static argument. For `gradient_error` it
+          also returns a gradient, as arrays in the same forms, of any shape (`lrnde_jax.with_gradient`); its error is
+          that of all of them together.
         - `report`: of the last iteration; with it, growing errors are noticed between checks. `step_error`: its entry
           of this name, which a training that continues from a checkpoint has saved instead.
         """
@@ -370,7 +371,7 @@ def _outputs(result: NativeResult) -> list[Array]:
         if not getattr(leaf, "shape", None):
             raise InputTypeError(
                 f"`call` returned outputs with {described(leaf)}; return an array or a tuple, list or dictionary of "
-                "arrays whose first axis counts samples, such as `sol.ys`, and the report."
+                "arrays whose first axis counts samples, such as `sol.ys[-1]`, and the report."
             )
     return leaves
 

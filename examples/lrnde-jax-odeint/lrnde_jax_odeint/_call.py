@@ -24,7 +24,7 @@ from lrnde_core import (
     UniformStep,
     native_errors,
 )
-from lrnde_jax import KeptTimes, check_probes, record_of_draws
+from lrnde_jax import KeptTimes, check_probes, record_of_draws, spare_states
 
 from lrnde_jax_odeint._methods import EVALUATIONS_AT_START, EVALUATIONS_PER_STEP
 from lrnde_jax_odeint._problem import JaxOdeintProblem
@@ -59,7 +59,7 @@ class JaxOdeintCall(AbstractCall):
         counts = Counts(nfe, num_steps, num_accepted, num_steps - num_accepted)
         if plan is None:
             return Run(solution, counts, None)
-        record, is_valid = _record(steps, jax.lax.stop_gradient(self.t))
+        record, is_valid = _record(steps, ravel_pytree(self.y0)[0], jax.lax.stop_gradient(self.t))
         return Run(solution, counts, Recording(self._problem(), record, is_valid))
 
     def check_probes(self, probes: State) -> Leaves:
@@ -77,7 +77,7 @@ class JaxOdeintCall(AbstractCall):
 
 
 @eqx.filter_jit  # unlike `jax.jit`, leaves `is_end_known` a Python value
-def _record(steps: Steps, ts: Array) -> tuple[Record, Array]:
+def _record(steps: Steps, y0: Array, ts: Array) -> tuple[Record, Array]:
     """The kept steps as one `Record` of arrays, and whether they are valid (int32, 1 or 0).
 
     If they are not, a harmless step replaces each one, because the local step is evaluated all the same.
@@ -90,6 +90,7 @@ def _record(steps: Steps, ts: Array) -> tuple[Record, Array]:
     record = record_of_draws(
         KeptTimes(start=kept.t, size=size, taken=size),
         (kept.y,),
+        spare_states((y0,), steps.reaches_outputs),
         t0=t0,
         end=t1,
         duration=t1 - t0,

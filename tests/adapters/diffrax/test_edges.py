@@ -74,6 +74,29 @@ def test_local_step_that_is_not_finite_has_gradient_exactly_zero():
     assert gradient == 0
 
 
+@pytest.mark.parametrize("solver", [diffrax.Heun(), diffrax.ReversibleHeun()])
+@pytest.mark.parametrize("heuristic", [lrnde.TaylorDerivative(2, at="step"), lrnde.ErrorEstimate()])
+def test_members_without_a_step_leave_the_gradient_of_the_others(solver: Any, heuristic: Any) -> None:
+    solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic)
+    controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
+    # Without a derivative at 1, which is no state of any solve.
+    term = diffrax.ODETerm(lambda t, y, args: args * jnp.sqrt(1 - y))
+
+    def penalty(args: Any, y0: Any, t1: Any) -> Any:
+        report = solve(term, solver, 0.0, t1, 0.05, y0, args, stepsize_controller=controller, draw=DRAW)[1]
+        return report.penalty
+
+    def total(args: Any, ends: list[float]) -> Any:
+        y0 = jnp.asarray([[0.2, 0.3], [0.1, 0.15]], jnp.float32)[: len(ends)]
+        return jax.vmap(penalty, (None, 0, 0))(args, y0, jnp.asarray(ends, jnp.float32)).sum()
+
+    gradient = jax.grad(total)
+    args = jnp.asarray(1.0, jnp.float32)
+    alone = gradient(args, [1.0])
+    assert alone != 0
+    np.testing.assert_allclose(gradient(args, [1.0, 0.0]), alone, rtol=16 * np.finfo(np.float32).eps)
+
+
 def _call(term: Any = None, solver: Any = None, y0: Any = None, heuristic: Any = None, **options: Any) -> Any:
     settings = {name: options.pop(name) for name in ("sampler", "gradient") if name in options}
     solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic or lrnde.ErrorEstimate(), **settings)
