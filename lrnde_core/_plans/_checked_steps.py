@@ -67,7 +67,7 @@ class CheckedPlan:
                 steps=None if steps is None else FixedSteps.from_fields(steps),
                 tried=tuple(map(FixedSteps.from_fields, tried)),
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, LookupError, TypeError) as error:
             raise InputError(
                 f"The steps of the saved plan cannot be read ({error!r}). Give what `dataclasses.asdict(plan)` gave."
             ) from error

@@ -33,7 +33,7 @@ def read_plan(text: str, plan_format: str, make: Callable[[Json], _Plan]) -> _Pl
         if found != plan_format:
             raise InputError(f"The plan has format {found!r}; here {plan_format!r} is read.")
         return make(fields)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
+    except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as exc:
         raise InputError(f"This is not a plan ({exc!r}); load what `to_json` wrote.") from exc
 
 
@@ -71,38 +71,43 @@ _FORMAT = "lrnde-plan/1"
 class FixedSteps:
     """The steps of an explicit method, placed by fractions of the interval, whatever that is. Hashable.
 
-    - `method`: the name of the method. `tableau`: its coefficients.
+    - `method`: one of `FIXED_METHODS`.
     - `ends`: where each step ends, as fractions of the interval: increasing, the last 1.
+
+    Raises `UnknownNameError` or `InputError`.
     """
 
     method: str
-    tableau: ExplicitTableau
     ends: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if self.method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{self.method}`; known are {list(FIXED_METHODS)}.")
         ends = (0.0, *self.ends)
         if not self.ends or self.ends[-1] != 1 or any(not a < b for a, b in pairwise(ends)):
             raise InputError(f"`ends={self.ends}` must increase from above 0 to exactly 1.")
 
     @classmethod
     def equal(cls, method: str, num_steps: int) -> "FixedSteps":
-        """`num_steps` steps of equal size of one of `FIXED_METHODS`. Raises `UnknownNameError` or `InputError`."""
-        if method not in FIXED_METHODS:
-            raise UnknownNameError(f"There is no method `{method}`; known are {list(FIXED_METHODS)}.")
+        """`num_steps` steps of equal size."""
         if not isinstance(num_steps, int) or num_steps < 1:
             raise InputError(f"`num_steps={num_steps!r}` must be a whole number of at least 1.")
         ends = (*(index / num_steps for index in range(1, num_steps)), 1.0)
-        return cls(method, FIXED_METHODS[method].tableau, ends)
+        return cls(method, ends)
 
     @classmethod
     def from_fields(cls, fields: Json) -> "FixedSteps":
         """The steps whose fields `dataclasses.asdict` gave, from JSON too."""
-        tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields["tableau"].items()})
-        return cls(fields["method"], tableau, _tuples(fields["ends"]))
+        return cls(**{name: _tuples(value) for name, value in fields.items()})
 
     @property
     def num_steps(self) -> int:
         return len(self.ends)
+
+    @property
+    def tableau(self) -> ExplicitTableau:
+        """The coefficients of the method."""
+        return FIXED_METHODS[self.method].tableau
 
     @property
     def order(self) -> int:

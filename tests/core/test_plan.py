@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan
+from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan, UnknownNameError
 from lrnde_core._plans._errors import reduced_error, share_beyond
 from lrnde_core._plans._search import solver_grid
 
@@ -16,8 +16,7 @@ _ROUNDING = 7 * 7 * 13 * sys.float_info.epsilon
 
 
 def _plan(method: str = "rk4", ends: tuple[float, ...] = (1 / 3, 1.0)) -> Plan:
-    steps = FixedSteps(method, FIXED_METHODS[method].tableau, ends)
-    return Plan(steps, ((4,),), is_batched=True, interpolates=True)
+    return Plan(FixedSteps(method, ends), ((4,),), is_batched=True, interpolates=True)
 
 
 @pytest.mark.parametrize("method", sorted(FIXED_METHODS))
@@ -50,6 +49,7 @@ def test_json_keeps_a_plan_to_the_last_bit() -> None:
         ("[]", "is not a plan"),
         (json.dumps({"format": "lrnde-plan/9"}), "has format 'lrnde-plan/9'"),
         (_plan().to_json().replace('"ends"', '"step_ends"'), "is not a plan"),
+        (_plan().to_json().replace("rk4", "mine"), "is not a plan.*There is no method `mine`"),
         (_plan().to_json().replace('"ends": [', '"ends": [2.0,'), "must increase"),
     ],
 )
@@ -62,6 +62,11 @@ def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
 def test_steps_that_do_not_cover_the_interval_are_refused(ends: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"must increase"):
         _plan(ends=ends)
+
+
+def test_steps_of_an_unknown_method_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"no method `mine`; known are \['euler', "):
+        FixedSteps("mine", (1.0,))
 
 
 @pytest.mark.parametrize(("method", "plain", "ended"), [("euler", 3, 4), ("rk4", 12, 13), ("dormand-prince", 18, 19)])
