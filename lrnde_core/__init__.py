@@ -40,6 +40,7 @@ from lrnde_core._capabilities import (
     Capability,
     ExtraCapability,
 )
+from lrnde_core._checks import check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from lrnde_core._collected import CollectedSolve, collected
 from lrnde_core._diagnosis._diagnose import diagnose
@@ -296,6 +297,7 @@ __all__ = [
     "apply_plan",
     "apply_sde_plan",
     "calling_frame",
+    "check_count",
     "check_is_weight",
     "check_not_longer",
     "check_penalized",

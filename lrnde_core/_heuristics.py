@@ -12,9 +12,12 @@ from typing import Literal, final
 
 from lrnde_core._arrays import Scalar, array_namespace
 from lrnde_core._capabilities import AnyCapability, Capability
+from lrnde_core._checks import check_choice
 from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._local import LocalState
 from lrnde_core._samplers import Weighting
+
+Rounding = Literal["zero", "keep"]
 
 # rtol, atol, and whether an estimate that is only rounding is kept.
 Tolerances = tuple[float | None, float | None] | tuple[float | None, float | None, bool]
@@ -152,12 +155,11 @@ class ErrorEstimate(AbstractHeuristic):
 
     rtol: float | None = None
     atol: float | None = None
-    rounding: Literal["zero", "keep"] = "zero"
+    rounding: Rounding = "zero"
 
     def __post_init__(self) -> None:
         _check_tolerances(self, self.rtol, self.atol)
-        if self.rounding not in ("zero", "keep"):
-            raise InputError(f'`ErrorEstimate(rounding={self.rounding!r})`: `rounding` must be "zero" or "keep".')
+        check_choice("rounding", self.rounding, Rounding, self)
 
     @property
     def needs(self) -> frozenset[AnyCapability]:
@@ -229,10 +231,7 @@ class StiffnessEstimate(AbstractHeuristic):
     weighting: Weighting = "sum"
 
     def __post_init__(self) -> None:
-        if self.weighting not in ("sum", "paper"):
-            raise InputError(
-                f'`StiffnessEstimate(weighting={self.weighting!r})`: `weighting` must be "sum" or "paper".'
-            )
+        check_choice("weighting", self.weighting, Weighting, self)
 
     @property
     def needs(self) -> frozenset[AnyCapability]:

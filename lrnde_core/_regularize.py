@@ -10,6 +10,7 @@ from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
 from lrnde_core._call import AbstractCall, RecordingPlan
 from lrnde_core._capabilities import AnyCapability, Capability, refuse
+from lrnde_core._checks import check_choice, check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeKeywords, NativeResult, Parameters, Result
 from lrnde_core._errors import (
     CapabilityError,
@@ -322,10 +323,9 @@ def regularize(
     if named is not None:
         check_declarations(named)
     chosen = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
-    if gradient not in ("local", "full", None):
-        raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
+    if gradient is not None:
+        check_choice("gradient", gradient, Gradient)
+    num_samples = check_count("num_samples", num_samples)
     if chosen.keeps_every_step:
         _check_every_step(chosen, gradient, num_samples, batched=batched)
     gradient = gradient or ("full" if chosen.keeps_every_step else "local")

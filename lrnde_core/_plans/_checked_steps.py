@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast, final
 
 from lrnde_core._arrays import Array, Count, Scalar, array_namespace
+from lrnde_core._checks import check_count, is_count
 from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
 from lrnde_core._plans._check import Bounds, Gradient, SampleMetric, SolveBy, Solved
@@ -211,9 +212,8 @@ class CheckedSteps:
         check_scales_alone(measure, self.metric)
         object.__setattr__(self, "scales", measure.scales)
         object.__setattr__(self, "candidates", _checked_candidates(self.candidates))
-        _check_period(self.period)
-        if not isinstance(self.max_plans, int) or self.max_plans < 1:
-            raise InputError(f"`max_plans={self.max_plans!r}`: must be a whole number of at least 1.")
+        object.__setattr__(self, "period", _checked_period(self.period))
+        check_count("max_plans", self.max_plans, self)
 
     def init(self) -> CheckedPlan:
         """The plan before the first iteration: nothing is known, so the first check is due."""
@@ -392,11 +392,13 @@ def _leaves(tree: NativeResult) -> list[Any]:
     return [tree]
 
 
-def _check_period(period: object) -> None:
+def _checked_period(period: object) -> tuple[int, ...]:
     ends = cast("Sequence[object]", period) if isinstance(period, tuple | list) else ()
-    numbers = [each for each in ends if isinstance(each, int) and each >= 1]
-    if not (len(ends) == len(numbers) == 2 and numbers[0] <= numbers[1]):
+    # JSON takes no other kind of whole number.
+    counts = tuple(int(each) for each in ends if is_count(each))
+    if not (len(ends) == len(counts) == 2 and counts[0] <= counts[1]):
         raise InputError(f"`period={period!r}`: needs two whole numbers of iterations, 1 or more, such as (10, 100).")
+    return counts
 
 
 def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:

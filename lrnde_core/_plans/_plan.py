@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, final
 
 from lrnde_core._arrays import Time, Truth
+from lrnde_core._checks import check_count
 from lrnde_core._errors import InputError, UnknownNameError
 from lrnde_core._tableau import FIXED_METHODS, ExplicitTableau
 
@@ -90,8 +91,7 @@ class FixedSteps:
     @classmethod
     def equal(cls, method: str, num_steps: int) -> "FixedSteps":
         """`num_steps` steps of equal size."""
-        if not isinstance(num_steps, int) or num_steps < 1:
-            raise InputError(f"`num_steps={num_steps!r}` must be a whole number of at least 1.")
+        num_steps = check_count("num_steps", num_steps)
         ends = (*(index / num_steps for index in range(1, num_steps)), 1.0)
         return cls(method, ends)
 
@@ -210,8 +210,8 @@ class SDEPlan:
     longest_interval: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
-            raise InputError(f"`num_steps={self.num_steps!r}` must be a whole number of at least 1.")
+        # JSON takes no other kind of whole number.
+        object.__setattr__(self, "num_steps", check_count("num_steps", self.num_steps, self))
 
     def to_json(self) -> str:
         """This plan as JSON, every number to the last bit."""

@@ -252,7 +252,7 @@ _bad_arguments: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"heuristic": UniformTime()}, InputTypeError, "`heuristic` must be a heuristic or the name of one"),
     ({"sampler": None}, InputTypeError, "`sampler` must be a sampler or the name of one, not None"),
     ({"gradient": "global"}, InputError, r'gradient=\'global\'.*must be "local" or "full"'),
-    *(({"num_samples": n}, InputError, "must be an integer of at least 1") for n in (0, -1, True, 1.5, "2", None)),
+    *(({"num_samples": n}, InputError, "must be a whole number of at least 1") for n in (0, -1, True, 1.5, "2", None)),
     ({"gradient": "full"}, CapabilityError, '`toy` does not support gradient="full": numpy has no autodiff'),
     ({"batched": True}, CapabilityError, "`toy` does not support all samples of a call in one batched step"),
     (
