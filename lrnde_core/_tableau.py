@@ -50,7 +50,10 @@ class ExplicitTableau:
 
     @property
     def num_quadrature_evaluations(self) -> int:
-        """The number of evaluations from the second stage to the last with a weight in the solution."""
+        """The number of evaluations that it takes to reach the last stage with a weight in the solution.
+
+        They are those of all stages before it.
+        """
         return max(index for index, weight in enumerate(self.b) if weight != 0)
 
     @property
