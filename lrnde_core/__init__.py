@@ -84,7 +84,7 @@ from lrnde_core._heuristics import (
     WeightedSum,
 )
 from lrnde_core._hookspecs import AdapterSpec, hookimpl
-from lrnde_core._local import LocalState
+from lrnde_core._local import LocalState, Tolerances
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
@@ -282,6 +282,7 @@ __all__ = [
     "TaylorDerivative",
     "Time",
     "Tolerance",
+    "Tolerances",
     "Trial",
     "Truth",
     "UncollectedWarning",

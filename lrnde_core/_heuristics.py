@@ -14,13 +14,10 @@ from lrnde_core._arrays import Scalar, array_namespace
 from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._checks import check_choice
 from lrnde_core._errors import InputError, InputTypeError, described
-from lrnde_core._local import LocalState
+from lrnde_core._local import LocalState, Tolerances
 from lrnde_core._samplers import Weighting
 
 Rounding = Literal["zero", "keep"]
-
-# rtol, atol, and whether an estimate that is only rounding is kept.
-Tolerances = tuple[float | None, float | None] | tuple[float | None, float | None, bool]
 
 
 class AbstractHeuristic(abc.ABC):
@@ -38,8 +35,8 @@ class AbstractHeuristic(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def tolerances(self) -> tuple["Tolerances", ...]:
-        """The arguments of `LocalState.error_ratio` for each error ratio it needs; `(None, None)`: the solver's own."""
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        """The tolerances of each error ratio that it needs; `Tolerances()` are the solver's own."""
 
     @abc.abstractmethod
     def cost(self, local: LocalState) -> Scalar:
@@ -93,6 +90,12 @@ def check_declarations(heuristic: AbstractHeuristic) -> None:
         if not isinstance(found, kind):
             raise InputTypeError(
                 f"`{name}.{declaration}` is {described(found)}; it must be a `{kind.__name__}`, such as `{example}`."
+            )
+    for found in heuristic.tolerances:
+        if not isinstance(found, Tolerances):
+            raise InputTypeError(
+                f"`{name}.tolerances` holds {described(found)}; it must hold `lrnde_core.Tolerances`, which without "
+                "arguments are the solver's own."
             )
 
 
@@ -171,10 +174,10 @@ class ErrorEstimate(AbstractHeuristic):
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:
-        return ((self.rtol, self.atol, True) if self.rounding == "keep" else (self.rtol, self.atol),)
+        return (Tolerances(self.rtol, self.atol, self.rounding == "keep"),)
 
     def cost(self, local: LocalState) -> Scalar:
-        return local.error_ratio(self.rtol, self.atol, self.rounding == "keep") * local.size
+        return local.error_ratio(*self.tolerances) * local.size
 
 
 @final
@@ -204,10 +207,10 @@ class PredictedSteps(AbstractHeuristic):
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:
-        return ((self.rtol, self.atol),)
+        return (Tolerances(self.rtol, self.atol),)
 
     def cost(self, local: LocalState) -> Scalar:
-        ratio = local.error_ratio(self.rtol, self.atol)
+        ratio = local.error_ratio(*self.tolerances)
         xp = array_namespace(ratio)
         # The power has an infinite slope at 0, so 0 must not enter it.
         is_zero = ratio == 0

@@ -13,8 +13,8 @@ from lrnde_core._capabilities import AnyCapability, Capability
 from lrnde_core._checks import check_choice
 from lrnde_core._draws import Probe
 from lrnde_core._errors import InputError, InputTypeError, described
-from lrnde_core._heuristics import AbstractHeuristic, Evaluations, Tolerances
-from lrnde_core._local import LocalState
+from lrnde_core._heuristics import AbstractHeuristic, Evaluations
+from lrnde_core._local import LocalState, Tolerances
 
 At = Literal["time", "step"]
 Convention = Literal["rnode", "taynode"]

@@ -407,7 +407,7 @@ def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, c
     if reason is not None and reason == reasons.get(Capability.FULL_GRADIENT):
         raise CapabilityError(f"`{adapter}, method {facts.name}`: such a solve cannot be penalised: {reason}")
     refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
-    if not facts.is_adaptive and any(each[0] is None for each in heuristic.tolerances):
+    if not facts.is_adaptive and any(each.rtol is None for each in heuristic.tolerances):
         raise CapabilityError(
             f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
             "heuristic its own tolerances, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "

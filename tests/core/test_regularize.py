@@ -501,11 +501,16 @@ class _Speed(lrnde_core.AbstractPointHeuristic):
 
     declared: Any = None
     needed: Any = None
+    given: tuple[Any, ...] = ()
     has_batch: bool = False
 
     @property
     def needs(self) -> Any:
         return super().needs if self.needed is None else self.needed
+
+    @property
+    def tolerances(self) -> Any:
+        return self.given
 
     @property
     def evaluations_at_point(self) -> Any:
@@ -535,6 +540,8 @@ def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
             penalty(made(_Speed(declared=1)))
         with pytest.raises(InputTypeError, match=r"`_Speed.needs` is \(\); it must be a `frozenset`"):
             penalty(made(_Speed(needed=())))
+        with pytest.raises(InputTypeError, match=r"`_Speed.tolerances` holds \(None, None\).*lrnde_core.Tolerances"):
+            penalty(made(_Speed(given=((None, None),))))
         with pytest.raises(InputError, match=rf"`_Speed` costs an array of shape \({_Y0.size},\) at one step.*mean"):
             penalty(made(_Speed(has_batch=True)))
         with pytest.raises(InputTypeError, match=r"is not hashable.*frozen=True"):
