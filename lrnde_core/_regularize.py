@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, final, overload
 
 from lrnde_core._adapter import AbstractAdapter
@@ -44,6 +44,9 @@ DEFAULT_SDE_HEURISTIC = ErrorEstimate()
 DEFAULT_SAMPLER = UniformTime()
 
 _Value = TypeVar("_Value")
+
+# The keyword arguments of a regularized call beside its random source, `plan` for those on checked steps.
+_OWN_ARGUMENTS: Mapping[str, object] = {"penalize": True, "draw": None, "probes": None, "plan": "held"}
 
 # If the sampler looks at every step, there is nothing to draw.
 _NO_DRAW = (0.0,)
@@ -198,7 +201,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         """Add a note to the library's refusal of an argument that is almost one of a regularized call."""
         source = self.solver.adapter.random_argument
         for name in (name for name in kwargs if f"'{name}'" in str(refusal)):
-            close = difflib.get_close_matches(name, ["penalize", "draw", "probes", "plan"], n=1, cutoff=0.75)
+            close = difflib.get_close_matches(name, _OWN_ARGUMENTS, n=1, cutoff=0.75)
             meant = source if name in ("key", "generator", "rng", "seed") else close[0] if close else None
             if meant not in (None, name):
                 refusal.add_note(f"A regularized call has no argument `{name}`; did you mean `{meant}=`?")
@@ -260,8 +263,9 @@ class RegularizedSolve(Generic[Parameters, Result]):
     def __signature__(self) -> inspect.Signature:
         parameters = list(self.solver.signature.parameters.values())
         tail = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD]
-        own: dict[str, object] = {"penalize": True, "draw": None, "probes": None}
-        own |= {self.solver.adapter.random_argument: None} | ({} if self.steps is None else {"plan": "held"})
+        own = {**_OWN_ARGUMENTS, self.solver.adapter.random_argument: None}
+        if self.steps is None:
+            del own["plan"]
         added = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()
         ]
