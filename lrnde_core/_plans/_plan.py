@@ -64,6 +64,12 @@ def describe_longest(longest_interval: float | None) -> str:
     )
 
 
+def step_ladder(most: int) -> list[int]:
+    """The numbers of steps that a search tries, up to `most`: 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    powers = [2**exponent for exponent in range(most.bit_length())]
+    return sorted(count for count in {*powers, *(3 * power for power in powers)} if count <= most)
+
+
 _FORMAT = "lrnde-plan/1"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan, UnknownNameError
 from lrnde_core._plans._errors import reduced_error, share_beyond
+from lrnde_core._plans._plan import step_ladder
 from lrnde_core._plans._search import solver_grid
 
 # Sums of up to 7 products of up to 7 factors, of terms up to 13 in modulus: those of Dormand and Prince.
@@ -124,3 +125,10 @@ def test_a_quantile_is_the_one_that_fresh_samples_keep() -> None:
     assert share_beyond("max", 99) == pytest.approx(0.01)
     assert reduced_error(errors, "mean") == 50.0
     assert share_beyond("mean", 99) is None
+
+
+def test_numbers_of_steps_grow_by_a_half_or_a_third() -> None:
+    assert step_ladder(64) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+    assert step_ladder(64) == [count for count in step_ladder(1024) if count <= 64]
+    assert step_ladder(1024)[-3:] == [512, 768, 1024]
+    assert (step_ladder(1), step_ladder(5)) == ([1], [1, 2, 3, 4])
