@@ -438,6 +438,14 @@ def test_presets_bring_their_published_weights() -> None:
     presets = lrnde_core.presets
     assert presets.ernode.weight("mnist", steps=100) == lrnde_core.ExponentialDecay(100.0, 10.0, 100)
     assert presets.srnode.weight("mnist") == lrnde_core.Constant(0.1)
+    for preset in (presets.lrnde_unbiased, presets.lrnde_biased):
+        assert preset.weight("mnist", stiffness=True) == lrnde_core.Constant(0.1)
+        assert preset.weight("mnist", steps=100) == lrnde_core.ExponentialDecay(2.5, 1.0, 100)
+        with pytest.raises(UnknownNameError, match="for `physionet`: known are those for `mnist`"):
+            preset.weight("physionet", stiffness=True)
+    assert presets.taynode.weight("mnist", order=3) == lrnde_core.Constant(6e-5)
+    with pytest.raises(UnknownNameError, match="of `taynode` for `mnist`: none is known here"):
+        presets.taynode.weight("mnist", order=2)
     with pytest.raises(InputError, match=r"of `lrnde_biased` for `mnist` decays from 2.5 to 1 .* steps=\.\.\.\)"):
         presets.lrnde_biased.weight("mnist")
     with pytest.raises(UnknownNameError, match="of `taynode` for `digits`: known are those for `mnist`, `physionet`"):
