@@ -21,6 +21,7 @@ from lrnde_core._arrays import (
     matching,
     off_zero,
     root_mean_square,
+    subtract,
     tolerance_scale,
     widest,
 )
@@ -288,17 +289,13 @@ def initial_step(problem: AbstractLocalProblem, t: Time, y: Leaves, remaining: T
     signed = direction * probe
     moved = tuple(leaf + matching(signed, leaf) * v for leaf, v in zip(y, velocity, strict=True))
     later = problem.detach(problem.vector_field(t + matching(signed, t), moved))
-    d2 = root_mean_square(_divide(_subtract(later, velocity), scale)) / probe
+    d2 = root_mean_square(_divide(subtract(later, velocity), scale)) / probe
     largest = xp.maximum(d1, d2)
     is_still = largest <= 1e-15
     safe = xp.where(is_still, xp.ones_like(largest), largest)
     size = xp.where(is_still, xp.maximum(xp.full_like(probe, 1e-6), probe * 1e-3), (0.01 / safe) ** (1.0 / order))
     size = xp.minimum(xp.minimum(100.0 * probe, size), xp.ones_like(probe) * longest)
     return matching(direction * size, t), velocity
-
-
-def _subtract(left: Leaves, right: Leaves) -> Leaves:
-    return tuple(a - b for a, b in zip(left, right, strict=True))
 
 
 def _divide(left: Leaves, right: Leaves) -> Leaves:

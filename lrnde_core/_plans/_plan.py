@@ -125,7 +125,7 @@ class FixedSteps:
 
         - `needs_last`: whether the field is needed at the very end, where no further step evaluates it.
         """
-        return self.num_steps * (self.tableau.num_stages - self.tableau.is_last_stage_solution) + needs_last
+        return self.num_steps * self.tableau.evaluations_per_advance + needs_last
 
     def __str__(self) -> str:
         return f"{self.num_steps} step{'s' if self.num_steps > 1 else ''} of {self.method}"
