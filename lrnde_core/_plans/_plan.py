@@ -120,6 +120,11 @@ class FixedSteps:
         """The order of the method."""
         return FIXED_METHODS[self.method].order
 
+    @property
+    def signals_need_last(self) -> bool:
+        """Whether the signals of a guard need the field at the very end, which is a stage of the method then."""
+        return self.tableau.is_last_stage_solution
+
     def num_evaluations(self, *, needs_last: bool) -> int:
         """Evaluations of the field in one solve.
 
@@ -166,8 +171,8 @@ class Plan:
     @property
     def num_evaluations(self) -> int:
         """Evaluations of the field in one solve, those of guard and interpolation included."""
-        is_watched = self.is_guarded and self.steps.tableau.is_last_stage_solution
-        return self.steps.num_evaluations(needs_last=self.interpolates or is_watched)
+        is_read = self.is_guarded and self.steps.signals_need_last
+        return self.steps.num_evaluations(needs_last=self.interpolates or is_read)
 
     def check_shapes(self, shapes: Sequence[Sequence[int]]) -> None:
         """Raise `InputError` unless arrays of these shapes, that of the samples included, are a state of this plan."""
