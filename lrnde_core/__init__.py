@@ -90,7 +90,8 @@ from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
 from lrnde_core._plans._call_form import CallForm, interval_length
 from lrnde_core._plans._check import Gradient, Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde

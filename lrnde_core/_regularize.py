@@ -24,7 +24,8 @@ from lrnde_core._errors import (
 )
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, check_declarations
 from lrnde_core._penalty import LocalPenalty
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative

@@ -14,7 +14,7 @@ from lrnde_core._claims import NativeFunction, NativeResult
 from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._check import Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
 from lrnde_core._random_states import random_states_kept

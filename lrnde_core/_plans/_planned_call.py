@@ -1,6 +1,5 @@
 """One call of a training on checked steps: the plan for it, checked if that is due, and the call by its steps."""
 
-import dataclasses
 import functools
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -10,7 +9,8 @@ from lrnde_core._errors import CapabilityError, InputError, InputTypeError, Lrnd
 from lrnde_core._plans._call_form import check_samples
 from lrnde_core._plans._calls import find_freezer
 from lrnde_core._plans._check import Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._stepped import AbstractSteppedCall
@@ -54,7 +54,7 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
-    plan = _repeated_plan(holder) if holder.is_repeated() else _next_plan(solver, call, steps, holder)
+    plan = holder.repeated() if holder.is_repeated() else _next_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
     return PlannedCall(_by_steps(freezer, call, plan.steps, steps), plan)
@@ -73,29 +73,10 @@ def _check_samples(call: AbstractCall, *, is_batched: bool) -> None:
 
 
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
-    if holder.repeats:
-        holder.taken, holder.repeats = frozenset(), False
-    # Nothing shows which call a backward pass repeats, so all of one iteration take the same steps.
-    if holder.repeats is None or not holder.taken:
-        plan = checked_plan(solver, call, steps, holder)
-    else:
-        plan = holder.plan = steps.next(holder.plan)
-    holder.taken |= {plan.steps}
+    is_new = holder.begins_iteration()
+    plan = checked_plan(solver, call, steps, holder) if is_new else steps.next(holder.plan)
+    holder.take(plan)
     return plan
-
-
-def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
-    """The plan by which a call that a checkpoint repeats was made."""
-    taken, holder.repeats = holder.taken, True
-    if len(taken) > 1:
-        told = " and ".join(sorted("adaptive steps" if each is None else str(each) for each in taken))
-        raise InputError(
-            f"A backward pass repeats one of several solves, and these took {told}, so its steps are not known. "
-            "From the next iteration on, all solves of an iteration take the same steps: skip this one, or give "
-            "`plan=` with each call."
-        )
-    # What was solved without gradient went by no plan.
-    return holder.plan if taken else dataclasses.replace(holder.plan, steps=None)
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
