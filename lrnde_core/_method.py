@@ -80,6 +80,10 @@ class MethodFacts:
             tableau=tableau,
         )
 
+    def reason_against(self, capability: AnyCapability) -> str | None:
+        """Why this call does not support `capability`, or `None` if it does."""
+        return dict(self.unsupported).get(capability)
+
     def by_steps(self, name: str, order: int, tableau: ExplicitTableau) -> "MethodFacts":
         """The facts of this call solved by fixed steps of an explicit method, with the tolerances that it has."""
         facts = MethodFacts.explicit(name, order, tableau, is_adaptive=self.is_adaptive)

@@ -4,20 +4,19 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar, final, overload
+from typing import Any, Generic, TypeVar, final, overload
 
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
 from lrnde_core._call import AbstractCall, RecordingPlan
-from lrnde_core._capabilities import AnyCapability, Capability, refuse
+from lrnde_core._capabilities import Capability
 from lrnde_core._checks import check_choice, check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeKeywords, NativeResult, Parameters, Result
+from lrnde_core._demands import Demands, Gradient, check_adapter, check_method, check_recording
 from lrnde_core._errors import (
-    CapabilityError,
     InputError,
     InputTypeError,
     LrndeError,
-    PluginError,
     described,
     instance_hint,
     penalty_errors,
@@ -30,15 +29,13 @@ from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
-from lrnde_core._recording import Counts, Recording
+from lrnde_core._recording import Counts
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample, active_reports, uncollected
 from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
 from lrnde_core._samplers import AbstractSampler, UniformTime
 from lrnde_core._solver import Solver
 from lrnde_core._wrapping import is_wrapped, wraps_solves
-
-Gradient = Literal["local", "full"]
 
 DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
 DEFAULT_SDE_HEURISTIC = ErrorEstimate()
@@ -219,7 +216,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         heuristic = self.heuristic or default_heuristic(
             is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
         )
-        _check_method(self, heuristic, call)
+        check_method(self.solver, Demands(heuristic, self.sampler, self.gradient, self.batched), facts)
         checked_probes = None if probes is None else self._checked_probes(probes, heuristic, call)
         if draw is None:
             is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
@@ -233,7 +230,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         )
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
-        _check_recording(self, recording)
+        check_recording(self.solver, self.sampler, recording)
         with penalty_errors(), uncollected():
             value, sample = adapter.evaluate(plan, recording)
         num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
@@ -339,11 +336,10 @@ def regularize(
         raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.{hint}")
     solver = Solver.find(solve, adapter)
     holder = None if steps is None else make_plan_holder(solver, steps)
-    regularized = RegularizedSolve[Parameters, Result](
-        solver, named, chosen, gradient, num_samples, batched, steps, holder
-    )
-    _check_adapter(regularized)
-    return regularized
+    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(solver.capabilities.supported)
+    assumed = named or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
+    check_adapter(solver, Demands(assumed, chosen, gradient, batched), has_steps=steps is not None)
+    return RegularizedSolve(solver, named, chosen, gradient, num_samples, batched, steps, holder)
 
 
 def default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
@@ -377,75 +373,3 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
             "compiled. Decorate its class with `@dataclasses.dataclass(frozen=True)`, with hashable fields."
         ) from error
     return value
-
-
-def _check_adapter(regularized: RegularizedSolve) -> None:
-    """Raise `CapabilityError` for what the adapter does not support, and for settings that exclude each other."""
-    sampler, solver = regularized.sampler, regularized.solver
-    supported = solver.capabilities.supported
-    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(supported)
-    heuristic = regularized.heuristic or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
-    needs = _needs(regularized, heuristic)
-    refuse(solver.adapter_name, needs, solver.capabilities.reason_against, _alternative(sampler))
-    if regularized.steps is not None and Capability.STIFFNESS_ESTIMATE in needs:
-        raise CapabilityError(
-            "Fixed steps of low order have no pair of stages that estimates stiffness, so `steps` exclude "
-            "`StiffnessEstimate`; use another heuristic."
-        )
-    if regularized.gradient == "full" and sampler.local_start == "sample":
-        raise CapabilityError(
-            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '
-            'constant state; use `local_start="step"`.'
-        )
-    if sampler.is_quadrature and heuristic.evaluations.step:
-        raise CapabilityError(
-            f"`{sampler}` integrates heuristics of a point, and `{heuristic}` looks at a step; use `AllSteps()` for "
-            "the sum over steps."
-        )
-
-
-def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, call: AbstractCall) -> None:
-    """Raise `CapabilityError` for what the method of a call does not support."""
-    facts = call.facts
-    adapter, needs, reasons = regularized.solver.adapter_name, _needs(regularized, heuristic), dict(facts.unsupported)
-    reason = reasons.get(Capability.LOCAL_GRADIENT)
-    if reason is not None and reason == reasons.get(Capability.FULL_GRADIENT):
-        raise CapabilityError(f"`{adapter}, method {facts.name}`: such a solve cannot be penalised: {reason}")
-    refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
-    if not facts.is_adaptive and any(each.rtol is None for each in heuristic.tolerances):
-        raise CapabilityError(
-            f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
-            "heuristic its own tolerances, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
-            "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
-        )
-    for need, fact in ((Capability.STIFFNESS_ESTIMATE, "stability_interval"), (Capability.RUNNING_COST, "tableau")):
-        if need in needs and getattr(facts, fact) is None:
-            raise PluginError(
-                f"The adapter `{adapter}` gives no `{fact}` for `{facts.name}` and does not declare "
-                f"{need.value} unsupported. This is a fault of the adapter: its `MethodFacts` need one or the other."
-            )
-
-
-def _check_recording(regularized: RegularizedSolve, recording: Recording) -> None:
-    """Raise `PluginError` if an adapter kept one step instead of all steps."""
-    if regularized.sampler.keeps_every_step and recording.num_evaluated is None:
-        raise PluginError(
-            f"The adapter `{regularized.solver.adapter_name}` recorded one step per draw where `{regularized.sampler}` "
-            "keeps every accepted step, and does not declare `Capability.ALL_STEPS` unsupported. This is a fault of "
-            "the adapter: it needs either, and says by `Recording.num_evaluated` that it keeps them all."
-        )
-
-
-def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[AnyCapability]:
-    needs: set[AnyCapability] = {*heuristic.needs, *regularized.sampler.needs}
-    needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
-    if regularized.batched:
-        needs.add(Capability.BATCHED_SAMPLES)
-    return needs
-
-
-def _alternative(sampler: AbstractSampler) -> str:
-    """The advice on what to use instead of a sampler that looks at every step."""
-    if not sampler.keeps_every_step:
-        return ""
-    return " `UniformStep()` and `UniformTime()` estimate the sum over steps, without bias and from one of them."
