@@ -40,6 +40,7 @@ from lrnde_core._capabilities import (
     Capability,
     ExtraCapability,
 )
+from lrnde_core._checks import check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, NativeKeywords, NativeResult
 from lrnde_core._collected import CollectedSolve, collected
 from lrnde_core._diagnosis._diagnose import diagnose
@@ -83,13 +84,14 @@ from lrnde_core._heuristics import (
     WeightedSum,
 )
 from lrnde_core._hookspecs import AdapterSpec, hookimpl
-from lrnde_core._local import LocalState
+from lrnde_core._local import LocalState, Tolerances
 from lrnde_core._method import MethodFacts
 from lrnde_core._nfe_target import NFETarget, NFETargetState
 from lrnde_core._penalty import LocalPenalty, PenaltyTerm, sampled_fraction
 from lrnde_core._plans._call_form import CallForm, interval_length
 from lrnde_core._plans._check import Gradient, Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._contract import AbstractCalibrator, AbstractFreezer, AbstractSDEFreezer, FrozenRun, NativeSolve
 from lrnde_core._plans._freeze import apply_plan, freeze
 from lrnde_core._plans._freeze_sde import apply_sde_plan, freeze_sde
@@ -281,6 +283,7 @@ __all__ = [
     "TaylorDerivative",
     "Time",
     "Tolerance",
+    "Tolerances",
     "Trial",
     "Truth",
     "UncollectedWarning",
@@ -296,6 +299,7 @@ __all__ = [
     "apply_plan",
     "apply_sde_plan",
     "calling_frame",
+    "check_count",
     "check_is_weight",
     "check_not_longer",
     "check_penalized",

@@ -247,6 +247,11 @@ def tolerance_scale(rtol: Tolerance, atol: Tolerance, size: Float[Array, "*shape
     return xp.where(is_free, xp.full_like(size, math.inf), scale)
 
 
+def subtract(left: Leaves, right: Leaves) -> Leaves:
+    """`left - right`, leaf by leaf."""
+    return tuple(a - b for a, b in zip(left, right, strict=True))
+
+
 def off_zero(scaled: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
     """`scaled`, of order 1 where it matters, with elements next to 0 replaced by a constant that is almost 0.
 

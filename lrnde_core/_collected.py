@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, final, overload
 
@@ -12,6 +11,7 @@ from lrnde_core._claims import NativeArgument, NativeArguments, NativeFunction, 
 from lrnde_core._errors import InputError, InputTypeError, UncollectedWarning
 from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import is_collecting
+from lrnde_core._said_once import is_due
 from lrnde_core._solver import Solver
 from lrnde_core._wrapping import warn_at_call, wraps_solves
 
@@ -56,9 +56,8 @@ class CollectedSolve(Generic[Parameters, Result]):
         return solver.function(*args, **kwargs)
 
     def _warn_in_training(self, solver: Solver, args: NativeArguments, kwargs: NativeKeywords) -> None:
-        if not solver.adapter.is_training((solver.function, *args, *kwargs.values())) or self in _WARNED:
+        if not solver.adapter.is_training((solver.function, *args, *kwargs.values())) or not is_due(self):
             return
-        _WARNED.add(self)
         warn_at_call(
             f"`collected({solver.path})` was called in training, and nobody collects its penalty here: "
             "it ran as the bare call. Put the forward pass into `with lrnde.collect() as reports:`, in the thread that "
@@ -69,9 +68,6 @@ class CollectedSolve(Generic[Parameters, Result]):
     @property
     def __signature__(self) -> inspect.Signature:
         return self.regularized.__signature__
-
-
-_WARNED: weakref.WeakSet[CollectedSolve] = weakref.WeakSet()
 
 
 @overload

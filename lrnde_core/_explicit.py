@@ -3,7 +3,7 @@
 import abc
 import functools
 
-from lrnde_core._arrays import Leaves, Time, array_namespace
+from lrnde_core._arrays import Leaves, Time, array_namespace, subtract
 from lrnde_core._problem import QuadratureNode, StepEstimate
 from lrnde_core._tableau import ExplicitTableau
 
@@ -49,8 +49,14 @@ def take_stages(
 
 def explicit_advance(stages: AbstractStages, tableau: ExplicitTableau, t: Time, h: Time, y: Leaves) -> Leaves:
     """Only the solution of `explicit_step`: one evaluation fewer if only the error needs the last stage."""
-    num_evaluated = tableau.num_stages - tableau.is_last_stage_solution
-    increments, stage_states = take_stages(stages, tableau, t, h, y, None, num_evaluated)
+    increments, stage_states = take_stages(stages, tableau, t, h, y, None, tableau.evaluations_per_advance)
+    return read_solution(stages, tableau, y, increments, stage_states)
+
+
+def read_solution(
+    stages: AbstractStages, tableau: ExplicitTableau, y: Leaves, increments: list[Leaves], stage_states: list[Leaves]
+) -> Leaves:
+    """Read the solution at the end of a step off its stages."""
     return stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
 
 
@@ -80,7 +86,7 @@ def doubled_step(
     whole = explicit_step(stages, tableau, t, h, y, first)
     middle = explicit_step(stages, tableau, t, 0.5 * h, y, tuple(0.5 * leaf for leaf in first))
     end = explicit_step(stages, tableau, t + 0.5 * h, 0.5 * h, middle.y1, None)
-    return StepEstimate(end.y1, _subtract(end.y1, whole.y1), whole.magnitude, None, 2.0)
+    return StepEstimate(end.y1, subtract(end.y1, whole.y1), whole.magnitude, None, 2.0)
 
 
 def read_stages(
@@ -91,7 +97,7 @@ def read_stages(
     stage_states: list[Leaves],
 ) -> StepEstimate:
     """Read solution, error estimate, magnitude and stiffness pair off the stages of an explicit Runge--Kutta step."""
-    y1 = stage_states[-1] if tableau.is_last_stage_solution else stages.combine(y, tableau.b, increments)
+    y1 = read_solution(stages, tableau, y, increments, stage_states)
     error, rounding_factor = None, 1.0
     if tableau.error is not None:
         rounding_factor = sum(abs(weight) for weight in tableau.error)
@@ -100,8 +106,8 @@ def read_stages(
     stage_difference = None
     if tableau.has_stiffness_pair:
         stage_difference = (
-            _subtract(increments[-1], increments[-2]),
-            _subtract(stage_states[-1], stage_states[-2]),
+            subtract(increments[-1], increments[-2]),
+            subtract(stage_states[-1], stage_states[-2]),
         )
     return StepEstimate(
         y1, error, largest_magnitude(increments), stage_difference, rounding_factor, _nodes(tableau, stage_states)
@@ -119,7 +125,3 @@ def largest_magnitude(increments: list[Leaves]) -> Leaves:
     return tuple(
         functools.reduce(xp.maximum, (xp.abs(leaf) for leaf in leaves)) for leaves in zip(*increments, strict=True)
     )
-
-
-def _subtract(left: Leaves, right: Leaves) -> Leaves:
-    return tuple(a - b for a, b in zip(left, right, strict=True))

@@ -12,12 +12,12 @@ from typing import Literal, final
 
 from lrnde_core._arrays import Scalar, array_namespace
 from lrnde_core._capabilities import AnyCapability, Capability
+from lrnde_core._checks import check_choice
 from lrnde_core._errors import InputError, InputTypeError, described
-from lrnde_core._local import LocalState
+from lrnde_core._local import LocalState, Tolerances
 from lrnde_core._samplers import Weighting
 
-# rtol, atol, and whether an estimate that is only rounding is kept.
-Tolerances = tuple[float | None, float | None] | tuple[float | None, float | None, bool]
+Rounding = Literal["zero", "keep"]
 
 
 class AbstractHeuristic(abc.ABC):
@@ -35,8 +35,8 @@ class AbstractHeuristic(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def tolerances(self) -> tuple["Tolerances", ...]:
-        """The arguments of `LocalState.error_ratio` for each error ratio it needs; `(None, None)`: the solver's own."""
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        """The tolerances of each error ratio that it needs; `Tolerances()` are the solver's own."""
 
     @abc.abstractmethod
     def cost(self, local: LocalState) -> Scalar:
@@ -90,6 +90,12 @@ def check_declarations(heuristic: AbstractHeuristic) -> None:
         if not isinstance(found, kind):
             raise InputTypeError(
                 f"`{name}.{declaration}` is {described(found)}; it must be a `{kind.__name__}`, such as `{example}`."
+            )
+    for found in heuristic.tolerances:
+        if not isinstance(found, Tolerances):
+            raise InputTypeError(
+                f"`{name}.tolerances` holds {described(found)}; it must hold `lrnde_core.Tolerances`, which without "
+                "arguments are the solver's own."
             )
 
 
@@ -152,12 +158,11 @@ class ErrorEstimate(AbstractHeuristic):
 
     rtol: float | None = None
     atol: float | None = None
-    rounding: Literal["zero", "keep"] = "zero"
+    rounding: Rounding = "zero"
 
     def __post_init__(self) -> None:
         _check_tolerances(self, self.rtol, self.atol)
-        if self.rounding not in ("zero", "keep"):
-            raise InputError(f'`ErrorEstimate(rounding={self.rounding!r})`: `rounding` must be "zero" or "keep".')
+        check_choice("rounding", self.rounding, Rounding, self)
 
     @property
     def needs(self) -> frozenset[AnyCapability]:
@@ -169,10 +174,10 @@ class ErrorEstimate(AbstractHeuristic):
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:
-        return ((self.rtol, self.atol, True) if self.rounding == "keep" else (self.rtol, self.atol),)
+        return (Tolerances(self.rtol, self.atol, self.rounding == "keep"),)
 
     def cost(self, local: LocalState) -> Scalar:
-        return local.error_ratio(self.rtol, self.atol, self.rounding == "keep") * local.size
+        return local.error_ratio(*self.tolerances) * local.size
 
 
 @final
@@ -202,10 +207,10 @@ class PredictedSteps(AbstractHeuristic):
 
     @property
     def tolerances(self) -> tuple[Tolerances, ...]:
-        return ((self.rtol, self.atol),)
+        return (Tolerances(self.rtol, self.atol),)
 
     def cost(self, local: LocalState) -> Scalar:
-        ratio = local.error_ratio(self.rtol, self.atol)
+        ratio = local.error_ratio(*self.tolerances)
         xp = array_namespace(ratio)
         # The power has an infinite slope at 0, so 0 must not enter it.
         is_zero = ratio == 0
@@ -229,10 +234,7 @@ class StiffnessEstimate(AbstractHeuristic):
     weighting: Weighting = "sum"
 
     def __post_init__(self) -> None:
-        if self.weighting not in ("sum", "paper"):
-            raise InputError(
-                f'`StiffnessEstimate(weighting={self.weighting!r})`: `weighting` must be "sum" or "paper".'
-            )
+        check_choice("weighting", self.weighting, Weighting, self)
 
     @property
     def needs(self) -> frozenset[AnyCapability]:

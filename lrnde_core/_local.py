@@ -9,7 +9,7 @@ Here, a state is a tuple of arrays ("leaves"), whatever tree the user's state is
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, final
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, final
 
 from lrnde_core._arrays import (
     Bits,
@@ -21,6 +21,7 @@ from lrnde_core._arrays import (
     matching,
     off_zero,
     root_mean_square,
+    subtract,
     tolerance_scale,
     widest,
 )
@@ -34,8 +35,22 @@ from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, Ste
 # 8 would need 20, and Dormand--Prince 5 only 0.2.
 _ROUNDING_MULTIPLE = 4.0
 
-
 _Value = TypeVar("_Value")
+
+
+class Tolerances(NamedTuple):
+    """The tolerances of an error ratio.
+
+    - `rtol`, `atol`: those of a heuristic, as numbers; both `None` for the solver's own.
+    - `keeps_rounding`: whether an estimate that is only rounding is kept instead of taken for 0.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    keeps_rounding: bool = False
+
+
+_SOLVERS_OWN = Tolerances()
 
 
 class _Once(Generic[_Value]):
@@ -101,7 +116,7 @@ class LocalState:
         self._point = point
         self._probe_seed = probe_seed
         self._probes = probes
-        self._error_ratios: dict[tuple[float | None, float | None, bool], Scalar] = {}
+        self._error_ratios: dict[Tolerances, Scalar] = {}
 
     @property
     def size(self) -> Time:
@@ -126,24 +141,23 @@ class LocalState:
             for y, m in zip(self.y, magnitude, strict=True)
         )
 
-    def error_ratio(self, rtol: float | None = None, atol: float | None = None, keeps_rounding: bool = False) -> Scalar:
+    def error_ratio(self, tolerances: Tolerances = _SOLVERS_OWN) -> Scalar:
         r"""$E = \|e / (\mathrm{atol} + \mathrm{rtol} \max(|y_0|, |y_1|))\|$, the number a controller compares with 1.
 
         Uses the user's own tolerances and norm, unless others are given. Exactly 0, with gradient exactly 0, if the
         estimate is not above its rounding floor (with `keeps_rounding`: if it is 0). Not finite if the step is not:
         adapters check the penalty.
         """
-        key = (rtol, atol, keeps_rounding)
-        if key not in self._error_ratios:
-            self._error_ratios[key] = self._compute_error_ratio(rtol, atol, keeps_rounding=keeps_rounding)
-        return self._error_ratios[key]
+        if tolerances not in self._error_ratios:
+            self._error_ratios[tolerances] = self._compute_error_ratio(tolerances)
+        return self._error_ratios[tolerances]
 
-    def _compute_error_ratio(self, rtol: float | None, atol: float | None, *, keeps_rounding: bool) -> Scalar:
+    def _compute_error_ratio(self, tolerances: Tolerances) -> Scalar:
         problem, estimate = self._problem, self._estimate
         assert estimate.error is not None  # refused before the solve
         xp = array_namespace(*self.y)
-        rtol = problem.rtol if rtol is None else rtol
-        atol = problem.atol if atol is None else atol
+        rtol = problem.rtol if tolerances.rtol is None else tolerances.rtol
+        atol = problem.atol if tolerances.atol is None else tolerances.atol
         scale = tuple(
             tolerance_scale(matching(rtol, y0), matching(atol, y0), xp.maximum(xp.abs(y0), xp.abs(y1)))
             for y0, y1 in zip(self.y, estimate.y1, strict=True)
@@ -156,7 +170,7 @@ class LocalState:
         scaled = _divide(estimate.error, scale)
         unguarded = problem.norm(problem.detach(scaled))
         rounding = problem.norm(_divide(self._rounding, problem.detach(scale)))
-        multiple = 0.0 if keeps_rounding else _ROUNDING_MULTIPLE
+        multiple = 0.0 if tolerances.keeps_rounding else _ROUNDING_MULTIPLE
         floor = multiple * estimate.rounding_factor * rounding
         is_zero = unguarded <= floor
         # Both the result and the input of the norm are masked: at zero its gradient is NaN, and zero times NaN would
@@ -275,17 +289,13 @@ def initial_step(problem: AbstractLocalProblem, t: Time, y: Leaves, remaining: T
     signed = direction * probe
     moved = tuple(leaf + matching(signed, leaf) * v for leaf, v in zip(y, velocity, strict=True))
     later = problem.detach(problem.vector_field(t + matching(signed, t), moved))
-    d2 = root_mean_square(_divide(_subtract(later, velocity), scale)) / probe
+    d2 = root_mean_square(_divide(subtract(later, velocity), scale)) / probe
     largest = xp.maximum(d1, d2)
     is_still = largest <= 1e-15
     safe = xp.where(is_still, xp.ones_like(largest), largest)
     size = xp.where(is_still, xp.maximum(xp.full_like(probe, 1e-6), probe * 1e-3), (0.01 / safe) ** (1.0 / order))
     size = xp.minimum(xp.minimum(100.0 * probe, size), xp.ones_like(probe) * longest)
     return matching(direction * size, t), velocity
-
-
-def _subtract(left: Leaves, right: Leaves) -> Leaves:
-    return tuple(a - b for a, b in zip(left, right, strict=True))
 
 
 def _divide(left: Leaves, right: Leaves) -> Leaves:

@@ -73,12 +73,16 @@ class MethodFacts:
             order=order,
             error_order=float(order + is_doubled),
             stability_interval=tableau.real_stability_interval if tableau.has_stiffness_pair else None,
-            evaluations_per_step=3 * tableau.num_stages - 1 if is_doubled else tableau.num_stages,
-            evaluations_per_advance=tableau.num_stages - tableau.is_last_stage_solution,
+            evaluations_per_step=tableau.evaluations_per_step(is_doubled=is_doubled),
+            evaluations_per_advance=tableau.evaluations_per_advance,
             is_adaptive=is_adaptive,
             unsupported=tuple({**reasons, **unsupported}.items()),
             tableau=tableau,
         )
+
+    def reason_against(self, capability: AnyCapability) -> str | None:
+        """Why this call does not support `capability`, or `None` if it does."""
+        return dict(self.unsupported).get(capability)
 
     def by_steps(self, name: str, order: int, tableau: ExplicitTableau) -> "MethodFacts":
         """The facts of this call solved by fixed steps of an explicit method, with the tolerances that it has."""

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, final
 
 from lrnde_core._arrays import Array, Count, Real, cast_like, clip, is_traced, joined, mean_number, scalars, where
+from lrnde_core._checks import check_choice
 from lrnde_core._errors import InputError, InputTypeError, TargetWarning
 from lrnde_core._report import Report, listed_reports
 from lrnde_core._weights import AbstractWeight, GradientNorms, check_numbers
 from lrnde_core._wrapping import warn_at_call
+
+Measure = Literal["nfe", "num_steps"]
 
 # Phases of a state.
 _SEARCHING, _HOLDING, _ANSWERED, _STALLED = 0, 1, 2, 3
@@ -84,7 +87,7 @@ class NFETarget(AbstractWeight):
     """
 
     target: float
-    measure: Literal["nfe", "num_steps"] = "nfe"
+    measure: Measure = "nfe"
     initial: float = 1e-3
     gain: float = 0.05
     minimum: float = 1e-6
@@ -94,8 +97,7 @@ class NFETarget(AbstractWeight):
         check_numbers(self, "target", "initial", "gain", "minimum", "maximum")
         if not 0 < self.target < math.inf:
             raise InputError(f"`NFETarget(target={self.target})`: the target must be finite and above 0.")
-        if self.measure not in ("nfe", "num_steps"):
-            raise InputError(f'`NFETarget(measure={self.measure!r})`: `measure` must be "nfe" or "num_steps".')
+        check_choice("measure", self.measure, Measure, self)
         if not 0 < self.minimum <= self.initial <= self.maximum < math.inf:
             raise InputError(
                 f"`NFETarget(initial={self.initial}, minimum={self.minimum}, maximum={self.maximum})`: needs "

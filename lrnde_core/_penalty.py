@@ -6,8 +6,8 @@ from typing import NamedTuple, final
 from lrnde_core._arrays import Count, Leaves, Real, Scalar, clip, matching
 from lrnde_core._capabilities import Capability
 from lrnde_core._draws import probe_seed
-from lrnde_core._heuristics import AbstractHeuristic, Tolerances, scalar_cost
-from lrnde_core._local import LocalState, initial_step
+from lrnde_core._heuristics import AbstractHeuristic, scalar_cost
+from lrnde_core._local import LocalState, Tolerances, initial_step
 from lrnde_core._method import MethodFacts
 from lrnde_core._problem import AbstractLocalProblem
 from lrnde_core._recording import Record
@@ -47,7 +47,7 @@ class LocalPenalty:
             t=local.t,
             h=local.h,
             weight=weight,
-            error_ratio=_error_ratio(local, tolerances[0]) if tolerances else None,
+            error_ratio=local.error_ratio(tolerances[0]) if tolerances else None,
             stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
             solver_error_ratio=None if self._is_restarted else record.solver_error_ratio,
         )
@@ -79,7 +79,7 @@ class LocalPenalty:
     @property
     def uses_solver_tolerances(self) -> bool:
         """Whether it compares an error with the tolerances of the solve, and takes one that is only rounding for 0."""
-        return (None, None) in self.heuristic.tolerances
+        return Tolerances() in self.heuristic.tolerances
 
     @property
     def reads_point(self) -> bool:
@@ -140,11 +140,6 @@ class LocalPenalty:
             probe_seed=probe_seed(draw.bits),
             probes=probes,
         )
-
-
-def _error_ratio(local: LocalState, tolerances: Tolerances) -> Scalar:
-    rtol, atol, *keeps_rounding = tolerances
-    return local.error_ratio(rtol, atol, any(keeps_rounding))
 
 
 def sampled_fraction(sampler: AbstractSampler, draw: Draw, step: DrawnStep) -> Real:

@@ -6,16 +6,19 @@ They see the vector field at a point; for a stochastic equation, only the drift.
 import abc
 import dataclasses
 import functools
-from typing import Literal, final, get_args
+from typing import Literal, final
 
 from lrnde_core._arrays import Leaves, Scalar, Time, mean_square
 from lrnde_core._capabilities import AnyCapability, Capability
+from lrnde_core._checks import check_choice
 from lrnde_core._draws import Probe
 from lrnde_core._errors import InputError, InputTypeError, described
-from lrnde_core._heuristics import AbstractHeuristic, Evaluations, Tolerances
-from lrnde_core._local import LocalState
+from lrnde_core._heuristics import AbstractHeuristic, Evaluations
+from lrnde_core._local import LocalState, Tolerances
 
 At = Literal["time", "step"]
+Convention = Literal["rnode", "taynode"]
+Mode = Literal["vjp", "jvp"]
 
 
 class AbstractPointHeuristic(AbstractHeuristic):
@@ -89,7 +92,7 @@ class TaylorDerivative(AbstractPointHeuristic):
                 f"`TaylorDerivative(order={self.order})`: `order` must be at least 2; of the first derivative, the "
                 "vector field itself, use `KineticEnergy()`."
             )
-        _check_choice(self, "at", At)
+        check_choice("at", self.at, At, self)
 
     @property
     def evaluations_at_point(self) -> Evaluations:
@@ -115,12 +118,12 @@ class KineticEnergy(AbstractPointHeuristic):
     Source: Finlay et al., ICML 2020, in the convention of its code; sampled at one time here.
     """
 
-    convention: Literal["rnode", "taynode"] = "rnode"
+    convention: Convention = "rnode"
     at: At = "time"
 
     def __post_init__(self) -> None:
-        _check_choice(self, "convention", Literal["rnode", "taynode"])
-        _check_choice(self, "at", At)
+        check_choice("convention", self.convention, Convention, self)
+        check_choice("at", self.at, At, self)
 
     @property
     def evaluations_at_point(self) -> Evaluations:
@@ -154,13 +157,13 @@ class JacobianNorm(AbstractPointHeuristic):
     """
 
     probe: Probe = "gaussian"
-    mode: Literal["vjp", "jvp"] = "vjp"
+    mode: Mode = "vjp"
     at: At = "time"
 
     def __post_init__(self) -> None:
-        _check_choice(self, "probe", Probe)
-        _check_choice(self, "mode", Literal["vjp", "jvp"])
-        _check_choice(self, "at", At)
+        check_choice("probe", self.probe, Probe, self)
+        check_choice("mode", self.mode, Mode, self)
+        check_choice("at", self.at, At, self)
 
     def _further_needs(self) -> tuple[Capability, ...]:
         return (Capability.REVERSE_PRODUCTS,) if self.mode == "vjp" else ()
@@ -172,10 +175,3 @@ class JacobianNorm(AbstractPointHeuristic):
     def density(self, local: LocalState, t: Time, y: Leaves) -> Scalar:
         multiply = local.transposed_jacobian_product if self.mode == "vjp" else local.jacobian_product
         return mean_square(multiply(t, y, local.probe(self.probe)))
-
-
-def _check_choice(heuristic: AbstractHeuristic, argument: str, allowed: object) -> None:
-    value, choices = getattr(heuristic, argument), get_args(allowed)
-    if value not in choices:
-        names = " or ".join(f'"{choice}"' for choice in choices)
-        raise InputError(f"`{type(heuristic).__name__}({argument}={value!r})`: `{argument}` must be {names}.")

@@ -3,32 +3,33 @@
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, TypeVar, final, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, final, overload
 
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
 from lrnde_core._call import AbstractCall, RecordingPlan
-from lrnde_core._capabilities import AnyCapability, Capability, refuse
+from lrnde_core._capabilities import Capability
+from lrnde_core._checks import check_choice, check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeKeywords, NativeResult, Parameters, Result
+from lrnde_core._demands import Demands, Gradient, check_adapter, check_method, check_recording
 from lrnde_core._errors import (
-    CapabilityError,
     InputError,
     InputTypeError,
     LrndeError,
-    PluginError,
     described,
     instance_hint,
     penalty_errors,
 )
 from lrnde_core._heuristics import AbstractHeuristic, ErrorEstimate, check_declarations
 from lrnde_core._penalty import LocalPenalty
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
-from lrnde_core._recording import Counts, Recording
+from lrnde_core._recording import Counts
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample, active_reports, uncollected
 from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
@@ -36,13 +37,14 @@ from lrnde_core._samplers import AbstractSampler, UniformTime
 from lrnde_core._solver import Solver
 from lrnde_core._wrapping import is_wrapped, wraps_solves
 
-Gradient = Literal["local", "full"]
-
 DEFAULT_HEURISTIC = TaylorDerivative(2, at="step")
 DEFAULT_SDE_HEURISTIC = ErrorEstimate()
 DEFAULT_SAMPLER = UniformTime()
 
 _Value = TypeVar("_Value")
+
+# The keyword arguments of a regularized call beside its random source, `plan` for those on checked steps.
+_OWN_ARGUMENTS: Mapping[str, object] = {"penalize": True, "draw": None, "probes": None, "plan": "held"}
 
 # If the sampler looks at every step, there is nothing to draw.
 _NO_DRAW = (0.0,)
@@ -198,7 +200,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         """Add a note to the library's refusal of an argument that is almost one of a regularized call."""
         source = self.solver.adapter.random_argument
         for name in (name for name in kwargs if f"'{name}'" in str(refusal)):
-            close = difflib.get_close_matches(name, ["penalize", "draw", "probes", "plan"], n=1, cutoff=0.75)
+            close = difflib.get_close_matches(name, _OWN_ARGUMENTS, n=1, cutoff=0.75)
             meant = source if name in ("key", "generator", "rng", "seed") else close[0] if close else None
             if meant not in (None, name):
                 refusal.add_note(f"A regularized call has no argument `{name}`; did you mean `{meant}=`?")
@@ -215,7 +217,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         heuristic = self.heuristic or default_heuristic(
             is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
         )
-        _check_method(self, heuristic, call)
+        check_method(self.solver, Demands(heuristic, self.sampler, self.gradient, self.batched), facts)
         checked_probes = None if probes is None else self._checked_probes(probes, heuristic, call)
         if draw is None:
             is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
@@ -229,7 +231,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         )
         result, counts, recording = call.run(plan)
         assert recording is not None  # a plan was given
-        _check_recording(self, recording)
+        check_recording(self.solver, self.sampler, recording)
         with penalty_errors(), uncollected():
             value, sample = adapter.evaluate(plan, recording)
         num_unresolved = recording.num_unresolved if sample is None else count_unresolved(sample)
@@ -260,8 +262,9 @@ class RegularizedSolve(Generic[Parameters, Result]):
     def __signature__(self) -> inspect.Signature:
         parameters = list(self.solver.signature.parameters.values())
         tail = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD]
-        own: dict[str, object] = {"penalize": True, "draw": None, "probes": None}
-        own |= {self.solver.adapter.random_argument: None} | ({} if self.steps is None else {"plan": "held"})
+        own = {**_OWN_ARGUMENTS, self.solver.adapter.random_argument: None}
+        if self.steps is None:
+            del own["plan"]
         added = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in own.items()
         ]
@@ -323,10 +326,9 @@ def regularize(
     if named is not None:
         check_declarations(named)
     chosen = _resolve("sampler", sampler, AbstractSampler, REGISTRY.sampler)
-    if gradient not in ("local", "full", None):
-        raise InputError(f'`gradient={gradient!r}`: must be "local" or "full".')
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise InputError(f"`num_samples={num_samples!r}`: must be an integer of at least 1.")
+    if gradient is not None:
+        check_choice("gradient", gradient, Gradient)
+    num_samples = check_count("num_samples", num_samples)
     if chosen.keeps_every_step:
         _check_every_step(chosen, gradient, num_samples, batched=batched)
     gradient = gradient or ("full" if chosen.keeps_every_step else "local")
@@ -335,11 +337,10 @@ def regularize(
         raise InputTypeError(f"`steps` must be a `CheckedSteps`, not {described(steps)}.{hint}")
     solver = Solver.find(solve, adapter)
     holder = None if steps is None else make_plan_holder(solver, steps)
-    regularized = RegularizedSolve[Parameters, Result](
-        solver, named, chosen, gradient, num_samples, batched, steps, holder
-    )
-    _check_adapter(regularized)
-    return regularized
+    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(solver.capabilities.supported)
+    assumed = named or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
+    check_adapter(solver, Demands(assumed, chosen, gradient, batched), has_steps=steps is not None)
+    return RegularizedSolve(solver, named, chosen, gradient, num_samples, batched, steps, holder)
 
 
 def default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
@@ -373,75 +374,3 @@ def _resolve(kind: str, value: _Value | str, expected: type[_Value], by_name: Ca
             "compiled. Decorate its class with `@dataclasses.dataclass(frozen=True)`, with hashable fields."
         ) from error
     return value
-
-
-def _check_adapter(regularized: RegularizedSolve) -> None:
-    """Raise `CapabilityError` for what the adapter does not support, and for settings that exclude each other."""
-    sampler, solver = regularized.sampler, regularized.solver
-    supported = solver.capabilities.supported
-    solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(supported)
-    heuristic = regularized.heuristic or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
-    needs = _needs(regularized, heuristic)
-    refuse(solver.adapter_name, needs, solver.capabilities.reason_against, _alternative(sampler))
-    if regularized.steps is not None and Capability.STIFFNESS_ESTIMATE in needs:
-        raise CapabilityError(
-            "Fixed steps of low order have no pair of stages that estimates stiffness, so `steps` exclude "
-            "`StiffnessEstimate`; use another heuristic."
-        )
-    if regularized.gradient == "full" and sampler.local_start == "sample":
-        raise CapabilityError(
-            '`gradient="full"` is not defined for a sampler with `local_start="sample"`, which restarts from a '
-            'constant state; use `local_start="step"`.'
-        )
-    if sampler.is_quadrature and heuristic.evaluations.step:
-        raise CapabilityError(
-            f"`{sampler}` integrates heuristics of a point, and `{heuristic}` looks at a step; use `AllSteps()` for "
-            "the sum over steps."
-        )
-
-
-def _check_method(regularized: RegularizedSolve, heuristic: AbstractHeuristic, call: AbstractCall) -> None:
-    """Raise `CapabilityError` for what the method of a call does not support."""
-    facts = call.facts
-    adapter, needs, reasons = regularized.solver.adapter_name, _needs(regularized, heuristic), dict(facts.unsupported)
-    reason = reasons.get(Capability.LOCAL_GRADIENT)
-    if reason is not None and reason == reasons.get(Capability.FULL_GRADIENT):
-        raise CapabilityError(f"`{adapter}, method {facts.name}`: such a solve cannot be penalised: {reason}")
-    refuse(f"{adapter}, method {facts.name}", needs, reasons.get, _alternative(regularized.sampler))
-    if not facts.is_adaptive and any(each[0] is None for each in heuristic.tolerances):
-        raise CapabilityError(
-            f"The method `{facts.name}` takes fixed steps and has no tolerance to compare its error with; give the "
-            "heuristic its own tolerances, for example `ErrorEstimate(rtol=1e-3, atol=1e-3)` or "
-            "`PredictedSteps(rtol=1e-3, atol=1e-3)`."
-        )
-    for need, fact in ((Capability.STIFFNESS_ESTIMATE, "stability_interval"), (Capability.RUNNING_COST, "tableau")):
-        if need in needs and getattr(facts, fact) is None:
-            raise PluginError(
-                f"The adapter `{adapter}` gives no `{fact}` for `{facts.name}` and does not declare "
-                f"{need.value} unsupported. This is a fault of the adapter: its `MethodFacts` need one or the other."
-            )
-
-
-def _check_recording(regularized: RegularizedSolve, recording: Recording) -> None:
-    """Raise `PluginError` if an adapter kept one step instead of all steps."""
-    if regularized.sampler.keeps_every_step and recording.num_evaluated is None:
-        raise PluginError(
-            f"The adapter `{regularized.solver.adapter_name}` recorded one step per draw where `{regularized.sampler}` "
-            "keeps every accepted step, and does not declare `Capability.ALL_STEPS` unsupported. This is a fault of "
-            "the adapter: it needs either, and says by `Recording.num_evaluated` that it keeps them all."
-        )
-
-
-def _needs(regularized: RegularizedSolve, heuristic: AbstractHeuristic) -> set[AnyCapability]:
-    needs: set[AnyCapability] = {*heuristic.needs, *regularized.sampler.needs}
-    needs.add(Capability.LOCAL_GRADIENT if regularized.gradient == "local" else Capability.FULL_GRADIENT)
-    if regularized.batched:
-        needs.add(Capability.BATCHED_SAMPLES)
-    return needs
-
-
-def _alternative(sampler: AbstractSampler) -> str:
-    """The advice on what to use instead of a sampler that looks at every step."""
-    if not sampler.keeps_every_step:
-        return ""
-    return " `UniformStep()` and `UniformTime()` estimate the sum over steps, without bias and from one of them."

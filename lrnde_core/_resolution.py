@@ -1,14 +1,13 @@
 """Estimates that are only rounding: their count, and warnings about them and about tolerances that cause them."""
 
-import math
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from array_api_compat import is_jax_array
 
 from lrnde_core._arrays import Count, Scalar, Tolerance, array_namespace, num_true
 from lrnde_core._errors import ResolutionWarning
 from lrnde_core._report import Sample
+from lrnde_core._said_once import end_run, is_due
 from lrnde_core._wrapping import warn_at_call
 
 # The error estimate of a step is itself the sum of a few roundings of the state.
@@ -16,9 +15,6 @@ _ROUNDINGS = 4.0
 
 # One sample may hit a step that the end of the solve has cut short; this many in a row are no accident.
 _CALLS_IN_A_ROW = 3
-
-# The number of calls in a row, up to the last one, that ended with nothing but rounding; infinite once it has warned.
-_RUNS: "weakref.WeakKeyDictionary[object, float]" = weakref.WeakKeyDictionary()
 
 
 def warn_if_unresolved(rtol: float, atol: float, eps: float, dtype_name: str) -> None:
@@ -58,7 +54,7 @@ def count_unresolved(sample: Sample) -> Count | None:
 
 
 def warn_once_if_all_unresolved(
-    owner: object,
+    solve: Hashable,
     num_unresolved: Count,
     num_samples: Callable[[], Count],
     tolerances: tuple[Tolerance | None, Tolerance | None],
@@ -66,7 +62,7 @@ def warn_once_if_all_unresolved(
     *,
     is_systematic: bool,
 ) -> None:
-    """Issue a `ResolutionWarning` if all samples of several calls in a row are unresolved, once for each `owner`.
+    """Issue a `ResolutionWarning` if all samples of several calls in a row are unresolved, once for each `solve`.
 
     - `num_unresolved`, `num_samples()`: counts with known values. `penalty`: the call's, in the state's dtype.
     - `tolerances`: rtol and atol of the solve. If they are the cause, `warn_if_unresolved` has already said more.
@@ -74,18 +70,15 @@ def warn_once_if_all_unresolved(
     """
     # As Python numbers: arrays of a count may differ in dtype.
     if int(num_unresolved) == 0 or int(num_unresolved) < int(num_samples()):
-        if _RUNS and _RUNS.get(owner, math.inf) < math.inf:
-            del _RUNS[owner]
-        return
-    _RUNS[owner] = run = _RUNS.get(owner, 0) + 1
-    if run == math.inf or not (is_systematic or run >= _CALLS_IN_A_ROW):
+        end_run(solve)
         return
     rtol, atol = tolerances
     if isinstance(rtol, int | float) and isinstance(atol, int | float):
         xp = array_namespace(penalty)
         if _is_below_resolution(rtol, atol, xp.finfo(penalty.dtype).eps):
             return
-    _RUNS[owner] = math.inf
+    if not is_due(solve, after=1 if is_systematic else _CALLS_IN_A_ROW):
+        return
     warn_at_call(
         "All estimates in this penalty are at or below their rounding floor, so they count as exactly 0 "
         "and train nothing: the local error is too small for the dtype at these tolerances and this step "

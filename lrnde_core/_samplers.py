@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, final
 
 from lrnde_core._arrays import Bits, Count, Number, Real, Truth
 from lrnde_core._capabilities import AnyCapability, Capability
+from lrnde_core._checks import check_choice
 from lrnde_core._draws import fraction, keep_by_size, keep_uniformly
-from lrnde_core._errors import InputError
 
 Weighting = Literal["sum", "paper"]
 LocalStart = Literal["step", "sample"]
@@ -108,13 +108,9 @@ class AbstractSampler(abc.ABC):
 
 
 def _check_sampler(sampler: AbstractSampler) -> None:
-    name = type(sampler).__name__
-    if sampler.weighting not in ("sum", "paper"):
-        raise InputError(f'`{name}(weighting={sampler.weighting!r})`: `weighting` must be "sum" or "paper".')
-    if sampler.local_start not in ("step", "sample"):
-        raise InputError(f'`{name}(local_start={sampler.local_start!r})`: `local_start` must be "step" or "sample".')
-    if sampler.increment not in ("path", "fresh"):
-        raise InputError(f'`{name}(increment={sampler.increment!r})`: `increment` must be "path" or "fresh".')
+    check_choice("weighting", sampler.weighting, Weighting, sampler)
+    check_choice("local_start", sampler.local_start, LocalStart, sampler)
+    check_choice("increment", sampler.increment, Increment, sampler)
 
 
 def _needs(sampler: AbstractSampler, sampling: Capability) -> frozenset[Capability]:
@@ -259,8 +255,7 @@ class AllSteps(_AbstractEveryStep):
     reduction: Reduction = "sum"
 
     def __post_init__(self) -> None:
-        if self.reduction not in ("mean", "sum", "max"):
-            raise InputError(f'`AllSteps(reduction={self.reduction!r})`: `reduction` must be "sum", "mean" or "max".')
+        check_choice("reduction", self.reduction, Reduction, self)
 
 
 @final

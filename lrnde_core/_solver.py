@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+from collections.abc import Hashable
 from typing import final
 
 from lrnde_core._adapter import AbstractAdapter
@@ -96,17 +97,15 @@ class Solver:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Solver):
             return NotImplemented
-        return (
-            (self.adapter_name, self.path) == (other.adapter_name, other.path)
-            and _is_same(self.function, other.function)
-            and len(self.args) == len(other.args)
-            and all(map(_is_same, self.args, other.args))
-            and self.kwargs.keys() == other.kwargs.keys()
-            and all(_is_same(value, other.kwargs[name]) for name, value in self.kwargs.items())
-        )
+        return self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.adapter_name, self.path))
+        return hash(self._key)
+
+    @property
+    def _key(self) -> Hashable:
+        named = frozenset((name, _identity(value)) for name, value in self.kwargs.items())
+        return self.adapter_name, self.path, _identity(self.function), tuple(map(_identity, self.args)), named
 
     def __reduce__(self) -> tuple[object, ...]:
         # A function may be an object that cannot be pickled (a jitted wrapper); the path that claimed it can.
@@ -186,10 +185,11 @@ def _describe(solve: NativeFunction) -> str:
     return f"`{module}.{name}`" if module and name else described(solve)
 
 
-def _is_same(left: object, right: object) -> bool:
-    left_method, right_method = split_method(left), split_method(right)
-    if left_method is not None and right_method is not None:
+def _identity(value: object) -> Hashable:
+    """What is equal for values that are the same, while both exist."""
+    method = split_method(value)
+    if method is not None:
         # Each access to a method makes a new object.
-        return left_method[0] is right_method[0] and left_method[1] is right_method[1]
-    plain = (bool, int, float, complex, str, bytes, type(None))
-    return left is right or (isinstance(left, plain) and type(left) is type(right) and left == right)
+        return tuple(map(id, method))
+    is_plain = isinstance(value, bool | int | float | complex | str | bytes)
+    return (type(value), value) if is_plain else id(value)

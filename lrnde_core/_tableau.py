@@ -39,6 +39,15 @@ class ExplicitTableau:
         return self.b[-1] == 0 and self.a[-1] == self.b[:-1]
 
     @property
+    def evaluations_per_advance(self) -> int:
+        """The evaluations of a step without its error estimate: one fewer if only that needs the last stage."""
+        return self.num_stages - self.is_last_stage_solution
+
+    def evaluations_per_step(self, *, is_doubled: bool) -> int:
+        """The evaluations of a step with its error estimate, which is that of step doubling or the tableau's own."""
+        return 3 * self.num_stages - 1 if is_doubled else self.num_stages
+
+    @property
     def has_stiffness_pair(self) -> bool:
         """Whether the last two stages lie at the end of the step and differ: then they estimate the stiffness."""
         return self.num_stages > 2 and self.c[-1] == self.c[-2] == 1 and self.is_last_stage_solution
@@ -50,7 +59,10 @@ class ExplicitTableau:
 
     @property
     def num_quadrature_evaluations(self) -> int:
-        """The number of evaluations from the second stage to the last with a weight in the solution."""
+        """The number of evaluations that it takes to reach the last stage with a weight in the solution.
+
+        They are those of all stages before it.
+        """
         return max(index for index, weight in enumerate(self.b) if weight != 0)
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, final
 
 from lrnde_core._arrays import Array, Count, Real, Truth, cast_like, clip, is_traced, joined, scalars, where
+from lrnde_core._checks import check_count
 from lrnde_core._errors import InputError, InputTypeError, described, instance_hint
 from lrnde_core._report import Report
 
@@ -129,7 +130,7 @@ class ExponentialDecay(AbstractWeight):
             raise InputError(
                 "`ExponentialDecay` needs `initial` and `final` above 0; use `Constant(0.0)` for no penalty."
             )
-        _check_count("ExponentialDecay", "num_iterations", self.num_iterations)
+        check_count("num_iterations", self.num_iterations, self)
 
     def init(self, like: Array | float | None = None) -> WeightState:
         return WeightState(*scalars(like, float(self.initial), 0))
@@ -187,7 +188,7 @@ class GradientRatio(AbstractWeight):
         check_numbers(self, "ratio")
         if not 0 < self.ratio < math.inf:
             raise InputError(f"`GradientRatio(ratio={self.ratio!r})`: `ratio` must be finite and above 0.")
-        _check_count("GradientRatio", "period", self.period)
+        check_count("period", self.period, self)
 
     def init(self, like: Array | float | None = None) -> GradientRatioState:
         return GradientRatioState(*scalars(like, 0.0, 0, 0, 0.0, 0.0))
@@ -249,11 +250,6 @@ def check_numbers(weight: AbstractWeight, *arguments: str) -> None:
         value: object = getattr(weight, argument)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise InputTypeError(f"`{type(weight).__name__}({argument}=...)` must be a number, not {described(value)}.")
-
-
-def _check_count(name: str, argument: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
-        raise InputError(f"`{name}({argument}={value!r})`: a whole number of at least 1 is needed.")
 
 
 def _check_weight(name: str, argument: str, weight: float) -> None:

@@ -18,25 +18,26 @@ from lrnde_core._point_heuristics import JacobianNorm, KineticEnergy, TaylorDeri
 from lrnde_core._samplers import AllSteps, Integral, UniformStep, UniformTime
 from lrnde_core._weights import AbstractWeight, Constant, ExponentialDecay
 
-_LRNDE_WEIGHTS: Mapping[str, "_Weight"] = {
-    "mnist": (2.5, 1.0),
-    "mnist-stiffness": 0.1,
-    "physionet": (100.0, 10.0),
-    "mnist-sde": 1000.0,
-    "cifar10": 2.5,
-}
-_HEURISTICS = {"error": ErrorEstimate(), "stiffness": StiffnessEstimate(weighting="paper")}
 Settings: TypeAlias = dict[str, Any]
 """Keyword arguments of `regularize`; a plain dictionary, so that others can be put beside or in place of them."""
 _Options = ParamSpec("_Options")
-_Weight = float | tuple[float, float]
+# Constant, or the first and last value of a decay.
+_Weight: TypeAlias = float | tuple[float, float]
+# For each heuristic, since a weight suits no other one, by task.
+_Weights: TypeAlias = Mapping[AbstractHeuristic, Mapping[str, _Weight]]
+
+_ERROR, _STIFFNESS = ErrorEstimate(), StiffnessEstimate(weighting="paper")
+_LRNDE_WEIGHTS: _Weights = {
+    _ERROR: {"mnist": (2.5, 1.0), "physionet": (100.0, 10.0), "mnist-sde": 1000.0, "cifar10": 2.5},
+    _STIFFNESS: {"mnist": 0.1},
+}
 
 
 @final
 class Preset(Generic[_Options]):
     """A published setting. Called, it gives the keyword arguments of `regularize`."""
 
-    def __init__(self, settings: Callable[_Options, Settings], weights: Mapping[str, _Weight]) -> None:
+    def __init__(self, settings: Callable[_Options, Settings], weights: _Weights) -> None:
         functools.update_wrapper(self, settings)
         self._settings = settings
         self._weights = weights
@@ -44,19 +45,23 @@ class Preset(Generic[_Options]):
     def __call__(self, *args: _Options.args, **kwargs: _Options.kwargs) -> Settings:
         return self._settings(*args, **kwargs)
 
-    def weight(self, task: str, steps: int | None = None) -> AbstractWeight:
+    def weight(
+        self, task: str, steps: int | None = None, *args: _Options.args, **kwargs: _Options.kwargs
+    ) -> AbstractWeight:
         """The weight in its authors' code for a task.
 
         - `task`: as `lrnde benchmark` calls it, such as `"mnist"`.
         - `steps`: iterations of the whole training, over which a decaying weight decays exponentially.
+        - `args`, `kwargs`: those of the preset itself, as in `lrnde_unbiased.weight("mnist", stiffness=True)`.
 
         Raises `UnknownNameError` if none is known, and `InputError` if it decays and `steps` is missing.
         """
         name = getattr(self, "__name__", "preset")
-        if task not in self._weights:
-            known = f"known are those for {_listed(self._weights)}" if self._weights else "none is known here"
+        weights = self._weights.get(self(*args, **kwargs)["heuristic"], {})
+        if task not in weights:
+            known = f"known are those for {_listed(weights)}" if weights else "none is known here"
             raise UnknownNameError(f"No published weight of `{name}` for `{task}`: {known}. Choose one by a sweep.")
-        published = self._weights[task]
+        published = weights[task]
         if not isinstance(published, tuple):
             return Constant(published)
         if steps is None:
@@ -68,10 +73,8 @@ class Preset(Generic[_Options]):
         return ExponentialDecay(*published, steps)
 
 
-def _published(
-    weights: Mapping[str, _Weight],
-) -> Callable[[Callable[_Options, Settings]], Preset[_Options]]:
-    """Make a preset of a function and its weights by task: constant, or the first and last value of a decay."""
+def _published(weights: _Weights) -> Callable[[Callable[_Options, Settings]], Preset[_Options]]:
+    """Make a preset of a function and its weights."""
     return lambda settings: Preset(settings, weights)
 
 
@@ -82,9 +85,10 @@ def lrnde_unbiased(*, stiffness: bool = False) -> Settings:
     The local problem starts at the drawn time with an automatic step, weight 1 and a constant first stage.
 
     Source: Pal, Edelman and Rackauckas, "Locally Regularized Neural Differential Equations", ICML 2023, section 3.2
-    and its code. The weight of the second variant on MNIST is that for the task `mnist-stiffness`.
+    and its code.
     """
-    return {"heuristic": _heuristic(stiffness), "sampler": UniformTime(weighting="paper", local_start="sample")}
+    heuristic = _STIFFNESS if stiffness else _ERROR
+    return {"heuristic": heuristic, "sampler": UniformTime(weighting="paper", local_start="sample")}
 
 
 @_published(_LRNDE_WEIGHTS)
@@ -93,16 +97,19 @@ def lrnde_biased(*, stiffness: bool = False) -> Settings:
 
     Source: as for `lrnde_unbiased`.
     """
-    return {"heuristic": _heuristic(stiffness), "sampler": UniformStep(weighting="paper", local_start="sample")}
+    heuristic = _STIFFNESS if stiffness else _ERROR
+    return {"heuristic": heuristic, "sampler": UniformStep(weighting="paper", local_start="sample")}
 
 
 @_published(
     {
-        "mnist": (100.0, 10.0),
-        "physionet": (1000.0, 100.0),
-        "mnist-sde": 10.0,
-        "spiral-sde": 0.2,
-        "density-gaussians": (2000.0, 1000.0),
+        _ERROR: {
+            "mnist": (100.0, 10.0),
+            "physionet": (1000.0, 100.0),
+            "mnist-sde": 10.0,
+            "spiral-sde": 0.2,
+            "density-gaussians": (2000.0, 1000.0),
+        }
     }
 )
 def ernode() -> Settings:
@@ -113,16 +120,16 @@ def ernode() -> Settings:
     Source: Pal, Ma, Shah and Rackauckas, "Opening the Blackbox: Accelerating Neural Differential Equations by
     Regularizing Internal Solver Heuristics", ICML 2021. The weight for `spiral-sde` is that of the sum.
     """
-    return {"heuristic": _HEURISTICS["error"], "sampler": AllSteps("mean")}
+    return {"heuristic": _ERROR, "sampler": AllSteps("mean")}
 
 
-@_published({"mnist": 0.1, "physionet": 10.0, "mnist-sde": 0.1})
+@_published({_STIFFNESS: {"mnist": 0.1, "physionet": 10.0, "mnist-sde": 0.1}})
 def srnode() -> Settings:
     """SRNODE: the largest stiffness estimate of all steps, as in its code for MNIST and latent equations.
 
     Source: as for `ernode`.
     """
-    return {"heuristic": _HEURISTICS["stiffness"], "sampler": AllSteps("max")}
+    return {"heuristic": _STIFFNESS, "sampler": AllSteps("max")}
 
 
 @_published({})
@@ -139,7 +146,7 @@ def rnode(*, kinetic_energy: float = 1.0, jacobian_norm: float = 1.0) -> Setting
     return {"heuristic": kinetic_energy * KineticEnergy() + jacobian_norm * JacobianNorm(), "sampler": Integral()}
 
 
-@_published({"mnist": 6e-5, "physionet": 1e-2})
+@_published({TaylorDerivative(3): {"mnist": 6e-5, "physionet": 1e-2}})
 def taynode(order: int = 3) -> Settings:
     """TayNODE: the mean square of a derivative of the solution, along the solution.
 
@@ -157,13 +164,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _heuristic(stiffness: bool) -> AbstractHeuristic:
-    return _HEURISTICS["stiffness" if stiffness else "error"]
-
-
-_NAMES = ("ernode", "lrnde_biased", "lrnde_unbiased", "rnode", "srnode", "taynode")
-
-
 def __getattr__(name: str) -> NoReturn:
-    msg = f"There is no preset `{name}`; known are {_listed(_NAMES)}."
+    known = sorted(each for each, value in globals().items() if isinstance(value, Preset))
+    msg = f"There is no preset `{name}`; known are {_listed(known)}."
     raise UnknownPresetError(msg)

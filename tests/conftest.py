@@ -45,6 +45,14 @@ def programs_dropped() -> Generator[None]:
     gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin as a new process does: nothing has been said yet, and no calls are counted."""
+    from lrnde_core import _said_once
+
+    monkeypatch.setattr(_said_once, "_RUNS", {})
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """`lrnde` in this process."""

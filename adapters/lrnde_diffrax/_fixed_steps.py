@@ -180,11 +180,11 @@ def solve_by_plan(
 
     Without a guard it fails over an interval that is too long, as `without_longer` says.
     """
-    tableau = plan.steps.tableau
-    followed = solve_by_steps(plan.steps, arguments, needs_last=is_watched and tableau.is_last_stage_solution)
+    steps = plan.steps
+    followed = solve_by_steps(steps, arguments, needs_last=is_watched and steps.signals_need_last)
     longest = None if plan.is_guarded else plan.longest_interval
     solution = without_longer(longest, arguments, followed.result)
-    return solution, guard_signals(tableau, followed.taken, is_batched=plan.is_batched) if is_watched else None
+    return solution, guard_signals(steps.tableau, followed.taken, is_batched=plan.is_batched) if is_watched else None
 
 
 def without_longer(

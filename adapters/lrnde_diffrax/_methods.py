@@ -73,8 +73,7 @@ def local_evaluations(arguments: Arguments, method: SolverMethod) -> tuple[int |
     """The evaluations of one local step, and of one step without its error estimate; `None` where they are hidden."""
     tableau = method.tableau
     if tableau is not None:
-        step = 3 * tableau.num_stages - 1 if method.is_doubled else tableau.num_stages
-        advance = tableau.num_stages - tableau.is_last_stage_solution
+        step, advance = tableau.evaluations_per_step(is_doubled=method.is_doubled), tableau.evaluations_per_advance
         return step, 2 * advance if method.advances_by_halves else advance
     whole, alone = _cost(arguments, method.local_solver), _cost(arguments, method.solver)
     if whole is None or alone is None:

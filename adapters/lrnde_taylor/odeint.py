@@ -7,8 +7,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from lrnde_core import Array, InputError, InputTypeError, Leaves
-from lrnde_taylor._checks import check_count, check_order
+from lrnde_core import Array, InputError, InputTypeError, Leaves, check_count
+from lrnde_taylor._checks import check_order
 from lrnde_taylor._expansion import Expansion, expand
 from lrnde_torch import solution_derivatives
 

@@ -9,9 +9,20 @@ import jax
 import jax.numpy as jnp
 from diffrax._term import AdjointTerm, WrapTerm
 
-from lrnde_core import InputTypeError, Leaf, Leaves, NativeArgument, RandomSource, Scalar, State, Time, Truth
+from lrnde_core import (
+    InputTypeError,
+    Leaf,
+    Leaves,
+    NativeArgument,
+    RandomSource,
+    Scalar,
+    State,
+    Time,
+    Truth,
+    check_count,
+)
 from lrnde_jax import solution_derivatives
-from lrnde_taylor._checks import check_count, check_order
+from lrnde_taylor._checks import check_order
 from lrnde_taylor._expansion import expand
 
 _Term = diffrax.AbstractTerm[State, Scalar]

@@ -213,13 +213,12 @@ def solve_by_plan(
     be looked at, because the call is compiled or vectorised, the states are NaN.
     """
     is_beyond = longer_intervals(plan, t)
-    tableau = plan.steps.tableau
-    needs_last = is_watched and tableau.is_last_stage_solution
-    states, taken = solve_by_steps(plan.steps, field, y0, t, needs_last=needs_last)
+    steps = plan.steps
+    states, taken = solve_by_steps(steps, field, y0, t, needs_last=is_watched and steps.signals_need_last)
     if is_beyond is not None:
         leaves = tuple(nan_where(is_beyond, leaf) for leaf in (states if isinstance(states, tuple) else (states,)))
         states = leaves if isinstance(states, tuple) else leaves[0]
-    return states, guard_signals(tableau, taken, is_batched=plan.is_batched) if is_watched else None
+    return states, guard_signals(steps.tableau, taken, is_batched=plan.is_batched) if is_watched else None
 
 
 def longer_intervals(plan: Plan, t: Tensor) -> Tensor | None:

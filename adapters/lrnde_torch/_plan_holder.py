@@ -64,11 +64,7 @@ class PlanHolder(torch.nn.Module, AbstractPlanHolder):
     def watch(self, *results: NativeResult) -> None:
         for tensor in _tensors(results):
             if tensor.grad_fn is not None:
-                tensor.grad_fn.register_prehook(self._end_iteration)
-
-    def _end_iteration(self, gradients: tuple[Tensor, ...]) -> None:
-        del gradients
-        self.is_over = True
+                tensor.grad_fn.register_prehook(lambda _: self.end_iteration())
 
     def remember(self, step_error: Scalar | None) -> None:
         self._step_error = step_error

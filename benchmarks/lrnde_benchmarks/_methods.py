@@ -45,15 +45,13 @@ class Tuning:
 class _Method:
     """A penalty, the name of its row, and its weight where a task does not have one that suits it better.
 
-    - `found`: by trials on digits. `published`: in its place, the preset that knows the published ones, by names of
-      tasks that end in `variant`.
+    - `found`: by trials on digits. `published`: in its place, the published one of a task, for a number of iterations.
     """
 
     penalty: Penalty
     row: str
     found: float | None = None
-    published: lrnde.presets.Preset[...] | None = None
-    variant: str = ""
+    published: Callable[[str, int], AbstractWeight] | None = None
 
 
 def _with_rounding(preset: Mapping[str, Any]) -> Penalty:
@@ -76,17 +74,21 @@ _PENALTIES: Mapping[str, _Method] = {
     "default": _Method(Penalty(), "default"),
     "taylor_derivative": _Method(Penalty(lrnde.TaylorDerivative(2, at="step")), "taylor derivative"),
     "predicted_steps": _Method(Penalty(lrnde.PredictedSteps()), "predicted steps"),
-    "lrnde_unbiased": _Method(Penalty(**_UNBIASED()), "lrnde_unbiased", published=_UNBIASED),
-    "lrnde_biased": _Method(Penalty(**_BIASED()), "lrnde_biased", published=_BIASED),
+    "lrnde_unbiased": _Method(Penalty(**_UNBIASED()), "lrnde_unbiased", published=_UNBIASED.weight),
+    "lrnde_biased": _Method(Penalty(**_BIASED()), "lrnde_biased", published=_BIASED.weight),
     "lrnde_unbiased_rounding": _Method(
-        _with_rounding(_UNBIASED()), "lrnde_unbiased, rounding kept", published=_UNBIASED
+        _with_rounding(_UNBIASED()), "lrnde_unbiased, rounding kept", published=_UNBIASED.weight
     ),
-    "lrnde_biased_rounding": _Method(_with_rounding(_BIASED()), "lrnde_biased, rounding kept", published=_BIASED),
+    "lrnde_biased_rounding": _Method(
+        _with_rounding(_BIASED()), "lrnde_biased, rounding kept", published=_BIASED.weight
+    ),
     "lrnde_stiffness": _Method(
-        Penalty(**_UNBIASED(stiffness=True)), "lrnde_stiffness", published=_UNBIASED, variant="-stiffness"
+        Penalty(**_UNBIASED(stiffness=True)),
+        "lrnde_stiffness",
+        published=functools.partial(_UNBIASED.weight, stiffness=True),
     ),
-    "ernode": _Method(Penalty(**_ERNODE()), "ernode", published=_ERNODE),
-    "srnode": _Method(Penalty(**_SRNODE()), "srnode", published=_SRNODE),
+    "ernode": _Method(Penalty(**_ERNODE()), "ernode", published=_ERNODE.weight),
+    "srnode": _Method(Penalty(**_SRNODE()), "srnode", published=_SRNODE.weight),
     "rnode": _Method(Penalty(**lrnde.presets.rnode()), "rnode", 0.1),
     "rnode_sampled": _Method(_sampled(lrnde.presets.rnode()), "rnode, sampled", 0.1),
     "taynode": _Method(Penalty(**lrnde.presets.taynode()), "taynode", 0.01),
@@ -129,17 +131,17 @@ def _penalised(name: str, steps: int, tuning: Tuning) -> Setting:
     if found is not None:
         weight = _weight(found, steps)
     elif method.published is not None:
-        weight = _published_weight(method.published, method.variant, steps, tuning)
+        weight = _published_weight(method.published, steps, tuning)
     else:
         raise InputError(f"No weight of `{name}` is known for this task; give it in the task's `Tuning.weights`.")
     return Setting(method.row, method.penalty, weight)
 
 
-def _published_weight(preset: lrnde.presets.Preset[...], variant: str, steps: int, tuning: Tuning) -> AbstractWeight:
+def _published_weight(published: Callable[[str, int], AbstractWeight], steps: int, tuning: Tuning) -> AbstractWeight:
     try:
-        return preset.weight(tuning.published_for + variant, steps)
+        return published(tuning.published_for, steps)
     except UnknownNameError:
-        return preset.weight("mnist" + variant, steps)
+        return published("mnist", steps)
 
 
 def _weight(schedule: Schedule, steps: int) -> AbstractWeight:

@@ -18,12 +18,11 @@ from lrnde_core._diagnosis._measurements import (
     warm_up,
 )
 from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
-from lrnde_core._plans._calls import CalibrationCall, bind_call, find_freezer
+from lrnde_core._plans._calls import CalibrationCall, bind_call, find_freezer, find_solver
 from lrnde_core._plans._contract import AbstractFreezer, mean_known, without_a_trace
 from lrnde_core._plans._errors import check_bound
 from lrnde_core._report import Report
 from lrnde_core._solver import Solver
-from lrnde_core._wrapping import is_wrapped
 
 
 def diagnose(
@@ -65,9 +64,7 @@ def diagnose(
     freeze, since the same is needed of them; `InputError` or `InputTypeError` for calls that cannot be solved.
     """
     check_bound(error)
-    if is_wrapped(solve):
-        raise InputTypeError("`solve` is regularized; diagnose the native call, with the tolerances of training.")
-    solver = Solver.find(solve, adapter)
+    solver = find_solver(solve, adapter, "diagnose the native call, with the tolerances of training")
     bound = _bound(solver, calls)
     freezer = find_freezer(solver, Capability.FREEZE, AbstractFreezer)
     forms = [freezer.read(call, is_batched=batched) for call in bound]

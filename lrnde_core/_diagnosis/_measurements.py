@@ -146,7 +146,7 @@ def _tolerances(each: Examined, solver: Solver) -> tuple[float, float]:
         raise NotMeasuredError("fixed steps have no tolerance.")
     penalty = LocalPenalty(ErrorEstimate(), UniformStep(), facts)
     needs = {*penalty.heuristic.needs, *penalty.sampler.needs, Capability.LOCAL_GRADIENT}
-    refuse(facts.name, needs, dict(facts.unsupported).get)
+    refuse(facts.name, needs, facts.reason_against)
     plan = RecordingPlan(penalty, solver.adapter.check_draw([0.5], 1), None, keeps_gradient=False)
     recording = each.freezer.copied(each.call).run(plan).recording
     assert recording is not None  # a plan was given

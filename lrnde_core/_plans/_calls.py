@@ -19,10 +19,16 @@ CalibrationCall: TypeAlias = NativeArguments | NativeKeywords
 """The arguments of one call of the solver: positional or keyword ones."""
 
 
-def find_solver(solve: object, adapter: str | None) -> Solver:
-    """The native solver to freeze. Raises `InputTypeError` for one that is already wrapped."""
+_NATIVE = "freeze the native call, with the tolerances of prediction"
+
+
+def find_solver(solve: object, adapter: str | None, advice: str = _NATIVE) -> Solver:
+    """The native solver of calls that are given beside it. Raises `InputTypeError` for one that is already wrapped.
+
+    - `advice`: what to do instead, for that error.
+    """
     if is_wrapped(solve):
-        raise InputTypeError("`solve` is regularized; freeze the native call, with the tolerances of prediction.")
+        raise InputTypeError(f"`solve` is regularized; {advice}.")
     return Solver.find(solve, adapter)
 
 

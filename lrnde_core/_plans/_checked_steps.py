@@ -1,15 +1,16 @@
 """Training on fixed steps that the adaptive solver chooses and checks."""
 
-import abc
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast, final
 
 from lrnde_core._arrays import Array, Count, Scalar, array_namespace
-from lrnde_core._claims import NativeArguments, NativeKeywords, NativeResult
-from lrnde_core._errors import CapabilityError, InputError, InputTypeError, described
+from lrnde_core._checks import check_count, is_count
+from lrnde_core._claims import NativeResult
+from lrnde_core._errors import InputError, InputTypeError, described
 from lrnde_core._plans._check import Bounds, Gradient, SampleMetric, SolveBy, Solved
+from lrnde_core._plans._checked_plan import CheckedPlan
 from lrnde_core._plans._errors import ErrorMeasure, Over, check_bound, check_over, check_scales_alone
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._report import Candidate
@@ -20,140 +21,6 @@ from lrnde_core._report import Report
 _LAG = 0.6
 # Errors fall by a factor of 16 from one to the next, so that few of them serve a training whose dynamics grow hard.
 _DEFAULT_CANDIDATES = (Candidate("midpoint", 1), *(Candidate("rk4", 2**power) for power in range(7)))
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class CheckedPlan:
-    """The steps that a training takes now, and what their last check found. Hashable.
-
-    - `steps`: `None` for the adaptive solve, as before the first check, after one that failed, and where no fixed
-      steps within its cost keep the bound.
-    - `error`: of `steps` against the adaptive solution, as measured at the last check on the samples that did not
-      choose them; without `steps`, that of the best ones; `None` if nothing could be measured.
-    - `error_estimate`: the estimate that these steps made of their error then (`Report.step_error`).
-    - `num_iterations`: so far. `checked_at`: the iteration before which the last check was made. `period`: the number
-      of iterations from there to the next check.
-    - `num_checks`, `num_check_evaluations`: the number of checks so far, and their evaluations of the field, those of
-      adaptive solves included and those of backward passes not; the latter `None` if the library hides its own.
-    - `native_evaluations`: of the adaptive solve at the last check; `None` if they are hidden.
-    - `tried`: all steps that the training has taken, in the order of their first use.
-    - `gradient_error`: of the gradient, measured like `error`; `None` where `CheckedSteps` has no bound on it.
-    """
-
-    steps: FixedSteps | None = None
-    error: float | None = None
-    error_estimate: float | None = None
-    num_iterations: int = 0
-    checked_at: int | None = None
-    period: int = 0
-    num_checks: int = 0
-    num_check_evaluations: int | None = 0
-    native_evaluations: float | None = None
-    tried: tuple[FixedSteps, ...] = ()
-    gradient_error: float | None = None
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> "CheckedPlan":
-        """The plan whose fields `dataclasses.asdict` gave, from JSON too. Raises `InputError` for anything else."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, Mapping) or set(fields) != names:
-            found = sorted(fields) if isinstance(fields, Mapping) else described(fields)
-            raise InputError(f"The saved plan has the entries {found}; a `CheckedPlan` has {sorted(names)}.")
-        steps, tried = fields["steps"], fields["tried"]
-        try:
-            return dataclasses.replace(
-                cls(**fields),
-                steps=None if steps is None else FixedSteps.from_fields(steps),
-                tried=tuple(map(FixedSteps.from_fields, tried)),
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(
-                f"The steps of the saved plan cannot be read ({error!r}). Give what `dataclasses.asdict(plan)` gave."
-            ) from error
-
-    def as_dict(self, prefix: str = "") -> dict[str, float]:
-        """The numbers of this plan by name, to log; `None` is left out.
-
-        They are `num_fixed_steps` (0 for the adaptive solve), `error`, `gradient_error`, `num_checks` and
-        `num_check_evaluations`.
-
-        - `prefix`: in front of every name.
-        """
-        entries = {
-            "num_fixed_steps": 0 if self.steps is None else self.steps.num_steps,
-            "error": self.error,
-            "gradient_error": self.gradient_error,
-            "num_checks": self.num_checks,
-            "num_check_evaluations": self.num_check_evaluations,
-        }
-        return {f"{prefix}{name}": value for name, value in entries.items() if value is not None}
-
-    def __str__(self) -> str:
-        if self.checked_at is None:
-            return "adaptive steps, not checked yet"
-        steps = "adaptive steps" if self.steps is None else str(self.steps)
-        error = "nothing could be measured" if self.error is None else f"error {self.error:.2g}"
-        if self.gradient_error is not None:
-            error += f", of the gradient {self.gradient_error:.2g}"
-        if self.steps is None and self.error is not None:
-            error = f"the best fixed ones have {error}"
-        checks = "1 check" if self.num_checks == 1 else f"{self.num_checks} checks"
-        return f"{steps}; {error} before iteration {self.checked_at}, {checks}"
-
-    def __repr__(self) -> str:
-        return f"<CheckedPlan: {self}>"
-
-
-class AbstractPlanHolder(abc.ABC):
-    """Keeps the plan of one training between its calls, where a call may have a state.
-
-    - `plan`: the plan now.
-    - `repeatable`: the plan of the calls, in this iteration, that a backward pass may make again; `None` before the
-      first of them. Nothing shows which of them it makes, so all of one iteration take the same steps.
-    - `is_over`: whether a backward pass has begun since the last call, so that the next one begins an iteration.
-    """
-
-    plan: CheckedPlan
-    repeatable: CheckedPlan | None = None
-    is_over: bool = False
-
-    @abc.abstractmethod
-    def is_training(self) -> bool:
-        """Whether a call now is one of the training: whether it is differentiated."""
-
-    def may_be_repeated(self) -> bool:
-        """Whether a backward pass may make the call now again, as that of a checkpoint."""
-        return False
-
-    def is_in_backward(self) -> bool:
-        """Whether a backward pass makes the call now."""
-        return False
-
-    def watch(self, *results: NativeResult) -> None:
-        """Set `is_over` when a backward pass reaches results of a call."""
-        del results
-
-    @abc.abstractmethod
-    def remember(self, step_error: Scalar | None) -> None:
-        """Keep `Report.step_error` of this iteration, without waiting for it."""
-
-    @abc.abstractmethod
-    def remembered(self) -> float | None:
-        """The number that was remembered last, the largest over processes; `None` if there is none."""
-
-    def by_steps(self, solve: Any, steps: FixedSteps, args: NativeArguments, kwargs: NativeKeywords) -> Any:
-        """The call of a regularized `solve` by fixed steps, in a form that a compiler can trace."""
-        del solve, steps, args, kwargs
-        raise CapabilityError(
-            "This adapter has no form of a call that compilers can trace; leave `fullgraph=True` out, and "
-            "call the wrapped solve."
-        )
-
-    @abc.abstractmethod
-    def agree(self, value: float) -> float:
-        """The largest of a number over the processes that train together. Not a number if that is one of them."""
-
 
 Reports: TypeAlias = Report | Sequence[Report]
 """The report of a solve; for several solves, a list."""
@@ -220,9 +87,8 @@ class CheckedSteps:
         check_scales_alone(measure, self.metric)
         object.__setattr__(self, "scales", measure.scales)
         object.__setattr__(self, "candidates", _checked_candidates(self.candidates))
-        _check_period(self.period)
-        if not isinstance(self.max_plans, int) or self.max_plans < 1:
-            raise InputError(f"`max_plans={self.max_plans!r}`: must be a whole number of at least 1.")
+        object.__setattr__(self, "period", _checked_period(self.period))
+        check_count("max_plans", self.max_plans, self)
 
     def init(self) -> CheckedPlan:
         """The plan before the first iteration: nothing is known, so the first check is due."""
@@ -402,11 +268,13 @@ def _leaves(tree: NativeResult) -> list[Any]:
     return [tree]
 
 
-def _check_period(period: object) -> None:
+def _checked_period(period: object) -> tuple[int, ...]:
     ends = cast("Sequence[object]", period) if isinstance(period, tuple | list) else ()
-    numbers = [each for each in ends if isinstance(each, int) and each >= 1]
-    if not (len(ends) == len(numbers) == 2 and numbers[0] <= numbers[1]):
+    # JSON takes no other kind of whole number.
+    counts = tuple(int(each) for each in ends if is_count(each))
+    if not (len(ends) == len(counts) == 2 and counts[0] <= counts[1]):
         raise InputError(f"`period={period!r}`: needs two whole numbers of iterations, 1 or more, such as (10, 100).")
+    return counts
 
 
 def _checked_candidates(candidates: object) -> tuple[Candidate, ...]:

@@ -14,7 +14,7 @@ from lrnde_core._claims import NativeFunction, NativeResult
 from lrnde_core._errors import CapabilityError, PluginError
 from lrnde_core._plans._call_form import CallForm
 from lrnde_core._plans._check import Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
 from lrnde_core._plans._plan import FixedSteps, Plan, SDEPlan
 from lrnde_core._plans._steps import GuardSignals
 from lrnde_core._random_states import random_states_kept
@@ -74,7 +74,8 @@ def without_a_trace(calibrator: AbstractCalibrator, calls: Sequence[AbstractCall
 class AbstractFreezer(AbstractCalibrator):
     """Solves the calls of one library by a plan.
 
-    All methods except `read` and `frozen` are called within `isolated`, with calls that `copied` returned.
+    `solve`, `step_ends`, `run`, `runners` and `with_gradient` are called within `isolated`, with calls that `copied`
+    returned, and `states` within it; `read`, `frozen` and `plan_holder` are not, and `by_steps` says when it is.
     """
 
     @abc.abstractmethod
@@ -103,7 +104,8 @@ class AbstractFreezer(AbstractCalibrator):
 
         The call itself if it takes no step, as one that asks for its start alone.
 
-        Required for `Capability.CHECKED_STEPS`; called for training, not within `isolated`.
+        Required for `Capability.CHECKED_STEPS`. Called for training, outside of `isolated`; and for a check within it,
+        with a call that `copied` returned.
 
         - `is_batched`: whether the first axis of every array of the state counts samples.
 
@@ -163,7 +165,8 @@ class AbstractFreezer(AbstractCalibrator):
 class AbstractSDEFreezer(AbstractCalibrator):
     """Solves the stochastic calls of one library with fixed steps of the method they use.
 
-    `solve` and `runner` are called like those of `AbstractFreezer`.
+    `solve`, `with_plan` and `runner` are called within `isolated`, with calls that `copied` returned, and `path_counts`
+    within it; `read` and `frozen` are not.
     """
 
     @abc.abstractmethod

@@ -34,7 +34,7 @@ def check_over(over: Over) -> Over:
     return over
 
 
-def check_count(over: Over, count: int) -> None:
+def check_held_back(over: Over, count: int) -> None:
     """Raise `InputError` if `count` held-back samples are too few for this promise."""
     needed = MIN_SAMPLES
     if isinstance(over, float):

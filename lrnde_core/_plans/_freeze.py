@@ -17,7 +17,7 @@ from lrnde_core._plans._calls import (
     read_all,
 )
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
-from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_bound, check_count, check_over
+from lrnde_core._plans._errors import ErrorMeasure, Metric, Over, check_bound, check_held_back, check_over
 from lrnde_core._plans._plan import FixedSteps, Plan
 from lrnde_core._plans._report import Candidate, FreezeReport
 from lrnde_core._plans._search import Calibration, search
@@ -87,7 +87,7 @@ def freeze(
     form = _common_form(freezer, calls, is_batched=batched)
     with without_a_trace(freezer, calls):
         measured = Calibration.solve(freezer, calls, form, measure, is_batched=batched)
-        check_count(over, measured.num_held_back)
+        check_held_back(over, measured.num_held_back)
         is_guarded = guard or fallback is not None
         report = search(measured, error=float(error), over=over, candidates=candidates, is_guarded=is_guarded)
     return freezer.frozen(solver.partial, report.plan, fallback), report

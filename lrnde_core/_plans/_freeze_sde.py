@@ -30,7 +30,7 @@ from lrnde_core._plans._errors import (
     statistic_rows,
     weak_error,
 )
-from lrnde_core._plans._plan import SDEPlan
+from lrnde_core._plans._plan import SDEPlan, step_ladder
 from lrnde_core._plans._progress import SearchProgress
 from lrnde_core._plans._report import SDEFreezeReport, SDETrial, WeakError
 
@@ -158,7 +158,7 @@ def _search(measured: _Calibration, error: float, candidates: Sequence[int] | No
     trials: list[SDETrial] = []
     # Each step takes an evaluation or more, and dearer ones than the native solve are not tried.
     most = measured.native_evaluations
-    ladder = [num_steps for num_steps in _ladder() if most is None or num_steps <= most]
+    ladder = [num_steps for num_steps in step_ladder(_MOST_STEPS) if most is None or num_steps <= most]
     asked = ladder if candidates is None else _checked(candidates)
     progress = SearchProgress("freeze_sde", asked)
     for num_steps in asked:
@@ -215,12 +215,6 @@ def _durations(freezer: AbstractSDEFreezer, calls: Sequence[AbstractCall]) -> li
     if not all(call.facts.is_stochastic for call in calls):
         raise CapabilityError("This is an ordinary equation, whose solution itself has an error; use `lrnde.freeze`.")
     return read_all(calls, freezer.read)
-
-
-def _ladder() -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16, ..."""
-    powers = [2**exponent for exponent in range(_MOST_STEPS.bit_length())]
-    return sorted({*powers, *(power + power // 2 for power in powers[1:-1])})
 
 
 def _checked(candidates: Sequence[int]) -> list[int]:

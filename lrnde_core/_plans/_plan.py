@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, final
 
 from lrnde_core._arrays import Time, Truth
+from lrnde_core._checks import check_count
 from lrnde_core._errors import InputError, UnknownNameError
 from lrnde_core._tableau import FIXED_METHODS, ExplicitTableau
 
@@ -33,7 +34,7 @@ def read_plan(text: str, plan_format: str, make: Callable[[Json], _Plan]) -> _Pl
         if found != plan_format:
             raise InputError(f"The plan has format {found!r}; here {plan_format!r} is read.")
         return make(fields)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as exc:
+    except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as exc:
         raise InputError(f"This is not a plan ({exc!r}); load what `to_json` wrote.") from exc
 
 
@@ -63,6 +64,12 @@ def describe_longest(longest_interval: float | None) -> str:
     )
 
 
+def step_ladder(most: int) -> list[int]:
+    """The numbers of steps that a search tries, up to `most`: 1, 2, 3, 4, 6, 8, 12, 16, ..."""
+    powers = [2**exponent for exponent in range(most.bit_length())]
+    return sorted(count for count in {*powers, *(3 * power for power in powers)} if count <= most)
+
+
 _FORMAT = "lrnde-plan/1"
 
 
@@ -71,50 +78,59 @@ _FORMAT = "lrnde-plan/1"
 class FixedSteps:
     """The steps of an explicit method, placed by fractions of the interval, whatever that is. Hashable.
 
-    - `method`: the name of the method. `tableau`: its coefficients.
+    - `method`: one of `FIXED_METHODS`.
     - `ends`: where each step ends, as fractions of the interval: increasing, the last 1.
+
+    Raises `UnknownNameError` or `InputError`.
     """
 
     method: str
-    tableau: ExplicitTableau
     ends: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if self.method not in FIXED_METHODS:
+            raise UnknownNameError(f"There is no method `{self.method}`; known are {list(FIXED_METHODS)}.")
         ends = (0.0, *self.ends)
         if not self.ends or self.ends[-1] != 1 or any(not a < b for a, b in pairwise(ends)):
             raise InputError(f"`ends={self.ends}` must increase from above 0 to exactly 1.")
 
     @classmethod
     def equal(cls, method: str, num_steps: int) -> "FixedSteps":
-        """`num_steps` steps of equal size of one of `FIXED_METHODS`. Raises `UnknownNameError` or `InputError`."""
-        if method not in FIXED_METHODS:
-            raise UnknownNameError(f"There is no method `{method}`; known are {list(FIXED_METHODS)}.")
-        if not isinstance(num_steps, int) or num_steps < 1:
-            raise InputError(f"`num_steps={num_steps!r}` must be a whole number of at least 1.")
+        """`num_steps` steps of equal size."""
+        num_steps = check_count("num_steps", num_steps)
         ends = (*(index / num_steps for index in range(1, num_steps)), 1.0)
-        return cls(method, FIXED_METHODS[method].tableau, ends)
+        return cls(method, ends)
 
     @classmethod
     def from_fields(cls, fields: Json) -> "FixedSteps":
         """The steps whose fields `dataclasses.asdict` gave, from JSON too."""
-        tableau = ExplicitTableau(**{name: _tuples(value) for name, value in fields["tableau"].items()})
-        return cls(fields["method"], tableau, _tuples(fields["ends"]))
+        return cls(**{name: _tuples(value) for name, value in fields.items()})
 
     @property
     def num_steps(self) -> int:
         return len(self.ends)
 
     @property
+    def tableau(self) -> ExplicitTableau:
+        """The coefficients of the method."""
+        return FIXED_METHODS[self.method].tableau
+
+    @property
     def order(self) -> int:
         """The order of the method."""
         return FIXED_METHODS[self.method].order
+
+    @property
+    def signals_need_last(self) -> bool:
+        """Whether the signals of a guard need the field at the very end, which is a stage of the method then."""
+        return self.tableau.is_last_stage_solution
 
     def num_evaluations(self, *, needs_last: bool) -> int:
         """Evaluations of the field in one solve.
 
         - `needs_last`: whether the field is needed at the very end, where no further step evaluates it.
         """
-        return self.num_steps * (self.tableau.num_stages - self.tableau.is_last_stage_solution) + needs_last
+        return self.num_steps * self.tableau.evaluations_per_advance + needs_last
 
     def __str__(self) -> str:
         return f"{self.num_steps} step{'s' if self.num_steps > 1 else ''} of {self.method}"
@@ -155,8 +171,8 @@ class Plan:
     @property
     def num_evaluations(self) -> int:
         """Evaluations of the field in one solve, those of guard and interpolation included."""
-        is_watched = self.is_guarded and self.steps.tableau.is_last_stage_solution
-        return self.steps.num_evaluations(needs_last=self.interpolates or is_watched)
+        is_read = self.is_guarded and self.steps.signals_need_last
+        return self.steps.num_evaluations(needs_last=self.interpolates or is_read)
 
     def check_shapes(self, shapes: Sequence[Sequence[int]]) -> None:
         """Raise `InputError` unless arrays of these shapes, that of the samples included, are a state of this plan."""
@@ -205,8 +221,8 @@ class SDEPlan:
     longest_interval: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_steps, bool) or not isinstance(self.num_steps, int) or self.num_steps < 1:
-            raise InputError(f"`num_steps={self.num_steps!r}` must be a whole number of at least 1.")
+        # JSON takes no other kind of whole number.
+        object.__setattr__(self, "num_steps", check_count("num_steps", self.num_steps, self))
 
     def to_json(self) -> str:
         """This plan as JSON, every number to the last bit."""

@@ -1,6 +1,5 @@
 """One call of a training on checked steps: the plan for it, checked if that is due, and the call by its steps."""
 
-import dataclasses
 import functools
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -10,7 +9,8 @@ from lrnde_core._errors import CapabilityError, InputError, InputTypeError, Lrnd
 from lrnde_core._plans._call_form import check_samples
 from lrnde_core._plans._calls import find_freezer
 from lrnde_core._plans._check import Solved
-from lrnde_core._plans._checked_steps import AbstractPlanHolder, CheckedPlan, CheckedSteps
+from lrnde_core._plans._checked_plan import AbstractPlanHolder, CheckedPlan
+from lrnde_core._plans._checked_steps import CheckedSteps
 from lrnde_core._plans._contract import AbstractFreezer, without_a_trace
 from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._stepped import AbstractSteppedCall
@@ -54,7 +54,7 @@ def planned_call(
         )
     if not holder.is_training():
         return PlannedCall(call, None)
-    plan = _repeated_plan(holder) if holder.is_in_backward() else _next_plan(solver, call, steps, holder)
+    plan = holder.repeated() if holder.is_in_backward() else _next_plan(solver, call, steps, holder)
     if plan.steps is None:
         return PlannedCall(call, plan)
     return PlannedCall(_by_steps(freezer, call, plan.steps, steps), plan)
@@ -73,24 +73,10 @@ def _check_samples(call: AbstractCall, *, is_batched: bool) -> None:
 
 
 def _next_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:
-    if holder.is_over:
-        holder.repeatable, holder.is_over = None, False
-    if holder.repeatable is not None:
-        holder.plan = steps.next(holder.plan)
-        return holder.plan
-    plan = checked_plan(solver, call, steps, holder)
-    if holder.may_be_repeated():
-        holder.repeatable = plan
+    may_change = holder.may_change()
+    plan = checked_plan(solver, call, steps, holder) if may_change else steps.next(holder.plan)
+    holder.take(plan)
     return plan
-
-
-def _repeated_plan(holder: AbstractPlanHolder) -> CheckedPlan:
-    """The plan by which a call was made that a backward pass makes again."""
-    holder.is_over = True
-    if holder.repeatable is not None and holder.may_be_repeated():
-        return holder.repeatable
-    # It is a new call, or was made without gradient, as in a reentrant checkpoint, and went by no plan.
-    return dataclasses.replace(holder.plan, steps=None)
 
 
 def checked_plan(solver: Solver, call: AbstractCall, steps: CheckedSteps, holder: AbstractPlanHolder) -> CheckedPlan:

@@ -23,7 +23,7 @@ from lrnde_core._plans._errors import (
     sample_norms,
     share_beyond,
 )
-from lrnde_core._plans._plan import FixedSteps, Plan
+from lrnde_core._plans._plan import FixedSteps, Plan, step_ladder
 from lrnde_core._plans._progress import SearchProgress
 from lrnde_core._plans._report import Candidate, FreezeReport, Trial
 from lrnde_core._tableau import FIXED_METHODS
@@ -235,9 +235,8 @@ def _none_within(error: float, over: Over, trials: Iterable[Trial]) -> str:
 def _default_candidates(calibration: Calibration) -> list[Candidate | FixedSteps]:
     native = calibration.native_evaluations
     most = _MOST_EVALUATIONS if native is None else native
-    counts = [num for num in range(1, _MOST_STEPS + 1) if num <= 4 or num in (6, 8, 12, 16, 24, 32, 48, 64)]
     found: list[Candidate | FixedSteps] = []
-    for method, num_steps in itertools.product(FIXED_METHODS, counts):
+    for method, num_steps in itertools.product(FIXED_METHODS, step_ladder(_MOST_STEPS)):
         uniform = Candidate(method, num_steps)
         plan = calibration.plan(uniform, is_guarded=False)
         if plan.num_evaluations > most:

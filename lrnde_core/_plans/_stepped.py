@@ -106,15 +106,15 @@ class AbstractSteppedCall(AbstractCall, Generic[_Native]):
 
     @final
     def run(self, plan: RecordingPlan | None) -> Run:
-        steps, tableau, problem = self.steps, self.steps.tableau, self.problem()
-        result, taken = self.follow(needs_last=tableau.is_last_stage_solution)
+        steps, problem = self.steps, self.problem()
+        result, taken = self.follow(needs_last=steps.signals_need_last)
 
         def without_gradient(step: StepTaken) -> StepTaken:
             # Nothing reads the states of the stages without gradient.
             return step._replace(stage_states=[]).each(problem.detach)
 
         constant = taken.map(without_gradient)
-        error = guard_signals(tableau, constant, is_batched=self.is_batched).error_estimate
+        error = guard_signals(steps.tableau, constant, is_batched=self.is_batched).error_estimate
         nfe = steps.num_evaluations(needs_last=taken[-1].last is not None)
         # No samples have no largest error.
         largest = error.sum() if 0 in error.shape else error.max()

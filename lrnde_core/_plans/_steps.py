@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from lrnde_core._arrays import Array, Flags, Leaf, Leaves, OfOutputs, Real, Signal, Time, matching
-from lrnde_core._explicit import AbstractStages, take_stages
+from lrnde_core._explicit import AbstractStages, read_solution, take_stages
 from lrnde_core._plans._of_steps import AbstractOfSteps, Unrolled
 from lrnde_core._plans._plan import FixedSteps, Plan, is_longer
 from lrnde_core._tableau import ExplicitTableau
@@ -100,13 +100,12 @@ def take_step(
 
     - `first`: h f at its start, if it is known. `needs_last`: whether to evaluate it at the end.
     """
-    is_last_stage = tableau.is_last_stage_solution
-    num_evaluated = tableau.num_stages - (is_last_stage and not needs_last)
+    num_evaluated = tableau.num_stages if needs_last else tableau.evaluations_per_advance
     increments, stage_states = take_stages(stages, tableau, t, h, y, first, num_evaluated)
-    y1 = stage_states[-1] if is_last_stage else stages.combine(y, tableau.b, increments)
+    y1 = read_solution(stages, tableau, y, increments, stage_states)
     last = None
     if needs_last:
-        last = increments[-1] if is_last_stage else stages.increment(t, h, 1.0, y1)
+        last = increments[-1] if tableau.is_last_stage_solution else stages.increment(t, h, 1.0, y1)
     return StepTaken(t, h, y, y1, increments, stage_states, last)
 
 

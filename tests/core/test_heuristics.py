@@ -21,6 +21,7 @@ from lrnde_core import (
     PredictedSteps,
     StiffnessEstimate,
     TaylorDerivative,
+    Tolerances,
     WeightedSum,
 )
 from lrnde_core._registry import REGISTRY
@@ -64,7 +65,7 @@ def test_sums_share_one_step_and_add_up(xp: Any) -> None:
     assert isinstance(total, WeightedSum)
     assert [weight for weight, _ in total.terms] == pytest.approx([2, 0.1, 0.3, 1])
     assert total.needs == {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE}
-    assert total.tolerances == ((None, None), (None, None), (1e-3, 1e-3))
+    assert total.tolerances == (Tolerances(), Tolerances(), Tolerances(1e-3, 1e-3))
     problem, y = ArrayProblem(lambda t, y: -3.0 * y * y, DOPRI5), xp.asarray([1.0, 0.5], dtype=xp.float64)
     cost = total.cost(local_state(problem, 0.0, 0.4, y))
     assert len(problem.calls) == DOPRI5.num_stages

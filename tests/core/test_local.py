@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from lrnde_core import ErrorEstimate, ExplicitTableau, PredictedSteps, StiffnessEstimate
+from lrnde_core import ErrorEstimate, ExplicitTableau, PredictedSteps, StiffnessEstimate, Tolerances
 from lrnde_core._local import _ROUNDING_MULTIPLE, initial_step
 from tests.core.array_problem import ArrayProblem, local_state
 from tests.core.libraries import AbstractDifferentiable, eagerly
@@ -107,7 +107,7 @@ def test_error_ratio_is_what_a_controller_compares_with_one(xp: Any, name: str) 
     state = _doubles(xp, y)
     local = local_state(ArrayProblem(_field, tableau, rtol, atol), t, h, state, error_order=order)
     assert_within_rounding(local.error_ratio(), expected)
-    assert_within_rounding(local.error_ratio(10 * rtol, 10 * atol), expected / 10)
+    assert_within_rounding(local.error_ratio(Tolerances(10 * rtol, 10 * atol)), expected / 10)
     assert_within_rounding(PredictedSteps().cost(local), expected ** (1 / order))
     cost = ErrorEstimate().cost(local_state(ArrayProblem(_field, tableau, rtol, atol), t, h, state))
     assert_within_rounding(cost, expected * size)

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan
+from lrnde_core import FIXED_METHODS, CallForm, FixedSteps, InputError, Plan, UnknownNameError
 from lrnde_core._plans._errors import reduced_error, share_beyond
+from lrnde_core._plans._plan import step_ladder
 from lrnde_core._plans._search import solver_grid
 
 # Sums of up to 7 products of up to 7 factors, of terms up to 13 in modulus: those of Dormand and Prince.
@@ -16,8 +17,7 @@ _ROUNDING = 7 * 7 * 13 * sys.float_info.epsilon
 
 
 def _plan(method: str = "rk4", ends: tuple[float, ...] = (1 / 3, 1.0)) -> Plan:
-    steps = FixedSteps(method, FIXED_METHODS[method].tableau, ends)
-    return Plan(steps, ((4,),), is_batched=True, interpolates=True)
+    return Plan(FixedSteps(method, ends), ((4,),), is_batched=True, interpolates=True)
 
 
 @pytest.mark.parametrize("method", sorted(FIXED_METHODS))
@@ -50,6 +50,7 @@ def test_json_keeps_a_plan_to_the_last_bit() -> None:
         ("[]", "is not a plan"),
         (json.dumps({"format": "lrnde-plan/9"}), "has format 'lrnde-plan/9'"),
         (_plan().to_json().replace('"ends"', '"step_ends"'), "is not a plan"),
+        (_plan().to_json().replace("rk4", "mine"), "is not a plan.*There is no method `mine`"),
         (_plan().to_json().replace('"ends": [', '"ends": [2.0,'), "must increase"),
     ],
 )
@@ -62,6 +63,11 @@ def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
 def test_steps_that_do_not_cover_the_interval_are_refused(ends: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"must increase"):
         _plan(ends=ends)
+
+
+def test_steps_of_an_unknown_method_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"no method `mine`; known are \['euler', "):
+        FixedSteps("mine", (1.0,))
 
 
 @pytest.mark.parametrize(("method", "plain", "ended"), [("euler", 3, 4), ("rk4", 12, 13), ("dormand-prince", 18, 19)])
@@ -119,3 +125,10 @@ def test_a_quantile_is_the_one_that_fresh_samples_keep() -> None:
     assert share_beyond("max", 99) == pytest.approx(0.01)
     assert reduced_error(errors, "mean") == 50.0
     assert share_beyond("mean", 99) is None
+
+
+def test_numbers_of_steps_grow_by_a_half_or_a_third() -> None:
+    assert step_ladder(64) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+    assert step_ladder(64) == [count for count in step_ladder(1024) if count <= 64]
+    assert step_ladder(1024)[-3:] == [512, 768, 1024]
+    assert (step_ladder(1), step_ladder(5)) == ([1], [1, 2, 3, 4])

@@ -47,7 +47,7 @@ class _Expected(NamedTuple):
 
 
 def _steps(method: str) -> FixedSteps:
-    return FixedSteps(method, FIXED_METHODS[method].tableau, _ENDS)
+    return FixedSteps(method, _ENDS)
 
 
 def _expected(steps: FixedSteps, t0: float, t1: float, y0: Any = _Y0) -> _Expected:

@@ -252,7 +252,7 @@ _bad_arguments: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"heuristic": UniformTime()}, InputTypeError, "`heuristic` must be a heuristic or the name of one"),
     ({"sampler": None}, InputTypeError, "`sampler` must be a sampler or the name of one, not None"),
     ({"gradient": "global"}, InputError, r'gradient=\'global\'.*must be "local" or "full"'),
-    *(({"num_samples": n}, InputError, "must be an integer of at least 1") for n in (0, -1, True, 1.5, "2", None)),
+    *(({"num_samples": n}, InputError, "must be a whole number of at least 1") for n in (0, -1, True, 1.5, "2", None)),
     ({"gradient": "full"}, CapabilityError, '`toy` does not support gradient="full": numpy has no autodiff'),
     ({"batched": True}, CapabilityError, "`toy` does not support all samples of a call in one batched step"),
     (
@@ -438,6 +438,14 @@ def test_presets_bring_their_published_weights() -> None:
     presets = lrnde_core.presets
     assert presets.ernode.weight("mnist", steps=100) == lrnde_core.ExponentialDecay(100.0, 10.0, 100)
     assert presets.srnode.weight("mnist") == lrnde_core.Constant(0.1)
+    for preset in (presets.lrnde_unbiased, presets.lrnde_biased):
+        assert preset.weight("mnist", stiffness=True) == lrnde_core.Constant(0.1)
+        assert preset.weight("mnist", steps=100) == lrnde_core.ExponentialDecay(2.5, 1.0, 100)
+        with pytest.raises(UnknownNameError, match="for `physionet`: known are those for `mnist`"):
+            preset.weight("physionet", stiffness=True)
+    assert presets.taynode.weight("mnist", order=3) == lrnde_core.Constant(6e-5)
+    with pytest.raises(UnknownNameError, match="of `taynode` for `mnist`: none is known here"):
+        presets.taynode.weight("mnist", order=2)
     with pytest.raises(InputError, match=r"of `lrnde_biased` for `mnist` decays from 2.5 to 1 .* steps=\.\.\.\)"):
         presets.lrnde_biased.weight("mnist")
     with pytest.raises(UnknownNameError, match="of `taynode` for `digits`: known are those for `mnist`, `physionet`"):
@@ -501,11 +509,16 @@ class _Speed(lrnde_core.AbstractPointHeuristic):
 
     declared: Any = None
     needed: Any = None
+    given: tuple[Any, ...] = ()
     has_batch: bool = False
 
     @property
     def needs(self) -> Any:
         return super().needs if self.needed is None else self.needed
+
+    @property
+    def tolerances(self) -> Any:
+        return self.given
 
     @property
     def evaluations_at_point(self) -> Any:
@@ -535,6 +548,8 @@ def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
             penalty(made(_Speed(declared=1)))
         with pytest.raises(InputTypeError, match=r"`_Speed.needs` is \(\); it must be a `frozenset`"):
             penalty(made(_Speed(needed=())))
+        with pytest.raises(InputTypeError, match=r"`_Speed.tolerances` holds \(None, None\).*lrnde_core.Tolerances"):
+            penalty(made(_Speed(given=((None, None),))))
         with pytest.raises(InputError, match=rf"`_Speed` costs an array of shape \({_Y0.size},\) at one step.*mean"):
             penalty(made(_Speed(has_batch=True)))
         with pytest.raises(InputTypeError, match=r"is not hashable.*frozen=True"):

@@ -59,14 +59,14 @@ def test_hidden_evaluations_are_refused_by_nfe_target() -> None:
         (lambda: Constant(-1.0), "finite and at least 0"),
         (lambda: Constant(math.nan), "finite and at least 0"),
         (lambda: ExponentialDecay(0.0, 1.0, 5), r"above 0; use `Constant\(0.0\)`"),
-        (lambda: ExponentialDecay(1.0, 0.1, 0), "at least 1 is needed"),
+        (lambda: ExponentialDecay(1.0, 0.1, 0), "whole number of at least 1"),
         (lambda: NFETarget(0), "finite and above 0"),
         (lambda: NFETarget(10, measure="time"), 'must be "nfe" or "num_steps"'),
         (lambda: NFETarget(10, initial=1e4), "minimum <= initial <= maximum"),
         (lambda: NFETarget(10, gain=0.0), "above 0 and at most 1"),
         (lambda: GradientRatio(0.0), "finite and above 0"),
         (lambda: GradientRatio(math.inf), "finite and above 0"),
-        (lambda: GradientRatio(period=0), "at least 1 is needed"),
+        (lambda: GradientRatio(period=0), "whole number of at least 1"),
         (lambda: GradientRatio(period=2.5), r"period=2.5.*a whole number"),  # pyright: ignore[reportArgumentType]
         (lambda: ExponentialDecay(1.0, 0.1, 2.5), "a whole number"),  # pyright: ignore[reportArgumentType]
     ],

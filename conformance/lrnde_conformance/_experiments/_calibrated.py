@@ -136,7 +136,7 @@ def with_settings(subject: Subject, task: Task) -> Callable[..., Any]:
 
 def plan_of(subject: Subject, method: str, ends: tuple[float, ...]) -> lrnde_core.Plan:
     """The calibrated plan with another method and other steps, for any interval and without a guard."""
-    steps = lrnde_core.FixedSteps(method, lrnde_core.FIXED_METHODS[method].tableau, ends)
+    steps = lrnde_core.FixedSteps(method, ends)
     return dataclasses.replace(calibrated(subject).report.plan, steps=steps, bounds=None, longest_interval=None)
 
 

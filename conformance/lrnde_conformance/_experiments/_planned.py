@@ -32,7 +32,7 @@ _ROUNDINGS = 8.0
 
 def uneven(method: str) -> FixedSteps:
     """Two steps of different sizes."""
-    return FixedSteps(method, lrnde_core.FIXED_METHODS[method].tableau, (0.4, 1.0))
+    return FixedSteps(method, (0.4, 1.0))
 
 
 def planned(subject: Subject, plan: FixedSteps | None, cost: str = "taylor-at-step") -> Experiment:

@@ -182,12 +182,11 @@ class ReferenceSDEFreezer(AbstractSDEFreezer):
 def _solve_by_plan(
     plan: Plan, field: Field, y0: Any, ts: Any, *, is_watched: bool
 ) -> tuple[list[Any], GuardSignals | None]:
-    tableau = plan.steps.tableau
-    needs_last = is_watched and tableau.is_last_stage_solution
-    states, taken = take_steps(plan.steps, field, y0, [float(t) for t in ts], needs_last=needs_last)
+    steps, times = plan.steps, [float(t) for t in ts]
+    states, taken = take_steps(steps, field, y0, times, needs_last=is_watched and steps.signals_need_last)
     if not is_watched:
         return states, None
-    signals = guard_signals(tableau, taken, is_batched=plan.is_batched)
+    signals = guard_signals(steps.tableau, taken, is_batched=plan.is_batched)
     return states, GuardSignals(*(np.asarray(plain(signal)) for signal in signals))
 
 

@@ -140,12 +140,11 @@ def _solve_by_plan(
     plan: Plan, f: Field, y0: torch.Tensor, t_eval: torch.Tensor, *, is_watched: bool
 ) -> tuple[NativeResult, GuardSignals | None]:
     is_beyond = longer_intervals(plan, t_eval)
-    tableau = plan.steps.tableau
-    needs_last = is_watched and tableau.is_last_stage_solution
-    solution, taken = solve_ivp_by_steps(plan.steps, f, y0, t_eval, needs_last=needs_last)
+    steps = plan.steps
+    solution, taken = solve_ivp_by_steps(steps, f, y0, t_eval, needs_last=is_watched and steps.signals_need_last)
     if is_beyond is not None:
         solution.ys = nan_where(is_beyond, solution.ys)
-    return solution, guard_signals(tableau, taken, is_batched=True) if is_watched else None
+    return solution, guard_signals(steps.tableau, taken, is_batched=True) if is_watched else None
 
 
 def _detached(solution: NativeResult) -> NativeResult:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lrnde
-from lrnde_core import FIXED_METHODS, FixedSteps, Plan
+from lrnde_core import FixedSteps, Plan
 from tests.adapters.diffrax.sde_problems import Waves
 
 _Y0 = jnp.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 1.0]])
@@ -28,7 +28,7 @@ def _field(t: Any, y: Any, args: Any) -> Any:
 _TERM = diffrax.ODETerm(_field)
 _CALL = functools.partial(diffrax.diffeqsolve, _TERM, diffrax.Tsit5(), dt0=None)
 _NATIVE = functools.partial(_CALL, stepsize_controller=diffrax.PIDController(rtol=1e-9, atol=1e-9))
-_STEPS = FixedSteps("rk4", FIXED_METHODS["rk4"].tableau, (0.25, 0.5, 1.0))
+_STEPS = FixedSteps("rk4", (0.25, 0.5, 1.0))
 _FROZEN: Any = lrnde.apply_plan(_CALL, Plan(_STEPS, ((2,),), is_batched=True, interpolates=True))
 _FINE: Any = lrnde.apply_plan(_CALL, Plan(FixedSteps.equal("dormand-prince", 8), ((2,),), True, interpolates=True))
 _TIMES = jnp.array([0.0, 0.5, 1.0])

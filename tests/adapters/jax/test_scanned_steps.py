@@ -37,7 +37,7 @@ def _field(t: Any, y: Any) -> Any:
 def _taken(
     method: str, ends: Sequence[float], y0: Any, *, is_scanned: bool
 ) -> tuple[FixedSteps, AbstractOfSteps[StepTaken]]:
-    steps = FixedSteps(method, FIXED_METHODS[method].tableau, tuple(ends))
+    steps = FixedSteps(method, tuple(ends))
     problem, interval = ArrayProblem(_field, steps.tableau), (jnp.asarray(0.3), jnp.asarray(-0.9))
     if is_scanned:
         return steps, scan_steps(problem, steps, *interval, (y0,))

@@ -98,16 +98,16 @@ def test_both_midpoint_networks_compute_the_same() -> None:
 
 
 _BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
-    "order 0": (lambda: _call(order=0), r"`order=0`: must be at least 1"),
+    "order 0": (lambda: _call(order=0), r"`order=0`: `order` must be a whole number of at least 1"),
     "order 5": (lambda: _call(order=5), r"`order=5`: the expansion must be of order 1 to 4; .* take more steps"),
     "order of diffrax": (lambda: solver.Taylor(5), r"`order=5`: the expansion must be of order 1 to 4"),
-    "order no integer": (lambda: solver.Taylor(1.5), r"`order=1.5`: must be an integer of at least 1, not float"),
-    "no steps": (lambda: _call(num_steps=0), r"`num_steps=0`: must be at least 1"),
+    "order no integer": (lambda: solver.Taylor(1.5), r"`order=1.5`: `order` must be a whole number"),
+    "no steps": (lambda: _call(num_steps=0), r"`num_steps=0`: .* of at least 1"),
     "not monotone": (lambda: _call(t=torch.tensor([0.0, 1.0, 0.5])), r"output times must strictly increase or"),
     "one time": (lambda: _call(t=torch.tensor([0.0])), r"shape \(1,\); it must hold at least two times"),
     "integer state": (lambda: _call(y0=torch.tensor([1, 2])), r"real floating-point dtype, not torch.int64"),
     "no tensor": (lambda: _call(y0=(_Y0, _Y0)), r"`y0` must be a tensor .*, not tuple"),
-    "hidden": (lambda: odeint.Midpoint(2, 0), r"`hidden=0`: must be at least 1"),
+    "hidden": (lambda: odeint.Midpoint(2, 0), r"`hidden=0`: .* of at least 1"),
     "control": (lambda: _solve(_CONTROL), r"given a `ControlTerm`: pass `term.to_ode\(\)` in its place"),
     "several terms": (lambda: _solve(diffrax.MultiTerm(_ODE, _ODE)), r"given a `MultiTerm`: write it as one"),
 }

@@ -114,6 +114,12 @@ def test_it_warns_once_where_training_is_not_collected() -> None:
     lrnde.collected(odeint, num_samples=4)(lambda t, y: -y, _input(), _TIMES)
 
 
+def test_it_warns_once_where_each_forward_pass_makes_it_anew() -> None:
+    with pytest.warns(lrnde.UncollectedWarning):
+        _Model(lrnde.collected(odeint))(_input())
+    _Model(lrnde.collected(odeint))(_input())
+
+
 def test_in_another_thread_it_is_the_bare_call_and_warns() -> None:
     model, results = _Model(lrnde.collected(odeint, num_samples=5)), []
     with lrnde.collect() as reports, warnings.catch_warnings(record=True) as caught:

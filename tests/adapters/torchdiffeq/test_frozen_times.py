@@ -12,9 +12,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torchdiffeq import odeint
 
 import lrnde
-from lrnde_core import FIXED_METHODS, FixedSteps, Plan
+from lrnde_core import FixedSteps, Plan
 
-_STEPS = FixedSteps("rk4", FIXED_METHODS["rk4"].tableau, (0.25, 0.5, 1.0))
+_STEPS = FixedSteps("rk4", (0.25, 0.5, 1.0))
 _PLAN = Plan(_STEPS, ((2,),), is_batched=True, interpolates=True, bounds=(1e3, 1e3))
 _FROZEN = lrnde.apply_plan(odeint, _PLAN)
 _NATIVE = functools.partial(odeint, rtol=1e-9, atol=1e-9)
