@@ -140,11 +140,11 @@ class Watched(BaseBrownian):
 
 
 def brownian(
-    method: str, noise: str, end: float = 1.0, *, dtype: torch.dtype = torch.float64, extra_channels: int = 0
+    method: str, noise: str, *, dtype: torch.dtype = torch.float64, extra_channels: int = 0
 ) -> BrownianInterval:
     return BrownianInterval(
         t0=0.0,
-        t1=end,
+        t1=1.0,
         size=(len(Y0), _CHANNELS[noise] + extra_channels),
         dtype=dtype,
         entropy=7,
