@@ -81,7 +81,7 @@ def torch_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, dev
     import torch
     import torchdiffeq
 
-    from lrnde_benchmarks._backends._torch import OPERATIONS, Network
+    from lrnde_benchmarks._backends._torch_solver import OPERATIONS, Network
 
     network = Network(TASK.problem, hyperparameters, 0)
     network.load_state_dict({name: torch.tensor(value) for name, value in model.weights.items()})
@@ -162,7 +162,7 @@ def jax_forms(model: Model, inputs: Any, hyperparameters: Hyperparameters, devic
     import jax.numpy as jnp
 
     from lrnde_benchmarks._backends._diffrax import SolveSettings
-    from lrnde_benchmarks._backends._jax import predictor
+    from lrnde_benchmarks._backends._jax_programs import predictor
 
     weights = {name: jnp.asarray(value) for name, value in model.weights.items()}
     x, key = jnp.asarray(inputs, jnp.float32), jax.random.key(0)

@@ -20,7 +20,7 @@ import lrnde
 import lrnde_core
 from lrnde_benchmarks._paired_times import Iteration, paired_ratios
 from lrnde_benchmarks._statistics import in_words
-from overhead import HIDDEN, SIZE
+from overhead import SIZE, jax_field, torch_field
 
 ORDERS = (2, 3, 4, 5, 6)
 HEURISTICS: dict[str, lrnde_core.AbstractPointHeuristic] = {
@@ -41,17 +41,7 @@ def torch_iterations() -> tuple[Iteration, dict[str, Iteration]]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
 
-    class Field(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = torch.nn.Linear(SIZE.width + 1, HIDDEN)
-            self.second = torch.nn.Linear(HIDDEN + 1, SIZE.width)
-
-        def forward(self, t: Any, y: Any) -> Any:
-            times = t.expand(y.shape[0], 1)
-            return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
-
-    field, t, y = Field(), torch.tensor(0.3), torch.randn(SIZE)
+    field, t, y = torch_field(SIZE.width), torch.tensor(0.3), torch.randn(SIZE)
     problem = ExplicitProblem(
         field=field,
         user_field=field,
@@ -93,17 +83,8 @@ def jax_iterations() -> tuple[Iteration, dict[str, Iteration]]:
 
     from lrnde_diffrax._problem import DiffraxProblem
 
-    keys = jax.random.split(jax.random.key(0), 3)
-    weights = (
-        0.1 * jax.random.normal(keys[0], (SIZE.width + 1, HIDDEN)),
-        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, SIZE.width)),
-    )
-    t, y = jnp.asarray(0.3), jax.random.normal(keys[2], SIZE)
-
-    def field(t: Any, y: Any, weights: Any) -> Any:
-        times = jnp.broadcast_to(t, (y.shape[0], 1))
-        hidden = jnp.tanh(jnp.concatenate([y, times], 1) @ weights[0])
-        return jnp.concatenate([hidden, times], 1) @ weights[1]
+    field, weights, y = jax_field(SIZE)
+    t = jnp.asarray(0.3)
 
     def iteration(loss: Callable[[Any, Any, Any], Any]) -> Iteration:
         gradient = jax.jit(jax.grad(loss))

@@ -65,6 +65,43 @@ class Iterations(NamedTuple):
     by_hand: Iteration | None = None
 
 
+def torch_field(width: int) -> Any:
+    """An untrained network of two layers, time appended to the inputs of both, for states of this width."""
+    import torch
+
+    class Field(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Linear(width + 1, HIDDEN)
+            self.second = torch.nn.Linear(HIDDEN + 1, width)
+
+        def forward(self, t: Any, y: Any) -> Any:
+            times = t.expand(y.shape[0], 1)
+            return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
+
+    return Field()
+
+
+def jax_field(size: Size) -> tuple[Callable[[Any, Any, Any], Any], Any, Any]:
+    """The same without biases as a function of time, state and weights; its weights; and a state."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    weights = (
+        0.1 * jax.random.normal(keys[0], (size.width + 1, HIDDEN)),
+        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, size.width)),
+    )
+    y0 = jax.random.normal(keys[2], size)
+
+    def field(t: Any, y: Any, weights: Any) -> Any:
+        times = jnp.broadcast_to(t, (y.shape[0], 1))
+        hidden = jnp.tanh(jnp.concatenate([y, times], 1) @ weights[0])
+        return jnp.concatenate([hidden, times], 1) @ weights[1]
+
+    return field, weights, y0
+
+
 def torch_iterations(
     entry: str, num_steps: int, heuristic: Any, sampler: Any, size: Size, device: str = "cpu"
 ) -> Iterations:
@@ -76,17 +113,8 @@ def torch_iterations(
     torch.set_num_threads(1)
     solve: Any = getattr(torchdiffeq, entry)
 
-    class Field(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = torch.nn.Linear(size.width + 1, HIDDEN)
-            self.second = torch.nn.Linear(HIDDEN + 1, size.width)
-
-        def forward(self, t: Any, y: Any) -> Any:
-            times = t.expand(y.shape[0], 1)
-            return self.second(torch.cat([torch.tanh(self.first(torch.cat([y, times], 1))), times], 1))
-
-    field, y0, ts = Field().to(device), torch.randn(size).to(device), torch.tensor([0.0, 1.0], device=device)
+    field = torch_field(size.width).to(device)
+    y0, ts = torch.randn(size).to(device), torch.tensor([0.0, 1.0], device=device)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     options = {"max_step": 1 / num_steps, "first_step": 1 / num_steps}
     arguments: dict[str, Any] = {"options": options}
@@ -143,18 +171,7 @@ def jax_functions(adjoint_name: str, num_steps: int, heuristic: Any, sampler: An
     import jax
     import jax.numpy as jnp
 
-    keys = jax.random.split(jax.random.key(0), 3)
-    weights = (
-        0.1 * jax.random.normal(keys[0], (size.width + 1, HIDDEN)),
-        0.1 * jax.random.normal(keys[1], (HIDDEN + 1, size.width)),
-    )
-    y0 = jax.random.normal(keys[2], size)
-
-    def field(t: Any, y: Any, weights: Any) -> Any:
-        times = jnp.broadcast_to(t, (y.shape[0], 1))
-        hidden = jnp.tanh(jnp.concatenate([y, times], 1) @ weights[0])
-        return jnp.concatenate([hidden, times], 1) @ weights[1]
-
+    field, weights, y0 = jax_field(size)
     term = diffrax.ODETerm(field)
     controller = diffrax.PIDController(rtol=TOLERANCE, atol=TOLERANCE, dtmax=1 / num_steps)
     wrapped_solve: Any = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic, sampler=sampler)

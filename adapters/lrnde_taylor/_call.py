@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lrnde_core import (
     AbstractCall,
-    Capability,
     Counts,
     DrawnStep,
     Leaves,
@@ -27,15 +26,6 @@ from lrnde_taylor._problem import TaylorProblem
 from lrnde_taylor._recorder import Recorder, Step
 from lrnde_taylor.odeint import check_arguments
 from lrnde_torch import check_probes
-
-_UNSUPPORTED = (
-    (
-        Capability.STIFFNESS_ESTIMATE,
-        "a Taylor expansion has no two stages to compare; use `ErrorEstimate(rtol=, atol=)`, of the remainder.",
-    ),
-    (Capability.RESTARTED_STEP, 'fixed steps have no tolerance to choose a step by; use `local_start="step"`.'),
-    (Capability.RUNNING_COST, "a Taylor expansion has no quadrature rule; use `AllSteps()`."),
-)
 
 
 @final
@@ -59,8 +49,7 @@ class TaylorCall(AbstractCall):
         counts = Counts(recorder.num_evaluations, recorder.num_steps, recorder.num_steps, 0)
         if plan is None:
             return Run(result, counts, None)
-        func = given["func"]
-        problem = TaylorProblem(func, func, given["midpoint"], given["order"], y0.dtype, y0.device)
+        problem = TaylorProblem(given["func"], given["midpoint"], given["order"], y0.dtype, y0.device)
         steps = recorder.kept
         assert steps is not None  # a plan was given
         nothing = Step(recorder.start, 0.0, y0, None)
@@ -109,6 +98,6 @@ def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywo
         evaluations_per_step=2,
         evaluations_per_advance=2,
         is_adaptive=False,
-        unsupported=_UNSUPPORTED,
+        unsupported=(),  # what no call supports the adapter declares
     )
     return TaylorCall(native, given, facts)

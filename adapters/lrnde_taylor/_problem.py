@@ -18,19 +18,22 @@ from lrnde_torch import AbstractTensorProblem
 class TaylorProblem(AbstractTensorProblem):
     """The local problem of an `odeint_taylor`; the state is one tensor.
 
-    - `field`: dy/dt. `user_field`, `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
+    - `field`, `midpoint`, `order`: as given to `odeint_taylor`. `dtype`, `device`: of the state.
 
     The remainder is the error estimate. Steps are fixed, so there are no tolerances.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
-    user_field: object
     midpoint: Correction | None
     order: int
     dtype: torch.dtype
     device: torch.device
     rtol: None = None
     atol: None = None
+
+    @property
+    def user_field(self) -> object:
+        return self.field
 
     def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         del carry

@@ -88,17 +88,17 @@ def make(seed: int) -> Call:
     )
 
 
-def _choose_options(choices: Choices, method: Any, prefix: str = "") -> dict[str, Any]:
+def _choose_options(choices: Choices, method: Any) -> dict[str, Any]:
     """The argument `options`, or nothing."""
     if choices.random.random() > 0.3:
         return {}
     if choices.random.random() < choices.oddity * 0.3:
-        return {prefix + "options": choices.pick(prefix + "options", literal((), [], "x", 3, (("first_step", 0.1),)))}
+        return {"options": choices.pick("options", literal((), [], "x", 3, (("first_step", 0.1),)))}
     of_method = FIXED_OPTIONS if method in FIXED else ADAPTIVE_OPTIONS
     if choices.random.random() < 0.3 * choices.oddity:
         of_method = FIXED_OPTIONS if of_method is ADAPTIVE_OPTIONS else ADAPTIVE_OPTIONS
     names = choices.random.sample(list(of_method), choices.random.randint(0, 2))
-    return {prefix + "options": {name: choices.pick(f"{prefix}option {name}", of_method[name]) for name in names}}
+    return {"options": {name: choices.pick(f"option {name}", of_method[name]) for name in names}}
 
 
 def _spelling(

@@ -13,14 +13,10 @@ GAP_FILLERS = ROOT / "build" / "gpu-site"
 _FOLDERS = ("", "adapters", "conformance", "benchmarks")
 
 
-def make_environment(folder: Path, fillers: Path = GAP_FILLERS) -> dict[str, str]:
-    """The environment of the parts, with what they import besides in `folder`, a temporary one.
-
-    - `fillers`: a folder of installed packages. Each whose distribution this Python lacks is linked into `folder`;
-      what the machine has comes first.
-    """
+def make_environment(folder: Path) -> dict[str, str]:
+    """The environment of the parts, with what they import besides in `folder`, a temporary one."""
     write_metadata(folder)
-    link_missing(folder, fillers)
+    link_missing(folder, GAP_FILLERS)
     paths = [str(ROOT / name) for name in _FOLDERS] + [str(folder), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -50,7 +46,10 @@ def write_metadata(folder: Path) -> None:
 
 
 def link_missing(folder: Path, fillers: Path) -> None:
-    """Link the packages of `fillers` that this Python lacks into `folder`."""
+    """Link the packages of `fillers`, a folder of installed ones, whose distribution this Python lacks into `folder`.
+
+    What the machine has comes first.
+    """
     for distribution in importlib.metadata.distributions(path=[str(fillers)]):
         if _is_here(distribution.metadata["Name"]):
             continue

@@ -34,10 +34,8 @@ _DRAWS = np.linspace(0.0, 1.0, 200, endpoint=False)
 
 @pytest.fixture(autouse=True)
 def _double_precision() -> Iterator[None]:
-    before = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with jax.enable_x64(True):
+        yield
 
 
 def _solve_torch(

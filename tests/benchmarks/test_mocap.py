@@ -103,12 +103,16 @@ def test_every_backend_has_the_same_equation(problem: LatentSDE) -> None:
     pytest.importorskip("diffrax")
     import torch
 
-    from lrnde_benchmarks._backends import _diffrax, _torch
+    from lrnde_benchmarks._backends import _diffrax, _torch_solver
 
     weights = weights_of(problem)
     inputs, noise = problem.load(SMALL, seed=0).inputs[:2].astype(np.float32), np.ones((2, 6), np.float32)
     results: list[list[Any]] = []
-    for operations, array in ((NUMPY, np.asarray), (_torch.OPERATIONS, torch.as_tensor), (_diffrax.OPERATIONS, _array)):
+    for operations, array in (
+        (NUMPY, np.asarray),
+        (_torch_solver.OPERATIONS, torch.as_tensor),
+        (_diffrax.OPERATIONS, _array),
+    ):
         own = {name: array(value.astype(np.float32)) for name, value in weights.items()}
         y0, divergence = problem.drawn_state(operations, own, array(inputs), array(noise))
         terms = [term(operations, own, 0.0, y0) for term in (problem.drift, problem.diffusion)]

@@ -1,33 +1,22 @@
 """Drivers that declare what their solver does not have: each law is held by another route, or said not to be."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import lrnde_core
 from lrnde_conformance import AbstractDriver, Method, Outcome, Verdict, run_checks
 from lrnde_conformance._checks._laws import UNDECLARABLE
 from tests.conformance.declaring import self_starting, stubborn, without_first_step_argument
 from tests.conformance.faults import declared, detached
 from tests.conformance.mutant_adapter import Change, Faults, Mutant, subject
 
+pytestmark = pytest.mark.usefixtures("forget_registrations")
+
 _ROUTES = (
     "interface.declarations or interface.changes or interface.laws or gradient or noise or agreement or counts "
     "or shape or poison or penalty.oracle"
 )
 _IMPLICIT = "its own first step ends too early for the suite."
-
-
-@pytest.fixture(autouse=True)
-def _forget_registrations() -> Iterator[None]:
-    """These adapters must not be found by other tests."""
-    lrnde_core.REGISTRY.claimable()
-    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
-    yield
-    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
-        for name in known.keys() - before.keys():
-            del known[name]
 
 
 def _varied(methods: tuple[Method, ...]) -> tuple[Method, ...]:

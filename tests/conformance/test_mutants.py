@@ -1,7 +1,7 @@
 """Each check of the suite catches the mutant that is made for it, and passes on the reference adapter."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +13,8 @@ from lrnde_conformance._experiments._experiment import COSTS
 from lrnde_core import Capability
 from tests.conformance.mutant_adapter import Mutant, subject
 from tests.conformance.mutants import HOLDER, METHOD, MUTANTS, OWN_STEPS, WITHOUT_MUTANT
+
+pytestmark = pytest.mark.usefixtures("forget_registrations")
 
 TRIED_BY_ALL = {
     Capability.CPU: "every check runs there, unless another device is asked for",
@@ -27,17 +29,6 @@ NOT_ASKABLE = {
 }
 
 _BY_ID = {check.id: check for check in CHECKS}
-
-
-@pytest.fixture(autouse=True)
-def _forget_registrations() -> Iterator[None]:
-    """Mutants must not be found by other tests."""
-    lrnde_core.REGISTRY.claimable()
-    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
-    yield
-    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
-        for name in known.keys() - before.keys():
-            del known[name]
 
 
 @pytest.fixture(autouse=True)
@@ -99,27 +90,25 @@ def test_mutant_is_caught_where_the_reference_passes(
         assert found.outcome is Outcome.PASSED or is_declared, found
 
 
-def test_states_that_take_steps_of_their_own_conform() -> None:
-    under_test = Subject(subject(OWN_STEPS).driver, is_fast=True)
-    for case in _BY_ID["shape.own-steps"].cases(under_test):
-        result = run_check(under_test, _BY_ID["shape.own-steps"], case)
+def _assert_passes(check: str, under_test: Subject) -> None:
+    """In all its cases."""
+    for case in _BY_ID[check].cases(under_test):
+        result = run_check(under_test, _BY_ID[check], case)
         assert result.outcome is Outcome.PASSED, result
+
+
+def test_states_that_take_steps_of_their_own_conform() -> None:
+    _assert_passes("shape.own-steps", Subject(subject(OWN_STEPS).driver, is_fast=True))
 
 
 @pytest.mark.parametrize("check", [each for each in _BY_ID if each.startswith("checked-steps.")])
 def test_an_adapter_that_keeps_the_plan_of_a_training_conforms(check: str) -> None:
-    under_test = subject(HOLDER)
-    for case in _BY_ID[check].cases(under_test):
-        result = run_check(under_test, _BY_ID[check], case)
-        assert result.outcome is Outcome.PASSED, result
+    _assert_passes(check, subject(HOLDER))
 
 
 @pytest.mark.parametrize("check", ["interface.claim", "interface.value", "interface.report"])
 def test_a_solver_that_is_a_method_of_an_object_conforms(check: str) -> None:
-    under_test = subject(METHOD)
-    for case in _BY_ID[check].cases(under_test):
-        result = run_check(under_test, _BY_ID[check], case)
-        assert result.outcome is Outcome.PASSED, result
+    _assert_passes(check, subject(METHOD))
 
 
 def test_a_broken_contract_ends_the_run() -> None:

@@ -1,31 +1,21 @@
 """The words of a check about an exception: the line of the plugin's author, and what the suite had asked for."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import lrnde_core
 from lrnde_conformance import CHECKS, CheckResult, run_check
 from lrnde_conformance._origin import origin_of, packages_of
 from tests.conformance.mutant_adapter import Faults, Mutant, subject
 
+pytestmark = pytest.mark.usefixtures("forget_registrations")
+
 _CHECK = next(check for check in CHECKS if check.id == "penalty.oracle")
 _HERE = Path(__file__).name
-
-
-@pytest.fixture(autouse=True)
-def _forget_registrations() -> Iterator[None]:
-    """These adapters must not be found by other tests."""
-    lrnde_core.REGISTRY.claimable()
-    specs, adapters = dict(lrnde_core.REGISTRY._specs), dict(lrnde_core.REGISTRY._adapters)
-    yield
-    for known, before in ((lrnde_core.REGISTRY._specs, specs), (lrnde_core.REGISTRY._adapters, adapters)):
-        for name in known.keys() - before.keys():
-            del known[name]
 
 
 def _found(name: str, faults: Faults) -> CheckResult:

@@ -10,13 +10,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from lrnde_core import InputError, InputTypeError, NFETarget, NFETargetState, Report, TargetWarning
+from lrnde_core import InputError, InputTypeError, NFETarget, NFETargetState, TargetWarning
+from tests.weights import report_of
 
 _HOLDING = 1
-
-
-def _report(cost: Any) -> Report:
-    return Report(0.0, cost, 0, cost, cost, 0, None)
 
 
 class _Model:
@@ -43,7 +40,7 @@ def _train(model: _Model, weight: NFETarget, needed: float, num_iterations: int)
     for _ in range(num_iterations):
         weights.append(weight.value(state))
         costs.append(model.step(weights[-1] / needed))
-        state = weight.update(state, _report(costs[-1]))
+        state = weight.update(state, report_of(costs[-1]))
     return np.array(weights), np.array(costs)
 
 
@@ -91,7 +88,7 @@ def test_a_cost_that_never_answers_ends_at_the_first_weight() -> None:
 
     def train() -> None:
         for _ in range(1000):
-            states.append(weight.update(states[-1], _report(44)))
+            states.append(weight.update(states[-1], report_of(44)))
 
     with pytest.warns(TargetWarning, match="costs 44 evaluations on average") as caught:
         train()
@@ -109,7 +106,7 @@ def test_a_target_that_is_held_is_not_warned_about() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(500):
-            state = weight.update(state, _report(30))
+            state = weight.update(state, report_of(30))
         weight.check(state)
     assert weight.value(state) == 1e-3
 
@@ -121,7 +118,7 @@ def test_any_costs_leave_the_weight_within_its_bounds(costs: list[int], gain: fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TargetWarning)
         for cost in costs:
-            before, state = state, weight.update(state, _report(cost))
+            before, state = state, weight.update(state, report_of(cost))
             assert 1e-3 <= state.value <= 10.0
             assert state.value <= before.value * math.exp(2 * gain) * (1 + 1e-12)
             assert all(map(math.isfinite, state))
@@ -132,7 +129,7 @@ def test_a_weight_that_holds_follows_the_formula(cost: int, gain: float) -> None
     weight = NFETarget(50, initial=0.1, gain=gain)
     state = NFETargetState(0.1, 100, 50.0, 1.0, _HOLDING, 40, 0.1, 50.0, 0)
     expected = 0.1 * math.exp(gain * min(max((cost - 50) / 50, -1), 1))
-    assert weight.update(state, _report(cost)).value == pytest.approx(expected, rel=1e-12)
+    assert weight.update(state, report_of(cost)).value == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("target", [3, 4, 6])
@@ -143,7 +140,7 @@ def test_a_model_that_resists_is_held(target: int) -> None:
     for _ in range(3000):
         costs.append(math.ceil(difficulty))
         difficulty = max(1.0, difficulty + 0.02 * (8.0 - difficulty) - 0.02 * weight.value(state) * difficulty)
-        state = weight.update(state, _report(costs[-1]))
+        state = weight.update(state, report_of(costs[-1]))
     assert abs(np.mean(costs[1000:]) - target) < 0.5
     assert 1e-6 < weight.value(state) < 1e3
 
@@ -151,8 +148,8 @@ def test_a_model_that_resists_is_held(target: int) -> None:
 def test_several_solves_count_by_their_mean(xp: Any) -> None:
     weight = NFETarget(30)
     state = weight.init(like=0.0)
-    for several in (_report(xp.asarray([[20, 30, 70]])), [_report(20), _report(30), _report(70)]):
-        assert weight.update(state, several) == weight.update(state, _report(40))
+    for several in (report_of(xp.asarray([[20, 30, 70]])), [report_of(20), report_of(30), report_of(70)]):
+        assert weight.update(state, several) == weight.update(state, report_of(40))
         assert isinstance(weight.update(state, several).value, float)
 
 
@@ -163,8 +160,8 @@ def test_several_solves_count_by_their_mean(xp: Any) -> None:
         ((), InputError, "an empty tuple of reports"),
         ({}, InputTypeError, r"or a list of reports, not \{\}"),
         (44, InputTypeError, "takes the `Report` of a solve, or a list of reports, not 44"),
-        ([_report(44), "report"], InputTypeError, "or a list of reports"),
-        ([_report(44), _report(None)], InputError, r'`nfe` is None.*use `measure="num_steps"`'),
+        ([report_of(44), "report"], InputTypeError, "or a list of reports"),
+        ([report_of(44), report_of(None)], InputError, r'`nfe` is None.*use `measure="num_steps"`'),
     ],
 )
 def test_what_is_no_report_is_refused(reports: Any, error: type[Exception], message: str) -> None:
@@ -176,4 +173,4 @@ def test_what_is_no_report_is_refused(reports: Any, error: type[Exception], mess
 def test_hidden_steps_are_refused() -> None:
     weight = NFETarget(30, measure="num_steps")
     with pytest.raises(InputError, match=r'`num_steps` is None.*use `measure="nfe"`'):
-        weight.update(weight.init(), _report(None))
+        weight.update(weight.init(), report_of(None))

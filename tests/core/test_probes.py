@@ -13,10 +13,10 @@ from lrnde_core._draws import Probe, noise_seed, probe_seed, random_probe
 _KINDS: list[Probe] = ["gaussian", "rademacher"]
 
 
-def _many(kind: Probe, size: int, count: int = 2**14) -> Any:
-    """Probes for many draws, of shape `(count, size)`."""
+def _many(kind: Probe, size: int) -> Any:
+    """Probes for many draws, of shape `(16384, size)`."""
     torch = pytest.importorskip("torch")
-    draws = torch.arange(count) * (2**24 // count)
+    draws = torch.arange(2**14) * 2**10
     like = (torch.zeros(size, dtype=torch.float64),)
     return torch.func.vmap(lambda bits: random_probe(kind, probe_seed(bits), like)[0])(draws).numpy()
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from lrnde_core import (
-    AbstractWeight,
     Constant,
     ExponentialDecay,
     GradientNorms,
@@ -18,29 +17,17 @@ from lrnde_core import (
     InputError,
     InputTypeError,
     NFETarget,
-    Report,
 )
-
-
-def _report(nfe: Any) -> Report:
-    return Report(0.0, nfe, 0, nfe, nfe, 0, None)
-
-
-def _values(weight: AbstractWeight, costs: list[int]) -> list[float]:
-    state, values = weight.init(like=0.0), []
-    for cost in costs:
-        values.append(weight.value(state))
-        state = weight.update(state, _report(cost))
-    return values
+from tests.weights import report_of, values_over
 
 
 def test_constant_stays() -> None:
-    assert _values(Constant(0.3), [10, 20, 30]) == [0.3, 0.3, 0.3]
+    assert values_over(Constant(0.3), [10, 20, 30]) == [0.3, 0.3, 0.3]
 
 
 @hypothesis.given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.integers(1, 40))
 def test_exponential_decay_is_geometric_then_constant(initial: float, final: float, num_iterations: int) -> None:
-    values = _values(ExponentialDecay(initial, final, num_iterations), [0] * (num_iterations + 3))
+    values = values_over(ExponentialDecay(initial, final, num_iterations), [0] * (num_iterations + 3))
     expected = initial * (final / initial) ** (
         np.minimum(np.arange(num_iterations + 3), num_iterations) / num_iterations
     )
@@ -50,7 +37,7 @@ def test_exponential_decay_is_geometric_then_constant(initial: float, final: flo
 def test_hidden_evaluations_are_refused_by_nfe_target() -> None:
     weight = NFETarget(30)
     with pytest.raises(InputError, match=r'`nfe` is None.*use `measure="num_steps"`'):
-        weight.update(weight.init(), _report(None))
+        weight.update(weight.init(), report_of(None))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +75,9 @@ def _ratios(weight: GradientRatio, norms: list[tuple[float, float]]) -> list[flo
     state, values = weight.init(like=0.0), []
     for each in norms:
         while not weight.measures(state):
-            state = weight.update(state, _report(1))
+            state = weight.update(state, report_of(1))
             assert weight.value(state) == values[-1]
-        state = weight.update(state, _report(1), GradientNorms(*each))
+        state = weight.update(state, report_of(1), GradientNorms(*each))
         values.append(weight.value(state))
     return values
 
@@ -101,7 +88,7 @@ def test_the_gradient_ratio_measures_at_first_and_then_now_and_again() -> None:
     for index in range(61):
         if weight.measures(state):
             measured.append(index)
-        state = weight.update(state, _report(1), GradientNorms(1.0, 1.0))
+        state = weight.update(state, report_of(1), GradientNorms(1.0, 1.0))
     assert measured == [*range(10), 20, 40, 60]
 
 
@@ -110,8 +97,8 @@ def test_the_gradient_ratio_asks_for_the_gradients_that_it_was_not_given() -> No
     state = weight.init(like=0.0)
     message = r"`GradientRatio\(.*\)` measures gradients in this iteration.*given none.*`WeightHolder.total"
     with pytest.raises(InputError, match=message):
-        weight.update(state, _report(1))
-    assert weight.update(state._replace(count=11), _report(1)).count == 12
+        weight.update(state, report_of(1))
+    assert weight.update(state._replace(count=11), report_of(1)).count == 12
 
 
 @hypothesis.given(st.lists(st.tuples(st.floats(0.5, 2.0), st.floats(0.8, 1.2)), min_size=1, max_size=10))

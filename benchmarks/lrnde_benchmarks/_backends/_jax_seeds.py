@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
-from lrnde_benchmarks._backends._jax import JaxTrainer, _Examples, _training_loop
+from lrnde_benchmarks._backends._jax import JaxTrainer
+from lrnde_benchmarks._backends._jax_programs import Examples, training_loop
 from lrnde_benchmarks._backends._trainer import Evaluation
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Setting
@@ -53,8 +54,8 @@ class JaxSeedsTrainer:
             batches=jnp.stack([each._examples.batches for each in self._trainers])
         )
         self._keys = jnp.stack([each._key for each in self._trainers])
-        run: Callable[..., Any] = _training_loop(first._program)
-        examples_axes: Any = _Examples(None, None, 0, None, None, None)  # pyright: ignore[reportArgumentType]
+        run: Callable[..., Any] = training_loop(first._program)
+        examples_axes: Any = Examples(None, None, 0, None, None, None)  # pyright: ignore[reportArgumentType]
         self._run = jax.jit(jax.vmap(run, in_axes=(0, examples_axes, None, 0, None, None, None)))
         self._weight_decay = first._weight_decay
         self.num_done = 0

@@ -10,8 +10,12 @@ from lrnde_benchmarks._tasks._task import AbstractProblem, Data
 from lrnde_core import CapabilityError
 
 TRAINING_LOOPS: Mapping[str, tuple[str, ...]] = {
-    "torchdiffeq": ("lrnde_benchmarks._backends._torchdiffeq", "lrnde_benchmarks._backends._taylor_torch"),
-    "torchsde": ("lrnde_benchmarks._backends._torchsde",),
+    "torchdiffeq": (
+        "lrnde_benchmarks._backends._torch",
+        "lrnde_benchmarks._backends._torchdiffeq",
+        "lrnde_benchmarks._backends._taylor_torch",
+    ),
+    "torchsde": ("lrnde_benchmarks._backends._torch", "lrnde_benchmarks._backends._torchsde"),
     "diffrax": ("lrnde_benchmarks._backends._jax",),
 }
 """The modules that `make_trainer` imports, by adapter: they decide, with their own imports, how a model is trained."""

@@ -1,4 +1,4 @@
-"""The plan of a training on checked steps: to save, and to predict by."""
+"""The plan of a training: to save, to predict by, and what it is made from."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,3 +24,8 @@ def plan_state(array: NDArray[np.uint8]) -> Mapping[str, Any]:
 def plan_of(steps: FixedSteps, shape: Sequence[int], problem: AbstractProblem) -> Plan:
     """The plan of a frozen solve by fixed steps, for states of this shape."""
     return Plan(steps, (tuple(shape[1:]),), is_batched=True, interpolates=len(problem.times) > 2)
+
+
+def spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """In place of a solver call: its arguments, to freeze the call with."""
+    return args, kwargs

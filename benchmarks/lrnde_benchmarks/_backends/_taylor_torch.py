@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrnde_benchmarks._backends._torch import Learner, Network, TorchSolver
+from lrnde_benchmarks._backends._torch_solver import Learner, Network, TorchSolver
 from lrnde_benchmarks._settings import ExpansionSettings
 from lrnde_taylor.odeint import Midpoint, odeint_taylor
 

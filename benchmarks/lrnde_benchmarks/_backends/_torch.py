@@ -3,11 +3,9 @@
 # Parts of torch come without types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import copy
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -15,8 +13,9 @@ from torch import Tensor, nn
 
 import lrnde
 from lrnde_benchmarks._arrays import Arrays, Floats
-from lrnde_benchmarks._backends._plan_state import plan_array, plan_of, plan_state
+from lrnde_benchmarks._backends._plan_state import plan_array, plan_of, plan_state, spelled
 from lrnde_benchmarks._backends._step_times import StepTimes
+from lrnde_benchmarks._backends._torch_solver import OPERATIONS, Network, TorchSolver
 from lrnde_benchmarks._backends._torch_state import (
     load_module,
     load_optimizer,
@@ -28,55 +27,9 @@ from lrnde_benchmarks._clock import now
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._settings import Penalty, Setting
 from lrnde_benchmarks._tasks._solvers import path_seed
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks._tasks._task import AbstractProblem, Data
 from lrnde_core import CheckedPlan, FixedSteps, Plan
 from lrnde_torch import WeightHolder
-
-OPERATIONS = Operations(
-    torch.addmm,
-    torch.tanh,
-    nn.functional.cross_entropy,
-    lambda arrays: torch.cat(list(arrays), dim=-1),
-    torch.exp,
-    nn.functional.softplus,
-    lambda step, state, sequence: functools.reduce(step, sequence, state),
-    functools.partial(nn.functional.conv2d, padding=1),
-)
-
-
-@final
-class Network(nn.Module):
-    """The equation of a problem: `forward` is what torchdiffeq asks for, `f` and `g` what torchsde does."""
-
-    noise_type: ClassVar[str] = "diagonal"
-    sde_type: ClassVar[str] = "stratonovich"
-
-    def __init__(self, problem: AbstractProblem, hyperparameters: Hyperparameters, seed: int) -> None:
-        super().__init__()
-        dtype = getattr(torch, hyperparameters.dtype)
-        self.problem = problem
-        self.first_step = hyperparameters.first_step
-        self.solver = hyperparameters.solver
-        self.num_steps = hyperparameters.num_steps
-        self.times = torch.tensor(problem.times, dtype=dtype)
-        for name, value in problem.initial_weights(hyperparameters, seed).items():
-            self.register_parameter(name, nn.Parameter(torch.as_tensor(value, dtype=dtype)))
-        self.weights = dict(self.named_parameters())
-
-    def along(self, inputs: Tensor) -> "Network":
-        """The same parameters, with the `path` of a batch beside them."""
-        network = copy.copy(self)
-        network.weights = {**self.weights, **self.problem.path(inputs)}
-        return network
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.f(t, y)
-
-    def f(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.problem.drift(OPERATIONS, self.weights, t, y)
-
-    def g(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.problem.diffusion(OPERATIONS, self.weights, t, y)
 
 
 def _optimizer(network: Network, hyperparameters: Hyperparameters, weight_decay: float) -> torch.optim.Optimizer:
@@ -96,57 +49,8 @@ def _optimizer(network: Network, hyperparameters: Hyperparameters, weight_decay:
     return optimizer
 
 
-def _spelled(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """In place of a solver call: its arguments."""
-    return args, kwargs
-
-
 def _tolerance(prediction: Prediction) -> float | None:
     return None if isinstance(prediction, Plan) else prediction
-
-
-class _Solve(Protocol):
-    def __call__(
-        self,
-        call: Callable[..., Any],
-        network: Network,
-        y0: Tensor,
-        times: Tensor,
-        tolerance: float,
-        path: int,
-        **own: Any,
-    ) -> Any: ...
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """What a solver learns beside the network.
-
-    - `module`, `optimizer`: it. `learn`: trains it after a training iteration, given its number, the network, initial
-      states, times and tolerance.
-    """
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    learn: Callable[[int, Network, Tensor, Tensor, float], None]
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class TorchSolver:
-    """A solver library.
-
-    - `native`: its solver call. `solve`: makes that call, bare or regularized, for a solution at `times`, along the
-      Brownian path of that number, with what a regularized call takes beside; returns what the call does.
-    - `learner`: `None` where it learns nothing.
-    - `evaluations_per_step`: what a step costs; `None` if its report says so.
-    """
-
-    native: Callable[..., Any]
-    solve: _Solve
-    learner: Learner | None = None
-    evaluations_per_step: int | None = None
 
 
 @final
@@ -306,7 +210,7 @@ class TorchTrainer:
         for batch in [] if self._data.calibration is None else torch.as_tensor(self._data.calibration):
             with torch.no_grad():
                 network, y0 = self._field(self._network, batch)
-            args, settings = self._solve(solver, _spelled, network, y0, network.times, None, 0)
+            args, settings = self._solve(solver, spelled, network, y0, network.times, None, 0)
             calls.append(args)
         return lrnde.freeze(functools.partial(solver.native, **settings), calibration=calls, error=error, over=over)[1]
 

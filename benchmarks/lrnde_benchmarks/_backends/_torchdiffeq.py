@@ -10,7 +10,7 @@ from typing import Any
 import torchdiffeq
 from torch import Tensor
 
-from lrnde_benchmarks._backends._torch import Network, TorchSolver
+from lrnde_benchmarks._backends._torch_solver import Network, TorchSolver
 
 
 def _solve(

@@ -11,7 +11,7 @@ import torch
 import torchsde
 from torch import Tensor
 
-from lrnde_benchmarks._backends._torch import Network, TorchSolver
+from lrnde_benchmarks._backends._torch_solver import Network, TorchSolver
 from lrnde_benchmarks._tasks._solvers import SMALLEST_STEP
 
 

@@ -259,16 +259,16 @@ def _finite(value: Any) -> Any:
 
 
 def _read(text: str) -> dict[str, Climbed]:
-    def tried(values: list[Any], kind: type[Rung | FixedRung] = Rung) -> Tried:
-        rung, validation, test = values
-        evaluations = ([math.nan if value is None else value for value in values] for values in (validation, test))
-        return Tried(kind(*rung), *(Evaluation(*values) for values in evaluations))
+    def tried(row: list[Any], kind: type[Rung | FixedRung] = Rung) -> Tried:
+        rung, validation, test = row
+        evaluations = ([math.nan if each is None else each for each in figures] for figures in (validation, test))
+        return Tried(kind(*rung), *(Evaluation(*figures) for figures in evaluations))
 
     return {
         name: Climbed(
-            tuple(map(tried, values["adaptive"])),
-            tuple(tried(each, FixedRung) for each in values["frozen"]),
-            tried(values["at_training"]),
+            tuple(map(tried, entry["adaptive"])),
+            tuple(tried(row, FixedRung) for row in entry["frozen"]),
+            tried(entry["at_training"]),
         )
-        for name, values in json.loads(text).items()
+        for name, entry in json.loads(text).items()
     }

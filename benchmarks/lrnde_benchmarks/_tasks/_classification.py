@@ -1,6 +1,6 @@
-"""The part that tasks on images share: data, loss and accuracy."""
+"""What the tasks that classify share: scores, loss and accuracy, and the data of those on images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from lrnde_benchmarks._tasks._data import (
     test_batches,
     training_batches,
 )
-from lrnde_benchmarks._tasks._task import Data, Operations
+from lrnde_benchmarks._tasks._layers import apply
+from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
 
 
-def load(
+def load_images(
     source: AbstractImages, hyperparameters: Hyperparameters, seed: int, fold: Fold | None, *, is_calibrating: bool
 ) -> Data:
     """Images; a prediction solve has each image of its batch `hyperparameters.paths` times, one after the other.
@@ -47,9 +48,21 @@ def load(
     )
 
 
-def loss(operations: Operations, logits: Any, labels: Any, batch: Any) -> Any:
-    """Cross-entropy of class scores of shape `(batch, 10)`."""
-    return operations.cross_entropy(logits, labels[batch])
+class AbstractClassifier(AbstractProblem):
+    """A problem that predicts classes: trained by cross-entropy, scored by `accuracy`.
+
+    Class scores are linear in the final state, by the layer `head`.
+    """
+
+    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
+        """Class scores, shape `(batch, classes)`."""
+        return apply(operations, weights, "head", ys[-1])
+
+    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
+        return operations.cross_entropy(outputs, targets[batch])
+
+    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
+        return accuracy(outputs, data, hyperparameters.paths)
 
 
 def accuracy(outputs: Sequence[Floats], data: Data, paths: int) -> float:

@@ -13,10 +13,10 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._tasks import _classification
+from lrnde_benchmarks._tasks._classification import AbstractClassifier, load_images
 from lrnde_benchmarks._tasks._data import NUM_CLASSES, AbstractImages, Fold
 from lrnde_benchmarks._tasks._layers import apply, convolution, convolve, layer
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks._tasks._task import Data, Operations
 
 _COLOURS = 3
 _CHANNELS = 8
@@ -24,7 +24,7 @@ _CHANNELS = 8
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ConvolutionalODE(AbstractProblem):
+class ConvolutionalODE(AbstractClassifier):
     """The state is the image, with five channels more that a convolution makes of its three colours.
 
     Field 8 -> hidden -> hidden -> 8 channels by convolutions of 3 by 3 pixels with the tanh form of gelu between, time
@@ -47,7 +47,7 @@ class ConvolutionalODE(AbstractProblem):
         return math.isqrt(self.images.num_pixels // _COLOURS)
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        return _classification.load(self.images, hyperparameters, seed, fold, is_calibrating=True)
+        return load_images(self.images, hyperparameters, seed, fold, is_calibrating=True)
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
@@ -70,19 +70,10 @@ class ConvolutionalODE(AbstractProblem):
         second = _gelu(operations, convolve(operations, weights, "second", first, t))
         return convolve(operations, weights, "third", second, t).reshape(len(y), -1)
 
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """Class scores, shape `(batch, 10)`."""
         squeezed = convolve(operations, weights, "squeeze", self._as_image(ys[-1], _CHANNELS))
         return apply(operations, weights, "head", _gelu(operations, squeezed).reshape(len(squeezed), -1))
-
-    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
-        return _classification.loss(operations, outputs, targets, batch)
-
-    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
-        return _classification.accuracy(outputs, data, hyperparameters.paths)
 
     def _as_image(self, y: Any, channels: int) -> Any:
         return y.reshape(len(y), channels, self.width, self.width)

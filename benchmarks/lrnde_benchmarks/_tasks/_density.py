@@ -87,9 +87,6 @@ class DensityFlow(AbstractProblem):
         trace = (((1 - first**2) @ around) * (1 - second**2)).sum(-1)
         return operations.join([velocity, trace[:, None]])
 
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """Log-likelihoods in nats, shape `(batch,)`."""
         del operations, weights

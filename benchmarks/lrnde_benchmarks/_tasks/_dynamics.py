@@ -136,9 +136,6 @@ class FittedDynamics(AbstractProblem):
         second = operations.tanh(apply(operations, weights, "second", first))
         return SYSTEMS[self.system].duration * apply(operations, weights, "third", second)
 
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """The trajectories, shape `(times, batch, 2)`."""
         del operations, weights

@@ -8,15 +8,15 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._tasks import _classification
+from lrnde_benchmarks._tasks._classification import AbstractClassifier, load_images
 from lrnde_benchmarks._tasks._data import NUM_CLASSES, AbstractImages, Fold
-from lrnde_benchmarks._tasks._layers import apply, apply_with_time, layer
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks._tasks._layers import apply_with_time, layer
+from lrnde_benchmarks._tasks._task import Data, Operations
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ImageODE(AbstractProblem):
+class ImageODE(AbstractClassifier):
     """The state is the image; field pixels -> hidden tanh -> pixels, time appended to the inputs of both layers."""
 
     images: AbstractImages
@@ -30,7 +30,7 @@ class ImageODE(AbstractProblem):
         return (0.0, 1.0)
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        return _classification.load(self.images, hyperparameters, seed, fold, is_calibrating=True)
+        return load_images(self.images, hyperparameters, seed, fold, is_calibrating=True)
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
@@ -48,16 +48,3 @@ class ImageODE(AbstractProblem):
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         inner = apply_with_time(operations, weights, "inner", t, y)
         return apply_with_time(operations, weights, "outer", t, operations.tanh(inner))
-
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
-    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
-        """Class scores, shape `(batch, 10)`."""
-        return apply(operations, weights, "head", ys[-1])
-
-    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
-        return _classification.loss(operations, outputs, targets, batch)
-
-    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
-        return _classification.accuracy(outputs, data, hyperparameters.paths)

@@ -8,17 +8,17 @@ import numpy as np
 
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
-from lrnde_benchmarks._tasks import _classification
+from lrnde_benchmarks._tasks._classification import AbstractClassifier, load_images
 from lrnde_benchmarks._tasks._data import NUM_CLASSES, AbstractImages, Fold
 from lrnde_benchmarks._tasks._layers import apply, layer
-from lrnde_benchmarks._tasks._task import AbstractProblem, Data, Operations
+from lrnde_benchmarks._tasks._task import Data, Operations
 
 _CHANNELS = 32
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ImageSDE(AbstractProblem):
+class ImageSDE(AbstractClassifier):
     """Linear pixels -> 32; drift 32 -> hidden tanh -> 32, diffusion linear 32 -> 32; linear head.
 
     One path an image in training; in prediction the class scores are averaged over several, before any softmax.
@@ -35,7 +35,7 @@ class ImageSDE(AbstractProblem):
         return (0.0, 1.0)
 
     def load(self, hyperparameters: Hyperparameters, seed: int, fold: Fold | None = None) -> Data:
-        return _classification.load(self.images, hyperparameters, seed, fold, is_calibrating=False)
+        return load_images(self.images, hyperparameters, seed, fold, is_calibrating=False)
 
     def initial_weights(self, hyperparameters: Hyperparameters, seed: int) -> Mapping[str, Floats]:
         generator = np.random.default_rng([seed, 2])
@@ -57,13 +57,3 @@ class ImageSDE(AbstractProblem):
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         del t
         return apply(operations, weights, "diffusion", y)
-
-    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
-        """Class scores, shape `(batch, 10)`."""
-        return apply(operations, weights, "head", ys[-1])
-
-    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
-        return _classification.loss(operations, outputs, targets, batch)
-
-    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
-        return _classification.accuracy(outputs, data, hyperparameters.paths)

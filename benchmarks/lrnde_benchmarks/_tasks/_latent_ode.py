@@ -143,9 +143,6 @@ class LatentODE(AbstractProblem):
         second = operations.tanh(apply(operations, weights, "second", first))
         return _SPEED * apply(operations, weights, "third", second)
 
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """The points of the plane, shape `(times, batch, 2)`."""
         return apply(operations, weights, "decoder", ys.reshape(-1, _CHANNELS)).reshape(len(ys), -1, 2)

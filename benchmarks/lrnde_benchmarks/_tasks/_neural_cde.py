@@ -14,7 +14,7 @@ import numpy as np
 from lrnde_benchmarks._arrays import Floats
 from lrnde_benchmarks._hyperparameters import Hyperparameters
 from lrnde_benchmarks._methods import ODE_COMPARED, ODE_METHODS, Tuning
-from lrnde_benchmarks._tasks import _classification
+from lrnde_benchmarks._tasks._classification import AbstractClassifier
 from lrnde_benchmarks._tasks._data import (
     Fold,
     fold_splits,
@@ -27,7 +27,7 @@ from lrnde_benchmarks._tasks._hermite import hermite_paths, velocity
 from lrnde_benchmarks._tasks._layers import apply, layer
 from lrnde_benchmarks._tasks._series import NUM_CHANNELS, NUM_SPEAKERS, load_utterances
 from lrnde_benchmarks._tasks._solvers import ODE_SOLVERS
-from lrnde_benchmarks._tasks._task import ACCURACY, AbstractProblem, BenchmarkTask, Data, Operations
+from lrnde_benchmarks._tasks._task import ACCURACY, BenchmarkTask, Data, Operations
 
 _CHANNELS = 16
 # The recording, and the time.
@@ -38,7 +38,7 @@ _DURATION = 20.0
 
 @final
 @dataclasses.dataclass(frozen=True)
-class NeuralCDE(AbstractProblem):
+class NeuralCDE(AbstractClassifier):
     r"""$\mathrm{d}z = f(z)\,\mathrm{d}x$ with a state of 16 channels, x the recording with the time beside it.
 
     f is 16 -> hidden tanh -> 16 x 13 tanh, the state at time 0 linear in the first value, the head linear. The solution
@@ -107,19 +107,6 @@ class NeuralCDE(AbstractProblem):
         inner = operations.tanh(apply(operations, weights, "inner", y))
         matrix = operations.tanh(apply(operations, weights, "outer", inner)).reshape(-1, _CHANNELS, _DRIVING)
         return (matrix @ velocity(weights, t)[..., None])[..., 0]
-
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
-    def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
-        """Class scores, shape `(batch, 9)`."""
-        return apply(operations, weights, "head", ys[-1])
-
-    def loss(self, operations: Operations, outputs: Any, targets: Any, batch: Any) -> Any:
-        return _classification.loss(operations, outputs, targets, batch)
-
-    def score(self, outputs: Sequence[Floats], data: Data, hyperparameters: Hyperparameters) -> float:
-        return _classification.accuracy(outputs, data, hyperparameters.paths)
 
 
 # A function with a name, since tasks are sent to worker processes.

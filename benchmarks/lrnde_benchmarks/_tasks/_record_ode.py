@@ -118,9 +118,6 @@ class RecordODE(AbstractProblem):
             y = operations.tanh(apply(operations, weights, f"block{index}_outer", inner))
         return y
 
-    def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        raise NotImplementedError
-
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:
         """The reconstructed records, shape `(hours, batch, variables)`."""
         decoded = apply(operations, weights, "decoder", ys.reshape(-1, _CHANNELS))

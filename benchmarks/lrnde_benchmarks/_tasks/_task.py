@@ -74,7 +74,7 @@ class AbstractProblem(abc.ABC):
     @property
     @abc.abstractmethod
     def is_stochastic(self) -> bool:
-        """Whether there is noise at all; `diffusion` is not asked for otherwise."""
+        """Whether there is noise at all."""
 
     @property
     def solves_apart(self) -> bool:
@@ -119,9 +119,9 @@ class AbstractProblem(abc.ABC):
     def drift(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
         """f(t, y), of the shape of `y`; the vector field where there is no noise."""
 
-    @abc.abstractmethod
     def diffusion(self, operations: Operations, weights: Mapping[str, Any], t: Any, y: Any) -> Any:
-        """g(t, y), of the shape of `y`: noise acts on each component by itself."""
+        """g(t, y), of the shape of `y`: noise acts on each component by itself. Not asked for where there is none."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def outputs(self, operations: Operations, weights: Mapping[str, Any], ys: Any) -> Any:

@@ -78,9 +78,10 @@ class AbstractBackend(abc.ABC):
     def array(self, values: Any, dtype: str) -> Any:
         """An array of the library on the device."""
 
-    @abc.abstractmethod
     def number(self, value: float, dtype: str) -> Any:
         """A tolerance or a step size as a user would give it; an array where a program is compiled for each number."""
+        del dtype
+        return value
 
     def is_traced(self, value: Any) -> bool:
         """Whether the value of an array is not known yet, for a program is made of it."""
@@ -98,9 +99,10 @@ class AbstractBackend(abc.ABC):
         `is_split`: for a state that is a tuple of one array per column; the parts of the result have their dtypes.
         """
 
-    @abc.abstractmethod
     def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
         """The native field as a plain function that captures its parameters."""
+        del parameters
+        return lambda t, y: field(t, y)  # noqa: PLW0108 (a function, whatever the field is)
 
     @final
     def split(self, y: Any, *, is_mixed: bool) -> tuple[Any, ...]:
@@ -121,15 +123,25 @@ class AbstractBackend(abc.ABC):
         """The event at this time."""
         return Crossing(time)
 
-    @abc.abstractmethod
     def counted(self, formula: Formula, counter: Counter) -> Formula:
-        """A formula whose calls are counted as often as they are executed."""
+        """A formula whose calls are counted as often as they are executed; here by Python, where it executes each."""
+        diffusion = formula.diffusion
+
+        def drift(xp: Any, t: Any, y: Any, p: Any) -> Any:
+            counter.num_drift += 1
+            return formula.drift(xp, t, y, p)
+
+        def counted_diffusion(xp: Any, t: Any, y: Any, p: Any) -> Any:
+            assert diffusion is not None
+            counter.num_diffusion += 1
+            return diffusion(xp, t, y, p)
+
+        return Formula(f"counted {formula.name}", drift, None if diffusion is None else counted_diffusion)
 
     @abc.abstractmethod
     def sum_of_squares(self, states: Any) -> Any:
         """A loss of what a driver's `states` returns."""
 
-    @abc.abstractmethod
     def differentiate(
         self,
         key: Any,
@@ -142,6 +154,9 @@ class AbstractBackend(abc.ABC):
 
         Functions with equal `key` are the same but for their arguments; a backend may compile them once.
         """
+        del key
+        numbers = self._constants(constants, dtype)
+        return self.gradient(lambda arrays: function(arrays, numbers), self.variables(variables, dtype))
 
     @abc.abstractmethod
     def evaluate(
@@ -250,3 +265,9 @@ class AbstractBackend(abc.ABC):
     @abc.abstractmethod
     def versions(self) -> Mapping[str, str]:
         """Versions of the library."""
+
+    @final
+    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+        """The same with arrays of the library, which a field may write into; numbers stay as they are."""
+        is_array = {name: isinstance(value, np.ndarray) and value.ndim > 0 for name, value in constants.items()}
+        return {name: self.array(v.copy(), dtype) if is_array[name] else v for name, v in constants.items()}

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lrnde_conformance._backends import _dual
-from lrnde_conformance._backends._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
-from lrnde_conformance._backends._counting import counted_in_python
+from lrnde_conformance._backends._backend import AbstractBackend, Differentiated, Equation, FieldWithState
 from lrnde_conformance._backends._dual import Dual, plain
 from lrnde_conformance._backends._python_states import global_python_states, python_states_preserved, seed_python
 from lrnde_conformance._paths import SmoothPath
@@ -34,10 +33,6 @@ class NumpyBackend(AbstractBackend):
     def array(self, values: Any, dtype: str) -> Any:
         return values if isinstance(values, Dual) else np.asarray(values, dtype)
 
-    def number(self, value: float, dtype: str) -> float:
-        del dtype
-        return value
-
     def to_numpy(self, value: Any) -> np.ndarray:
         if isinstance(value, tuple):
             return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
@@ -49,33 +44,14 @@ class NumpyBackend(AbstractBackend):
 
         return Equation(native(formula.drift), None if formula.diffusion is None else native(formula.diffusion))
 
-    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
-        del parameters
-        return lambda t, y: field(t, y)  # noqa: PLW0108 (a function, whatever the field is)
-
     def narrowed(self, array: Any) -> Any:
         return _dual.astype(array, np.float32)
 
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
         return SmoothPath(np, amplitude, frequency)
 
-    def counted(self, formula: Formula, counter: Counter) -> Formula:
-        return counted_in_python(formula, counter)
-
     def sum_of_squares(self, states: Any) -> Any:
         return sum((state * state).sum() for state in states)
-
-    def differentiate(
-        self,
-        key: Any,
-        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
-        variables: Mapping[str, np.ndarray],
-        constants: Mapping[str, Any],
-        dtype: str,
-    ) -> Differentiated:
-        del key
-        numbers = self._constants(constants, dtype)
-        return self.gradient(lambda duals: function(duals, numbers), self.variables(variables, dtype))
 
     def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, Dual]:
         directions = np.eye(sum(value.size for value in values.values()), dtype=dtype)
@@ -171,9 +147,6 @@ class NumpyBackend(AbstractBackend):
 
     def versions(self) -> Mapping[str, str]:
         return {"numpy": np.__version__}
-
-    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-        return {name: value.astype(dtype) if np.ndim(value) else value for name, value in constants.items()}
 
 
 def _call(function: Function, t: Any, y: Any, parameters: Mapping[str, Any], is_split: bool) -> Any:

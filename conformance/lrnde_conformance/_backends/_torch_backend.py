@@ -10,8 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
-from lrnde_conformance._backends._backend import AbstractBackend, Counter, Differentiated, Equation, FieldWithState
-from lrnde_conformance._backends._counting import counted_in_python
+from lrnde_conformance._backends._backend import AbstractBackend, Differentiated, Equation, FieldWithState
 from lrnde_conformance._backends._python_states import global_python_states, python_states_preserved, seed_python
 from lrnde_conformance._backends._torch_modules import CalledModule, StatefulDrift, TorchField
 from lrnde_conformance._paths import SmoothPath
@@ -36,10 +35,6 @@ class TorchBackend(AbstractBackend):
             return values
         return torch.tensor(np.asarray(values), dtype=getattr(torch, dtype), device=self.device)
 
-    def number(self, value: float, dtype: str) -> float:
-        del dtype
-        return value
-
     def to_numpy(self, value: Any) -> np.ndarray:
         if isinstance(value, tuple):
             return np.concatenate([self.to_numpy(part) for part in value], axis=-1)
@@ -51,33 +46,14 @@ class TorchBackend(AbstractBackend):
         diffusion = None if formula.diffusion is None else TorchField(formula.diffusion, parameters, is_split)
         return Equation(field, diffusion)
 
-    def closed(self, field: Any, parameters: Mapping[str, Any]) -> Callable[..., Any]:
-        del parameters
-        return lambda t, y: field(t, y)  # noqa: PLW0108 (a function, whatever the field is)
-
     def narrowed(self, array: Any) -> torch.Tensor:
         return array.to(torch.float32)
 
     def path(self, amplitude: Any, frequency: Any) -> SmoothPath:
         return SmoothPath(torch, amplitude, frequency)
 
-    def counted(self, formula: Formula, counter: Counter) -> Formula:
-        return counted_in_python(formula, counter)
-
     def sum_of_squares(self, states: Any) -> Any:
         return (states * states).sum()
-
-    def differentiate(
-        self,
-        key: Any,
-        function: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Any, Any]],
-        variables: Mapping[str, np.ndarray],
-        constants: Mapping[str, Any],
-        dtype: str,
-    ) -> Differentiated:
-        del key
-        numbers = self._constants(constants, dtype)
-        return self.gradient(lambda tensors: function(tensors, numbers), self.variables(variables, dtype))
 
     def variables(self, values: Mapping[str, np.ndarray], dtype: str) -> dict[str, torch.nn.Parameter]:
         return {name: torch.nn.Parameter(self.array(value, dtype)) for name, value in values.items()}
@@ -192,10 +168,6 @@ class TorchBackend(AbstractBackend):
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": torch.__version__}
-
-    def _constants(self, constants: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-        is_array = {name: isinstance(value, np.ndarray) and value.ndim > 0 for name, value in constants.items()}
-        return {name: self.array(v, dtype) if is_array[name] else v for name, v in constants.items()}
 
 
 @final

@@ -110,12 +110,12 @@ def checked_steps_error(subject: Subject, _: str) -> None:
     why = "`NativeSolve.num_evaluations` or `Counts.nfe` of the steps is not what was evaluated"
     if told is not None:
         assert_equal(what, told, evaluations, cause=why, hint="count the calls of the field in each solve")
-    _assert_trained_on(subject, easy, chosen, first.states)
+    _assert_trained_on(easy, chosen, first.states)
 
     second = training.iterate(harder, formula=formula)
     cause = "a check is made though none is due"
     assert_equal("The number of checks after a second call", second.plan.num_checks, 1, cause=cause, hint=hint)
-    _assert_trained_on(subject, harder, chosen, second.states)
+    _assert_trained_on(harder, chosen, second.states)
 
     third = training.iterate(harder, formula=formula)
     cause, hint = "`step_error` of the last call is not that of its steps", "check `checked-steps.counts` first"
@@ -132,8 +132,7 @@ def checked_steps_error(subject: Subject, _: str) -> None:
     assert_close(what, third.states, native, rtol=atol, atol=atol, cause=cause, hint=hint)
 
 
-def _assert_trained_on(subject: Subject, described: Experiment, plan: FixedSteps, states: np.ndarray) -> None:
-    del subject
+def _assert_trained_on(described: Experiment, plan: FixedSteps, states: np.ndarray) -> None:
     assert_rounded(
         f"The solution of a call that is trained on {plan}",
         states,

@@ -13,7 +13,7 @@ from lrnde_conformance._checks._cases import unless_compiled, unless_lean
 from lrnde_conformance._checks._check import check
 from lrnde_conformance._checks._compare import assert_equal, assert_rounded
 from lrnde_conformance._checks._failed_solves import assert_failure_ends, assert_no_numbers
-from lrnde_conformance._experiments._calibrated import broken, captured, overwriting
+from lrnde_conformance._experiments._calibrated import broken, captured, overwriting, traces
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
 from lrnde_conformance._failure import ConformanceFailure
@@ -162,16 +162,11 @@ def freeze_sde_trace(subject: Subject, _: str) -> None:
         _call(subject, method, problem, y0=y0, formula=formula) for problem, y0 in zip(problems, inputs, strict=True)
     ]
 
-    def left() -> Any:
-        arrays = [subject.backend.to_numpy(y0) for y0 in inputs]
-        return np.stack(arrays), buffers(), subject.backend.global_state()
-
-    before = left()
+    before = traces(subject, inputs, buffers)
     _freeze(subject, method, calls, at=-1)
     cause, hint = "runs of the calibration are given what is the user's", "solve one call twice by hand"
-    names = ("inputs of the calibration", "buffers of the field", "global random states")
-    for name, now, was in zip(names, left(), before, strict=True):
-        assert_equal(f"The {name} afterwards", now, was, cause=cause, hint=hint)
+    for name, now in traces(subject, inputs, buffers).items():
+        assert_equal(f"The {name} afterwards", now, before[name], cause=cause, hint=hint)
 
 
 @check(

@@ -25,6 +25,7 @@ from lrnde_conformance._experiments._calibrated import (
     overwriting,
     plan_of,
     starts,
+    traces,
 )
 from lrnde_conformance._experiments._experiment import Experiment
 from lrnde_conformance._experiments._subject import Subject
@@ -57,16 +58,11 @@ def freeze_trace(subject: Subject, case: str) -> None:
         formula, buffers = field
     inputs = [subject.backend.array(y0, described.dtype) for y0 in starts(_SEED, 2)]
 
-    def left() -> Any:
-        arrays = [subject.backend.to_numpy(y0) for y0 in inputs]
-        return np.stack(arrays), buffers(), subject.backend.global_state()
-
-    before = left()
+    before = traces(subject, inputs, buffers)
     _freeze(subject, described, inputs, formula)
     cause, hint = "runs of the calibration are given what is the user's", "solve one call twice by hand"
-    names = ("inputs of the calibration", "buffers of the field", "global random states")
-    for name, now, was in zip(names, left(), before, strict=True):
-        assert_equal(f"The {name} afterwards", now, was, seed=_SEED, cause=cause, hint=hint)
+    for name, now in traces(subject, inputs, buffers).items():
+        assert_equal(f"The {name} afterwards", now, before[name], seed=_SEED, cause=cause, hint=hint)
 
 
 @check(

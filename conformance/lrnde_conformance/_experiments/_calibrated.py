@@ -195,6 +195,15 @@ def overwriting(formula: Formula) -> Formula:
     return dataclasses.replace(formula, drift=drift)
 
 
+def traces(subject: Subject, inputs: Sequence[Any], buffers: Callable[[], Any]) -> dict[str, Any]:
+    """What a calibration with these inputs, of a field with these buffers, must leave as it is, by name."""
+    return {
+        "inputs of the calibration": np.stack([subject.backend.to_numpy(y0) for y0 in inputs]),
+        "buffers of the field": buffers(),
+        "global random states": subject.backend.global_state(),
+    }
+
+
 def uniform(num_steps: int) -> tuple[float, ...]:
     """The ends of steps of equal size."""
     return tuple((step + 1) / num_steps for step in range(num_steps))

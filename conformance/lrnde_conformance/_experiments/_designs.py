@@ -33,7 +33,6 @@ def one_step(
     cost: str = "error",
     *,
     h: float = STEP,
-    start: float = 0.0,
     held_by: str = "",
 ) -> Experiment:
     """A solve of one accepted step of size `h` with an error ratio near 0.3; its sample has weight 1.
@@ -43,9 +42,9 @@ def one_step(
 
     - `held_by`: the check that holds the law then.
     """
-    tolerance = _tolerance(subject, method, h, start, 0.3)
+    tolerance = _tolerance(subject, method, h, 0.3)
     if not subject.takes_first_step(method):
-        found = subject.remember(("reached", method, h, start), lambda: _reached(subject, method, h, start, tolerance))
+        found = subject.remember(("reached", method, h), lambda: _reached(subject, method, h, tolerance))
         if found is None:
             msg = f"the solver takes no first step, and its own one ends before the shortest solve with `{method.name}`"
             raise CheckNotApplicable(msg, held_by=held_by)
@@ -53,7 +52,7 @@ def one_step(
     return Experiment(
         method,
         main_problem(subject, method),
-        single_step_times(subject, start, h),
+        single_step_times(subject, 0.0, h),
         tolerance,
         tolerance,
         first_step=h,
@@ -74,7 +73,7 @@ def trajectory(subject: Subject, method: Method, cost: str = "error") -> Experim
     """A solve of about eight steps, with an output time in the middle, which may be replaced."""
     h = _END / _NUM_STEPS
     # Tolerances of fixed steps decide nothing, and are part of a program: those of a single step serve as well.
-    design = (h, 0.0, 0.5) if method.is_adaptive else (STEP, 0.0, 0.3)
+    design = (h, 0.5) if method.is_adaptive else (STEP, 0.3)
     return Experiment(
         method,
         main_problem(subject, method),
@@ -91,18 +90,18 @@ def widened(tolerance: float) -> float:
     return max(tolerance, min(_WIDER * tolerance, _WIDEST))
 
 
-def _tolerance(subject: Subject, method: Method, h: float, start: float, ratio: float) -> float:
+def _tolerance(subject: Subject, method: Method, h: float, ratio: float) -> float:
     """That at which a step of size `h` has this error ratio, as far as the dtype resolves it."""
-    error = subject.remember(("unit error", method, h, start), lambda: _unit_error(subject, method, h, start))
+    error = subject.remember(("unit error", method, h), lambda: _unit_error(subject, method, h))
     return max(error / ratio, _SMALLEST_TOLERANCE[subject.main_dtype])
 
 
-def _reached(subject: Subject, method: Method, h: float, start: float, tolerance: float) -> tuple[float, float] | None:
+def _reached(subject: Subject, method: Method, h: float, tolerance: float) -> tuple[float, float] | None:
     """The size, at most `h`, and the tolerance of a solve whose end the solver's first step goes beyond."""
     tolerance = widened(tolerance)
     problem, dtype = main_problem(subject, method), subject.main_dtype
     for _ in range(_NUM_TRIES):
-        times = single_step_times(subject, start, h / _SHARE)
+        times = single_step_times(subject, 0.0, h / _SHARE)
         probe = Experiment(
             method, problem, times, tolerance, tolerance, h, subject.main_cost, draws=(0.0,), dtype=dtype
         )
@@ -113,13 +112,13 @@ def _reached(subject: Subject, method: Method, h: float, start: float, tolerance
     return None
 
 
-def _unit_error(subject: Subject, method: Method, h: float, start: float) -> float:
+def _unit_error(subject: Subject, method: Method, h: float) -> float:
     """The error ratio of a step of size `h` at tolerance 1."""
     problem = main_problem(subject, method)
     reference = oracle(problem, method, 1.0, 1.0)
     if reference is not None:
-        return float(reference.error_ratio(StepPoint(start, h, problem.y0)))
-    probe = Experiment(method, problem, single_step_times(subject, start, h), 1.0, 1.0, h, dtype=subject.main_dtype)
+        return float(reference.error_ratio(StepPoint(0.0, h, problem.y0)))
+    probe = Experiment(method, problem, single_step_times(subject, 0.0, h), 1.0, 1.0, h, dtype=subject.main_dtype)
     found = subject.measure(probe).error_ratio
     if found is not None and found[0] == 0 and subject.main_dtype == "float32":
         # Mere rounding, and the smallest tolerance is above it.

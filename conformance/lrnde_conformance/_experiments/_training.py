@@ -130,6 +130,11 @@ def _optimised(
         away = driver.states(result)[-1][:, :1] - constants["targets"]
         return (away * away).sum() / _NUM_POINTS + constants["weight"] * report.penalty, 0
 
+    def gradient_at(factor: float, variables: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+        key = ("training", experiment.key(subject.static))
+        constants = {**given, "weight": factor}
+        return subject.backend.differentiate(key, loss, variables, constants, experiment.dtype).gradient
+
     values = dict(problem.parameters)
     noise = values.pop("level", None)
     means, squares = ({name: np.zeros(value.shape) for name, value in values.items()} for _ in range(2))
@@ -146,14 +151,9 @@ def _optimised(
         variables = values if noise is None else {**values, "level": noise}
         given = {**constants, "draws": np.array([uniform])}
 
-        def gradient_at(factor: float, variables: Any = variables, given: Any = given) -> Mapping[str, np.ndarray]:
-            given = {**given, "weight": factor}
-            key = ("training", experiment.key(subject.static))
-            return subject.backend.differentiate(key, loss, variables, given, experiment.dtype).gradient
-
-        gradient, norms = gradient_at(float(weight.value(state))), None
+        gradient, norms = gradient_at(float(weight.value(state)), variables, given), None
         if weight.measures(state):
-            by_loss, by_both = gradient_at(0.0), gradient_at(1.0)
+            by_loss, by_both = (gradient_at(factor, variables, given) for factor in (0.0, 1.0))
             norms = GradientNorms(
                 _norm([by_loss[name] for name in values]), _norm([by_both[name] - by_loss[name] for name in values])
             )

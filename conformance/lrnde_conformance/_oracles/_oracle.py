@@ -66,7 +66,7 @@ class Oracle:
         - `halves`: what the path does in the halves of the step, in place of the problem's.
         """
         y1, error = self._estimate(point, halves)
-        scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
+        scale = self._scale(point.y, y1)
         columns = slice(None) if column is None else slice(column, column + 1)
         return self._normed((error / scale)[:, columns])
 
@@ -113,7 +113,7 @@ class Oracle:
         embedded = self.scheme.error if isinstance(self.scheme, Scheme) else None
         weights = [2.0] if embedded is None else [abs(float(e)) for e in embedded]
         y1, error = self._estimate(point, None)
-        scale = self.atol + self.rtol * _maximum(_magnitude(point.y), _magnitude(y1))
+        scale = self._scale(point.y, y1)
         return bool(self._normed(error / scale) <= multiple * sum(weights) * self._normed(rounding / scale))
 
     def gradient(self, heuristic: str, point: StepPoint) -> dict[str, np.ndarray]:
@@ -163,8 +163,11 @@ class Oracle:
         assert isinstance(scheme, Scheme)
         increments, _ = scheme.increments(field, t, h, y, first=h * velocity)
         y1, error = scheme.solution_of(y, increments), scheme.error_of(increments)
-        scale = self.atol + self.rtol * _maximum(_magnitude(y), _magnitude(y1))
-        return self._normed(error / scale) * abs(h)
+        return self._normed(error / self._scale(y, y1)) * abs(h)
+
+    def _scale(self, y: Any, y1: Any) -> Any:
+        """What an error is measured in, elementwise: the tolerance at the states around the step."""
+        return self.atol + self.rtol * _maximum(_magnitude(y), _magnitude(y1))
 
     def _normed(self, values: Any) -> Any:
         return _rms(values) if self.norm == "rms" else _largest(values)

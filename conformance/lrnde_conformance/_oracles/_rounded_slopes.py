@@ -141,6 +141,8 @@ _RULES: dict[np.ufunc, Callable[..., Sloped]] = {
     np.power: _power,
     np.sqrt: lambda a: _power(a, 0.5),
     np.negative: lambda a: Sloped(-a.value, -a.slope),
+    np.absolute: lambda a: _where(_value(a) >= 0, a, -a),
+    np.maximum: lambda a, b: _where(_value(a) >= _value(b), a, b),
     np.tanh: _of(np.tanh, lambda x: 1 - np.tanh(x) * np.tanh(x)),
     np.sin: _of(np.sin, np.cos),
     np.cos: _of(np.cos, lambda x: -np.sin(x)),

@@ -11,10 +11,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _double_precision() -> Iterator[None]:
-    before = jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from lrnde_core import (
     GradientRatio,
     InputTypeError,
     NFETarget,
-    Report,
     TargetWarning,
 )
+from tests.weights import report_of, values_over
 
 _WEIGHTS = [
     Constant(0.2),
@@ -33,20 +33,8 @@ _WEIGHTS = [
 _COSTS = [*range(60, 20, -1), *range(20, 60)]
 
 
-def _report(cost: Any) -> Report:
-    return Report(0.0, cost, 0, cost, cost, 0, None)
-
-
 def _types(state: Any) -> list[Any]:
     return [(jax.typeof(leaf).dtype, jax.typeof(leaf).weak_type, jax.typeof(leaf).shape) for leaf in state]
-
-
-def _values(weight: AbstractWeight, costs: list[int]) -> list[float]:
-    state, values = weight.init(like=0.0), []
-    for cost in costs:
-        values.append(weight.value(state))
-        state = weight.update(state, _report(cost))
-    return values
 
 
 @pytest.mark.parametrize("weight", _WEIGHTS)
@@ -59,7 +47,7 @@ def test_a_compiled_iteration_is_traced_once(weight: AbstractWeight, like: Any, 
     def iterate(state: Any, cost: Any) -> Any:
         nonlocal num_traces
         num_traces += 1
-        return weight.update(state, _report(cost)), weight.value(state)
+        return weight.update(state, report_of(cost)), weight.value(state)
 
     compiled, state, values = jit(iterate), weight.init(like), []
     types = _types(state)
@@ -68,7 +56,7 @@ def test_a_compiled_iteration_is_traced_once(weight: AbstractWeight, like: Any, 
         values.append(float(value))
         assert _types(state) == types
     assert num_traces == 1
-    assert values == pytest.approx(_values(weight, _COSTS), rel=1e-4)
+    assert values == pytest.approx(values_over(weight, _COSTS), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", _WEIGHTS)
@@ -85,7 +73,7 @@ def test_the_value_alone_is_traced_once(weight: AbstractWeight) -> None:
     state = weight.init()
     for cost in (60, 50, 40):
         loss(weight.value(state))
-        state = weight.update(state, _report(jnp.asarray(cost, jnp.int32)))
+        state = weight.update(state, report_of(jnp.asarray(cost, jnp.int32)))
     assert num_traces == 1
 
 
@@ -100,13 +88,13 @@ def test_weights_keep_their_types_under_strict_promotion(weight: AbstractWeight,
 
         @jax.jit
         def iterate(state: Any, cost: Any) -> Any:
-            return weight.update(state, _report(cost)), weight.value(state) * penalty
+            return weight.update(state, report_of(cost)), weight.value(state) * penalty
 
         for cost in (60, 20, 40):
             state, value = iterate(state, jnp.asarray(cost, jnp.int32))
             assert _types(state) == types
             assert value.dtype == penalty.dtype
-        state = weight.update(state, _report(jnp.asarray(40, jnp.int32)))
+        state = weight.update(state, report_of(jnp.asarray(40, jnp.int32)))
         assert _types(state) == types
 
 
@@ -114,7 +102,7 @@ def test_weights_keep_their_types_under_strict_promotion(weight: AbstractWeight,
 def test_a_weight_takes_on_the_dtype_of_the_penalty(dtype: str) -> None:
     with jax.enable_x64(True):
         weight = NFETarget(30)
-        state = weight.update(weight.init(like=jnp.zeros(2)), _report(jnp.asarray(40, jnp.int32)))
+        state = weight.update(weight.init(like=jnp.zeros(2)), report_of(jnp.asarray(40, jnp.int32)))
         assert (weight.value(state) * jnp.ones((), dtype)).dtype == dtype
 
 
@@ -126,7 +114,7 @@ def test_states_of_another_dtype_keep_it(weight: AbstractWeight, dtype: str) -> 
             lambda leaf: leaf.astype(dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else "int32"),
             weight.init(like=jnp.zeros(2)),
         )
-        assert _types(weight.update(state, _report(jnp.asarray(40, "int32")))) == _types(state)
+        assert _types(weight.update(state, report_of(jnp.asarray(40, "int32")))) == _types(state)
 
 
 @pytest.mark.parametrize("weight", _WEIGHTS)
@@ -135,26 +123,26 @@ def test_weights_run_under_scan_and_vmap(weight: AbstractWeight) -> None:
 
     def train(costs: Any) -> Any:
         def iterate(state: Any, cost: Any) -> Any:
-            return weight.update(state, _report(cost)), weight.value(state)
+            return weight.update(state, report_of(cost)), weight.value(state)
 
         return jax.lax.scan(iterate, weight.init(), costs)[1]
 
     for row, row_costs in zip(jax.jit(jax.vmap(train))(jnp.asarray(costs)).tolist(), costs.tolist(), strict=True):
-        assert row == pytest.approx(_values(weight, row_costs), rel=1e-4)
+        assert row == pytest.approx(values_over(weight, row_costs), rel=1e-4)
 
 
 def test_stacked_states_are_updated_by_vmap() -> None:
     weight, costs = NFETarget(30), jnp.asarray([20, 40, 60])
     states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), weight.init(like=costs))
-    updated = jax.vmap(lambda state, cost: weight.update(state, _report(cost)))(states, costs)
-    expected = [_values(weight, [cost, cost])[1] for cost in costs.tolist()]
+    updated = jax.vmap(lambda state, cost: weight.update(state, report_of(cost)))(states, costs)
+    expected = [values_over(weight, [cost, cost])[1] for cost in costs.tolist()]
     assert jnp.asarray(weight.value(updated)).tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [*_WEIGHTS, GradientRatio()])
 @pytest.mark.parametrize("like", [None, jnp.zeros(2)], ids=["by-default", "like-an-array"])
 def test_a_state_that_is_saved_is_loaded_as_it_was(weight: AbstractWeight, like: Any, tmp_path: Path) -> None:
-    state = weight.update(weight.init(like), _report(40), GradientNorms(3.0, 0.7))
+    state = weight.update(weight.init(like), report_of(40), GradientNorms(3.0, 0.7))
     eqx.tree_serialise_leaves(tmp_path / "saved.eqx", state)
     loaded = eqx.tree_deserialise_leaves(tmp_path / "saved.eqx", weight.init(like))
     assert type(loaded) is type(state)
@@ -164,7 +152,7 @@ def test_a_state_that_is_saved_is_loaded_as_it_was(weight: AbstractWeight, like:
 
 def test_states_can_be_donated() -> None:
     for weight in _WEIGHTS:
-        iterate = jax.jit(lambda state, weight=weight: weight.update(state, _report(40)), donate_argnums=0)
+        iterate = jax.jit(lambda state, weight=weight: weight.update(state, report_of(40)), donate_argnums=0)
         iterate(iterate(weight.init(like=jnp.zeros(2))))
 
 
@@ -172,8 +160,8 @@ def test_states_can_be_donated() -> None:
 def test_a_vmapped_report_counts_by_its_mean(jit: Any) -> None:
     weight = NFETarget(30)
     state = weight.init(like=jnp.zeros(2))
-    many = jit(weight.update)(state, _report(jnp.asarray([[20, 30, 70]], jnp.int32)))
-    one = jit(weight.update)(state, _report(jnp.asarray(40, jnp.int32)))
+    many = jit(weight.update)(state, report_of(jnp.asarray([[20, 30, 70]], jnp.int32)))
+    one = jit(weight.update)(state, report_of(jnp.asarray(40, jnp.int32)))
     assert jax.tree.leaves(many) == jax.tree.leaves(one)
     assert jnp.shape(weight.value(many)) == ()
 
@@ -181,7 +169,9 @@ def test_a_vmapped_report_counts_by_its_mean(jit: Any) -> None:
 def test_a_stall_is_told_outside_of_jit() -> None:
     weight = NFETarget(20)
     cost = jnp.asarray(44, jnp.int32)
-    state = jax.jit(lambda s: jax.lax.fori_loop(0, 200, lambda _, s: weight.update(s, _report(cost)), s))(weight.init())
+    state = jax.jit(lambda s: jax.lax.fori_loop(0, 200, lambda _, s: weight.update(s, report_of(cost)), s))(
+        weight.init()
+    )
     with pytest.warns(TargetWarning, match="costs 44 evaluations on average") as caught:
         weight.check(state)
     assert caught[0].filename == __file__
@@ -197,8 +187,8 @@ def test_states_suit_both_ecosystems_where_both_are_loaded() -> None:
         assert isinstance(weighted, torch.Tensor)
         assert weighted.dtype == torch.float32
         assert weighted.requires_grad
-        state = weight.update(state, _report(44))
-    assert float(state.value) == pytest.approx(_values(weight, [44, 44, 44])[2])
+        state = weight.update(state, report_of(44))
+    assert float(state.value) == pytest.approx(values_over(weight, [44, 44, 44])[2])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Equations, a motion that tells what it is asked, and schemes in numpy, written without the adapter's code."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, final
 
@@ -140,11 +139,11 @@ class Watched(BaseBrownian):
 
 
 def brownian(
-    method: str, noise: str, end: float = 1.0, *, dtype: torch.dtype = torch.float64, extra_channels: int = 0
+    method: str, noise: str, *, dtype: torch.dtype = torch.float64, extra_channels: int = 0
 ) -> BrownianInterval:
     return BrownianInterval(
         t0=0.0,
-        t1=end,
+        t1=1.0,
         size=(len(Y0), _CHANNELS[noise] + extra_channels),
         dtype=dtype,
         entropy=7,
@@ -162,9 +161,10 @@ def attempts(log: Sequence[Query]) -> list[tuple[list[Query], bool]]:
 @final
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """The same equation in numpy; its diffusion is a matrix for every type of noise: `(batch, size, channels)`.
+    """The same equation in numpy, for numbers that bound their rounding as well.
 
-    `slope` is the derivative of row i of the diffusion by component i of the state.
+    Its diffusion is a matrix for every type of noise: `(batch, size, channels)`. `slope` is the derivative of row i of
+    the diffusion by component i of the state.
     """
 
     noise: str
@@ -176,22 +176,22 @@ class Fields:
         return cls(equation.noise_type, equation.drift.detach().numpy(), equation.diffusion.detach().numpy())
 
     def f(self, t: float, y: Any) -> Any:
-        return np.tanh(y @ self.drift + math.sin(3 * t)) - 0.5 * y
+        return np.tanh(y @ self.drift + np.sin(3 * t)) - 0.5 * y
 
     def acceleration(self, t: float, y: Any) -> Any:
         """The second derivative of y along the drift alone."""
-        inner = 1 - np.tanh(y @ self.drift + math.sin(3 * t)) ** 2
+        inner = 1 - np.tanh(y @ self.drift + np.sin(3 * t)) ** 2
         velocity = self.f(t, y)
-        return inner * (velocity @ self.drift + 3 * math.cos(3 * t)) - 0.5 * velocity
+        return inner * (velocity @ self.drift + 3 * np.cos(3 * t)) - 0.5 * velocity
 
     def g(self, t: float, y: Any) -> Any:
         if self.noise == "additive":
-            return np.broadcast_to(self.diffusion * (1 + t * t), (len(y), *self.diffusion.shape))
+            return self.diffusion * (1 + t * t) + np.zeros((y.shape[0], 1, 1))
         return self._scaled(1.2 + np.sin(self._phase(t, y)))
 
     def slope(self, t: float, y: Any) -> Any:
         if self.noise == "additive":
-            return np.zeros((len(y), *self.diffusion.shape))
+            return np.zeros((y.shape[0], *self.diffusion.shape))
         return self._scaled(np.cos(self._phase(t, y)))
 
     def _phase(self, t: float, y: Any) -> Any:
@@ -204,7 +204,7 @@ class Fields:
 
 
 def _times(g: Any, w: Any) -> Any:
-    return np.einsum("bim,bm->bi", g, w)
+    return (g * w[:, None, :]).sum(axis=-1)
 
 
 @final
@@ -236,7 +236,7 @@ class Scheme:
                 y1 = y + f(t + h / 2, middle) * h + _times(g(t + h / 2, middle), w)
                 if self.method == "log_ode" and fields.noise == "general":
                     slope, matrix = fields.slope(t + h / 2, middle), g(t + h / 2, middle)
-                    y1 = y1 + np.einsum("bil,bik,bkl->bi", slope, matrix, query.a)
+                    y1 = y1 + (slope * (matrix @ query.a)).sum(axis=-1)
             case "reversible_heun":
                 z1 = 2 * y - z + f(t, z) * h + _times(g(t, z), w)
                 return y + (f(t, z) + f(t + h, z1)) * h / 2 + _times(g(t, z) + g(t + h, z1), w) / 2, z1
@@ -249,12 +249,12 @@ class Scheme:
         v = w**2 - h if self.calculus == "ito" else w**2
         if not self.grad_free or fields.noise == "additive":
             return _times(fields.slope(t, y) * fields.g(t, y), v) / 2
-        total = np.zeros_like(y)
+        total: Any = 0
         drift = fields.f(t, y) * h if self.calculus == "ito" else 0.0
         for channel in range(w.shape[1]):
             column = fields.g(t, y)[..., channel]
-            shifted = fields.g(t, y + drift + column * math.sqrt(h))[..., channel]
-            total += (shifted - column) * v[:, [channel]] / (2 * math.sqrt(h))
+            shifted = fields.g(t, y + drift + column * h**0.5)[..., channel]
+            total = total + (shifted - column) * v[:, [channel]] / (2 * h**0.5)
         return total
 
     def states(self, fields: Fields, queries: Sequence[Query], y0: Any) -> list[tuple[Any, Any]]:
@@ -266,12 +266,12 @@ class Scheme:
 
     def error_ratio(
         self, fields: Fields, queries: Sequence[Query], state: tuple[Any, Any], rtol: float, atol: float
-    ) -> float:
+    ) -> Any:
         """The scaled root mean square of the difference of one step and two halves from `state`."""
         whole = self.step(fields, queries[0], state)[0]
         halved = self.step(fields, queries[2], self.step(fields, queries[1], state))[0]
         scaled = (halved - whole) / (atol + rtol * np.maximum(abs(state[0]), abs(halved)))
-        return math.sqrt(np.mean(scaled**2))
+        return np.sqrt(np.mean(scaled**2))
 
 
 # Rössler, SIAM J. Numer. Anal. 48 (2010): SRA1, and SRI2 of section 5, as printed there.
@@ -286,7 +286,7 @@ _SRI_BETA = np.array([[-1, 4 / 3, 2 / 3, 0], [1, -4 / 3, 1 / 3, 0], [2, -4 / 3, 
 
 def _srk(fields: Fields, query: Query, y: Any) -> Any:
     t, h, w, i10 = query.start, query.end - query.start, query.w, query.u
-    root = math.sqrt(h)
+    root = h**0.5
     if fields.noise == "additive":
         second = y + 0.75 * h * fields.f(t, y) + 1.5 * _times(fields.g(t + h, y), i10 / h)
         noise = _times(fields.g(t + h, y), w - i10 / h) + _times(fields.g(t, y), i10 / h)
@@ -297,7 +297,7 @@ def _srk(fields: Fields, query: Query, y: Any) -> Any:
 
     drifts: list[Any] = []
     columns: list[Any] = []
-    i11, i111 = (w**2 - h) / 2, (w**3 - 3 * h * w) / 6
+    i11, i111 = (w**2 - h) / 2, (w * w * w - 3 * h * w) / 6
     weights = (w, i11 / root, i10 / h, i111 / h)
     y1 = y
     for s in range(4):

@@ -155,7 +155,6 @@ def test_wrapped_call_is_the_bare_call_with_exact_counts(
     assert (report.num_forced is None) is not adaptive
 
 
-_EXTRA_STATE = {"extra": True, "extra_solver_state": None}
 CASES: dict[str, Case] = {
     "times": Case("euler", "ito", "diagonal", ts=(0.0, 0.11, 0.3, 0.37)),
     "times-adaptive": Case("heun", "stratonovich", "general", adaptive=True, ts=(0.0, 0.11, 0.3, 0.37)),
