@@ -18,12 +18,11 @@ from lrnde_core import (
     State,
     StepEstimate,
     Truth,
-    count_unresolved,
 )
 from lrnde_diffrax._problem import DiffraxProblem, StepCarry
 from lrnde_diffrax._solvers import estimates_error, rounding_factor
 from lrnde_diffrax._types import Direction, JaxTime, Solver
-from lrnde_jax import real_dtype
+from lrnde_jax import cost_of_step, real_dtype
 
 
 class Attempt(NamedTuple):
@@ -42,8 +41,8 @@ class Attempt(NamedTuple):
     made_jump: Truth
 
 
-# A rejected step may not be finite, and its derivatives would reach the gradient through any later mask. So a step with
-# this share of its size replaces it before it is evaluated.
+# A rejected step may not be finite, and under `jax.vmap` a cost that is not finite takes the gradient from all solves.
+# So a step with this share of its size replaces it before it is evaluated.
 _HARMLESS_SHARE = 1e-3
 
 
@@ -95,13 +94,12 @@ class RunningCost(eqx.Module):
             drawn=drawn,
             estimate=self._estimate(attempt) if self.reuses_steps else None,
         )
-        cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
-        added, so_far = count_unresolved(sample), total.num_unresolved
-        cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.cost.dtype), 0.0)
+        cost, added = cost_of_step(self.penalty, self.problem, self.draw, record, self.probes, is_accepted)
+        so_far = total.num_unresolved
         is_maximum = self.penalty.sampler.reduction == "max"
         return RunningTotal(
             jnp.maximum(total.cost, cost) if is_maximum else total.cost + cost,
-            None if added is None or so_far is None else so_far + jnp.where(is_accepted, added, 0),
+            None if added is None or so_far is None else so_far + added,
         )
 
     @property
