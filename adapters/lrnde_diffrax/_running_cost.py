@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import (
-    Capability,
     Count,
     Draw,
     DrawnStep,
@@ -73,8 +72,8 @@ class RunningCost(eqx.Module):
 
     def initial(self, y0: State) -> RunningTotal:
         """The total before any step."""
-        estimates = {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE} & self.penalty.heuristic.needs
-        num_unresolved = jnp.zeros((), jnp.int32) if estimates else None
+        is_estimated = self.penalty.reads_error_ratio or self.penalty.reads_stiffness
+        num_unresolved = jnp.zeros((), jnp.int32) if is_estimated else None
         return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
 
     def add(self, total: RunningTotal, attempt: Attempt, direction: Direction) -> RunningTotal:
@@ -105,9 +104,8 @@ class RunningCost(eqx.Module):
     @property
     def reuses_steps(self) -> bool:
         """Whether a step needs only the solver's own error estimate."""
-        heuristic = self.penalty.heuristic
-        needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
-        return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
+        needs_step = self.penalty.heuristic.evaluations.step
+        return needs_step and not self.penalty.reads_stiffness and estimates_error(self.solver)
 
     def reduced(self, total: RunningTotal, num_accepted: Count) -> Scalar:
         """The penalty of the whole solve."""

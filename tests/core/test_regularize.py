@@ -501,11 +501,16 @@ class _Speed(lrnde_core.AbstractPointHeuristic):
 
     declared: Any = None
     needed: Any = None
+    compared: Any = ()
     has_batch: bool = False
 
     @property
     def needs(self) -> Any:
         return super().needs if self.needed is None else self.needed
+
+    @property
+    def tolerances(self) -> Any:
+        return self.compared
 
     @property
     def evaluations_at_point(self) -> Any:
@@ -539,6 +544,9 @@ def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
             penalty(made(_Speed(has_batch=True)))
         with pytest.raises(InputTypeError, match=r"is not hashable.*frozen=True"):
             penalty(made(Unhashable()))
+        for declared in ({"needed": frozenset({Capability.ERROR_ESTIMATE})}, {"compared": ((None, None),)}):
+            with pytest.raises(InputError, match=r"`_Speed.tolerances` is .* both its tolerances.*has neither"):
+                penalty(made(_Speed(**declared)))
     with pytest.raises(InputTypeError, match=r"sampler `UnhashableTime` is not hashable"):
         regularize(integrate, sampler=UnhashableTime())
     with pytest.raises(InputTypeError, match=r"Your own is a subclass of `lrnde_core.AbstractHeuristic`"):

@@ -80,13 +80,12 @@ class ReferenceAdapter(AbstractAdapter):
         zero = Dual(np.zeros((), dtype))
         if not recording.is_valid:
             zeros, times = np.zeros(len(records)), np.array([record.t for record in records])
-            needs = penalty.heuristic.needs
             return zero, Sample(
                 t=times,
                 h=zeros,
                 weight=zeros,
-                error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
-                stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
+                error_ratio=zeros if penalty.reads_error_ratio else None,
+                stiffness=zeros if penalty.reads_stiffness else None,
             )
         draws = draws * len(records) if penalty.sampler.keeps_every_step else draws
         pairs = zip(draws, records, strict=True)
