@@ -56,7 +56,8 @@ class AbstractAdapter(abc.ABC):
 
         If the recording has its own `cost`, that is the penalty, and the samples are `None`.
 
-        The penalty is 0 with gradient exactly 0 if the recording is not valid or the local step is not finite.
+        The penalty is 0 with gradient exactly 0 if the recording is not valid or the local step is not finite. Where
+        every step is kept, only the cost of a step that is not finite is.
         """
 
     @abc.abstractmethod

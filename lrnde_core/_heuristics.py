@@ -75,7 +75,10 @@ class Evaluations:
 
 
 def check_declarations(heuristic: AbstractHeuristic) -> None:
-    """Raise `InputTypeError` for a heuristic whose class is not what `AbstractHeuristic` asks for."""
+    """Raise `InputTypeError` for a heuristic whose class is not what `AbstractHeuristic` asks for.
+
+    `InputError` if it needs error estimates and no error ratio, or the other way round.
+    """
     if isinstance(heuristic, WeightedSum):
         for _, term in heuristic.terms:
             check_declarations(term)
@@ -97,6 +100,13 @@ def check_declarations(heuristic: AbstractHeuristic) -> None:
                 f"`{name}.tolerances` holds {described(found)}; it must hold `lrnde_core.Tolerances`, which without "
                 "arguments are the solver's own."
             )
+    if bool(heuristic.tolerances) != (Capability.ERROR_ESTIMATE in heuristic.needs):
+        needs = sorted(each.name for each in heuristic.needs)
+        raise InputError(
+            f"`{name}.tolerances` is {heuristic.tolerances}, and `needs` has {needs}. A heuristic that takes an error "
+            "ratio has both its tolerances, `(Tolerances(),)` for the solver's own, and `Capability.ERROR_ESTIMATE` in "
+            "`needs`; one that takes none has neither."
+        )
 
 
 def scalar_cost(heuristic: AbstractHeuristic, local: LocalState) -> Scalar:

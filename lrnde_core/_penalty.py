@@ -41,14 +41,12 @@ class LocalPenalty:
         locate = self._restarted if self._is_restarted else self._as_taken
         local = locate(problem, draw, record, probes)
         weight = self.sampler.weight(record.drawn)
-        needs = self.heuristic.needs
-        tolerances = self.heuristic.tolerances
         sample = Sample(
             t=local.t,
             h=local.h,
             weight=weight,
-            error_ratio=local.error_ratio(tolerances[0]) if tolerances else None,
-            stiffness=local.stiffness if Capability.STIFFNESS_ESTIMATE in needs else None,
+            error_ratio=local.error_ratio(self.heuristic.tolerances[0]) if self.reads_error_ratio else None,
+            stiffness=local.stiffness if self.reads_stiffness else None,
             solver_error_ratio=None if self._is_restarted else record.solver_error_ratio,
         )
         cost = scalar_cost(self.heuristic, local)
@@ -80,6 +78,16 @@ class LocalPenalty:
     def uses_solver_tolerances(self) -> bool:
         """Whether it compares an error with the tolerances of the solve, and takes one that is only rounding for 0."""
         return Tolerances() in self.heuristic.tolerances
+
+    @property
+    def reads_error_ratio(self) -> bool:
+        """Whether its samples have an error ratio."""
+        return Capability.ERROR_ESTIMATE in self.heuristic.needs
+
+    @property
+    def reads_stiffness(self) -> bool:
+        """Whether its samples have a stiffness estimate."""
+        return Capability.STIFFNESS_ESTIMATE in self.heuristic.needs
 
     @property
     def reads_point(self) -> bool:

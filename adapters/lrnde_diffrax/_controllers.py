@@ -6,7 +6,7 @@ the solve needs to change. There are two, because diffrax recognises adaptive co
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeAlias, TypeGuard, TypeVar, final
+from typing import Self, TypeAlias, TypeGuard, final
 
 import diffrax
 import equinox as eqx
@@ -26,15 +26,72 @@ from lrnde_diffrax._types import (
 
 _Field: TypeAlias = Callable[[Terms, Time, State, Args], VectorField]
 
-_Decision: TypeAlias = tuple[Truth, Time, Time, Truth, RecorderState, diffrax.RESULTS]
-"""Whether the step is accepted, start and end of the next one, whether the field jumps at its start, state, result."""
+
+class AbstractRecordingController(diffrax.AbstractStepSizeController[RecorderState, FirstStep]):
+    """The user's `controller`, unchanged, and beside it the steps that `recorder` keeps."""
+
+    controller: eqx.AbstractVar[Controller]
+    recorder: eqx.AbstractVar[StepRecorder]
+
+    def wrap(self, direction: Direction) -> Self:
+        controller, recorder = self.controller.wrap(direction), self.recorder.wrap(direction)
+        return dataclasses.replace(self, controller=controller, recorder=recorder)
+
+    def init(
+        self,
+        terms: Terms,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        dt0: FirstStep,
+        args: Args,
+        func: _Field,
+        error_order: Real | None,
+    ) -> tuple[Time, RecorderState]:
+        end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return end, self.recorder.initial_state(controller_state, y0)
+
+    def adapt_step_size(
+        self,
+        t0: Time,
+        t1: Time,
+        y0: State,
+        y1_candidate: State,
+        args: Args,
+        y_error: State | None,
+        error_order: Real | None,
+        controller_state: RecorderState,
+    ) -> tuple[Truth, Time, Time, Truth, RecorderState, diffrax.RESULTS]:
+        keep_step, next_t0, next_t1, made_jump, own_state, result = self.controller.adapt_step_size(
+            t0,
+            t1,
+            y0,
+            y1_candidate,
+            args,
+            y_error,
+            error_order,  # pyright: ignore[reportArgumentType]  # diffrax hands over `None` if the solver has no order
+            controller_state.controller_state,
+        )
+        attempt = Attempt(t0, t1, y0, y1_candidate, y_error, is_accepted=keep_step, made_jump=made_jump)
+        new_state = self.recorder.record(controller_state, attempt, own_state)
+        return keep_step, next_t0, next_t1, made_jump, new_state, result
 
 
 @final
-class AdaptiveController(diffrax.AbstractAdaptiveStepSizeController[RecorderState, FirstStep]):
-    """The user's adaptive `controller`, unchanged, and beside it the steps that `recorder` keeps."""
+class FixedController(AbstractRecordingController):
+    """Beside a controller that does not adapt."""
 
-    controller: AnyAdaptiveController
+    controller: Controller
+    recorder: StepRecorder
+
+
+@final
+class AdaptiveController(
+    AbstractRecordingController, diffrax.AbstractAdaptiveStepSizeController[RecorderState, FirstStep]
+):
+    """Beside an adaptive controller, whose tolerances diffrax reads."""
+
+    controller: AnyAdaptiveController  # pyright: ignore[reportIncompatibleVariableOverride]
     recorder: StepRecorder
 
     @property
@@ -48,74 +105,6 @@ class AdaptiveController(diffrax.AbstractAdaptiveStepSizeController[RecorderStat
     @property
     def norm(self) -> Callable[[State], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.controller.norm
-
-    def wrap(self, direction: Direction) -> "AdaptiveController":
-        return _wrap(self, direction)
-
-    def init(
-        self,
-        terms: Terms,
-        t0: Time,
-        t1: Time,
-        y0: State,
-        dt0: FirstStep,
-        args: Args,
-        func: _Field,
-        error_order: Real | None,
-    ) -> tuple[Time, RecorderState]:
-        end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, self.recorder.initial_state(controller_state, y0)
-
-    def adapt_step_size(
-        self,
-        t0: Time,
-        t1: Time,
-        y0: State,
-        y1_candidate: State,
-        args: Args,
-        y_error: State | None,
-        error_order: Real | None,
-        controller_state: RecorderState,
-    ) -> _Decision:
-        return _adapt(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state)
-
-
-@final
-class FixedController(diffrax.AbstractStepSizeController[RecorderState, FirstStep]):
-    """The user's `controller`, which does not adapt, unchanged, and beside it the steps that `recorder` keeps."""
-
-    controller: Controller
-    recorder: StepRecorder
-
-    def wrap(self, direction: Direction) -> "FixedController":
-        return _wrap(self, direction)
-
-    def init(
-        self,
-        terms: Terms,
-        t0: Time,
-        t1: Time,
-        y0: State,
-        dt0: FirstStep,
-        args: Args,
-        func: _Field,
-        error_order: Real | None,
-    ) -> tuple[Time, RecorderState]:
-        end, controller_state = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, self.recorder.initial_state(controller_state, y0)
-
-    def adapt_step_size(
-        self,
-        t0: Time,
-        t1: Time,
-        y0: State,
-        y1_candidate: State,
-        args: Args,
-        y_error: State | None,
-        error_order: Real | None,
-        controller_state: RecorderState,
-    ) -> _Decision:
-        return _adapt(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state)
 
 
 def recording_controller(controller: Controller, recorder: StepRecorder) -> AdaptiveController | FixedController:
@@ -147,37 +136,3 @@ def loosened(controller: AnyAdaptiveController, factor: float) -> AnyAdaptiveCon
         raise CapabilityError(f"the tolerances of a `{type(controller).__name__}` cannot be changed.")
     tolerances = (factor * controller.rtol, factor * controller.atol)
     return eqx.tree_at(lambda pid: (pid.rtol, pid.atol), controller, tolerances)
-
-
-_Recording = TypeVar("_Recording", AdaptiveController, FixedController)
-
-
-def _wrap(recording: _Recording, direction: Direction) -> _Recording:
-    controller, recorder = recording.controller.wrap(direction), recording.recorder.wrap(direction)
-    return dataclasses.replace(recording, controller=controller, recorder=recorder)
-
-
-def _adapt(
-    recording: AdaptiveController | FixedController,
-    t0: Time,
-    t1: Time,
-    y0: State,
-    y1: State,
-    args: Args,
-    y_error: State | None,
-    error_order: Real | None,
-    state: RecorderState,
-) -> _Decision:
-    keep_step, next_t0, next_t1, made_jump, controller_state, result = recording.controller.adapt_step_size(
-        t0,
-        t1,
-        y0,
-        y1,
-        args,
-        y_error,
-        error_order,  # pyright: ignore[reportArgumentType]  # diffrax hands over `None` if the solver has no order
-        state.controller_state,
-    )
-    attempt = Attempt(t0, t1, y0, y1, y_error, is_accepted=keep_step, made_jump=made_jump)
-    new_state = recording.recorder.record(state, attempt, controller_state)
-    return keep_step, next_t0, next_t1, made_jump, new_state, result

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from lrnde_core import (
-    Capability,
     Count,
     Draw,
     DrawnStep,
@@ -18,12 +17,11 @@ from lrnde_core import (
     State,
     StepEstimate,
     Truth,
-    count_unresolved,
 )
 from lrnde_diffrax._problem import DiffraxProblem, StepCarry
 from lrnde_diffrax._solvers import estimates_error, rounding_factor
 from lrnde_diffrax._types import Direction, JaxTime, Solver
-from lrnde_jax import real_dtype
+from lrnde_jax import cost_of_step, real_dtype
 
 
 class Attempt(NamedTuple):
@@ -42,8 +40,8 @@ class Attempt(NamedTuple):
     made_jump: Truth
 
 
-# A rejected step may not be finite, and its derivatives would reach the gradient through any later mask. So a step with
-# this share of its size replaces it before it is evaluated.
+# A rejected step may not be finite, and under `jax.vmap` a cost that is not finite takes the gradient from all solves.
+# So a step with this share of its size replaces it before it is evaluated.
 _HARMLESS_SHARE = 1e-3
 
 
@@ -74,8 +72,8 @@ class RunningCost(eqx.Module):
 
     def initial(self, y0: State) -> RunningTotal:
         """The total before any step."""
-        estimates = {Capability.ERROR_ESTIMATE, Capability.STIFFNESS_ESTIMATE} & self.penalty.heuristic.needs
-        num_unresolved = jnp.zeros((), jnp.int32) if estimates else None
+        is_estimated = self.penalty.reads_error_ratio or self.penalty.reads_stiffness
+        num_unresolved = jnp.zeros((), jnp.int32) if is_estimated else None
         return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
 
     def add(self, total: RunningTotal, attempt: Attempt, direction: Direction) -> RunningTotal:
@@ -95,21 +93,19 @@ class RunningCost(eqx.Module):
             drawn=drawn,
             estimate=self._estimate(attempt) if self.reuses_steps else None,
         )
-        cost, sample = self.penalty(self.problem, self.draw, record, self.probes)
-        added, so_far = count_unresolved(sample), total.num_unresolved
-        cost = jnp.where(is_accepted, jnp.asarray(cost).astype(total.cost.dtype), 0.0)
+        cost, added = cost_of_step(self.penalty, self.problem, self.draw, record, self.probes, is_accepted)
+        so_far = total.num_unresolved
         is_maximum = self.penalty.sampler.reduction == "max"
         return RunningTotal(
             jnp.maximum(total.cost, cost) if is_maximum else total.cost + cost,
-            None if added is None or so_far is None else so_far + jnp.where(is_accepted, added, 0),
+            None if added is None or so_far is None else so_far + added,
         )
 
     @property
     def reuses_steps(self) -> bool:
         """Whether a step needs only the solver's own error estimate."""
-        heuristic = self.penalty.heuristic
-        needs_stages = Capability.STIFFNESS_ESTIMATE in heuristic.needs
-        return heuristic.evaluations.step and not needs_stages and estimates_error(self.solver)
+        needs_step = self.penalty.heuristic.evaluations.step
+        return needs_step and not self.penalty.reads_stiffness and estimates_error(self.solver)
 
     def reduced(self, total: RunningTotal, num_accepted: Count) -> Scalar:
         """The penalty of the whole solve."""

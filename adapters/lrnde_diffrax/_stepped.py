@@ -19,12 +19,12 @@ from lrnde_core import (
     Record,
     Recording,
     Scalar,
-    count_unresolved,
 )
 from lrnde_diffrax._call import DiffraxCall
 from lrnde_diffrax._fixed_steps import check_form, solve_by_steps, stages_of
 from lrnde_diffrax._problem import DiffraxProblem
 from lrnde_diffrax._types import JaxTime
+from lrnde_jax import cost_of_step
 
 _REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {"mean": jnp.mean, "sum": jnp.sum, "max": jnp.max}
 
@@ -66,10 +66,10 @@ class SteppedCall(AbstractSteppedCall[DiffraxCall]):
         if plan.sampler.keeps_every_step:
             draw = jax.tree.map(lambda leaf: leaf[0], draws)
             records = recorder.records_of_all(draw)
-            terms = [plan.penalty(problem, draw, record, plan.probes) for record in records]
-            cost = _REDUCTIONS[plan.sampler.reduction](jnp.stack([term.cost for term in terms]))
+            terms = [cost_of_step(plan.penalty, problem, draw, record, plan.probes) for record in records]
+            cost = _REDUCTIONS[plan.sampler.reduction](jnp.stack([cost for cost, _ in terms]))
             # Of all of them or of none.
-            found = [each for term in terms if (each := count_unresolved(term.sample)) is not None]
+            found = [each for _, each in terms if each is not None]
             num_unresolved = sum(found) if found else None
             num_reading = jnp.asarray(recorder.num_reading, jnp.int32)
             return Recording(

@@ -1,7 +1,7 @@
 """The shared parts of JAX adapters: draws, kept steps, derivatives, penalty evaluation; for users, two gradients."""
 
 from lrnde_jax._adapter import NO_COLLECT, AbstractJaxAdapter
-from lrnde_jax._evaluate import evaluate_samples, real_dtype
+from lrnde_jax._evaluate import cost_of_step, evaluate_samples, real_dtype
 from lrnde_jax._probes import check_probes
 from lrnde_jax._problem import AbstractJaxProblem, add_increments
 from lrnde_jax._random import check_uniforms, draw_uniforms
@@ -23,6 +23,7 @@ __all__ = [
     "add_increments",
     "check_probes",
     "check_uniforms",
+    "cost_of_step",
     "draw_uniforms",
     "evaluate_samples",
     "keep_drawn",

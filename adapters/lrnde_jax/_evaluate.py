@@ -11,6 +11,7 @@ import numpy as np
 import lrnde_core
 from lrnde_core import (
     AbstractLocalProblem,
+    Count,
     Draw,
     DType,
     Leaf,
@@ -22,6 +23,7 @@ from lrnde_core import (
     Sample,
     Scalar,
     Truth,
+    count_unresolved,
     random_states_kept,
 )
 from lrnde_jax._guard import finite_or_zero
@@ -45,6 +47,28 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording) -> tuple[Scalar,
         return _evaluate(plan.penalty, recording, plan.draws, plan.probes)
 
 
+def cost_of_step(
+    penalty: LocalPenalty,
+    problem: AbstractLocalProblem,
+    draw: Draw,
+    record: Record,
+    probes: Leaves | None,
+    is_valid: Truth = True,
+) -> tuple[Scalar, Count | None]:
+    """The weighted cost of one of all steps, in the real dtype of the state, and `count_unresolved` of its sample.
+
+    The cost is 0 with gradient 0, and nothing is counted, if the step is not valid or the cost not finite, as
+    `finite_or_zero` says.
+    """
+
+    def term() -> tuple[Scalar, Count | None]:
+        cost, sample = _term(penalty, problem, draw, record, probes)
+        return cost, count_unresolved(sample)
+
+    cost, num_unresolved = finite_or_zero(term, is_valid)
+    return cost, None if num_unresolved is None else jnp.where(is_valid, num_unresolved, 0)
+
+
 def warn_if_unresolved(plan: RecordingPlan, problem: AbstractLocalProblem, dtype: DType) -> None:
     """`lrnde_core.warn_if_unresolved` if the penalty compares errors with tolerances of the solve that have values.
 
@@ -61,12 +85,8 @@ def _evaluate(penalty: LocalPenalty, recording: Recording, draws: Draw, probes: 
     is_valid = jnp.asarray(recording.is_valid, bool)
 
     def one(draw: Draw, record: Record) -> tuple[Scalar, Sample]:
-        dtype = real_dtype(record.y)
         draw = draw._replace(uniform=jnp.asarray(draw.uniform, jnp.result_type(record.t)))
-        cost, sample = penalty(recording.problem, draw, record, probes)
-        sample = Sample(*(None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample))
-        entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
-        return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
+        return _term(penalty, recording.problem, draw, record, probes)
 
     def mean() -> tuple[Scalar, Sample]:
         pair = (draws, recording.records)
@@ -79,6 +99,17 @@ def _evaluate(penalty: LocalPenalty, recording: Recording, draws: Draw, probes: 
 
     value, sample = finite_or_zero(mean, is_valid)
     return value, _without_invalid(sample, is_valid)
+
+
+def _term(
+    penalty: LocalPenalty, problem: AbstractLocalProblem, draw: Draw, record: Record, probes: Leaves | None
+) -> tuple[Scalar, Sample]:
+    """The weighted cost in the real dtype of the state, and the sample without gradient; weight 0 if not finite."""
+    dtype = real_dtype(record.y)
+    cost, sample = penalty(problem, draw, record, probes)
+    sample = Sample(*(None if entry is None else jnp.asarray(entry).astype(dtype) for entry in sample))
+    entries = sample._replace(weight=jnp.where(jnp.isfinite(cost), sample.weight, 0.0))
+    return jnp.asarray(cost).astype(dtype), Sample(*jax.lax.stop_gradient(entries))
 
 
 def real_dtype(leaves: Iterable[Leaf]) -> DType:

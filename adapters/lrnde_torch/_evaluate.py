@@ -10,7 +10,6 @@ import torch
 from lrnde_core import (
     Array,
     Bits,
-    Capability,
     Draw,
     DrawnStep,
     Leaf,
@@ -160,11 +159,10 @@ def _on_host(numbers: Sequence[float]) -> torch.Tensor:
 
 def _empty_sample(penalty: LocalPenalty, records: Sequence[Record], zero: torch.Tensor) -> Sample:
     zeros = zero.expand(len(records))
-    needs = penalty.heuristic.needs
     return Sample(
         t=_on_host([record.t for record in records]),
         h=_on_host([0.0] * len(records)),
         weight=_on_host([0.0] * len(records)),
-        error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
-        stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
+        error_ratio=zeros if penalty.reads_error_ratio else None,
+        stiffness=zeros if penalty.reads_stiffness else None,
     )

@@ -1,8 +1,9 @@
 """`AllSteps` and `Integral`: what looks at every step, on each backend."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, final
 
 import diffrax
 import jax
@@ -15,14 +16,21 @@ from torchdiffeq import odeint, odeint_adjoint
 
 import lrnde
 from lrnde_core import (
+    AbstractHeuristic,
     AllSteps,
+    AnyCapability,
+    Capability,
     CapabilityError,
     ErrorEstimate,
+    Evaluations,
+    FixedSteps,
     InputError,
     Integral,
     KineticEnergy,
+    LocalState,
     TaylorDerivative,
     UniformTime,
+    mean_square,
 )
 
 _WEIGHTS = np.array([[0.4, -1.1, 0.3], [0.9, 0.2, -0.6], [-0.5, 0.7, 0.8]])
@@ -145,6 +153,64 @@ def test_backends_agree_and_the_gradient_is_that_of_the_whole_solve(method: str,
         slope = sum(np.sum(np.asarray(g) * d) for g, d in zip(found, directions, strict=True))
         assert slope == pytest.approx(difference, rel=1e-6)
         assert np.any(np.asarray(found[1]) != 0)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _RootOfFastSteps(AbstractHeuristic):
+    """The root of what the mean square of dy/dt at the start of the step is above 1/2; not a number below."""
+
+    @property
+    def needs(self) -> frozenset[AnyCapability]:
+        return frozenset({Capability.POINT_HEURISTICS})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(at_point=1)
+
+    @property
+    def tolerances(self) -> tuple[()]:
+        return ()
+
+    def cost(self, local: LocalState) -> Any:
+        return (mean_square(local.vector_field(local.t, local.y)) - 0.5) ** 0.5
+
+
+def _decay(y0: Any, rate: Any, plan: FixedSteps | None, reduction: Any) -> lrnde.Report:
+    """The report of y' = -rate y in four equal steps, of the plan or of the solver."""
+    library = odeint if isinstance(y0, torch.Tensor) else diffrax.diffeqsolve
+    own, settings = ({}, {}) if plan is None else ({"plan": plan}, {"steps": lrnde.CheckedSteps()})
+    solve = lrnde.regularize(library, heuristic=_RootOfFastSteps(), sampler=AllSteps(reduction), **settings)
+    if library is odeint:
+        fixed = {"method": "midpoint", "options": {"step_size": 0.25}} if plan is None else {"rtol": 1e-3, "atol": 1e-3}
+        return solve(lambda t, y: -rate * y, y0, torch.tensor([0.0, 1.0]), **fixed, **own)[1]
+    controller = diffrax.ConstantStepSize() if plan is None else diffrax.PIDController(rtol=1e-3, atol=1e-3)
+    term = diffrax.ODETerm(lambda t, y, rate: -rate * y)
+    return solve(term, diffrax.Midpoint(), 0.0, 1.0, 0.25, y0, rate, stepsize_controller=controller, **own)[1]
+
+
+@pytest.mark.parametrize("plan", [None, FixedSteps.equal("midpoint", 4)], ids=["solver", "plan"])
+@pytest.mark.parametrize("reduction", ["sum", "mean", "max"])
+def test_a_step_whose_cost_is_not_a_number_counts_as_0_and_leaves_the_gradient_of_the_others(
+    plan: FixedSteps | None, reduction: Any
+) -> None:
+    y0, rate = np.array([[1.0], [1.0]]), 1.0
+
+    def penalty(rate: Any) -> Any:
+        # A step of the midpoint method multiplies the state by this factor.
+        fields = rate * (1 - rate / 4 + (rate / 4) ** 2 / 2) ** np.arange(4)
+        costs = np.sqrt(np.maximum(fields**2 - 0.5, 0.0))
+        # The first two steps have a cost, or else this test shows nothing.
+        assert np.array_equal(costs > 0, [True, True, False, False])
+        return {"sum": np.sum, "mean": np.mean, "max": np.max}[reduction](costs)
+
+    slope = (penalty(rate + 1e-6) - penalty(rate - 1e-6)) / 2e-6
+    tensor = torch.tensor(rate, dtype=torch.float64, requires_grad=True)
+    found = _decay(torch.tensor(y0), tensor, plan, reduction).penalty
+    (gradient,) = torch.autograd.grad(found, tensor)
+    value, jax_gradient = jax.value_and_grad(lambda rate: _decay(jnp.asarray(y0), rate, plan, reduction).penalty)(rate)
+    for value_and_slope in ((found.item(), gradient.item()), (float(value), float(jax_gradient))):
+        assert value_and_slope == (pytest.approx(penalty(rate), rel=1e-10), pytest.approx(slope, rel=1e-6))
 
 
 def test_integral_is_the_integral_along_the_solution() -> None:

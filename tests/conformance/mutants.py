@@ -39,6 +39,7 @@ from tests.conformance.faults import (
     keep_where,
     last_bit,
     leaking,
+    masked_afterwards,
     narrowed,
     of_a_narrow_tree,
     of_a_tree,
@@ -333,6 +334,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "error",
     ),
     Mutant("overflow-unmasked", "poison.overflow", Faults(value=unmasked)),
+    Mutant("every-step-masked-afterwards", "poison.every-step", Faults(value=masked_afterwards), "some-steps"),
     Mutant(
         "counter-never-reset-after-an-error",
         "poison.recovery",

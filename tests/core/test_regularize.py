@@ -555,6 +555,9 @@ def test_a_heuristic_of_ones_own_is_refused_where_it_is_not_one() -> None:
             penalty(made(_Speed(has_batch=True)))
         with pytest.raises(InputTypeError, match=r"is not hashable.*frozen=True"):
             penalty(made(Unhashable()))
+        for declared in ({"needed": frozenset({Capability.ERROR_ESTIMATE})}, {"given": (lrnde_core.Tolerances(),)}):
+            with pytest.raises(InputError, match=r"`_Speed.tolerances` is .* both its tolerances.*has neither"):
+                penalty(made(_Speed(**declared)))
     with pytest.raises(InputTypeError, match=r"sampler `UnhashableTime` is not hashable"):
         regularize(integrate, sampler=UnhashableTime())
     with pytest.raises(InputTypeError, match=r"Your own is a subclass of `lrnde_core.AbstractHeuristic`"):

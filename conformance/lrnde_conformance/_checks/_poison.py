@@ -1,21 +1,40 @@
 """Law 10: a solve that took no step, failed, or ends in a local step that is not finite never poisons training."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, final
 
 import numpy as np
 
-from lrnde_conformance._checks._cases import costs, of_method_case, unless_lean
+from lrnde_conformance._checks._cases import costs, has_oracle, of_method_case, unless_lean
 from lrnde_conformance._checks._check import check
-from lrnde_conformance._checks._compare import assert_equal
+from lrnde_conformance._checks._compare import assert_equal, assert_rounded
 from lrnde_conformance._experiments._designs import trajectory
 from lrnde_conformance._experiments._experiment import Experiment, Measurement
 from lrnde_conformance._experiments._subject import Subject
+from lrnde_conformance._experiments._trace import find_points
 from lrnde_conformance._failure import ConformanceFailure
 from lrnde_conformance._method import Method
-from lrnde_conformance._problems import exploding, large, network
-from lrnde_core import Capability, LrndeError
+from lrnde_conformance._oracles._oracle import StepPoint
+from lrnde_conformance._oracles._tolerances import rounded_point, rounding_of
+from lrnde_conformance._problems import Problem, exploding, large, network
+from lrnde_core import (
+    AbstractHeuristic,
+    AllSteps,
+    AnyCapability,
+    Capability,
+    Evaluations,
+    LocalState,
+    LrndeError,
+    Scalar,
+    mean_square,
+)
 
 _NEEDS = (Capability.UNIFORM_TIME,)
+_AT_REST = {
+    "cause": "a norm of parts is differentiated at 0: 0 times infinity in the part that is at rest",
+    "hint": "let no element of 0 into a norm that is differentiated, as `LocalState.error_ratio` does",
+}
 
 
 def _cases(subject: Subject) -> list[str]:
@@ -49,8 +68,7 @@ def poison_not_a_number(subject: Subject, case: str) -> None:
 def poison_no_step(subject: Subject, case: str) -> None:
     """A solve with t0 = t1 ends as in the bare call: in the same error, or with penalty 0 and gradient 0."""
     method = of_method_case(subject, case)
-    experiment = trajectory(subject, method, subject.main_cost).but(ts=(0.4, 0.4, 0.4))
-    _assert_as_bare(subject, experiment, "A solve with t0 = t1")
+    _assert_as_bare(subject, _standing(subject, method), "A solve with t0 = t1")
 
 
 @check(
@@ -69,6 +87,85 @@ def poison_overflow(subject: Subject, _: str) -> None:
     )
     what = "A solve whose second derivative overflows when squared"
     _assert_silent(subject.measure(experiment), experiment, what)
+
+
+def _every_step_cases(subject: Subject) -> list[str]:
+    """What a call can meet; costs that are not a number at some steps, where others are known."""
+    is_known = subject.supports(Capability.POINT_HEURISTICS) and has_oracle(subject, subject.main_method)
+    return ["not-a-number", "no-step", *(["some-steps"] if is_known else [])]
+
+
+@check(
+    "poison.every-step",
+    law=10,
+    tier="optional",
+    needs=[*_NEEDS, Capability.FULL_GRADIENT, Capability.ALL_STEPS, Capability.FLOAT64],
+    cases=unless_lean(_every_step_cases),
+    hint="take the cost of each step for 0 without a graph where it is not finite, before you reduce them",
+)
+def poison_every_step(subject: Subject, case: str) -> None:
+    """With `AllSteps` too, a failed solve has penalty and gradient 0, and a step that is not finite counts as 0."""
+    method = subject.main_method
+    if case == "some-steps":
+        _assert_others_count(subject, _of_all_steps(trajectory(subject, method, subject.main_cost)))
+    elif case == "no-step":
+        _assert_as_bare(subject, _of_all_steps(_standing(subject, method)), "A solve of all steps with t0 = t1")
+    else:
+        what = "A solve of all steps of a field that is not a number"
+        _assert_as_bare(subject, _of_all_steps(_exploding(subject, method)), what)
+
+
+def _of_all_steps(experiment: Experiment) -> Experiment:
+    return experiment.but(sampler=AllSteps("mean"), gradient="full", draws=(0.0,))
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _SpeedUntil(AbstractHeuristic):
+    """The root of the mean square of dy/dt at the start of the step; of its negative, for steps that start later."""
+
+    last: float
+
+    @property
+    def needs(self) -> frozenset[AnyCapability]:
+        return frozenset({Capability.POINT_HEURISTICS})
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return Evaluations(at_point=1)
+
+    @property
+    def tolerances(self) -> tuple[()]:
+        return ()
+
+    def cost(self, local: LocalState) -> Scalar:
+        square = mean_square(local.vector_field(local.t, local.y))
+        left = self.last - local.t
+        return (left / abs(left) * square) ** 0.5
+
+
+def _assert_others_count(subject: Subject, experiment: Experiment) -> None:
+    """Raise `ConformanceFailure` unless the penalty is that of the steps with a finite cost, its gradient finite."""
+    points, _ = find_points(subject, experiment)
+    middle = len(points) // 2
+    early, last = points[:middle], 0.5 * float(points[middle - 1].t + points[middle].t)
+
+    def penalty(problem: Problem, starts: Sequence[StepPoint]) -> Any:
+        slopes = [problem.formula.drift(np, start.t, start.y, problem.parameters) for start in starts]
+        return sum(np.sqrt(np.mean(slope**2)) for slope in slopes) / len(points)
+
+    measured = subject.measure(experiment.but(own_heuristic=_SpeedUntil(last)))
+    hint = "take its cost for 0 without a graph before you reduce them"
+    assert_rounded(
+        f"The penalty of all {len(points)} steps, of which {middle} have a cost that is finite",
+        measured.penalty,
+        float(penalty(experiment.problem, early)),
+        float(rounding_of(lambda problem: penalty(problem, list(map(rounded_point, early))), experiment.problem)),
+        cause="a step whose cost is not finite takes the others with it, or is left out of their number",
+        hint=hint,
+    )
+    cause = "the cost is masked after it was computed, so that 0 times infinity reaches the parameters"
+    _assert_finite(measured, "a cost that is no number at some steps", cause=cause, hint=hint)
 
 
 @check(
@@ -110,7 +207,7 @@ def poison_part_at_rest(subject: Subject, _: str) -> None:
     p = experiment.problem.parameters
     # The second array does not move.
     problem = experiment.problem.moved(outer=p["outer"] * [1.0, 0.0], bias=p["bias"] * [1.0, 0.0])
-    _assert_finite(subject.measure(experiment.but(problem=problem, is_split=True)), "an array")
+    _assert_finite(subject.measure(experiment.but(problem=problem, is_split=True)), "an array at rest", **_AT_REST)
 
 
 def _resting_costs(subject: Subject) -> list[str]:
@@ -134,19 +231,19 @@ def poison_member_at_rest(subject: Subject, case: str) -> None:
     # The field is 0 at 0, where the first member starts.
     y0 = problem.y0 * np.arange(len(problem.y0))[:, None]
     problem = problem.moved(y0=y0, shift=0 * p["shift"], bias=0 * p["bias"])
-    _assert_finite(subject.measure(experiment.but(problem=problem)), "a member of the batch")
+    _assert_finite(subject.measure(experiment.but(problem=problem)), "a member of the batch at rest", **_AT_REST)
 
 
-def _assert_finite(measured: Measurement, what: str) -> None:
+def _assert_finite(measured: Measurement, what: str, *, cause: str, hint: str) -> None:
     names = [name for name, value in measured.gradient.items() if not np.all(np.isfinite(value))]
     if names or not measured.penalty > 0:
         raise ConformanceFailure(
-            f"A state with {what} at rest poisons the gradient, or has no penalty.",
+            f"A solve with {what} poisons the gradient, or has no penalty.",
             got=f"penalty {measured.penalty:.6g}; not finite: the gradient with respect to {names}",
             expected="a penalty above 0 and gradients that are finite",
             tolerance="none",
-            cause="a norm of parts is differentiated at 0: 0 times infinity in the part that is at rest",
-            hint="let no element of 0 into a norm that is differentiated, as `LocalState.error_ratio` does",
+            cause=cause,
+            hint=hint,
         )
 
 
@@ -154,6 +251,10 @@ def _exploding(subject: Subject, method: Method) -> Experiment:
     key = ("exploding", method.noise, method.control)
     problem = subject.remember(key, lambda: exploding(method, batch=subject.batch))
     return trajectory(subject, method, subject.main_cost).but(problem=problem)
+
+
+def _standing(subject: Subject, method: Method) -> Experiment:
+    return trajectory(subject, method, subject.main_cost).but(ts=(0.4, 0.4, 0.4))
 
 
 def _assert_same_report(before: Measurement, after: Measurement) -> None:

@@ -27,6 +27,7 @@ class Experiment:
     """One penalised solve. Hashable; the problem is compared by identity.
 
     - `ts`: output times. `rtol`, `atol`, `first_step`: as in `Task`. `cost`: name of the heuristic, one of `COSTS`.
+    - `own_heuristic`: used in its place, where there is one.
     - `sampler`, `gradient`: as for `lrnde_core.regularize`. `draws`: one uniform for each sample.
     - `is_split`: whether the state is a tuple of one array per column; `is_mixed`: the first of them float32, whatever
       the others are.
@@ -42,6 +43,7 @@ class Experiment:
     atol: float
     first_step: float
     cost: str = "error"
+    own_heuristic: lrnde_core.AbstractHeuristic | None = None
     sampler: lrnde_core.AbstractSampler = _UNIFORM_TIME
     draws: tuple[float, ...] = (0.37,)
     gradient: Literal["local", "full"] = "local"
@@ -59,6 +61,8 @@ class Experiment:
     @property
     def heuristic(self) -> lrnde_core.AbstractHeuristic:
         """The heuristic, with its own tolerances where the steps are fixed."""
+        if self.own_heuristic is not None:
+            return self.own_heuristic
         if not self.method.is_adaptive and self.cost in ("error", "predicted"):
             make = lrnde_core.ErrorEstimate if self.cost == "error" else lrnde_core.PredictedSteps
             return make(rtol=self.rtol, atol=self.atol)

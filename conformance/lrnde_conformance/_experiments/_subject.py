@@ -272,7 +272,8 @@ class Subject:
 def _one_a_sample(values: np.ndarray) -> np.ndarray:
     """The first of a batch whose states each take their own steps; shape `(num_samples,)`."""
     values = np.atleast_1d(values)
-    return values.reshape(len(values), -1)[:, 0]
+    # A solve without a step has no samples where every step is one.
+    return values if values.ndim == 1 else values.reshape(len(values), -1)[:, 0]
 
 
 def _count(to_numpy: Any, value: Any) -> int | None:

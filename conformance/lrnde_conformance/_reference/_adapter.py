@@ -20,6 +20,7 @@ from lrnde_core import (
     Draw,
     InputError,
     InputTypeError,
+    PenaltyTerm,
     Record,
     Recording,
     RecordingPlan,
@@ -79,23 +80,25 @@ class ReferenceAdapter(AbstractAdapter):
         zero = Dual(np.zeros((), dtype))
         if not recording.is_valid:
             zeros, times = np.zeros(len(records)), np.array([record.t for record in records])
-            needs = penalty.heuristic.needs
             return zero, Sample(
                 t=times,
                 h=zeros,
                 weight=zeros,
-                error_ratio=zeros if Capability.ERROR_ESTIMATE in needs else None,
-                stiffness=zeros if Capability.STIFFNESS_ESTIMATE in needs else None,
+                error_ratio=zeros if penalty.reads_error_ratio else None,
+                stiffness=zeros if penalty.reads_stiffness else None,
             )
         draws = draws * len(records) if penalty.sampler.keeps_every_step else draws
         pairs = zip(draws, records, strict=True)
         # A field may draw from global generators, as dropout does.
         with random_states_kept(), np.errstate(all="ignore"):
             terms = [penalty(recording.problem, draw, record, plan.probes) for draw, record in pairs]
-            value = _REDUCTIONS[penalty.sampler.reduction]([term.cost for term in terms])
+        terms = [
+            term if np.isfinite(plain(term.cost)) else PenaltyTerm(zero, term.sample._replace(weight=0.0))
+            for term in terms
+        ]
         columns = zip(*(term.sample for term in terms), strict=True)
         sample = Sample(*(None if each[0] is None else np.array([plain(e) for e in each]) for each in columns))
-        return value if np.isfinite(plain(value)) else zero, sample
+        return _REDUCTIONS[penalty.sampler.reduction]([term.cost for term in terms]), sample
 
     def zero_penalty(self, call: AbstractCall) -> Any:
         native = call.native if isinstance(call, ReferenceSteppedCall) else call

@@ -2,7 +2,6 @@
 
 import torch
 from lrnde_core import (
-    Capability,
     Draw,
     DrawnStep,
     Leaves,
@@ -84,14 +83,14 @@ def _evaluate_members(
 
 
 def _empty_members(penalty: LocalPenalty, record: Record, zero: Tensor) -> Sample:
-    t, needs = torch.as_tensor(record.t), penalty.heuristic.needs
+    t = torch.as_tensor(record.t)
     nothing = zero.to(t.dtype).expand(len(t))
     return Sample(
         t=t,
         h=nothing,
         weight=nothing,
-        error_ratio=nothing if Capability.ERROR_ESTIMATE in needs else None,
-        stiffness=nothing if Capability.STIFFNESS_ESTIMATE in needs else None,
+        error_ratio=nothing if penalty.reads_error_ratio else None,
+        stiffness=nothing if penalty.reads_stiffness else None,
     )
 
 
