@@ -31,7 +31,7 @@ from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
 from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem, dtype_refusal
-from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
+from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms, unread_draws
 
 # So that the core, which loads no backend, finds it loaded.
 importlib.import_module("array_api_compat.torch")
@@ -70,6 +70,7 @@ __all__ = [
     "timed_runner",
     "transposed_product",
     "uncompiled",
+    "unread_draws",
     "warn_if_torch_unresolved",
     "with_guard",
 ]

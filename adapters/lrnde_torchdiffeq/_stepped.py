@@ -17,6 +17,7 @@ from lrnde_core import (
     Time,
 )
 from lrnde_torch import ExplicitProblem, FrozenStages, isolated, no_side_effects, solve_by_steps
+from lrnde_torchdiffeq._arguments import Arguments
 from lrnde_torchdiffeq._call import TorchdiffeqCall, local_problem
 
 Tensor = torch.Tensor
@@ -71,13 +72,18 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
 
 def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
     """The call by fixed steps. Raises `CapabilityError` or `InputError` for what they cannot replace."""
-    if call.asked.has_event:
-        raise CapabilityError(
-            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
-            "up to a fixed time, or leave `steps` out."
-        )
+    check_no_event(call.asked)
     if len(call.times) == 1:
         return call  # which takes no step
     if not bool((call.times.detach().diff() * call.asked.direction > 0).all()):
         raise InputError(f"`t` must strictly increase or decrease, and holds {call.times.tolist()}.")
     return SteppedCall(call, steps, is_batched=is_batched)
+
+
+def check_no_event(asked: Arguments) -> None:
+    """Raise `CapabilityError` for a call that an event ends."""
+    if asked.has_event:
+        raise CapabilityError(
+            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
+            "up to a fixed time, or leave `steps` out."
+        )
