@@ -19,6 +19,7 @@ from lrnde_core import (
     State,
     Time,
 )
+from lrnde_torch import check_has_values
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._interface import unwrap_interface
 from lrnde_torchdiffeq._state import Field, StateLayout, Tolerances
@@ -77,6 +78,7 @@ def read_arguments(
     options: NativeKeywords = given.get("options") or {}
     has_event = given.get("event_fn") is not None
     layout = StateLayout.of(given["y0"])
+    _check_values(given)
     if is_traced:
         start, end = _unread_interval(given["t"])
     else:
@@ -162,6 +164,15 @@ def _time_dtype(method: str, options: NativeKeywords, state_dtype: torch.dtype) 
     if not isinstance(options.get("dtype"), torch.dtype) or not _methods.is_adaptive(method):
         return None
     return torch.promote_types(options["dtype"], state_dtype)
+
+
+def _check_values(given: Mapping[str, NativeArgument]) -> None:
+    """Raise `InputError` for a state and times of which torchdiffeq could read nothing."""
+    for name in ("y0", "t", "t0"):
+        value = given.get(name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, torch.Tensor):
+                check_has_values(name, part)
 
 
 def _unread_interval(t: NativeArgument) -> tuple[torch.Tensor, torch.Tensor]:
