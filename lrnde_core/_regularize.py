@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, final, overload
 
 from lrnde_core._adapter import AbstractAdapter
 from lrnde_core._arrays import Array, Count, Leaves, Scalar, State, is_traced, num_true
-from lrnde_core._call import AbstractCall, RecordingPlan
+from lrnde_core._call import AbstractCall, RecordingPlan, Run
 from lrnde_core._capabilities import Capability
 from lrnde_core._checks import check_choice, check_count
 from lrnde_core._claims import NativeArgument, NativeArguments, NativeKeywords, NativeResult, Parameters, Result
@@ -29,7 +29,6 @@ from lrnde_core._plans._plan import FixedSteps
 from lrnde_core._plans._planned_call import AskedSteps, checked_plan, make_plan_holder, planned_call
 from lrnde_core._point_heuristics import TaylorDerivative
 from lrnde_core._random_states import RandomSource
-from lrnde_core._recording import Counts
 from lrnde_core._registry import REGISTRY
 from lrnde_core._report import Report, Sample, active_reports, uncollected
 from lrnde_core._resolution import count_unresolved, warn_once_if_all_unresolved
@@ -115,10 +114,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
         Raises `InputError`, `InputTypeError` or `CapabilityError` before the solve starts, and `PenaltyError` after it
         if the penalty cannot be evaluated; errors of the solver library pass through unchanged.
         """
-        if not isinstance(penalize, bool):
-            raise InputTypeError(
-                f"`penalize` must be a Python bool, not {type(penalize).__name__}; under jit make it a static argument."
-            )
+        _check_penalize(penalize)
         adapter = self.solver.adapter
         args, kwargs = self.solver.arguments(args, kwargs)
         source = kwargs.pop(adapter.random_argument, None)
@@ -136,8 +132,8 @@ class RegularizedSolve(Generic[Parameters, Result]):
         if penalize:
             result, report = self._penalized(adapter, call, source, draw, probes)
         else:
-            result, counts, _ = call.run(None)
-            report = _report(adapter.zero_penalty(call), 0, counts, None)
+            run = call.run(None)
+            result, report = run.result, self.report(run, None, adapter.zero_penalty(call))
         if checked is not None and self.plan_holder is not None:
             self.plan_holder.remember(report.step_error)
             self.plan_holder.watch(result, report.penalty)
@@ -166,16 +162,27 @@ class RegularizedSolve(Generic[Parameters, Result]):
             holder.remember(step_error)
         return checked_plan(self.solver, self._bound(args, kwargs), steps, holder)
 
-    def by_steps(self, steps: FixedSteps, *args: NativeArgument, **kwargs: NativeArgument) -> tuple[Result, Report]:
+    def by_steps(
+        self, steps: FixedSteps | None, *args: NativeArgument, **kwargs: NativeArgument
+    ) -> tuple[Result, Report]:
         """In torch: solve by these steps in tensors alone, inside of `torch.compile(fullgraph=True)` or a CUDA graph.
 
         Returns `(native result, Report)`, as a call with `plan=steps` does. What needs Python is left out: a penalty
-        that is not finite stays so, and what the penalty's evaluations change in the field is not put back.
+        that is not finite stays so, what the penalty's evaluations change in the field is not put back, the values of
+        times and draws are not checked, and `Report.num_unresolved` is `None`.
 
+        - `steps`: those of `check`. Without any the call is the adaptive one, which no compiler takes into a graph.
         - `args`, `kwargs`: of the native call, and `penalize`, `draw` (a tensor) and `probes` as there.
+
+        Raises what a call raises before the solve starts, and `InputError` for `generator`.
         """
         if self.plan_holder is None:
             raise _no_holder("by_steps")
+        if steps is None:
+            return self(*args, plan=None, **kwargs)
+        if not isinstance(steps, FixedSteps):
+            raise InputTypeError(f"`steps` must be the `steps` of a `CheckedPlan`, not {described(steps)}.")
+        _check_penalize(kwargs.get("penalize", True))
         return self.plan_holder.by_steps(self, steps, args, kwargs)
 
     def _bound(self, args: NativeArguments, kwargs: NativeKeywords) -> AbstractCall:
@@ -205,6 +212,45 @@ class RegularizedSolve(Generic[Parameters, Result]):
             if meant not in (None, name):
                 refusal.add_note(f"A regularized call has no argument `{name}`; did you mean `{meant}=`?")
 
+    def penalty_of(self, call: AbstractCall) -> LocalPenalty:
+        """The penalty of a call. Raises `CapabilityError` for what its method does not support."""
+        facts = call.facts
+        heuristic = self.heuristic or default_heuristic(
+            is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
+        )
+        check_method(self.solver, Demands(heuristic, self.sampler, self.gradient, self.batched), facts)
+        return LocalPenalty(heuristic, self.sampler, facts)
+
+    def check_probes(self, probes: State | None, penalty: LocalPenalty, call: AbstractCall) -> Leaves | None:
+        """The user's probes as the penalty of a call takes them, if there are any."""
+        if probes is None:
+            return None
+        if not penalty.heuristic.evaluations.probe:
+            raise InputError(
+                f"`probes` were given, and the heuristic {penalty.heuristic!r} uses none; leave them out, or use "
+                "`JacobianNorm()`."
+            )
+        self.solver.require(Capability.PROBES)
+        return call.check_probes(probes)
+
+    def report(
+        self,
+        run: Run,
+        plan: RecordingPlan | None,
+        penalty: Scalar,
+        sample: Sample | None = None,
+        num_unresolved: Count | None = None,
+    ) -> Report:
+        """The report of a finished call. `plan`: the recording that it made; `None` without a penalty."""
+        nfe_extra, recording = 0, run.recording
+        if plan is not None and recording is not None:
+            num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
+            evaluations = plan.penalty.num_evaluations(recording.problem, num_evaluated, recording.num_reused)
+            nfe_extra = None if evaluations is None else (evaluations + recording.num_reading) * recording.is_valid
+        return Report(
+            penalty=penalty, nfe_extra=nfe_extra, sample=sample, **run.counts._asdict(), num_unresolved=num_unresolved
+        )
+
     def _penalized(
         self,
         adapter: AbstractAdapter,
@@ -213,23 +259,20 @@ class RegularizedSolve(Generic[Parameters, Result]):
         draw: Array | Sequence[float] | None,
         probes: State | None,
     ) -> tuple[NativeResult, Report]:
-        facts = call.facts
-        heuristic = self.heuristic or default_heuristic(
-            is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
-        )
-        check_method(self.solver, Demands(heuristic, self.sampler, self.gradient, self.batched), facts)
-        checked_probes = None if probes is None else self._checked_probes(probes, heuristic, call)
+        penalty = self.penalty_of(call)
+        checked_probes = self.check_probes(probes, penalty, call)
         if draw is None:
-            is_random = heuristic.evaluations.probe or not self.sampler.keeps_every_step
+            is_random = penalty.heuristic.evaluations.probe or not self.sampler.keeps_every_step
             draw = adapter.draw(source, self.num_samples) if is_random else _NO_DRAW
         plan = RecordingPlan(
-            LocalPenalty(heuristic, self.sampler, facts),
+            penalty,
             adapter.check_draw(draw, self.num_samples),
             checked_probes,
             keeps_gradient=self.gradient == "full",
             is_batched=self.batched,
         )
-        result, counts, recording = call.run(plan)
+        run = call.run(plan)
+        counts, recording = run.counts, run.recording
         assert recording is not None  # a plan was given
         check_recording(self.solver, self.sampler, recording)
         with penalty_errors(), uncollected():
@@ -244,19 +287,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
                 value,
                 is_systematic=self.sampler.keeps_every_step or self.sampler.local_start == "sample",
             )
-        num_evaluated = self.num_samples if recording.num_evaluated is None else recording.num_evaluated
-        evaluations = plan.penalty.num_evaluations(recording.problem, num_evaluated, recording.num_reused)
-        nfe_extra = None if evaluations is None else (evaluations + recording.num_reading) * recording.is_valid
-        return result, _report(value, nfe_extra, counts, sample, num_unresolved)
-
-    def _checked_probes(self, probes: State, heuristic: AbstractHeuristic, call: AbstractCall) -> Leaves:
-        if not heuristic.evaluations.probe:
-            raise InputError(
-                f"`probes` were given, and the heuristic {heuristic!r} uses none; leave them out, or use "
-                "`JacobianNorm()`."
-            )
-        self.solver.require(Capability.PROBES)
-        return call.check_probes(probes)
+        return run.result, self.report(run, plan, value, sample, num_unresolved)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -278,12 +309,11 @@ def _no_holder(method: str) -> InputError:
     )
 
 
-def _report(
-    penalty: Scalar, nfe_extra: Count | None, counts: Counts, sample: Sample | None, num_unresolved: Count | None = None
-) -> Report:
-    return Report(
-        penalty=penalty, nfe_extra=nfe_extra, sample=sample, **counts._asdict(), num_unresolved=num_unresolved
-    )
+def _check_penalize(penalize: object) -> None:
+    if not isinstance(penalize, bool):
+        raise InputTypeError(
+            f"`penalize` must be a Python bool, not {type(penalize).__name__}; under jit make it a static argument."
+        )
 
 
 def regularize(

@@ -30,8 +30,14 @@ from lrnde_torch._gradient import parameters_of, solve_with_gradient
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
-from lrnde_torch._problem import AbstractTensorProblem, AbstractTorchProblem, ExplicitProblem, dtype_refusal
-from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms
+from lrnde_torch._problem import (
+    AbstractTensorProblem,
+    AbstractTorchProblem,
+    ExplicitProblem,
+    check_has_values,
+    dtype_refusal,
+)
+from lrnde_torch._random import check_probes, check_uniforms, draw_uniforms, unread_draws
 
 # So that the core, which loads no backend, finds it loaded.
 importlib.import_module("array_api_compat.torch")
@@ -45,6 +51,7 @@ __all__ = [
     "FrozenStages",
     "PlanHolder",
     "WeightHolder",
+    "check_has_values",
     "check_probes",
     "check_state",
     "check_times",
@@ -70,6 +77,7 @@ __all__ = [
     "timed_runner",
     "transposed_product",
     "uncompiled",
+    "unread_draws",
     "warn_if_torch_unresolved",
     "with_guard",
 ]

@@ -35,7 +35,7 @@ from lrnde_core import (
     outputs_inside,
 )
 from lrnde_torch._isolation import no_side_effects
-from lrnde_torch._problem import add_increments, dtype_refusal
+from lrnde_torch._problem import add_increments, check_has_values, dtype_refusal
 
 Tensor = torch.Tensor
 
@@ -69,8 +69,7 @@ def read_form(leaves: Leaves, times: Tensor, *, is_batched: bool) -> CallForm:
     for leaf in leaves:
         if reason := dtype_refusal(leaf.dtype):
             raise CapabilityError(f"This call cannot be frozen: {reason}")
-        if leaf.is_meta:
-            raise InputError("`y0` is on the device `meta`, so it has no values to solve from.")
+        check_has_values("y0", leaf)
         # Autograd would keep the state for a gradient of this, and a checkpoint that solves again would miss it.
         if not bool(leaf.detach().isfinite().all()):
             raise InputError("`y0` is not finite, so its solution says nothing; leave such inputs out.")

@@ -139,7 +139,7 @@ class WeightHolder:
 
 
 def _as_tensors(parameters: object) -> tuple[Tensor, ...]:
-    """What was given as parameters; raises `InputTypeError` unless it is several tensors."""
+    """What was given as parameters, each once; raises `InputTypeError` unless it is several tensors."""
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
         raise InputTypeError(
             f"`parameters` must be the tensors that training changes, not {described(parameters)}. Pass "
@@ -152,7 +152,7 @@ def _as_tensors(parameters: object) -> tuple[Tensor, ...]:
                 f"`parameters` holds {described(each)}; it must hold the tensors that training changes. Pass "
                 "`model.parameters()`, or a list of tensors."
             )
-    return tuple(each for each in listed if isinstance(each, Tensor))
+    return tuple(dict.fromkeys(each for each in listed if isinstance(each, Tensor)))
 
 
 def _check_trainable(loss: Tensor, penalty: Tensor, reports: Sequence[Report]) -> None:

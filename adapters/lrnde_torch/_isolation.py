@@ -13,6 +13,8 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from lrnde_core import RandomSource, random_states_kept, uncollected
@@ -97,6 +99,9 @@ class _Walk:
         kind = type(value)
         if _is_module(value):
             self._visit_module(value)
+        elif isinstance(value, torch.jit.ScriptModule):
+            # A traced module keeps everything in another one.
+            self._hold([held for name, held in vars(value).items() if name == "_actual_script_module"])
         elif kind in _CONTAINERS or kind is tuple:
             if is_own and kind is not tuple:
                 self.reach.containers.append(value)
@@ -243,7 +248,7 @@ def _weights_computed_anew() -> Generator[None]:
 
 @contextlib.contextmanager
 def _values_kept(reach: Reach) -> Generator[None]:
-    attributes = [(vars(owner), vars(owner).copy()) for owner in reach.owners]
+    attributes = [(vars(owner), vars(owner).copy()) for owner in reach.owners if not _is_lazy(owner)]
     containers = [(container, copy.copy(container)) for container in reach.containers]
     slots = [(owner, slot, read_slot(owner, slot)) for owner, slot in reach.slots]
     cells = [(cell, cell.cell_contents) for cell in reach.cells]
@@ -263,6 +268,11 @@ def _values_kept(reach: Reach) -> Generator[None]:
         for cell, value in cells:
             if cell.cell_contents is not value and not _is_counted(cell.cell_contents, value):
                 cell.cell_contents = value
+
+
+def _is_lazy(owner: object) -> bool:
+    """Whether it is a module that its first evaluation will turn into another."""
+    return isinstance(owner, LazyModuleMixin) and owner.has_uninitialized_params()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_same(values: Container, known: Container) -> bool:
@@ -309,6 +319,7 @@ def _copied_buffers(modules: list[torch.nn.Module]) -> Generator[None]:
         for module in modules
         if vars(module)["_buffers"]
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+        if not is_lazy(buffer)
     ]
     if not buffers:
         yield
@@ -319,9 +330,10 @@ def _copied_buffers(modules: list[torch.nn.Module]) -> Generator[None]:
     with _BUFFER_LOCK:
         copies = {buffer: buffer.clone() for _, _, buffer in buffers}
         try:
+            # Not as attributes, which a module may forbid to set.
             for module, name, buffer in buffers:
-                setattr(module, name, copies[buffer])
+                vars(module)["_buffers"][name] = copies[buffer]
             yield
         finally:
             for module, name, buffer in buffers:
-                setattr(module, name, buffer)
+                vars(module)["_buffers"][name] = buffer

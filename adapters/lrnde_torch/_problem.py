@@ -12,6 +12,7 @@ from lrnde_core import (
     AbstractStages,
     Carry,
     ExplicitTableau,
+    InputError,
     Leaves,
     QuadratureNode,
     StepEstimate,
@@ -38,6 +39,12 @@ def dtype_refusal(dtype: torch.dtype) -> str | None:
         return None
     remedy = "split it into real and imaginary parts" if dtype.is_complex else "convert it"
     return f"the state has dtype {dtype}; it must be real floating point: {remedy}."
+
+
+def check_has_values(name: str, tensor: Tensor) -> None:
+    """Raise `InputError` for a tensor on the device `meta`. `name`: of the argument."""
+    if tensor.is_meta:
+        raise InputError(f"`{name}` is on the device `meta`, so it has no values to solve from.")
 
 
 def add_increments(y: Tensor, weights: Sequence[float], increments: Sequence[Tensor]) -> Tensor:

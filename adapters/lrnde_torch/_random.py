@@ -8,6 +8,8 @@ import torch
 from lrnde_core import Array, CapabilityError, Draw, InputError, InputTypeError, RandomSource, State
 from lrnde_torch._collecting import block_generator
 
+_NUM_BITS = 24
+
 
 def draw_uniforms(generator: RandomSource, num_samples: int) -> list[float]:
     """`num_samples` uniforms in [0, 1): one `torch.rand` from `generator`.
@@ -40,15 +42,29 @@ def check_uniforms(draw: Array | Sequence[float], num_samples: int) -> list[Draw
         uniforms = torch.as_tensor(draw, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as exc:
         raise InputTypeError(f"`draw` must be numbers of shape ({num_samples},), not {draw!r}.") from exc
-    if uniforms.shape != (num_samples,):
-        raise InputError(
-            f"`draw` has shape {tuple(uniforms.shape)}; `num_samples={num_samples}` needs shape ({num_samples},)."
-        )
+    _check_shape(uniforms, num_samples)
     values: list[float] = uniforms.tolist()
     for value in values:
         if not 0 <= value < 1:
             raise InputError(f"`draw` holds {value!r}; uniforms must be at least 0 and below 1.")
-    return [Draw(value, math.floor(value * 2**24)) for value in values]
+    return [Draw(value, math.floor(value * 2**_NUM_BITS)) for value in values]
+
+
+def unread_draws(uniforms: Array | Sequence[float], num_samples: int) -> list[Draw]:
+    """The same for a tensor, whose values are not looked at: for compilers and CUDA graphs."""
+    if not isinstance(uniforms, torch.Tensor):
+        raise InputTypeError(
+            f"`draw` must be a tensor of shape ({num_samples},) where nothing is read, not a {type(uniforms).__name__}."
+        )
+    _check_shape(uniforms, num_samples)
+    return [Draw(uniforms[index], (uniforms[index] * 2**_NUM_BITS).long()) for index in range(num_samples)]
+
+
+def _check_shape(uniforms: torch.Tensor, num_samples: int) -> None:
+    if uniforms.shape != (num_samples,):
+        raise InputError(
+            f"`draw` has shape {tuple(uniforms.shape)}; `num_samples={num_samples}` needs shape ({num_samples},)."
+        )
 
 
 def check_probes(probes: State, y0: State) -> State:

@@ -18,6 +18,7 @@ from lrnde_core import (
     ErrorEstimate,
     FixedSteps,
     FrozenRun,
+    GuardSignals,
     InputError,
     InputTypeError,
     Leaves,
@@ -46,7 +47,7 @@ from lrnde_torch import (
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments
 from lrnde_torchdiffeq._call import TorchdiffeqCall
-from lrnde_torchdiffeq._state import Field
+from lrnde_torchdiffeq._state import Field, StateLayout
 from lrnde_torchdiffeq._stepped import by_steps
 from lrnde_torchdiffeq._traced import solve_traced
 
@@ -88,7 +89,7 @@ class TorchdiffeqFreezer(AbstractFreezer):
 
     def run(self, call: AbstractCall, plan: Plan) -> FrozenRun:
         asked = _torchdiffeq(call).asked
-        result, signals = solve_by_plan(plan, asked.field, asked.y0, _times(call), is_watched=True)
+        result, signals = _solve_by_plan(plan, asked.field, asked.y0, _times(call), is_watched=True)
         assert signals is not None  # asked for
         return FrozenRun(result, signals)
 
@@ -186,7 +187,7 @@ class FrozenOdeint(torch.nn.Module):
         _check_unused(unused)
         check_state(self.plan, y0)
         check_times(t, "t")
-        ys, signals = solve_by_plan(self.plan, func, y0, t, is_watched=self.plan.is_guarded)
+        ys, signals = _solve_by_plan(self.plan, func, y0, t, is_watched=self.plan.is_guarded)
         fallback = self.fallback
         solve = None if fallback is None else lambda: fallback(func, y0, t)
         return with_guard(self.plan, ys, signals, t, solve, _replaced)
@@ -203,6 +204,14 @@ class FrozenModel(torch.nn.Module):
 
     def forward(self, y0: State, t: Tensor) -> State | tuple[State, Tensor]:
         return self.frozen(self.func, y0, t)
+
+
+def _solve_by_plan(
+    plan: Plan, field: Field, y0: State, t: Tensor, *, is_watched: bool
+) -> tuple[State, GuardSignals | None]:
+    layout = StateLayout.of(y0)
+    own_field = functools.partial(layout.own_field, field)
+    return solve_by_plan(plan, own_field, layout.in_one_dtype(y0), t, is_watched=is_watched)
 
 
 def _check_unused(unused: dict[str, object]) -> None:

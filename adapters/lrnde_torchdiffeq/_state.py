@@ -58,12 +58,23 @@ class StateLayout:
 
         Raises `InputError` if its value does not broadcast to the state.
         """
-        derivative = self.flatten(field(t, self.unflatten(y)))
-        if not isinstance(derivative, Tensor):
-            derivative = torch.as_tensor(derivative, dtype=self.dtype, device=self.device)
-        if derivative.shape != y.shape:
-            derivative = _broadcast(derivative, y.shape)
-        return derivative.to(self.dtype)
+        return self._like_state(self.flatten(field(t, self.unflatten(y))), y.shape)
+
+    def own_field(self, field: Field, t: Tensor, y: State) -> State:
+        """The same on a state as the user has it, of which each part has the state's dtype."""
+        derivative = field(t, y)
+        if not self.is_tuple:
+            return self._like_state(derivative, y.shape)
+        parts = tuple(derivative)
+        if tuple(part.shape for part in parts) != self.shapes:
+            # torchdiffeq only looks at the vector that they make.
+            length = sum(shape.numel() for shape in self.shapes)
+            return self.unflatten(self._like_state(self.flatten(parts), torch.Size((length,))))
+        return tuple(part.to(self.dtype) for part in parts)
+
+    def in_one_dtype(self, y: State) -> State:
+        """A state of which each part has the state's dtype, as torchdiffeq makes it."""
+        return tuple(part.to(self.dtype) for part in y) if self.is_tuple else y
 
     def flat_norm(self, norm: Callable[[State], Scalar], y: Tensor) -> Tensor:
         """The user's norm on the flat state; a scalar."""
@@ -78,6 +89,13 @@ class StateLayout:
         parts = zip(tolerance, self.shapes, strict=True)
         return torch.cat([self._constant(part).expand(shape.numel()) for part, shape in parts])
 
+    def _like_state(self, derivative: Tensor, shape: torch.Size) -> Tensor:
+        if not isinstance(derivative, Tensor):
+            derivative = torch.as_tensor(derivative, dtype=self.dtype, device=self.device)
+        if derivative.shape != shape:
+            derivative = _broadcast(derivative, shape)
+        return derivative.to(self.dtype)
+
     def _constant(self, value: Tolerance) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device).detach()
 
@@ -87,8 +105,8 @@ def _broadcast(derivative: Tensor, shape: torch.Size) -> Tensor:
         return derivative.broadcast_to(shape)
     except RuntimeError as exc:
         raise InputError(
-            f"The field gives dy/dt of shape {tuple(derivative.shape)} for a state of shape {tuple(shape)}; a penalty "
-            "needs them alike."
+            f"The field gives dy/dt of shape {tuple(derivative.shape)} for a state of shape {tuple(shape)}; penalties "
+            "and fixed steps need them alike."
         ) from exc
 
 

@@ -1,6 +1,7 @@
 """A call of torchdiffeq solved by the fixed steps of a plan, for training."""
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import final
 
@@ -17,7 +18,9 @@ from lrnde_core import (
     Time,
 )
 from lrnde_torch import ExplicitProblem, FrozenStages, isolated, no_side_effects, solve_by_steps
+from lrnde_torchdiffeq._arguments import Arguments
 from lrnde_torchdiffeq._call import TorchdiffeqCall, local_problem
+from lrnde_torchdiffeq._state import Field
 
 Tensor = torch.Tensor
 
@@ -49,11 +52,17 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
         asked, t = self.native.asked, self.native.times
         # Numbers are faster, but have no gradient.
         interval = None if self.is_traced or t.requires_grad else self.interval
-        return Followed(*solve_by_steps(self.steps, asked.field, asked.y0, t, interval=interval, needs_last=needs_last))
+        y0 = asked.layout.in_one_dtype(asked.y0)
+        return Followed(*solve_by_steps(self.steps, self._field, y0, t, interval=interval, needs_last=needs_last))
 
     @property
     def stages(self) -> FrozenStages:
-        return FrozenStages(self.native.asked.field, self.native.asked.layout.is_tuple)
+        return FrozenStages(self._field, self.native.asked.layout.is_tuple)
+
+    @property
+    def _field(self) -> Field:
+        """The user's field, its value as that of the state."""
+        return functools.partial(self.native.asked.layout.own_field, self.native.asked.field)
 
     def problem(self) -> ExplicitProblem:
         return local_problem(self.native.asked, self.steps.tableau, has_tolerances=self.facts.is_adaptive)
@@ -71,13 +80,18 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
 
 def by_steps(call: TorchdiffeqCall, steps: FixedSteps, *, is_batched: bool) -> AbstractCall:
     """The call by fixed steps. Raises `CapabilityError` or `InputError` for what they cannot replace."""
-    if call.asked.has_event:
-        raise CapabilityError(
-            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
-            "up to a fixed time, or leave `steps` out."
-        )
+    check_no_event(call.asked)
     if len(call.times) == 1:
         return call  # which takes no step
     if not bool((call.times.detach().diff() * call.asked.direction > 0).all()):
         raise InputError(f"`t` must strictly increase or decrease, and holds {call.times.tolist()}.")
     return SteppedCall(call, steps, is_batched=is_batched)
+
+
+def check_no_event(asked: Arguments) -> None:
+    """Raise `CapabilityError` for a call that an event ends."""
+    if asked.has_event:
+        raise CapabilityError(
+            "A solve that an event ends has no fixed interval, so no fixed steps can stand for it. Train on `odeint` "
+            "up to a fixed time, or leave `steps` out."
+        )

@@ -15,7 +15,7 @@ import torch
 
 import lrnde
 from lrnde_core import random_fingerprint, random_states_kept
-from lrnde_torch import no_side_effects
+from lrnde_torch import no_side_effects, parameters_of
 from lrnde_torch._isolation import reach_of
 from tests.adapters.torchdiffeq.problems import odeint
 
@@ -361,3 +361,58 @@ def test_what_a_field_keeps_out_of_reach_stays_changed() -> None:
     assert field.total == 1
     assert records.hidden.hidden is _Y0
     assert _hidden == 1
+
+
+class _Normalised(torch.nn.Module):
+    count: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.count.add_(1)
+        return self.net(y) * torch.cos(t)
+
+
+class _Sealed(_Normalised):
+    """It forbids to set a buffer."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "count":
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("steps", [None, lrnde.CheckedSteps()])
+@pytest.mark.parametrize(
+    "make", [_Sealed, lambda: torch.jit.trace(_Normalised(), (_TIMES[0], _Y0)), lambda: torch.jit.script(_Normalised())]
+)
+def test_buffers_of_special_modules_are_left_as_they_were(make: Callable[[], Any], steps: Any) -> None:
+    field = make()
+    before = [buffer.clone() for buffer in field.buffers()]
+    with no_side_effects(field, _CPU):
+        field(_TIMES[1], _Y0)
+    assert all(torch.equal(*pair) for pair in zip(field.buffers(), before, strict=True))
+    solve = lrnde.regularize(odeint, heuristic=lrnde.ErrorEstimate(1e-3, 1e-3), steps=steps)
+    field(_TIMES[1], _Y0)
+    num_before = field.count.item()
+    _, report = solve(field, _Y0, _TIMES, draw=[0.3], **_SETTINGS)
+    assert field.count.item() == num_before + report.nfe
+    assert {id(each) for each in parameters_of(field)} == {id(each) for each in field.parameters()}
+
+
+@pytest.mark.parametrize("steps", [None, lrnde.CheckedSteps()])
+def test_a_lazy_module_becomes_what_its_first_evaluation_makes_of_it(steps: Any) -> None:
+    net = torch.nn.Sequential(torch.nn.LazyLinear(4), torch.nn.LazyBatchNorm1d())
+    solve = lrnde.regularize(odeint, steps=steps)
+    _, report = solve(lambda t, y: net(y), _Y0, _TIMES, draw=[0.3], **_SETTINGS)
+    report.penalty.backward()
+    eager = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    for found, expected in zip(net, eager, strict=True):
+        assert type(found) is type(expected)
+        assert vars(found).keys() == vars(expected).keys()
+        assert all(each.grad is not None for each in found.parameters())

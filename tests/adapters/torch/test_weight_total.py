@@ -167,6 +167,17 @@ def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_i
     assert weight.value() > 0
 
 
+def test_a_parameter_that_is_given_twice_counts_once() -> None:
+    model, values = _Model(), set[Any]()
+    for parameters in (model.parameters(), [*model.inner.parameters(), *model.parameters()]):
+        weight = WeightHolder(lrnde.GradientRatio(), parameters)
+        loss, report = model(_X)
+        weight.total(loss, report)
+        weight.update(report)
+        values.add(weight.value())
+    assert len(values) == 1
+
+
 @pytest.mark.parametrize("kind", [lrnde.GradientRatio(), lrnde.NFETarget(20), lrnde.ExponentialDecay(1.0, 0.1, 10)])
 def test_a_training_that_never_updates_is_told_so_once(
     monkeypatch: pytest.MonkeyPatch, kind: lrnde_core.AbstractWeight

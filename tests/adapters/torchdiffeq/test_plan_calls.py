@@ -131,3 +131,44 @@ def test_no_process_checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solve.plan_holder, "agree", agree)
     _, report = solve(_field, torch.ones(3, 2), torch.tensor([0.0, 1.0]), draw=[0.7])
     assert (told, report.plan.num_checks) == ([0.0], 0)
+
+
+_WEIGHT = torch.linspace(-1, 1, 9, dtype=torch.float64).reshape(3, 3)
+
+
+def _flow(t: torch.Tensor, y: Any, shape: tuple[int, ...]) -> Any:
+    points = y[0]
+    return torch.tanh(points @ _WEIGHT.to(points)) * torch.cos(t), -points.square().sum(1).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("density", "shape"),
+    [
+        (torch.zeros(4, 1), (4,)),
+        (torch.zeros(4), (4, 1)),
+        (torch.zeros(4, 1, dtype=torch.float64), (4, 1)),
+        (torch.zeros(4, 1, dtype=torch.float16), (4, 1)),
+    ],
+)
+def test_a_tuple_is_read_as_the_library_reads_it(density: torch.Tensor, shape: tuple[int, ...]) -> None:
+    def field(t: torch.Tensor, y: Any) -> Any:
+        return _flow(t, y, shape)
+
+    y0, t = (torch.linspace(-1, 1, 12).reshape(4, 3), density), torch.tensor([0.0, 0.4, 1.0])
+    bare = odeint(field, y0, t, rtol=1e-6, atol=1e-6)
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps(gradient_error=0.1))
+    planned, report = solve(field, y0, t, rtol=1e-6, atol=1e-6)
+    assert report.plan is not None
+    assert report.plan.steps is not None
+    shapes = ((3,), tuple(density.shape[1:]))
+    frozen = lrnde.apply_plan(odeint, lrnde.Plan(report.plan.steps, shapes, is_batched=True, interpolates=True))
+    for found in (planned, frozen(field, y0, t)):
+        assert [(each.shape, each.dtype) for each in found] == [(each.shape, each.dtype) for each in bare]
+        # The bound of the check, with the difference of a sample from another measure of its size.
+        assert all((each - exact).norm() < 0.02 * exact.norm() for each, exact in zip(found, bare, strict=True))
+
+
+def test_a_value_with_another_number_of_axes_is_refused_in_words() -> None:
+    solve = lrnde.regularize(odeint, steps=lrnde.CheckedSteps())
+    with pytest.raises(lrnde.InputError, match=r"dy/dt of shape \(1, 4, 3\) for a state of shape \(4, 3\)"):
+        solve(lambda t, y: -y[None], torch.ones(4, 3), torch.tensor([0.0, 1.0]))

@@ -268,3 +268,12 @@ def test_a_refusal_of_the_library_has_a_hint_where_an_argument_of_the_penalty_wa
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{given}'") as caught:
         lrnde.regularize(native)(lambda t, y: -y, torch.ones(2), torch.tensor([0.0, 1.0]), **{given: 1})
     assert caught.value.__notes__ == [f"A regularized call has no argument `{given}`; did you mean `{meant}=`?"]
+
+
+@pytest.mark.parametrize("steps", [None, lrnde.CheckedSteps()])
+@pytest.mark.parametrize("name", ["y0", "t"])
+def test_a_device_without_values_is_refused_in_words(name: str, steps: Any) -> None:
+    given: dict[str, Any] = {"y0": torch.ones(2, 3), "t": torch.tensor([0.0, 1.0])}
+    given[name] = given[name].to("meta")
+    with pytest.raises(lrnde.InputError, match=f"`{name}` is on the device `meta`"):
+        lrnde.regularize(odeint, steps=steps)(lambda t, y: -y, **given)

@@ -95,6 +95,53 @@ def test_a_compiled_training_is_checked_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "error", "message"),
+    [
+        ({"rtoll": 1e-2}, lrnde.InputTypeError, "does not take these arguments: 3 by position, and rtoll by name"),
+        ({"penalise": False}, lrnde.InputTypeError, "a call by steps `penalize`, `draw` and `probes`"),
+        ({"penalize": 0}, lrnde.InputTypeError, "must be a Python bool"),
+        ({"event_fn": lambda t, y: y.sum()}, lrnde.CapabilityError, "an event ends"),
+        ({"method": "nonsense"}, ValueError, "no `method='nonsense'`"),
+        ({"method": "implicit_adams"}, lrnde.CapabilityError, "keeps a history"),
+        ({"draw": torch.rand(2)}, lrnde.InputError, r"shape \(2,\)"),
+        ({"draw": [0.3]}, lrnde.InputTypeError, "must be a tensor of shape"),
+        ({"probes": torch.ones(2, 3)}, lrnde.InputError, "is of shape .2, 3. and dtype torch.float32"),
+    ],
+)
+def test_a_call_by_steps_refuses_what_a_call_does(own: Any, error: type[Exception], message: str) -> None:
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(), heuristic=lrnde.JacobianNorm())
+    y0, t = torch.ones(2, 3, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    with pytest.raises(error, match=message):
+        solve.by_steps(STEPS, _Field(), y0, t, **own)
+    if own.keys() != {"draw"} or isinstance(own["draw"], torch.Tensor):
+        with pytest.raises((TypeError, ValueError, lrnde.CapabilityError)):
+            solve(_Field(), y0, t, plan=STEPS, **own)
+
+
+def test_by_no_steps_a_call_is_the_adaptive_one() -> None:
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps(error=1e-13))
+    y0, t, draw = torch.ones(2, 3, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64), torch.rand(1)
+    field = _Field()
+    plan = solve.check(field, y0, t)
+    assert plan.steps is None
+    found, expected = (call(field, y0, t, draw=draw) for call in (functools.partial(solve.by_steps, None), solve))
+    assert torch.equal(found[0], expected[0])
+    assert (found[1].nfe, found[1].penalty, found[1].step_error) == (expected[1].nfe, expected[1].penalty, None)
+    with pytest.raises(lrnde.InputTypeError, match="the `steps` of a `CheckedPlan`, not <CheckedPlan"):
+        solve.by_steps(plan, field, y0, t)  # pyright: ignore[reportArgumentType]  # meant wrong
+
+
+@pytest.mark.parametrize("own", [{"penalise": False}, {"method": "nonsense"}, {"draw": torch.rand(2)}])
+def test_what_a_call_refuses_a_compiled_one_does(own: Any) -> None:
+    solve = lrnde.regularize(torchdiffeq.odeint, steps=lrnde.CheckedSteps())
+    y0, t = torch.ones(2, 3, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.compiler.reset()
+    compiled = torch.compile(functools.partial(solve.by_steps, STEPS), fullgraph=True, backend="eager")
+    with pytest.raises(Exception, match=r"does not take|no `method=|has shape"):
+        compiled(_Field(), y0, t, **own)
+
+
+@pytest.mark.parametrize(
     ("settings", "own", "message"),
     [
         ({"gradient": "full"}, {}, "has only the local gradient"),
