@@ -43,6 +43,7 @@ from lrnde_diffrax._fixed_steps import (
     solve_by_plan,
     without_longer,
 )
+from lrnde_diffrax._solve import save_nothing
 from lrnde_diffrax._solvers import is_doubling
 from lrnde_diffrax._stepped import SteppedCall, by_steps
 
@@ -103,7 +104,9 @@ class DiffraxFreezer(AbstractFreezer):
             return ()  # steps cannot be saved
         # The default adjoint: others may refuse to save steps, and nothing is differentiated here.
         adjoint = diffrax.RecursiveCheckpointAdjoint()
-        ts = np.asarray(arguments.call(saveat=diffrax.SaveAt(steps=True), adjoint=adjoint).ts, float)
+        # Room for `max_steps` states may be more than there is.
+        saveat = diffrax.SaveAt(steps=True, fn=save_nothing)
+        ts = np.asarray(arguments.call(saveat=saveat, adjoint=adjoint).ts, float)
         t0, t1 = known_interval(arguments)
         ends = (ts[np.isfinite(ts)] - t0) / (t1 - t0)
         return (*ends[:-1].tolist(), 1.0)
