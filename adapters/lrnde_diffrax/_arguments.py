@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from lrnde_core import (
     Array,
@@ -20,6 +21,7 @@ from lrnde_core import (
     NativeKeywords,
     NativeResult,
     State,
+    Time,
 )
 from lrnde_jax import real_dtype
 
@@ -69,6 +71,10 @@ class Arguments:
         with jax.numpy_dtype_promotion("standard"):
             dtype = jnp.result_type(*(time for time in times if time is not None))
         return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+    def rounded(self, times: Time) -> NDArray[np.floating]:
+        """Times with known values, one or several, as `diffeqsolve` rounds them before it compares them."""
+        return np.asarray(times, self.time_dtype)
 
     @functools.cached_property
     def y0(self) -> State:

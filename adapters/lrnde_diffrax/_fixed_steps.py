@@ -149,7 +149,8 @@ def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool)
         duration = jnp.where(t1 == t0, 1, t1 - t0)
         inside = [(ts, outputs_inside(steps, taken, (ts - t0) / duration, jnp))]
     else:
-        inside = [start if time == float(arguments["t0"]) else end for time in _inner_times(arguments)]
+        first, _ = known_interval(arguments)
+        inside = [start if time == first else end for time in _inner_times(arguments)]
     times, states = zip(*([start] * bool(sub.t0) + inside + [end] * bool(sub.t1)), strict=True)
     outputs = [jnp.concatenate(parts) for parts in zip(*states, strict=True)]
     solution = diffrax.Solution(
@@ -201,7 +202,7 @@ def without_longer(
         return solution
     t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
     if not any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
-        check_not_longer(longest_interval, float(t0), float(t1))
+        check_not_longer(longest_interval, *known_interval(arguments))
         return solution
     is_beyond = jnp.asarray(is_longer(longest_interval, t0, t1))
     if arguments["throw"]:
@@ -233,21 +234,26 @@ def check_form(arguments: Arguments) -> None:
 
 def read_form(arguments: Arguments, *, is_batched: bool) -> CallForm:
     """The form of a call with known values."""
-    t0, t1 = (float(scalar_time(arguments[name])) for name in ("t0", "t1"))
     shapes = [leaf.shape for leaf in jax.tree.leaves(arguments.y0)]
-    return CallForm.of(t0, t1, output_times(arguments), shapes, is_batched=is_batched)
+    return CallForm.of(*known_interval(arguments), output_times(arguments), shapes, is_batched=is_batched)
+
+
+def known_interval(arguments: Arguments) -> tuple[float, float]:
+    """Start and end of a call with known values."""
+    t0, t1 = (float(arguments.rounded(scalar_time(arguments[name]))) for name in ("t0", "t1"))
+    return t0, t1
 
 
 def output_times(arguments: Arguments) -> list[float]:
     """The times of the outputs of a call with known values, as `diffeqsolve` orders them."""
-    sub = arguments["saveat"].subs
-    return [float(arguments["t0"])] * bool(sub.t0) + _inner_times(arguments) + [float(arguments["t1"])] * bool(sub.t1)
+    sub, (t0, t1) = arguments["saveat"].subs, known_interval(arguments)
+    return [t0] * bool(sub.t0) + _inner_times(arguments) + [t1] * bool(sub.t1)
 
 
 def _inner_times(arguments: Arguments) -> list[float]:
     """`SaveAt(ts=...)`, whose values are known."""
     ts = arguments["saveat"].subs.ts
-    return [] if ts is None else np.asarray(ts, float).tolist()
+    return [] if ts is None else arguments.rounded(ts).astype(float).tolist()
 
 
 def _are_at_ends(arguments: Arguments) -> bool:
@@ -255,14 +261,16 @@ def _are_at_ends(arguments: Arguments) -> bool:
 
     Raises `InputError` if one is known to lie outside of it.
     """
-    t0, t1, ts = arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts
-    if ts is None or any(isinstance(time, jax.core.Tracer) for time in (t0, t1, ts)):
-        return ts is None
-    ends, inner = (float(t0), float(t1)), _inner_times(arguments)
-    outside = [time for time in inner if not min(ends) <= time <= max(ends)]
-    if outside:
-        raise InputError(f"The output time {outside[0]} lies outside of the interval from {ends[0]} to {ends[1]}.")
-    return all(time in ends for time in inner)
+    times = (arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts)
+    if times[-1] is None or any(isinstance(time, jax.core.Tracer) for time in times):
+        return times[-1] is None
+    t0, t1, inner = map(arguments.rounded, times)
+    is_inside = (min(t0, t1) <= inner) & (inner <= max(t0, t1))
+    if not is_inside.all():
+        raise InputError(
+            f"The output time {inner[~is_inside][0]!s} lies outside of the interval from {t0!s} to {t1!s}."
+        )
+    return bool(((inner == t0) | (inner == t1)).all())
 
 
 def _in_a_row(leaves: Leaves) -> Leaves:

@@ -36,12 +36,14 @@ from lrnde_diffrax._call import DiffraxCall, read_call
 from lrnde_diffrax._fixed_steps import (
     FrozenDiffeqsolve,
     check_form,
+    known_interval,
     output_times,
     read_form,
     scalar_time,
     solve_by_plan,
     without_longer,
 )
+from lrnde_diffrax._solve import save_nothing
 from lrnde_diffrax._solvers import is_doubling
 from lrnde_diffrax._stepped import SteppedCall, by_steps
 
@@ -102,8 +104,10 @@ class DiffraxFreezer(AbstractFreezer):
             return ()  # steps cannot be saved
         # The default adjoint: others may refuse to save steps, and nothing is differentiated here.
         adjoint = diffrax.RecursiveCheckpointAdjoint()
-        ts = np.asarray(arguments.call(saveat=diffrax.SaveAt(steps=True), adjoint=adjoint).ts, float)
-        t0, t1 = float(arguments["t0"]), float(arguments["t1"])
+        # Room for `max_steps` states may be more than there is.
+        saveat = diffrax.SaveAt(steps=True, fn=save_nothing)
+        ts = np.asarray(arguments.call(saveat=saveat, adjoint=adjoint).ts, float)
+        t0, t1 = known_interval(arguments)
         ends = (ts[np.isfinite(ts)] - t0) / (t1 - t0)
         return (*ends[:-1].tolist(), 1.0)
 
@@ -118,7 +122,7 @@ class DiffraxFreezer(AbstractFreezer):
 
     def states(self, call: AbstractCall, result: NativeResult) -> Leaves:
         arguments = _arguments(call)
-        num_at_start = output_times(arguments).count(float(arguments["t0"]))
+        num_at_start = output_times(arguments).count(known_interval(arguments)[0])
         return tuple(leaf[num_at_start:] for leaf in jax.tree.leaves(result.ys))
 
     def runners(self, call: AbstractCall, plan: Plan) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -147,7 +151,7 @@ class DiffraxSDEFreezer(AbstractSDEFreezer):
         if arguments.has_event:
             raise CapabilityError("A solve that an event ends has no fixed interval, so no plan can stand for it.")
         check_known(arguments)
-        return interval_length(float(scalar_time(arguments["t0"])), float(scalar_time(arguments["t1"])))
+        return interval_length(*known_interval(arguments))
 
     def path_counts(self, call: AbstractCall) -> frozenset[int]:
         # A call solves one path, or several along the first axis of every array.
@@ -202,7 +206,7 @@ def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     if any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
         ts = jnp.linspace(t0, t1, num_times)
     else:
-        ts = np.linspace(float(t0), float(t1), num_times)
+        ts = arguments.rounded(np.linspace(*known_interval(arguments), num_times))
     return arguments.but(
         solver=solver.solver if is_doubling(solver) else solver,
         dt0=None,

@@ -91,13 +91,14 @@ def solve_recorded(
     return dataclasses.replace(solution, ts=ts, ys=ys, controller_state=controller_state), state, final_time
 
 
-def _save_nothing(t: Time, y: State, args: Args) -> jax.Array:
+def save_nothing(t: Time, y: State, args: Args) -> jax.Array:
+    """For `SubSaveAt(fn=...)` where only the times are wanted."""
     # Not an empty tree: diffrax's loops want arrays to write to.
     del t, y, args
     return jnp.zeros((0,))
 
 
-_FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=_save_nothing)
+_FINAL_TIME = diffrax.SubSaveAt(t1=True, fn=save_nothing)
 
 
 def _saves_final_time_alone(subs: Subs) -> bool:

@@ -107,7 +107,15 @@ def explicit_tableau(solver: Solver) -> ExplicitTableau | None:
 def _butcher_tableau(solver: Solver) -> diffrax.ButcherTableau | None:
     if isinstance(solver, diffrax.AbstractWrappedSolver) or not isinstance(solver, diffrax.AbstractERK):
         return None
+    if not _follows_tableau(solver):
+        return None
     return solver.tableau if isinstance(solver.tableau, diffrax.ButcherTableau) else None
+
+
+def _follows_tableau(solver: Solver) -> bool:
+    """Whether diffrax's own code takes the steps: a user's subclass may override it."""
+    functions = [getattr(type(solver), name) for name in ("init", "step", "func")]
+    return all(function.__module__.partition(".")[0] == diffrax.__name__ for function in functions)
 
 
 class _ByIdentity:
@@ -177,7 +185,7 @@ def step_cost(solver: Solver, terms: Terms, count: TermCount, *, is_field_expens
         # Here one derivative for each array of the noise, along all of its elements at once.
         return StepCost(count.first + (1 + _num_controls(terms)) * count.second)
     if isinstance(solver, diffrax.AbstractSRK) and not isinstance(solver, diffrax.AbstractWrappedSolver):
-        return _stochastic_cost(solver.tableau, count)
+        return _stochastic_cost(solver.tableau, count) if _follows_tableau(solver) else None
     tableau, butcher = explicit_tableau(solver), _butcher_tableau(solver)
     if tableau is None:
         return None

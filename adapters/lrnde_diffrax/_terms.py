@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
 from diffrax._term import WrapTerm
 
 from lrnde_core import Bits, InputError, ResolutionWarning, Time, warn_at_call
@@ -135,12 +134,12 @@ def check_range(arguments: Arguments) -> None:
     times = [arguments["t0"], arguments["t1"]]
     if arguments.has_event or any(_is_traced(time) for time in times):
         return
-    t0, t1 = (np.asarray(time, arguments.time_dtype) for time in times)
+    t0, t1 = map(arguments.rounded, times)
     lower, upper = min(t0, t1), max(t0, t1)
     for path in brownian_paths(arguments["terms"]):
         if _is_traced(path.t0) or _is_traced(path.t1):
             continue
-        first, last = (np.asarray(time, arguments.time_dtype) for time in (path.t0, path.t1))
+        first, last = arguments.rounded(path.t0), arguments.rounded(path.t1)
         if first > lower or last < upper:
             raise InputError(
                 f"The solve from `t0={t0}` to `t1={t1}` leaves the interval [{first}, {last}] of its "

@@ -172,8 +172,17 @@ def test_bad_calibrations_are_refused(solve: Any, calibration: Any, extra: dict[
 
 
 def test_the_solvers_own_steps_are_shown(frozen: Any) -> None:
-    call = lrnde_core.get_adapter("diffrax").bind("", _SOLVE.func, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
+    solutions: list[Any] = []
+
+    @functools.wraps(diffrax.diffeqsolve)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        solutions.append(diffrax.diffeqsolve(*args, **kwargs))
+        return solutions[-1]
+
+    call = lrnde_core.get_adapter("diffrax").bind("", watched, _SOLVE.args, {**_SOLVE.keywords, "y0": _inputs(0)})
     ends = DiffraxFreezer().step_ends(call)
+    # No state is kept, where there is room for each of `max_steps`.
+    assert sum(leaf.size for leaf in jax.tree.leaves(solutions[-1].ys)) == 0
     assert len(ends) == call.run(None).counts.num_accepted
     assert np.all(np.diff([0.0, *ends]) > 0)
     assert ends[-1] == 1.0

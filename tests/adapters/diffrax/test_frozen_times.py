@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import lrnde
+import lrnde_core
 from lrnde_core import FixedSteps, Plan
+from lrnde_diffrax._freeze import DiffraxFreezer
 from tests.adapters.diffrax.sde_problems import Waves
 
 _Y0 = jnp.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 1.0]])
@@ -117,6 +119,41 @@ def test_outputs_known_to_lie_at_the_ends_take_no_evaluation() -> None:
     np.testing.assert_array_equal(known.ts, [0.0, 1.0])
 
 
+@pytest.mark.parametrize("t1", [1.1, 0.7])  # in single precision a little more, and a little less
+@pytest.mark.parametrize("linspace", [np.linspace, jnp.linspace])
+def test_times_are_compared_as_they_are_rounded(t1: float, linspace: Any) -> None:
+    plan, seen = lrnde.FixedSteps.equal("midpoint", 2), list[int]()
+
+    def counted(t: Any, y: Any, args: Any) -> Any:
+        seen.append(1)
+        return _field(t, y, args)
+
+    with jax.enable_x64(False):
+        frozen: Any = lrnde.apply_plan(_CALL, Plan(plan, ((2,),), is_batched=True, interpolates=True))
+        y0 = jnp.asarray(_Y0, jnp.float32)
+        inside = frozen(t0=0.0, t1=t1, y0=y0, saveat=diffrax.SaveAt(ts=linspace(0.0, t1, 5)))
+        assert inside.ts[-1] == inside.t1
+        term = diffrax.ODETerm(counted)
+        saveat = diffrax.SaveAt(ts=linspace(0.0, t1, 2))
+        lrnde.apply_plan(diffrax.diffeqsolve, frozen.plan)(term, diffrax.Heun(), 0.0, t1, None, y0, saveat=saveat)
+        # Both outputs lie at ends, so no evaluation of the last point is needed to interpolate.
+        assert len(seen) == 4
+        for saveat in (diffrax.SaveAt(ts=[2 * t1]), diffrax.SaveAt(ts=jnp.array([jnp.nan]))):
+            with pytest.raises(lrnde.InputError, match=rf"lies outside of the interval from 0.0 to {t1}\."):
+                frozen(t0=0.0, t1=t1, y0=y0, saveat=saveat)
+
+
+def test_an_output_at_a_rounded_start_is_not_part_of_the_error() -> None:
+    with jax.enable_x64(False):
+        y0, saveat = jnp.asarray(_Y0, jnp.float32), diffrax.SaveAt(ts=jnp.array([0.1, 0.7]))
+        keywords = {"t0": 0.1, "t1": 0.7, "dt0": 0.1, "y0": y0, "saveat": saveat}
+        call = lrnde_core.get_adapter("diffrax").bind("", _CALL.func, _CALL.args, keywords)
+        freezer = DiffraxFreezer()
+        assert not freezer.read(call, is_batched=True).has_outputs_inside
+        assert [leaf.shape for leaf in freezer.states(call, call.run(None).result)] == [(1, 3, 2)]
+        assert freezer.step_ends(call)[-1] == 1
+
+
 def test_the_derivative_with_respect_to_the_times_is_the_field() -> None:
     with jax.enable_x64(True):
         y0, times = _Y0.astype(float), _TIMES.astype(float)
@@ -146,6 +183,17 @@ def test_a_stochastic_solve_divides_its_traced_interval() -> None:
         limited(terms, t1=3.0)
     with pytest.raises(eqx.EquinoxRuntimeError, match="too long"):
         jax.block_until_ready(eqx.filter_jit(lambda t1: limited(terms, t1=t1).ys)(jnp.array(3.0)))
+
+
+def test_a_stochastic_solve_takes_times_of_different_precision() -> None:
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        shape = jax.ShapeDtypeStruct((3, 2), jnp.float32)
+        path = diffrax.VirtualBrownianTree(jnp.float32(0.0), jnp.float32(2.0), 1e-2, shape, jax.random.key(0))
+        noise = diffrax.ControlTerm(lambda t, y, args: lx.DiagonalLinearOperator(0.1 + 0 * y), path)
+        frozen: Any = lrnde.apply_sde_plan(diffrax.diffeqsolve, lrnde.SDEPlan(4))
+        y0 = jnp.asarray(_Y0, jnp.float32)
+        solution = frozen(diffrax.MultiTerm(_TERM, noise), diffrax.Euler(), 0.1, jnp.float32(1.1), 0.1, y0)
+        assert solution.ts[-1] == jnp.float32(1.1)
 
 
 def test_states_and_times_in_float32_beside_float64_under_strict_promotion() -> None:

@@ -16,6 +16,8 @@ import lrnde
 from lrnde_conformance._oracles._rounded_slopes import Sloped
 from lrnde_conformance._oracles._rounding import Rounded
 from lrnde_conformance._oracles._schemes import SCHEMES
+from lrnde_diffrax._solvers import explicit_tableau, step_cost
+from lrnde_diffrax._terms import TermCount
 from tests.adapters.diffrax.sde_problems import DIRECT, error_ratio
 from tests.rounding import assert_within_rounding, rounded
 
@@ -91,12 +93,13 @@ def test_penalty_averages_to_the_sum_over_all_steps(term, y0, shift, solver, tab
     draws = (np.arange(num_draws) + 0.5) / num_draws
     solve = dataclasses.replace(SOLVE, num_samples=num_draws)
     ts, ys, report = all_steps(solve, term, solver, y0, shift, *span, draw=draws)
-    ratios = []
+    ratios: Any = []
     for each in zip(ts, ts[1:], ys, strict=False):
         t, h, y = step_between(*each)
         y1, error, _, _ = numpy_step(field, tableau, t, h, y)
         ratios.append(error_ratio(y, y1, error, RTOL, ATOL))
-    ratios, sizes, length = np.stack(ratios), rounded(ts[1:]) - rounded(ts[:-1]), abs(span[1] - span[0])
+    ratios, length = np.stack(ratios), abs(span[1] - span[0])
+    sizes: Any = rounded(ts[1:]) - rounded(ts[:-1])
     sample = report.sample
     index = np.searchsorted(np.cumsum(abs(sizes.value)) / length, draws)
     np.testing.assert_array_equal(sample.t, ts[index])
@@ -332,6 +335,48 @@ def test_local_step_of_a_controlled_equation_is_the_step_of_its_solver(y0, shift
     # than the state; each is rounded some 30 times, most in the polynomial of the control and its difference.
     terms = Rounded(error, 12 * 30 * np.finfo(float).eps * np.maximum(abs(y), abs(y1)), np.finfo(float).eps)
     assert_within_rounding(report.sample.error_ratio[0], error_ratio(rounded(y), rounded(y1), terms, RTOL, ATOL))
+
+
+class DampedHeun(diffrax.Heun):
+    """Heun's method, then half of the state."""
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        y1, error, *others = super().step(*args, **kwargs)
+        return 0.5 * y1, 10 * error, *others
+
+
+class WatchedSEA(diffrax.SEA):
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        return super().init(*args, **kwargs)
+
+
+class WatchedTsit5(diffrax.Tsit5):
+    def func(self, *args: Any, **kwargs: Any) -> Any:
+        return super().func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("sampler", [lrnde.UniformTime(), lrnde.AllSteps()])
+@pytest.mark.parametrize("wrap", [lambda solver: solver, diffrax.HalfSolver], ids=["alone", "doubled"])
+def test_a_solver_that_overrides_its_step_is_asked_for_it(term, y0, shift, sampler, wrap):
+    solver, solve = wrap(DampedHeun()), lrnde.regularize(diffrax.diffeqsolve, heuristic=ERROR, sampler=sampler)
+    # So large that the first step, and the only one, is accepted.
+    controller = diffrax.PIDController(rtol=RTOL, atol=1e3)
+    options = {"stepsize_controller": controller, "draw": jnp.asarray([0.4]), "max_steps": 16}
+    _, report = solve(term, solver, 0.0, 1.0, 1.0, y0, shift, **options)
+    assert report.num_accepted == 1
+    assert report.nfe is None
+    t, end = jnp.asarray(0.0), jnp.asarray(1.0)
+    state = solver.init(term, t, end, y0, shift)
+    y1, error, *_ = solver.step(term, t, end, y0, shift, state, made_jump=False)
+    ratio = np.sqrt(np.mean((error / (1e3 + RTOL * np.maximum(abs(y0), abs(y1)))) ** 2))
+    np.testing.assert_allclose(report.penalty, ratio, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [DampedHeun(), WatchedTsit5(), WatchedSEA(), diffrax.HalfSolver(WatchedTsit5())])
+def test_the_evaluations_of_overridden_code_are_unknown(solver):
+    terms, count = diffrax.ODETerm(lambda t, y, args: y), TermCount(1, 1, 1)
+    assert explicit_tableau(solver) is None
+    assert step_cost(solver, terms, count, is_field_expensive=False) is None
 
 
 def test_local_step_of_a_jump_stays_before_it(y0):
