@@ -28,6 +28,7 @@ from lrnde_core._arrays import (
     Time,
     Tolerance,
     Truth,
+    is_traced,
     mean_square,
     root_mean_square,
 )
@@ -325,6 +326,7 @@ __all__ = [
     "is_collecting",
     "is_flagged",
     "is_longer",
+    "is_traced",
     "largest_magnitude",
     "list_adapters",
     "listed_reports",

@@ -17,8 +17,8 @@ _Class = TypeVar("_Class", bound=type)
 _CLASSES: list[type] = []
 # The code objects of their calls, and of the functions that hide these.
 _CODES: set[types.CodeType] = set()
-# The packages, with their folders, whose functions users call outside of a wrapped solve.
-_PACKAGES = ("lrnde_core", "lrnde_torch")
+# What the names of our packages, and of plugins, begin with. Users call their functions outside of wrapped solves, too.
+_PREFIX = "lrnde_"
 
 
 def wraps_solves(cls: _Class) -> _Class:
@@ -53,7 +53,7 @@ def calling_frame() -> types.FrameType:
         if was_call and not is_call:
             return frame
         package = frame.f_globals.get("__package__") or ""
-        if outside is None and package.partition(".")[0] not in _PACKAGES:
+        if outside is None and not package.startswith(_PREFIX):
             outside = frame
         was_call, frame = is_call, frame.f_back
     return outside or sys._getframe(1)  # pyright: ignore[reportPrivateUsage]

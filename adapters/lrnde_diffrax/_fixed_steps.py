@@ -7,7 +7,6 @@ from typing import final
 import diffrax
 import equinox as eqx
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -37,6 +36,7 @@ from lrnde_core import (
     guard_signals,
     is_flagged,
     is_longer,
+    is_traced,
     outputs_inside,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
@@ -201,7 +201,7 @@ def without_longer(
     if longest_interval is None:
         return solution
     t0, t1 = (scalar_time(arguments[name]) for name in ("t0", "t1"))
-    if not any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
+    if not any(map(is_traced, (t0, t1))):
         check_not_longer(longest_interval, *known_interval(arguments))
         return solution
     is_beyond = jnp.asarray(is_longer(longest_interval, t0, t1))
@@ -262,7 +262,7 @@ def _are_at_ends(arguments: Arguments) -> bool:
     Raises `InputError` if one is known to lie outside of it.
     """
     times = (arguments["t0"], arguments["t1"], arguments["saveat"].subs.ts)
-    if times[-1] is None or any(isinstance(time, jax.core.Tracer) for time in times):
+    if times[-1] is None or any(map(is_traced, times)):
         return times[-1] is None
     t0, t1, inner = map(arguments.rounded, times)
     is_inside = (min(t0, t1) <= inner) & (inner <= max(t0, t1))

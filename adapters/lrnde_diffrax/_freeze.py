@@ -8,7 +8,6 @@ from typing import final
 
 import diffrax
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -30,6 +29,7 @@ from lrnde_core import (
     SDEPlan,
     State,
     interval_length,
+    is_traced,
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._call import DiffraxCall, read_call
@@ -50,7 +50,7 @@ from lrnde_diffrax._stepped import SteppedCall, by_steps
 
 def check_known(arguments: Arguments) -> None:
     """Raise `InputError` where a calibration call has no values yet."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(dict(arguments.given.arguments))):
+    if any(map(is_traced, jax.tree.leaves(dict(arguments.given.arguments)))):
         raise InputError(
             "The arguments of a calibration call are traced, and no error can be measured before they have values; "
             "freeze outside of `jax.jit`, then jit the result."
@@ -203,7 +203,7 @@ def _fixed(arguments: Arguments, plan: SDEPlan) -> Arguments:
     """The call in the plan's steps."""
     solver, max_steps = arguments["solver"], arguments["max_steps"]
     t0, t1, num_times = scalar_time(arguments["t0"]), scalar_time(arguments["t1"]), plan.num_steps + 1
-    if any(isinstance(time, jax.core.Tracer) for time in (t0, t1)):
+    if any(map(is_traced, (t0, t1))):
         ts = jnp.linspace(t0, t1, num_times)
     else:
         ts = arguments.rounded(np.linspace(*known_interval(arguments), num_times))

@@ -78,11 +78,10 @@ def rounding_factor(solver: Solver) -> float:
         return 2.0
     if isinstance(solver, diffrax.AbstractWrappedSolver):
         return rounding_factor(solver.solver)
-    if isinstance(solver, diffrax.AbstractRungeKutta) and isinstance(solver.tableau, diffrax.ButcherTableau):
-        return float(abs(solver.tableau.b_error).sum())
-    if isinstance(solver, diffrax.AbstractSRK) and solver.tableau.b_error is not None:
-        return float(abs(solver.tableau.b_error).sum())
-    return 1.0
+    tableau = solver.tableau if isinstance(solver, diffrax.AbstractRungeKutta | diffrax.AbstractSRK) else None
+    # A tableau of several methods has none.
+    weights = getattr(tableau, "b_error", None)
+    return 1.0 if weights is None else float(abs(weights).sum())
 
 
 def adds_terms_apart(solver: Solver) -> bool:
@@ -170,16 +169,14 @@ def step_cost(solver: Solver, terms: Terms, count: TermCount, *, is_field_expens
     - `count`: the evaluations counted for one evaluation of the terms.
     - `is_field_expensive`: the flag of diffrax's terms, under which solvers do not reuse their last stage.
     """
-    if type(solver) is diffrax.HalfSolver:
+    if is_doubling(solver):
         # Two half steps and a whole one; the second half step reuses the last stage of the first.
         inner = step_cost(solver.solver, terms, count, is_field_expensive=is_field_expensive)
         return inner and dataclasses.replace(inner, per_attempt=3 * inner.per_attempt, per_fresh=2 * inner.per_fresh)
-    if type(solver) is diffrax.ReversibleHeun:
+    if has_hidden_state(solver):
         return StepCost(count.whole, count.whole, at_start=count.whole, is_start_fresh=False)
-    if type(solver) is diffrax.EulerHeun:
-        return StepCost(count.first + 2 * count.second)
-    if type(solver) is diffrax.StratonovichMilstein:
-        # The diffusion and its derivative along itself.
+    if type(solver) in (diffrax.EulerHeun, diffrax.StratonovichMilstein):
+        # The diffusion twice, or once and its derivative along itself.
         return StepCost(count.first + 2 * count.second)
     if type(solver) is diffrax.ItoMilstein:
         # Here one derivative for each array of the noise, along all of its elements at once.

@@ -5,11 +5,10 @@ from typing import NamedTuple, TypeGuard
 import diffrax
 import equinox as eqx
 import jax
-import jax.core
 import jax.numpy as jnp
 from diffrax._term import WrapTerm
 
-from lrnde_core import Bits, InputError, ResolutionWarning, Time, warn_at_call
+from lrnde_core import Bits, InputError, ResolutionWarning, Time, is_traced, warn_at_call
 from lrnde_diffrax._arguments import Arguments
 from lrnde_diffrax._types import BrownianPath, Direction, Term, Terms
 
@@ -132,12 +131,12 @@ def check_range(arguments: Arguments) -> None:
     diffrax then stops with a runtime error, unless an event ends the solve before.
     """
     times = [arguments["t0"], arguments["t1"]]
-    if arguments.has_event or any(_is_traced(time) for time in times):
+    if arguments.has_event or any(map(is_traced, times)):
         return
     t0, t1 = map(arguments.rounded, times)
     lower, upper = min(t0, t1), max(t0, t1)
     for path in brownian_paths(arguments["terms"]):
-        if _is_traced(path.t0) or _is_traced(path.t1):
+        if any(map(is_traced, (path.t0, path.t1))):
             continue
         first, last = arguments.rounded(path.t0), arguments.rounded(path.t1)
         if first > lower or last < upper:
@@ -157,7 +156,8 @@ def warn_if_coarse(terms: Terms, smallest_step: Time | None, *, is_doubled: bool
     known, so there is no warning.
     """
     for path in brownian_paths(terms):
-        if not isinstance(path, diffrax.VirtualBrownianTree) or any(map(_is_traced, (path, smallest_step))):
+        values = jax.tree.leaves((path, smallest_step))
+        if not isinstance(path, diffrax.VirtualBrownianTree) or any(map(is_traced, values)):
             continue
         assert smallest_step is not None  # kept with any noise
         tolerance = float(path.tol) * (float(path.t1) - float(path.t0))
@@ -170,7 +170,3 @@ def warn_if_coarse(terms: Terms, smallest_step: Time | None, *, is_doubled: bool
                 "bound the steps from below by `PIDController(dtmin=...)`.",
                 ResolutionWarning,
             )
-
-
-def _is_traced(value: object) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))

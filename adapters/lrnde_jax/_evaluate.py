@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import equinox as eqx
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,6 +23,7 @@ from lrnde_core import (
     Scalar,
     Truth,
     count_unresolved,
+    is_traced,
     random_states_kept,
 )
 from lrnde_jax._guard import finite_or_zero
@@ -75,7 +75,7 @@ def warn_if_unresolved(plan: RecordingPlan, problem: AbstractLocalProblem, dtype
     - `dtype`: the real dtype of the state.
     """
     tolerances = (problem.rtol, problem.atol)
-    if plan.penalty.uses_solver_tolerances and not any(isinstance(value, jax.core.Tracer) for value in tolerances):
+    if plan.penalty.uses_solver_tolerances and not any(map(is_traced, tolerances)):
         rtol, atol = (float(np.max(np.asarray(value))) for value in tolerances)
         lrnde_core.warn_if_unresolved(rtol, atol, float(jnp.finfo(dtype).eps), str(dtype))
 

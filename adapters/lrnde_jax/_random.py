@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from lrnde_core import Array, Draw, InputError, InputTypeError, OfSamples, RandomSource, described
+from lrnde_core import Array, Draw, InputError, InputTypeError, OfSamples, RandomSource, described, is_traced
 
 _NUM_BITS = 24
 
@@ -51,7 +50,7 @@ def check_uniforms(draw: Array | Sequence[float], num_samples: int) -> Draw:
     shape = np.shape(draw)
     if shape != (num_samples,):
         raise InputError(f"`draw` has shape {shape}; `num_samples={num_samples}` needs shape ({num_samples},).")
-    if not isinstance(draw, jax.core.Tracer):
+    if not is_traced(draw):
         _check_values(draw)
     uniform = jax.lax.stop_gradient(jnp.asarray(draw))
     uniform = uniform.astype(jnp.float64 if uniform.dtype == jnp.float64 else jnp.float32)

@@ -3,11 +3,10 @@
 import inspect
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import ode
-from lrnde_core import CapabilityError, NativeArguments, NativeFunction, NativeKeywords
+from lrnde_core import CapabilityError, NativeArguments, NativeFunction, NativeKeywords, is_traced
 
 from lrnde_jax_odeint._call import JaxOdeintCall
 from lrnde_jax_odeint._methods import FACTS
@@ -25,6 +24,6 @@ def read_call(native: NativeFunction, args: NativeArguments, kwargs: NativeKeywo
         raise CapabilityError(
             "`y0` is complex; this adapter takes real states. Split it into real and imaginary parts."
         )
-    if not isinstance(t, jax.core.Tracer) and np.any(np.diff(t) < 0):
+    if not is_traced(t) and np.any(np.diff(t) < 0):
         raise CapabilityError(f"`t` decreases. {NO_REVERSE_TIME}")
     return JaxOdeintCall(native, func, y0, t, further, given, FACTS)

@@ -230,3 +230,15 @@ def test_an_iteration_that_does_not_measure_makes_no_nan() -> None:
     state = weight.init(like=_Y0)._replace(count=_array(11).astype(int))
     with jax.debug_nans(True):
         step(_Y0, state)
+
+
+def test_a_warning_of_the_weight_names_the_line_of_the_iteration() -> None:
+    weight = lrnde.NFETarget(20)
+    advance = jax.jit(weight.update)
+    before = after = weight.init(like=_array(0.0))
+    while int(after.num_stalls) == 0:
+        before, after = after, advance(after, _REPORT)
+    iterate = value_and_grad(lambda scale: (jnp.sum(scale), _REPORT._replace(penalty=jnp.sum(scale))), weight)
+    with pytest.warns(lrnde.TargetWarning, match="costs 44 evaluations on average") as caught:
+        iterate(_array([1.0]), before)
+    assert [warning.filename for warning in caught] == [__file__]
