@@ -23,18 +23,16 @@ import torchdiffeq  # pyright: ignore[reportMissingTypeStubs]
 import torchsde
 
 import lrnde
-from lrnde_conformance._oracles._rounded_slopes import Sloped
 from lrnde_conformance._oracles._rounding import Rounded
 from lrnde_core._draws import Probe, probe_seed, random_probe
 from tests.adapters.torchdiffeq.problems import DOPRI5, RK4
-from tests.rounding import assert_within_rounding, rounded
+from tests.rounding import assert_gradient_within_rounding, assert_within_rounding, rounded
 
 _SIZE = 6
 _RANDOM = np.random.default_rng(3)
 _WEIGHTS = {"inner": _RANDOM.normal(size=(_SIZE, 6)), "shift": _RANDOM.normal(size=6), "outer": _RANDOM.normal(size=6)}
 _Y0 = _RANDOM.normal(size=_SIZE)
 _PROBE = _RANDOM.normal(size=_SIZE)
-_SIGNS = {name: _RANDOM.choice([-1.0, 1.0], value.shape) for name, value in _WEIGHTS.items()}
 _EPSILON = float(np.finfo(float).eps)
 # One step, there and back.
 _FORWARD, _BACKWARD = (0.1, 0.3), (0.3, 0.1)
@@ -107,12 +105,13 @@ def _by_one_step(
 
 
 def _assert_gradients(gradients: dict[str, Any], *args: Any, **settings: Any) -> None:
-    """Of the penalty that `_by_one_step` is told of; a weight at a time, along a direction of signs."""
-    for weight, signs in _SIGNS.items():
-        moved = Sloped(rounded(_WEIGHTS[weight]), Rounded(signs, 0.0, _EPSILON))
-        expected = _by_one_step(*args, **settings, **{weight: moved}).slope
-        # The products with signs are exact, and so is their sum but for one rounding.
-        assert_within_rounding(math.fsum((gradients[weight] * signs).flat), expected)
+    """Of the penalty that `_by_one_step` is told of, a weight at a time."""
+    for weight, value in _WEIGHTS.items():
+
+        def penalty(moved: Any, weight: str = weight) -> Any:
+            return _by_one_step(*args, **settings, **{weight: moved})
+
+        assert_gradient_within_rounding(gradients[weight], value, penalty)
 
 
 def _drawn_probes(kind: Probe, draws: list[float]) -> list[Any]:

@@ -50,8 +50,8 @@ class RoughPath(diffrax.AbstractPath[Any]):
 def waves(xp: Any, amplitudes: Any, t: Any) -> tuple[Any, Any]:
     """The path at a time, and its integral."""
     frequency = 2.0 ** xp.arange(1.0, len(amplitudes) + 1.0)
-    value = (xp.sin(frequency * t) / xp.sqrt(frequency)) @ amplitudes
-    return value, -(xp.cos(frequency * t) / frequency**1.5) @ amplitudes
+    last = xp.moveaxis(amplitudes, 0, -1)
+    return last @ (xp.sin(frequency * t) / xp.sqrt(frequency)), -last @ (xp.cos(frequency * t) / frequency**1.5)
 
 
 def increment(xp: Any, amplitudes: Any, t0: Any, t1: Any) -> tuple[Any, Any]:

@@ -1,7 +1,7 @@
 """The penalty against an independent step, its gradient against finite differences, and the sampler's law."""
 
 import dataclasses
-import math
+import functools
 from typing import Any
 
 import diffrax
@@ -13,13 +13,12 @@ import optimistix as optx
 import pytest
 
 import lrnde
-from lrnde_conformance._oracles._rounded_slopes import Sloped
 from lrnde_conformance._oracles._rounding import Rounded
 from lrnde_conformance._oracles._schemes import SCHEMES
 from lrnde_diffrax._solvers import explicit_tableau, step_cost
 from lrnde_diffrax._terms import TermCount
 from tests.adapters.diffrax.sde_problems import DIRECT, error_ratio
-from tests.rounding import assert_within_rounding, rounded
+from tests.rounding import assert_gradient_within_rounding, assert_within_rounding, rounded
 
 RTOL, ATOL = 1e-4, 1e-6
 PID = diffrax.PIDController(rtol=RTOL, atol=ATOL)
@@ -56,18 +55,10 @@ def step_between(t, t1, y):
     return rounded(t), rounded(t1) - rounded(t), rounded(y)
 
 
-def directions(weight, shift):
-    """Signs along which a gradient by weight and shift is compared, and what moves along them."""
-    random = np.random.default_rng(1)
-    for name, value in (("weight", weight), ("shift", shift)):
-        signs = random.choice([-1.0, 1.0], value.shape)
-        moved = Sloped(value, Rounded(signs, 0.0, value.epsilon))
-        yield name, signs, ((moved, shift) if name == "weight" else (weight, moved))
-
-
-def along(gradient, signs):
-    # The products with signs are exact, and so is their sum but for one rounding.
-    return math.fsum((np.asarray(gradient) * signs).flat)
+def assert_local_gradient(by_weight, by_shift, penalty, weight, shift):
+    """Of a function of weight and shift."""
+    assert_gradient_within_rounding(by_weight, weight.value, lambda moved: penalty(moved, shift))
+    assert_gradient_within_rounding(by_shift, shift.value, lambda moved: penalty(weight, moved))
 
 
 def all_steps(solve, term, solver, y0, shift, t0=0.0, t1=1.0, *, draw):
@@ -172,10 +163,9 @@ def test_local_gradient_is_that_of_the_numpy_step(term, y0, shift):
         y1, error, increments, states = numpy_step(numpy_field(weight, shift), TSIT5, t, h, y)
         return error_ratio(y, y1, error, 1e-2, 1e-2) ** 0.2 + numpy_stiffness(TSIT5, increments, states)
 
-    assert_within_rounding(value, penalty(*numpy_weights(term, shift)))
-    leaves = {"weight": gradient[0].vector_field.weight, "shift": gradient[1]}
-    for name, signs, moved in directions(*numpy_weights(term, shift)):
-        assert_within_rounding(along(leaves[name], signs), penalty(*moved).slope)
+    weights = numpy_weights(term, shift)
+    assert_within_rounding(value, penalty(*weights))
+    assert_local_gradient(gradient[0].vector_field.weight, gradient[1], penalty, *weights)
 
 
 def test_local_gradient_of_an_implicit_solver_equals_finite_differences(term, y0, shift):
@@ -208,7 +198,7 @@ def second_of_two_steps(scheme, weight, shift, y0):
     y = scheme.step(field, rounded(0.0), rounded(0.1), y0)
     t, h, _ = step_between(0.1, 0.25, 0.0)
 
-    def penalty(weight, shift, y):
+    def penalty(y, weight, shift):
         y1, error, _, _ = numpy_step(numpy_field(weight, shift), scheme, t, h, y)
         return 0.25 * error_ratio(y, y1, error, 1.0, 1e-2)
 
@@ -236,9 +226,8 @@ def test_local_gradient_is_the_same_under_every_adjoint(term, y0, shift):
     weights = numpy_weights(term, shift)
     penalty, y = second_of_two_steps(BOSH3, *weights, rounded(y0))
     for gradient in gradients:
-        leaves = {"weight": gradient[0].vector_field.weight, "shift": gradient[2]}
-        for name, signs, moved in directions(*weights):
-            assert_within_rounding(along(leaves[name], signs), penalty(*moved, y).slope)
+        by_weight, by_shift = gradient[0].vector_field.weight, gradient[2]
+        assert_local_gradient(by_weight, by_shift, functools.partial(penalty, y), *weights)
         assert np.abs(gradient[2]).min() > 0
         assert np.abs(gradient[1]).max() == 0
 
@@ -272,16 +261,17 @@ def test_full_gradient_reaches_the_initial_state(term, y0, shift):
         jax.jit(differentiate(lambda y0, adjoint=adjoint: penalty(y0, adjoint), has_aux=True))
         for differentiate, adjoint in adjoints
     ]
-    weights, expected = numpy_weights(term, shift), []
-    for unit in np.eye(3):
-        start = Sloped(rounded(y0), Rounded(unit, 0.0, np.finfo(float).eps))
-        penalty_of, y = second_of_two_steps(HEUN, *weights, start)
-        expected.append(penalty_of(*weights, y).slope)
+    weights = numpy_weights(term, shift)
+
+    def expected(start):
+        penalty_from, y = second_of_two_steps(HEUN, *weights, start)
+        return penalty_from(y, *weights)
+
     for gradient_of in differentiated:
         gradient, report = gradient_of(y0)
         assert report.num_accepted == 2
         assert report.sample.t[0] == 0.1
-        assert_within_rounding(gradient, np.stack(expected))
+        assert_gradient_within_rounding(gradient, y0, expected)
 
 
 def _crosses(t: Any, y: Any, args: Any, **kwargs: Any) -> Any:
