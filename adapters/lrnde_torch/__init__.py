@@ -26,7 +26,7 @@ from lrnde_torch._freeze import (
     timed_runner,
     with_guard,
 )
-from lrnde_torch._gradient import parameters_of, solve_with_gradient
+from lrnde_torch._gradient import held_constant, parameters_of, parameters_without, solve_with_gradient
 from lrnde_torch._holder import WeightHolder
 from lrnde_torch._isolation import no_side_effects
 from lrnde_torch._plan_holder import PlanHolder
@@ -63,11 +63,13 @@ __all__ = [
     "dtype_refusal",
     "evaluate_samples",
     "evaluate_unread",
+    "held_constant",
     "isolated",
     "longer_intervals",
     "nan_where",
     "no_side_effects",
     "parameters_of",
+    "parameters_without",
     "read_form",
     "solution_derivatives",
     "solve_by_plan",

@@ -23,6 +23,8 @@ from lrnde_core import (
     Sample,
     Time,
 )
+from lrnde_torch._gradient import held_constant
+from lrnde_torch._problem import AbstractTorchProblem
 
 _Entry: TypeAlias = Array
 """An entry of one sample: a scalar tensor or a Python number; or `None`, in all samples."""
@@ -49,9 +51,12 @@ def evaluate_samples(plan: RecordingPlan, recording: Recording, zero: torch.Tens
     penalty = plan.penalty
     if not recording.is_valid:
         return zero, _empty_sample(penalty, records, zero)
-    if plan.is_batched and len(records) > 1 and not recording.num_reused:
-        return _evaluate_batched(plan, recording, zero)
-    terms = _terms(plan, recording)
+    problem = recording.problem
+    assert isinstance(problem, AbstractTorchProblem)
+    with held_constant(problem.constants):
+        if plan.is_batched and len(records) > 1 and not recording.num_reused:
+            return _evaluate_batched(plan, recording, zero)
+        terms = _terms(plan, recording)
     # All costs are read together: each read waits for an accelerator.
     is_finite = list(map(math.isfinite, torch.stack([term.cost.detach() for term in terms]).tolist()))
     costs = [term.cost if finite else zero.to(term.cost) for term, finite in zip(terms, is_finite, strict=True)]

@@ -1,6 +1,7 @@
-"""The vector-Jacobian product of a solve at a check, with a random cotangent of its outputs."""
+"""What a solve is differentiated by, and its vector-Jacobian product at a check, with a random cotangent."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import torch
 
@@ -47,3 +48,27 @@ def parameters_of(field: object) -> list[Tensor]:
     """The parameters of all modules that a field reaches."""
     found = (each for module in reach_of(field).modules for each in module.parameters(recurse=False))
     return list(dict.fromkeys(found))
+
+
+def parameters_without(field: object, included: Iterable[Tensor] | None) -> tuple[Tensor, ...]:
+    """The parameters of all modules that a field reaches and that are not `included`; none where that is `None`."""
+    if included is None:
+        return ()
+    known = set(map(id, included))
+    return tuple(each for each in parameters_of(field) if id(each) not in known)
+
+
+@contextlib.contextmanager
+def held_constant(parameters: Iterable[Tensor]) -> Generator[None]:
+    """Within the block these parameters are constants: what is computed there has no gradient by them.
+
+    What was computed before keeps its gradient. Other threads that use them meanwhile take them for constants too.
+    """
+    changed = [each for each in parameters if each.requires_grad and each.is_leaf]
+    try:
+        for each in changed:
+            each.requires_grad_(False)
+        yield
+    finally:
+        for each in changed:
+            each.requires_grad_(True)

@@ -59,9 +59,11 @@ class AbstractTorchProblem(AbstractLocalProblem):
     """The local problem of a torch solve.
 
     - `user_field`: the user's own field, which may be a module with buffers. `dtype`, `device`: those of the state.
+    - `constants`: parameters that the solve does not differentiate by, and neither does its penalty.
     """
 
     has_taylor_mode: ClassVar[bool] = True
+    constants: Sequence[Tensor] = ()
     user_field: object
     dtype: torch.dtype
     device: torch.device
@@ -117,6 +119,7 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     - `error_norm`: the user's norm of a state-shaped tensor.
     - `starts_after_t0`, `ends_before_t1`: whether the stages at the start and at the end of a step are evaluated one
       rounding inside it, so that a jump of the field there belongs to the step before or after.
+    - `constants`: parameters that the solve does not differentiate by, and neither does its penalty.
     """
 
     field: Callable[[Tensor, Tensor], Tensor]
@@ -129,6 +132,7 @@ class ExplicitProblem(AbstractTensorProblem, AbstractStages):
     device: torch.device
     starts_after_t0: bool
     ends_before_t1: bool
+    constants: Sequence[Tensor] = ()
 
     def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         del carry

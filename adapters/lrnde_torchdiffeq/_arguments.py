@@ -91,7 +91,7 @@ def read_arguments(
         atol=given.get("atol", 1e-9),
         method=method,
         options=options,
-        adjoint_params=given.get("adjoint_params"),
+        adjoint_params=_listed(given.get("adjoint_params")),
         is_adjoint=interface is _SOLVES["torchdiffeq:odeint_adjoint"],
         has_event=has_event,
         start=start,
@@ -164,6 +164,10 @@ def _time_dtype(method: str, options: NativeKeywords, state_dtype: torch.dtype) 
     if not isinstance(options.get("dtype"), torch.dtype) or not _methods.is_adaptive(method):
         return None
     return torch.promote_types(options["dtype"], state_dtype)
+
+
+def _listed(parameters: NativeArgument) -> tuple[torch.Tensor, ...] | None:
+    return None if parameters is None else tuple(parameters)
 
 
 def _check_values(given: Mapping[str, NativeArgument]) -> None:

@@ -32,7 +32,7 @@ from lrnde_core import (
     penalty_errors,
     read_stages,
 )
-from lrnde_torch import ExplicitProblem, check_probes
+from lrnde_torch import ExplicitProblem, check_probes, parameters_without
 from lrnde_torchdiffeq import _methods
 from lrnde_torchdiffeq._arguments import Arguments, read_arguments, with_field
 from lrnde_torchdiffeq._interface import check_caller, with_native_interface
@@ -145,6 +145,11 @@ class TorchdiffeqCall(AbstractCall):
             kwargs = {**kwargs, "adjoint_params": tuple(find_parameters(field))}
         return with_field(recorder, self.native, self.args, kwargs)()
 
+    @functools.cached_property
+    def constants(self) -> tuple[torch.Tensor, ...]:
+        """The parameters that the field reaches and that `adjoint_params` leaves out."""
+        return parameters_without(self.asked.field, self.asked.adjoint_params)
+
     def problem(self) -> ExplicitProblem:
         """The local problem of a step by the method of the call."""
         asked, is_adaptive = self.asked, self._is_adaptive
@@ -155,6 +160,7 @@ class TorchdiffeqCall(AbstractCall):
             has_tolerances=is_adaptive,
             starts_after_t0=is_perturbed or (is_adaptive and asked.options.get("jump_t") is not None),
             ends_before_t1=is_perturbed or is_adaptive,
+            constants=self.constants,
         )
 
     def _record(
@@ -200,6 +206,7 @@ def local_problem(
     has_tolerances: bool,
     starts_after_t0: bool = False,
     ends_before_t1: bool = False,
+    constants: Sequence[torch.Tensor] = (),
 ) -> ExplicitProblem:
     """The local problem of a step by the method of `tableau`, with the norm and the tolerances of a call, if any."""
     layout = asked.layout
@@ -215,6 +222,7 @@ def local_problem(
         device=layout.device,
         starts_after_t0=starts_after_t0,
         ends_before_t1=ends_before_t1,
+        constants=constants,
     )
 
 
@@ -238,4 +246,7 @@ def read_call(solve: str, native: NativeFunction, args: NativeArguments, kwargs:
     facts = _methods.method_facts(
         asked.method, asked.layout.dtype, is_adjoint=asked.is_adjoint, has_event=asked.has_event
     )
+    if "adjoint_params" in kwargs:
+        # An iterator has been read to its end.
+        kwargs = {**kwargs, "adjoint_params": asked.adjoint_params}
     return TorchdiffeqCall(native, args, kwargs, asked, facts)

@@ -17,7 +17,7 @@ from lrnde_core import (
     Leaves,
     Time,
 )
-from lrnde_torch import ExplicitProblem, FrozenStages, isolated, no_side_effects, solve_by_steps
+from lrnde_torch import ExplicitProblem, FrozenStages, held_constant, isolated, no_side_effects, solve_by_steps
 from lrnde_torchdiffeq._arguments import Arguments
 from lrnde_torchdiffeq._call import TorchdiffeqCall, local_problem
 from lrnde_torchdiffeq._state import Field
@@ -53,11 +53,17 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
         # Numbers are faster, but have no gradient.
         interval = None if self.is_traced or t.requires_grad else self.interval
         y0 = asked.layout.in_one_dtype(asked.y0)
-        return Followed(*solve_by_steps(self.steps, self._field, y0, t, interval=interval, needs_last=needs_last))
+        with held_constant(self._constants):
+            return Followed(*solve_by_steps(self.steps, self._field, y0, t, interval=interval, needs_last=needs_last))
 
     @property
     def stages(self) -> FrozenStages:
         return FrozenStages(self._field, self.native.asked.layout.is_tuple)
+
+    @property
+    def _constants(self) -> Sequence[torch.Tensor]:
+        # Compilers cannot look for them.
+        return () if self.is_traced else self.native.constants
 
     @property
     def _field(self) -> Field:
@@ -65,7 +71,8 @@ class SteppedCall(AbstractSteppedCall[TorchdiffeqCall]):
         return functools.partial(self.native.asked.layout.own_field, self.native.asked.field)
 
     def problem(self) -> ExplicitProblem:
-        return local_problem(self.native.asked, self.steps.tableau, has_tolerances=self.facts.is_adaptive)
+        has_tolerances, tableau = self.facts.is_adaptive, self.steps.tableau
+        return local_problem(self.native.asked, tableau, has_tolerances=has_tolerances, constants=self._constants)
 
     def isolated(self, *, keeps_gradient: bool) -> contextlib.AbstractContextManager[None]:
         field, device = self.native.asked.field, self.native.asked.layout.device

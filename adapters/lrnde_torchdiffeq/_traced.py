@@ -1,7 +1,8 @@
 """A call by fixed steps with its penalty in tensors alone, for `torch.compile` and CUDA graphs.
 
 Nothing is read from a tensor, so it neither waits for a device nor breaks a graph. What Python does for an eager call
-is left out: a check of the plan, the restoration of what the field changes, and the reading of values to refuse them.
+is left out: a check of the plan, the restoration of what the field changes, the search for parameters that an adjoint
+leaves out, and the reading of values to refuse them.
 
 Arguments, steps, counts and records are made by the code of an eager call, which takes times and draws as numbers or as
 tensors. Eager calls have numbers: they need no kernels, and then only a sample in the last step evaluates the field at

@@ -86,6 +86,9 @@ def read_arguments(solve: str, native: NativeFunction, args: NativeArguments, kw
     fault = _fault(given)
     if fault is not None:
         raise TypeError(fault)
+    if given.get("adjoint_params") is not None:
+        # More than once: an iterator ends.
+        given["adjoint_params"] = tuple(given["adjoint_params"])
     sde, ts = given["sde"], given["ts"]
     ends = (ts[0], ts[-1])
     # A list is rounded to the dtype of the state, as in torchsde; a tensor is read at once.

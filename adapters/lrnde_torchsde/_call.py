@@ -25,7 +25,7 @@ from lrnde_core import (
     penalty_errors,
     warn_at_call,
 )
-from lrnde_torch import check_probes
+from lrnde_torch import check_probes, parameters_without
 from lrnde_torchsde._arguments import Arguments
 from lrnde_torchsde._brownian import Halved, coverage, resolution
 from lrnde_torchsde._equation import CountedEquation
@@ -136,6 +136,9 @@ class TorchsdeCall(AbstractCall):
             device=y0.device,
             # The end of a step is a floating-point time even where the user gave integers.
             time=self.zero if last is None else step_of(last.step).substeps[0].t1,
+            constants=parameters_without(
+                arguments["sde"], arguments["adjoint_params"] if arguments.is_adjoint else None
+            ),
         )
 
     def _record(self, draw: Draw, kept: KeptStep | None, recorder: Recorder, plan: RecordingPlan) -> Record:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -48,6 +48,7 @@ class SDEProblem(AbstractTensorProblem):
     - `rtol`, `atol`: those of an adaptive solve; `None` for fixed steps.
     - `dtype`, `device`: those of the state. `time`: any of the solver's own times, with the dtype and device of the
       times that it passes to the equation.
+    - `constants`: parameters that the solve does not differentiate by, and neither does its penalty.
     """
 
     user_field: object
@@ -61,6 +62,7 @@ class SDEProblem(AbstractTensorProblem):
     dtype: torch.dtype
     device: torch.device
     time: Tensor
+    constants: Sequence[Tensor]
 
     def step(self, t: Time, h: Time, y: Leaves, *, first_stage: Leaves | None, carry: Carry) -> StepEstimate:
         """The step as a whole and in two halves, as in torchsde's adaptive solves, with shared evaluations."""

@@ -190,6 +190,16 @@ def of_a_narrow_tree(solve: Any, task: Any, **extra: Any) -> Any:
     return of_a_joined_tree(solve, task, **extra)
 
 
+def of_a_tree_narrow_on_a_plan(solve: Any, task: Any, **extra: Any) -> Any:
+    """A call that joins states of several arrays, and whose solution by a plan has the dtype of the first."""
+    found = of_a_joined_tree(solve, task, **extra)
+    if not extra or not isinstance(task.y0, tuple):
+        return found
+    states, report = found
+    dtype = plain(task.y0[0]).dtype
+    return [_namespace.astype(state, dtype) for state in states], report
+
+
 def gradient_lost_by_adjoint(solve: Any, task: Any, **extra: Any) -> Any:
     """A call whose penalised solution loses its gradient under the second adjoint."""
     pair = _TRUE.call(solve, task, **extra)

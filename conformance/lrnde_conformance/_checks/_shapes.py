@@ -21,6 +21,7 @@ from lrnde_conformance._problems import Problem
 from lrnde_core import Capability
 
 _SEED = 19
+_MIXED = "state of several dtypes"
 
 
 @check(
@@ -37,7 +38,7 @@ def shape_dtypes(subject: Subject, _: str) -> None:
     # A start that single precision holds exactly.
     problem = whole.problem.moved(y0=whole.problem.y0.astype(np.float32).astype(np.float64))
     double = whole.but(problem=subject.remember("single start", lambda: problem), is_split=True)
-    found = _measured(subject, [double.but(is_mixed=True)], "state of several dtypes")[1]
+    found = _measured(subject, [double.but(is_mixed=True)], _MIXED)[1]
     expected = subject.measure(double)
     cause, hint = "a leaf, or the penalty, is converted to the dtype of another leaf", "print the dtype of each leaf"
     what = "The dtype of the penalty of a state of several dtypes"
@@ -49,6 +50,37 @@ def shape_dtypes(subject: Subject, _: str) -> None:
     for name, gradient in expected.gradient.items():
         what = f"The gradient with respect to `{name}` of a state of several dtypes"
         assert_rounded(what, found.gradient[name], gradient, bounds.gradient, cause=cause, hint=hint)
+
+
+@check(
+    "shape.dtypes-by-plan",
+    law=13,
+    tier="optional",
+    needs=[Capability.CHECKED_STEPS, Capability.FLOAT32, Capability.FLOAT64, Capability.TREE_STATE],
+    cases=lambda subject: unless_lean()(subject) if if_freezable(subject) else [],
+    hint="convert the leaves of the initial state, and those of what the field returns, as the solver converts them",
+)
+def shape_dtypes_by_plan(subject: Subject, _: str) -> None:
+    """The solution by a plan of a state of several dtypes has the dtypes of the solver's own solution."""
+    mixed = planned(subject, uneven("rk4")).but(dtype="float64", is_split=True, is_mixed=True)
+    try:
+        native = subject.solve_bare(mixed)
+    except Exception as error:  # of the library
+        raise CheckSkipped(f"the solver itself takes no {_MIXED}: {str(error)[:80]}") from error
+    by_plan, _report = subject.solve(mixed, extra={"penalize": False})
+    assert_equal(
+        f"The dtypes of the solution by a plan of a {_MIXED}",
+        _dtypes(subject, by_plan),
+        _dtypes(subject, native),
+        cause="each array keeps the dtype that it was given in",
+        hint="print the dtype of each array of both solutions",
+    )
+
+
+def _dtypes(subject: Subject, result: Any) -> list[str]:
+    states = subject.driver.states(result)
+    parts = states if isinstance(states, tuple) else (states,)
+    return [str(subject.backend.to_numpy(part).dtype) for part in parts]
 
 
 _NARROW = "field whose value only broadcasts to the state"

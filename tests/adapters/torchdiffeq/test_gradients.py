@@ -224,3 +224,43 @@ def test_full_gradient_of_batched_samples_is_that_of_single_ones() -> None:
         for batched in (False, True)
     ]
     assert torch.equal(*penalties)
+
+
+class _Layers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.outer = (torch.nn.Linear(3, 3, dtype=torch.float64) for _ in range(2))
+
+    def forward(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.outer(torch.tanh(self.inner(y))) * torch.cos(t)
+
+
+@pytest.mark.parametrize("how", [{}, {"steps": lrnde.CheckedSteps(gradient_error=0.1)}, {"num_samples": 2}])
+@pytest.mark.parametrize("heuristic", [lrnde.TaylorDerivative(2), lrnde.ErrorEstimate(), lrnde.JacobianNorm()])
+def test_parameters_that_the_adjoint_leaves_out_have_no_gradient(heuristic: Any, how: dict[str, Any]) -> None:
+    y0, draw = torch.tensor([[0.5, -0.8, 0.3]], dtype=torch.float64), torch.full((how.get("num_samples", 1),), 0.3)
+    found = []
+    for is_all, batched in ((True, False), (False, False), (False, how.get("num_samples", 1) > 1)):
+        field = _Layers()
+        included = (field if is_all else field.outer).parameters()
+        solve = lrnde.regularize(odeint_adjoint, heuristic=heuristic, batched=batched, **how)
+        ys, report = solve(field, y0, _TIMES, draw=draw, adjoint_params=included)
+        assert report.penalty > 0
+        (ys[-1].square().sum() + report.penalty).backward()
+        assert all(each.requires_grad for each in field.parameters())
+        assert (field.inner.weight.grad is not None) is is_all
+        found.append(field.outer.weight.grad)
+    # The adjoint's backward solve is controlled by what it solves, which the parameters are part of.
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=1e-4, atol=1e-6)
+
+
+def test_by_steps_or_adaptively_the_same_parameters_have_a_gradient() -> None:
+    y0, field = torch.tensor([[0.5, -0.8, 0.3]], dtype=torch.float64), _Layers()
+    solve = lrnde.regularize(odeint_adjoint, steps=lrnde.CheckedSteps())
+    for plan in (None, lrnde.FixedSteps.equal("rk4", 4)):
+        ys, _ = solve(field, y0, _TIMES, plan=plan, adjoint_params=tuple(field.outer.parameters()))
+        (gradient,) = torch.autograd.grad(ys.sum(), field.inner.weight, allow_unused=True, retain_graph=True)
+        assert gradient is None
+        assert torch.autograd.grad(ys.sum(), field.outer.weight)[0].any()

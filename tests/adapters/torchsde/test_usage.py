@@ -314,3 +314,15 @@ def test_where_gradient_is_off_the_penalty_is_the_same_and_has_none(context: Any
             _, report = solve(Equation("ito", "diagonal"), Y0, _TS, bm=brownian("euler", "diagonal"), **settings)
         torch.testing.assert_close(report.penalty, expected.penalty.detach(), rtol=1e-12, atol=0)
         assert not report.penalty.requires_grad
+
+
+@pytest.mark.parametrize("heuristic", _HEURISTICS, ids=lambda heuristic: type(heuristic).__name__)
+def test_parameters_that_the_adjoint_leaves_out_have_no_gradient(heuristic: Any) -> None:
+    equation = Equation("stratonovich", "diagonal")
+    _, report = lrnde.regularize(sdeint_adjoint, heuristic=heuristic)(
+        equation, Y0, _TS, dt=0.1, method="midpoint", adjoint_params=(equation.drift,)
+    )
+    drift, diffusion = torch.autograd.grad(report.penalty, [equation.drift, equation.diffusion], allow_unused=True)
+    assert drift.any()
+    assert diffusion is None
+    assert equation.diffusion.requires_grad
