@@ -15,6 +15,7 @@ from lrnde_core import (
     Array,
     CallForm,
     CapabilityError,
+    DType,
     FixedSteps,
     Flags,
     Followed,
@@ -41,6 +42,7 @@ from lrnde_core import (
 )
 from lrnde_diffrax._arguments import Arguments, read_arguments
 from lrnde_diffrax._terms import drift_terms, is_ode
+from lrnde_diffrax._types import Args, Terms
 from lrnde_jax import TreeStructure, add_increments, scan_steps
 
 # Of steps inside of which outputs lie. Unrolled ones run up to a fifth faster, but from here on take longer to compile.
@@ -102,18 +104,18 @@ class FrozenDiffeqsolve:
 
 
 @final
-@dataclasses.dataclass(frozen=True)
-class _Stages(AbstractStages):
-    arguments: Arguments
-    structure: TreeStructure
+class _Stages(eqx.Module, AbstractStages):  # pyright: ignore[reportGeneralTypeIssues]
+    terms: Terms
+    args: Args
+    time_dtype: DType = eqx.field(static=True)
+    structure: TreeStructure = eqx.field(static=True)
 
     def increment(self, t: Time, h: Time, abscissa: float, y: Leaves) -> Leaves:
-        arguments = self.arguments
         # As diffrax's solvers pass them: its terms do not promote them under strict promotion.
-        time, size = (jnp.asarray(value, arguments.time_dtype) for value in (t + abscissa * h, h))
+        time, size = (jnp.asarray(value, self.time_dtype) for value in (t + abscissa * h, h))
         state = jax.tree.unflatten(self.structure, y)
-        terms = drift_terms(arguments["terms"])
-        parts = [jax.tree.leaves(term.vf_prod(time, state, arguments["args"], size)) for term in terms]
+        terms = drift_terms(self.terms)
+        parts = [jax.tree.leaves(term.vf_prod(time, state, self.args, size)) for term in terms]
         sums: list[Leaf] = [sum(leaves[1:], leaves[0]) for leaves in zip(*parts, strict=True)]
         # A field may leave out axes over which the state broadcasts it.
         pairs = zip(sums, y, strict=True)
@@ -125,7 +127,7 @@ class _Stages(AbstractStages):
 
 def stages_of(arguments: Arguments) -> AbstractStages:
     """The stages of a call's equation."""
-    return _Stages(arguments, jax.tree.structure(arguments.y0))
+    return _Stages(arguments["terms"], arguments["args"], arguments.time_dtype, jax.tree.structure(arguments.y0))
 
 
 def solve_by_steps(steps: FixedSteps, arguments: Arguments, *, needs_last: bool) -> Followed:

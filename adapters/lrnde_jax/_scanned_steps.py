@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Generic, TypeVar, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -70,9 +71,17 @@ class Scanned(AbstractOfSteps[_T], Generic[_T]):
 def scan_steps(stages: AbstractStages, steps: FixedSteps, t0: Time, t1: Time, y0: Leaves) -> Scanned[StepTaken]:
     """What `follow_steps` returns with `needs_last`, by a loop: the same operations in the same order.
 
+    - `stages`: a pytree such as an equinox module, so that calls outside of `jit` share one compiled loop.
+
     Where outputs inside the interval are read off, the program of unrolled steps grows with the square of their number:
     for each step XLA writes out the sum of the gradients of all later outputs, on a CPU.
     """
+    return Scanned(_scan(stages, steps, t0, t1, y0), steps.num_steps, jnp.asarray(t0).dtype)
+
+
+@eqx.filter_jit  # compiled once for equal steps and the same field, where `lax.scan` alone would compile in each call
+def _scan(stages: AbstractStages, steps: FixedSteps, t0: Time, t1: Time, y0: Leaves) -> StepTaken:
+    """What the steps took, its arrays with a first axis of steps."""
     dtype, tableau = jnp.asarray(t0).dtype, steps.tableau
     duration, starts = t1 - t0, (0.0, *steps.ends[:-1])
     sizes = [end - start for start, end in zip(starts, steps.ends, strict=True)]
@@ -88,8 +97,7 @@ def scan_steps(stages: AbstractStages, steps: FixedSteps, t0: Time, t1: Time, y0
         return (taken.y1, following), taken
 
     first = stages.increment(t[0], h[0], 0.0, y0)
-    _, taken = jax.lax.scan(body, (y0, first), (t, h, ratios))
-    return Scanned(taken, steps.num_steps, dtype)
+    return jax.lax.scan(body, (y0, first), (t, h, ratios))[1]
 
 
 def _row(numbers: Sequence[float], time_dtype: DType) -> Array:

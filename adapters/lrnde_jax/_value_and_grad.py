@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from lrnde_core import (
@@ -77,7 +78,7 @@ def value_and_grad(
             (gradient,) = pull_back((one, factor))
             return (value, reports), gradient, weight.update(state, reports)
 
-        def pull(index: Array, carry: tuple[Parameters, Array]) -> tuple[Parameters, Array]:
+        def pull(index: Array | int, carry: tuple[Parameters, Array]) -> tuple[Parameters, Array]:
             total, squares = carry
             is_joint = jnp.logical_not(is_measured)
             by_loss = jnp.where(is_joint | (index == 0), one, 0.0)
@@ -91,8 +92,14 @@ def value_and_grad(
         nothing = jnp.zeros((2, len(jax.tree.leaves(variables))), dtype)
         zeros = jax.tree.map(jnp.zeros_like, variables)
         count = jnp.where(is_measured, 2, 1)
-        # One loop in place of two branches: the backward pass is compiled once.
-        gradient, squares = jax.lax.fori_loop(0, count, pull, (zeros, nothing))
+        if isinstance(count, jax.core.Tracer):
+            # One loop in place of two branches: the backward pass is compiled once.
+            gradient, squares = jax.lax.fori_loop(0, count, pull, (zeros, nothing))
+        else:
+            # Outside of `jit` the loop would be compiled in each call.
+            gradient, squares = zeros, nothing
+            for index in range(int(count)):
+                gradient, squares = pull(index, (gradient, squares))
         # What is not a number counts: such a measurement is left out as a whole.
         is_reached = (squares != 0).all(axis=0)
         norms = jnp.sqrt(jnp.sum(jnp.where(is_reached, squares, 0.0), axis=1))

@@ -18,6 +18,7 @@ import lrnde_core
 from lrnde_core import FixedSteps, Plan
 from lrnde_diffrax._freeze import DiffraxFreezer
 from tests.adapters.diffrax.sde_problems import Waves
+from tests.compilations import num_compiled
 
 _Y0 = jnp.array([[1.0, -0.5], [0.3, 2.0], [-1.0, 1.0]])
 
@@ -152,6 +153,22 @@ def test_an_output_at_a_rounded_start_is_not_part_of_the_error() -> None:
         assert not freezer.read(call, is_batched=True).has_outputs_inside
         assert [leaf.shape for leaf in freezer.states(call, call.run(None).result)] == [(1, 3, 2)]
         assert freezer.step_ends(call)[-1] == 1
+
+
+@pytest.mark.parametrize("num_steps", [3, 6])  # unrolled, and in a loop
+def test_outside_of_jit_nothing_is_compiled_again(num_steps: int) -> None:
+    frozen: Any = lrnde.apply_plan(_CALL, Plan(FixedSteps.equal("midpoint", num_steps), ((2,),), True, True))
+
+    def solve(factor: float) -> Any:
+        return frozen(0.0, factor, y0=factor * _Y0, saveat=diffrax.SaveAt(ts=factor * jnp.array([0.0, 0.3, 1.0]))).ys
+
+    def differentiate(factor: float) -> Any:
+        return jax.grad(lambda y0: frozen(0.0, 1.0, y0=y0, saveat=diffrax.SaveAt(ts=[0.3, 1.0])).ys.sum())(factor * _Y0)
+
+    for run in (solve, differentiate):
+        for factor in (1.0, 1.5):
+            run(factor)
+        assert num_compiled(lambda run=run: run(2.0)) == 0
 
 
 def test_the_derivative_with_respect_to_the_times_is_the_field() -> None:

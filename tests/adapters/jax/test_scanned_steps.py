@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from lrnde_core import (
     FIXED_METHODS,
     AbstractOfSteps,
+    AbstractStages,
     FixedSteps,
+    Leaves,
     StepTaken,
     follow_steps,
     guard_signals,
     outputs_inside,
 )
-from lrnde_jax import scan_steps
-from tests.core.array_problem import ArrayProblem
+from lrnde_jax import add_increments, scan_steps
 
 _ENDS = (0.25, 0.4, 1.0)
 _Y0 = np.array([[0.4, -1.0], [0.2, 0.9], [2.0, 0.1]])
@@ -34,14 +36,22 @@ def _field(t: Any, y: Any) -> Any:
     return y * (0.5 - 0.3 * y) + t * t
 
 
+class _Stages(eqx.Module, AbstractStages):  # pyright: ignore[reportGeneralTypeIssues]
+    def increment(self, t: Any, h: Any, abscissa: float, y: Leaves) -> Leaves:
+        return (h * _field(t + abscissa * h, y[0]),)
+
+    def combine(self, y: Leaves, weights: tuple[float, ...], increments: list[Leaves]) -> Leaves:
+        return add_increments(y, weights, increments)
+
+
 def _taken(
     method: str, ends: Sequence[float], y0: Any, *, is_scanned: bool
 ) -> tuple[FixedSteps, AbstractOfSteps[StepTaken]]:
     steps = FixedSteps(method, tuple(ends))
-    problem, interval = ArrayProblem(_field, steps.tableau), (jnp.asarray(0.3), jnp.asarray(-0.9))
+    stages, interval = _Stages(), (jnp.asarray(0.3), jnp.asarray(-0.9))
     if is_scanned:
-        return steps, scan_steps(problem, steps, *interval, (y0,))
-    return steps, follow_steps(problem, steps, *interval, (y0,), needs_last=True)
+        return steps, scan_steps(stages, steps, *interval, (y0,))
+    return steps, follow_steps(stages, steps, *interval, (y0,), needs_last=True)
 
 
 def _read(method: str, y0: Any, *, is_scanned: bool) -> Any:

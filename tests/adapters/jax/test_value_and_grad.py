@@ -13,6 +13,7 @@ import pytest
 import lrnde
 from lrnde_core import AbstractWeight
 from lrnde_jax import value_and_grad
+from tests.compilations import num_compiled
 
 _SOLVE = lrnde.regularize(diffrax.diffeqsolve)
 # Other tests may have made float64 the default.
@@ -222,6 +223,25 @@ def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_i
     assert float(state.value) == 0
     _, _, state = step((_Y0, _Y0), state, 2.0)
     assert float(state.value) > 0
+
+
+def test_outside_of_jit_nothing_is_compiled_again() -> None:
+    weight = lrnde.GradientRatio(0.3, period=12)
+    step = value_and_grad(lambda y: (jnp.sum(jnp.sin(y)), _REPORT._replace(penalty=jnp.sum(y * y))), weight)
+    compiled, states = jax.jit(step), [weight.init(like=_Y0)] * 2
+
+    def iterate() -> None:
+        states[0] = step(_Y0, states[0])[2]
+
+    iterate()
+    # In the eleventh and the twelfth nothing is measured.
+    numbers = [num_compiled(iterate) for _ in range(13)]
+    assert numbers == [0] * 13
+    for _ in range(14):
+        states[1] = compiled(_Y0, states[1])[2]
+    # The same operations, and sums of four numbers in another order.
+    np.testing.assert_allclose(states[0], states[1], rtol=14 * 8 * jnp.finfo(jnp.float32).eps)
+    np.testing.assert_allclose(step(_Y0, states[1])[1], compiled(_Y0, states[1])[1], rtol=1e-6)
 
 
 def test_an_iteration_that_does_not_measure_makes_no_nan() -> None:
