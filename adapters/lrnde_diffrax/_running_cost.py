@@ -81,7 +81,8 @@ class RunningCost(eqx.Module):
         is_accepted = attempt.is_accepted
         size = attempt.t1 - attempt.t0
         size = jnp.where(is_accepted, size, _HARMLESS_SHARE * size)
-        start, end = direction * attempt.t0, direction * (attempt.t0 + size)
+        # Exactly the end, because a Brownian path cannot be queried beyond that of the solve.
+        start, end = direction * attempt.t0, direction * jnp.where(is_accepted, attempt.t1, attempt.t0 + size)
         # No sampler that keeps every step uses the position among them.
         drawn = DrawnStep(0.0, size, size, size, 1, is_end_known=True)
         record = Record(

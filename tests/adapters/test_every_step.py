@@ -336,3 +336,16 @@ def test_refusals_name_the_sampled_alternative() -> None:
         lrnde.regularize(odeint, sampler=AllSteps(), num_samples=2)
     with pytest.raises(InputError, match="reduction"):
         AllSteps("median")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_last_step_ends_exactly_where_the_noise_does() -> None:
+    # Accumulated in float32, the start of the last step plus its size lies before the end.
+    start, end = jnp.float32(1.0), jnp.float32(0.05)
+    tree = diffrax.VirtualBrownianTree(end, start, 1e-3, (), jax.random.key(0))
+    noise = diffrax.ControlTerm(lambda t, y, args: 0.1 * y, tree)
+    terms = diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: 0.5 * y), noise)
+    solve = lrnde.regularize(
+        diffrax.diffeqsolve, heuristic=lrnde.ErrorEstimate(rtol=1e-3, atol=1e-3), sampler=lrnde.AllSteps()
+    )
+    _, report = solve(terms, diffrax.EulerHeun(), start, end, jnp.float32(-0.095), jnp.float32(1.0), draw=[0.3])
+    assert report.penalty > 0
