@@ -74,7 +74,9 @@ class RunningCost(eqx.Module):
         """The total before any step."""
         is_estimated = self.penalty.reads_error_ratio or self.penalty.reads_stiffness
         num_unresolved = jnp.zeros((), jnp.int32) if is_estimated else None
-        return RunningTotal(jnp.zeros((), real_dtype(jax.tree.leaves(y0))), num_unresolved)
+        # Costs may be negative, so their maximum does not begin with 0.
+        cost = jnp.asarray(-jnp.inf if self._is_maximum else 0.0, real_dtype(jax.tree.leaves(y0)))
+        return RunningTotal(cost, num_unresolved)
 
     def add(self, total: RunningTotal, attempt: Attempt, direction: Direction) -> RunningTotal:
         """`total` plus the cost of `attempt` if it was accepted."""
@@ -96,9 +98,9 @@ class RunningCost(eqx.Module):
         )
         cost, added = cost_of_step(self.penalty, self.problem, self.draw, record, self.probes, is_accepted)
         so_far = total.num_unresolved
-        is_maximum = self.penalty.sampler.reduction == "max"
+        reduced = jnp.maximum(total.cost, cost) if self._is_maximum else total.cost + cost
         return RunningTotal(
-            jnp.maximum(total.cost, cost) if is_maximum else total.cost + cost,
+            jnp.where(is_accepted, reduced, total.cost),
             None if added is None or so_far is None else so_far + added,
         )
 
@@ -111,7 +113,12 @@ class RunningCost(eqx.Module):
     def reduced(self, total: RunningTotal, num_accepted: Count) -> Scalar:
         """The penalty of the whole solve."""
         is_mean = self.penalty.sampler.reduction == "mean"
-        return total.cost / jnp.maximum(num_accepted, 1).astype(total.cost.dtype) if is_mean else total.cost
+        cost = total.cost / jnp.maximum(num_accepted, 1).astype(total.cost.dtype) if is_mean else total.cost
+        return jnp.where(num_accepted > 0, cost, jnp.zeros_like(cost))
+
+    @property
+    def _is_maximum(self) -> bool:
+        return self.penalty.sampler.reduction == "max"
 
     def _estimate(self, attempt: Attempt) -> StepEstimate:
         def safe(values: State, substitutes: State) -> Leaves:
