@@ -43,7 +43,8 @@ def dtype_refusal(dtype: torch.dtype) -> str | None:
 
 def check_has_values(name: str, tensor: Tensor) -> None:
     """Raise `InputError` for a tensor on the device `meta`. `name`: of the argument."""
-    if tensor.is_meta:
+    # A subclass may keep its values elsewhere.
+    if tensor.is_meta and type(tensor) in (Tensor, torch.nn.Parameter):
         raise InputError(f"`{name}` is on the device `meta`, so it has no values to solve from.")
 
 
