@@ -87,11 +87,10 @@ class Arguments:
         return jax.tree.map(promote, self["y0"])
 
     @property
-    def is_complex(self) -> bool:
-        leaves = [leaf for leaf in jax.tree.leaves((self["terms"], self["args"])) if eqx.is_array_like(leaf)]
-        return any(jnp.iscomplexobj(leaf) for leaf in leaves) or any(
-            jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in jax.tree.leaves(self.y0)
-        )
+    def complex_argument(self) -> str | None:
+        """The first of `y0`, `args` and `terms` that holds complex numbers; `None` if none does."""
+        names = ("y0", "args", "terms")
+        return next((name for name in names if any(map(_is_complex, jax.tree.leaves(self[name])))), None)
 
     @property
     def state_dtype(self) -> DType:
@@ -116,3 +115,7 @@ def _signature(native: NativeFunction) -> inspect.Signature:
 
 def _is_instance(cls: type, value: object) -> bool:
     return isinstance(value, cls)
+
+
+def _is_complex(leaf: object) -> bool:
+    return eqx.is_array_like(leaf) and jnp.iscomplexobj(leaf)

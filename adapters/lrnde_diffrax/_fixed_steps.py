@@ -221,8 +221,8 @@ def check_form(arguments: Arguments) -> None:
         reason = "the vector field of its terms is not dy/dt; pass `term.to_ode()` where the control is differentiable"
     elif arguments.has_event:
         reason = "an event ends it, so it has no fixed interval; freeze it up to a fixed time"
-    elif arguments.is_complex:
-        reason = "its state is complex; split it into its real and imaginary parts"
+    elif (complex_argument := arguments.complex_argument) is not None:
+        reason = f"its `{complex_argument}` holds complex numbers; split them into their real and imaginary parts"
     elif not jax.tree.leaves(arguments.y0):
         reason = "its state holds no arrays"
     elif not isinstance(sub, diffrax.SubSaveAt) or sub.steps or sub.fn is not diffrax.SubSaveAt(t1=True).fn:

@@ -215,8 +215,11 @@ def _refuse_of_sde(arguments: Arguments, method: SolverMethod) -> dict[Capabilit
 def _refuse_everything(arguments: Arguments) -> str | None:
     solver, terms, controller = arguments["solver"], arguments["terms"], arguments["stepsize_controller"]
     name = solver_name(solver)
-    if arguments.is_complex:
-        return "complex states are not supported; split the state into its real and imaginary parts."
+    if (complex_argument := arguments.complex_argument) is not None:
+        return (
+            f"`{complex_argument}` holds complex numbers, and only real ones are supported; split them into their real "
+            "and imaginary parts."
+        )
     if not jax.tree.leaves(arguments.y0):
         return "the state holds no arrays."
     if is_adaptive(controller) and not estimates_error(solver):

@@ -23,6 +23,7 @@ from lrnde_core import (
     listed_reports,
     summed_penalty,
 )
+from lrnde_jax._evaluate import real_dtype
 
 Parameters: TypeAlias = Any
 """A tree with the arrays to differentiate by; equinox modules are among them."""
@@ -32,7 +33,10 @@ Reports: TypeAlias = Report | Sequence[Report]
 
 
 def value_and_grad(
-    loss: Callable[..., tuple[Scalar, Reports]], weight: AbstractWeight
+    loss: Callable[..., tuple[Scalar, Reports]],
+    weight: AbstractWeight,
+    *,
+    axis_name: str | tuple[str, ...] | None = None,
 ) -> Callable[..., tuple[tuple[Scalar, Reports], Parameters, AnyWeightState]]:
     """Like `jax.value_and_grad` for a loss with a weighted penalty, with the weight of the next iteration.
 
@@ -43,6 +47,8 @@ def value_and_grad(
       solves, a list of reports, whose penalties are summed. The penalties of a vmapped report count by their mean, as
       its costs do.
     - `weight`: of the penalty; `state` is its state, at first `weight.init(like=...)`.
+    - `axis_name`: of the axis of `jax.shard_map` or `jax.vmap` over which gradients are averaged, before they are
+      measured too, so that all devices have the weight of the joint batch. The value and the reports are not averaged.
 
     `value` is the loss without the penalty, and `gradient` that of `loss + weight * penalty`, by the inexact arrays in
     `parameters`; elsewhere it is `None`. If the weight measures gradients, that iteration pulls back twice through one
@@ -70,12 +76,17 @@ def value_and_grad(
             check_penalized(listed)
             return (value, summed_penalty(listed)), reports
 
-        (value, penalty), pull_back, reports = jax.vjp(both, variables, has_aux=True)
+        (value, penalty), pull_back_here, reports = jax.vjp(both, variables, has_aux=True)
+
+        def pull_back(cotangents: tuple[Array, Array]) -> Parameters:
+            (found,) = pull_back_here(cotangents)
+            return found if axis_name is None else jax.lax.pmean(found, axis_name)
+
         factor = jnp.asarray(weight.value(state), penalty.dtype)
         one = jnp.ones_like(value)
         is_measured = weight.measures(state)
         if is_measured is False:
-            (gradient,) = pull_back((one, factor))
+            gradient = pull_back((one, factor))
             return (value, reports), gradient, weight.update(state, reports)
 
         def pull(index: Array | int, carry: tuple[Parameters, Array]) -> tuple[Parameters, Array]:
@@ -83,12 +94,12 @@ def value_and_grad(
             is_joint = jnp.logical_not(is_measured)
             by_loss = jnp.where(is_joint | (index == 0), one, 0.0)
             by_penalty = jnp.where(is_joint, factor, jnp.where(index == 0, jnp.zeros_like(factor), 1.0))
-            (found,) = pull_back((by_loss.astype(value.dtype), by_penalty.astype(penalty.dtype)))
+            found = pull_back((by_loss.astype(value.dtype), by_penalty.astype(penalty.dtype)))
             share = jnp.where(is_joint | (index == 0), jnp.ones_like(factor), factor)
             total = jax.tree.map(lambda sum_, each: sum_ + share.astype(each.dtype) * each, total, found)
             return total, squares.at[index].set(_squares(found, squares.dtype))
 
-        dtype = jnp.promote_types(value.dtype, jnp.float32)
+        dtype = real_dtype([value, jax.ShapeDtypeStruct((), jnp.float32)])
         nothing = jnp.zeros((2, len(jax.tree.leaves(variables))), dtype)
         zeros = jax.tree.map(jnp.zeros_like, variables)
         count = jnp.where(is_measured, 2, 1)

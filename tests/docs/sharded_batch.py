@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 import lrnde
+import lrnde_jax
 
 _PAGE = Path(__file__).parents[2] / "docs" / "devices.md"
 _COLLECTIVE = r" (all-gather|all-reduce|all-to-all|collective-permute|collective-broadcast|reduce-scatter)(?:-start)?\("
@@ -23,7 +24,9 @@ def _collectives(step: Any, *args: Any) -> dict[str, int]:
 
 
 def main() -> None:
-    *_, sharded, mapped = re.findall(r"^```python\n(.*?)^```$", _PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    *_, sharded, mapped, weighted = re.findall(
+        r"^```python\n(.*?)^```$", _PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     params, key = jnp.eye(3) / 2, jax.random.key(0)
     x = jnp.sin(jnp.linspace(-2.0, 2.0, 24).reshape(8, 3)) * jnp.repeat(jnp.array([[1.0], [3.0]]), 4, 0)
     controller = diffrax.PIDController(rtol=1e-5, atol=1e-5)
@@ -69,6 +72,25 @@ def main() -> None:
         ],
         "mapped collectives": _collectives(namespace["step"], params, x, key),
     }
+
+    def task_loss(params: Any, x: Any, key: Any) -> Any:
+        loss, report = part_loss(params, x, key)
+        return loss - 0.3 * report.penalty, report
+
+    def joint_loss(params: Any, x: Any, key: Any) -> Any:
+        """That of both parts, on one device."""
+        parts = [task_loss(params, x[4 * each : 4 * each + 4], jax.random.fold_in(key, each)) for each in range(2)]
+        return sum(loss for loss, _ in parts) / 2, [report._replace(penalty=report.penalty / 2) for _, report in parts]
+
+    weight = lrnde.GradientRatio()
+    joint_step, state = jax.jit(lrnde_jax.value_and_grad(joint_loss, weight)), weight.init(like=x)
+    for _ in range(2):
+        _, gradient, state = joint_step(params, state, x, key)
+    namespace |= {"lrnde": lrnde, "lrnde_jax": lrnde_jax, "task_loss": task_loss}
+    exec(weighted, namespace)
+    # Only from the second iteration on the penalty has a weight.
+    _, weighted_gradient, weighted_state = namespace["step"](params, namespace["state"], x, key)
+    found |= {"weighted": [weighted_gradient, *weighted_state], "jointly weighted": [gradient, *state]}
     sys.stdout.write(json.dumps(jax.tree.map(lambda each: jnp.asarray(each).tolist(), found)))
 
 

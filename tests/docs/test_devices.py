@@ -47,3 +47,9 @@ def test_a_mapped_step_averages_what_its_parts_give_and_counts_each_by_itself(fo
         _close(two, one)
     assert len(found["mapped"][2]) == 2
     assert set(found["mapped collectives"]) == {"all-reduce"}
+
+
+def test_devices_with_averaged_gradients_have_the_weight_of_the_joint_batch(found: dict[str, Any]) -> None:
+    assert found["jointly weighted"][1] > 0
+    for two, one in zip(found["weighted"], found["jointly weighted"], strict=True):
+        _close(two, one)

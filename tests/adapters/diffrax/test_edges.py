@@ -101,8 +101,8 @@ def _call(term: Any = None, solver: Any = None, y0: Any = None, heuristic: Any =
     settings = {name: options.pop(name) for name in ("sampler", "gradient") if name in options}
     solve = lrnde.regularize(diffrax.diffeqsolve, heuristic=heuristic or lrnde.ErrorEstimate(), **settings)
     options = {"stepsize_controller": PID, "draw": DRAW, **options}
-    term = diffrax.ODETerm(_scaled) if term is None else term
-    return solve(term, solver or diffrax.Tsit5(), 0.0, 1.0, 0.1, jnp.ones(2) if y0 is None else y0, 0.5, **options)
+    term, args = diffrax.ODETerm(_scaled) if term is None else term, options.pop("args", 0.5)
+    return solve(term, solver or diffrax.Tsit5(), 0.0, 1.0, 0.1, jnp.ones(2) if y0 is None else y0, args, **options)
 
 
 CONTROL = diffrax.ControlTerm(lambda t, y, args: y[:, None], lambda t0, t1: jnp.asarray([t1 - t0]))
@@ -117,7 +117,9 @@ RESTARTED = lrnde.UniformTime(local_start="sample")
         ({"solver": diffrax.LeapfrogMidpoint()}, "HalfSolver|Tsit5"),
         ({"solver": diffrax.SemiImplicitEuler(), "term": (CONTROL, CONTROL)}, "Tsit5"),
         ({"solver": diffrax.Euler()}, r"HalfSolver\(diffrax.Euler\(\)\)"),
-        ({"y0": jnp.ones(2, complex)}, "real and imaginary"),
+        ({"y0": jnp.ones(2, complex)}, "`y0` holds complex numbers.*real and imaginary"),
+        ({"args": {"multiplier": jnp.ones(2, complex)}}, "`args` holds complex numbers.*real and imaginary"),
+        ({"term": diffrax.ODETerm(jax.tree_util.Partial(_scaled, args=1j))}, "`terms` holds complex numbers"),
         ({"solver": diffrax.Bosh3(), "heuristic": lrnde.StiffnessEstimate()}, "Dopri8"),
         ({"solver": diffrax.HalfSolver(diffrax.Tsit5()), "heuristic": lrnde.StiffnessEstimate()}, "ErrorEstimate"),
         ({"term": CONTROL, "heuristic": lrnde.TaylorDerivative(2)}, r"term\.to_ode\(\)"),

@@ -127,6 +127,7 @@ def test_single_samples_backward_with_outputs_inside_steps(frozen: Any) -> None:
     [
         ({"saveat": diffrax.SaveAt(t1=True, dense=True)}, CapabilityError, "an interpolation"),
         ({"saveat": diffrax.SaveAt(steps=True)}, CapabilityError, "it saves steps"),
+        ({"args": jnp.ones(2, jnp.complex64)}, CapabilityError, "its `args` holds complex numbers"),
         ({"event": diffrax.Event(lambda t, y, args, **_: t > 0.5)}, CapabilityError, "an event ends it"),
         ({"y0": jax.tree.map(lambda leaf: leaf * jnp.nan, _inputs(0))}, InputError, "`y0` is not finite"),
     ],

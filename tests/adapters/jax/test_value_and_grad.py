@@ -225,6 +225,27 @@ def test_a_gradient_that_is_not_a_number_in_one_parameter_leaves_the_weight_as_i
     assert float(state.value) > 0
 
 
+@pytest.mark.parametrize("weight", [lrnde.GradientRatio(), lrnde.NFETarget(30)])
+def test_members_of_a_named_axis_share_gradient_and_weight(weight: AbstractWeight) -> None:
+    def loss(parameters: Any, x: Any) -> Any:
+        report = _REPORT._replace(penalty=jnp.sum(parameters**2), nfe=jax.lax.pmean(x[0] + 40.0, "batch"))
+        return jnp.mean((parameters * x) ** 2), report
+
+    with jax.enable_x64(True):
+        parameters, x = jnp.ones(2), jnp.array([[1.0, 1.0], [10.0, 10.0]])
+        step = value_and_grad(loss, weight, axis_name="batch")
+        mapped = jax.jit(jax.vmap(step, in_axes=(None, None, 0), out_axes=0, axis_name="batch"))
+        (values, _), gradients, states = mapped(parameters, weight.init(like=parameters), x)
+        np.testing.assert_array_equal(values, [1.0, 100.0])
+        # By hand, that of the joint batch: the weight is still 0, or still at its start.
+        by_loss, factor = (1.0 + 100.0) / 2, float(weight.value(weight.init(like=parameters)))
+        # A sum of two, and its root.
+        np.testing.assert_allclose(gradients, jnp.full((2, 2), by_loss + 2 * factor), rtol=1e-14)
+        assert all(leaf[0] == leaf[1] for leaf in states)
+        if isinstance(weight, lrnde.GradientRatio):
+            np.testing.assert_allclose(states.value[0], weight.ratio * by_loss / 2, rtol=1e-14)
+
+
 def test_outside_of_jit_nothing_is_compiled_again() -> None:
     weight = lrnde.GradientRatio(0.3, period=12)
     step = value_and_grad(lambda y: (jnp.sum(jnp.sin(y)), _REPORT._replace(penalty=jnp.sum(y * y))), weight)
