@@ -35,7 +35,7 @@ def compare(
     """Train the same neural differential equation with and without the penalty, on every backend, and compare.
 
     Prints evaluations, quality, training and prediction time side by side, and writes report.json and plots. Takes
-    about two minutes on two cores, for a neural SDE about ten. Ctrl-C keeps the seeds that are finished.
+    about four minutes on two cores, for a neural SDE about ten. Ctrl-C keeps the seeds that are finished.
     """
     check_benchmarks("compare")
     from lrnde_benchmarks._commands import _run
