@@ -13,10 +13,16 @@ _EULER = ExplicitTableau((), (1.0,), (0.0,), None)
 
 
 def tableau_of(step_method: StepMethod) -> ExplicitTableau | None:
-    """The coefficients of a step method; `None` if it is not an explicit Runge--Kutta method."""
+    """The coefficients of a step method; `None` if it is not an explicit Runge--Kutta method of torchode's own code."""
     if isinstance(step_method, torchode.Euler):
-        return _EULER
-    return _read(step_method.tableau) if isinstance(step_method, ExplicitRungeKutta) else None
+        return _EULER if _takes_steps_of(torchode.Euler, step_method) else None
+    is_explicit = isinstance(step_method, ExplicitRungeKutta) and _takes_steps_of(ExplicitRungeKutta, step_method)
+    return _read(step_method.tableau) if is_explicit else None
+
+
+def _takes_steps_of(kind: type[StepMethod], step_method: StepMethod) -> bool:
+    """Whether the steps are those of `kind`: a user's subclass may override them."""
+    return all(getattr(type(step_method), name) is getattr(kind, name) for name in ("init", "step"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -50,8 +56,8 @@ def method_facts(
     if tableau is None:
         return MethodFacts.without_steps(
             name,
-            f"`{name}` is not an explicit Runge--Kutta method, so that one step of it cannot be repeated alone. Use "
-            "Tsit5, Dopri5, Heun or Euler.",
+            f"`{name}` is not an explicit Runge--Kutta method with torchode's own steps, so that one step of it cannot "
+            "be repeated alone. Use Tsit5, Dopri5, Heun or Euler.",
         )
     unsupported: dict[Capability, str] = {}
     if not tableau.has_stiffness_pair:

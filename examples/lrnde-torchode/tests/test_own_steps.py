@@ -305,3 +305,17 @@ def test_a_controller_of_an_adjoint_may_be_no_module() -> None:
         return lrnde.regularize(adjoint.solve)(problem, draw=[0.3])[1].penalty.item()
 
     assert penalty(_PlainController(controller)) == penalty(controller)
+
+
+@pytest.mark.parametrize("kind", [torchode.Euler, torchode.Dopri5])
+def test_a_step_method_that_overrides_its_step_is_refused(kind: Any) -> None:
+    class Damped(kind):
+        def step(self, *args: Any, **kwargs: Any) -> Any:
+            return super().step(*args, **kwargs)
+
+    term = torchode.ODETerm(lambda t, y: -y)
+    assert tableau_of(kind(term)) is not None
+    solver = torchode.AutoDiffAdjoint(Damped(term), torchode.IntegralController(1e-3, 1e-3, term=term))
+    problem = torchode.InitialValueProblem(torch.ones(2, 1), torch.zeros(2), torch.ones(2))
+    with pytest.raises(lrnde.CapabilityError, match=r"`Damped` is not an explicit .* with torchode's own steps"):
+        lrnde.regularize(solver.solve)(problem, draw=[0.5])
