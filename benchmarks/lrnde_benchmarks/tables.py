@@ -55,8 +55,8 @@ def main() -> None:
     group.add_argument("--front-page", action="store_true", help="print the first table of docs/results.md")
     options = parser.parse_args()
     if options.front_page:
-        reports = [json.loads(path.read_text()) for path in options.reports]
-        print("\n".join([HEADER, *(row for report in reports for row in front_page_rows(report))]))
+        found = ((json.loads(path.read_text()), path.name) for path in options.reports)
+        print("\n".join([HEADER, *(row for report, file in found for row in front_page_rows(report, file))]))
         return
     console = Console()
     for path in options.reports:

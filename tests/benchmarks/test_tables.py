@@ -64,7 +64,7 @@ def test_the_command_writes_back_only_when_asked(
 def test_the_tables_at_matched_quality_are_those_of_the_reports(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = sorted([*RESULTS.glob("*-gradient-ratio.json"), *RESULTS.glob("*-published.json")])
+    paths = sorted(path for part in ("gradient-ratio", "long", "published") for path in RESULTS.glob(f"*-{part}.json"))
     assert len(paths) >= 4
     monkeypatch.setattr(sys, "argv", ["tables", "--front-page", *map(str, paths)])
     main()
