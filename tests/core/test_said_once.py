@@ -19,7 +19,6 @@ def test_a_solve_that_is_made_anew_for_each_call_is_told_of_too() -> None:
     def call(field: Any) -> None:
         solve = regularize(integrate, heuristic=ErrorEstimate(1e-4, 1e-4))
         solve(field, np.ones(2), (0.0, 0.5, 1.0), draw=[0.2])
-        gc.collect()
 
     for is_exact in (True, True, False, True, True):
         call(lambda t, y, is_exact=is_exact: 0.0 * y + 1.0 if is_exact else -y * y)
