@@ -225,7 +225,7 @@ def test_all_plugins_are_loaded_where_the_warning_is_an_error(install: Install) 
 def test_the_warning_names_the_line_of_the_user(
     install: Install, monkeypatch: pytest.MonkeyPatch, find: Callable[..., object], arguments: dict[str, Any]
 ) -> None:
-    if hasattr(find, "__wrapped__"):
+    if hasattr(regularize, "__wrapped__"):
         pytest.skip("checks of shapes put frames of their own between the caller and the library")
     install("made", "raise OSError")
     monkeypatch.setattr("lrnde_core._solver.REGISTRY", Registry())
