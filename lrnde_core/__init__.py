@@ -114,7 +114,7 @@ from lrnde_core._problem import AbstractLocalProblem, Carry, QuadratureNode, Ste
 from lrnde_core._random_states import RandomSource, random_fingerprint, random_states_kept
 from lrnde_core._recording import BackwardCount, Counts, KeptStep, KeptSteps, Record, Recording, Records, StepData
 from lrnde_core._registry import REGISTRY, AdapterInfo, PluginFailure
-from lrnde_core._regularize import RegularizedSolve, default_heuristic, regularize
+from lrnde_core._regularize import RegularizedSolve, regularize
 from lrnde_core._report import (
     Report,
     Sample,
@@ -307,7 +307,6 @@ __all__ = [
     "collect",
     "collected",
     "count_unresolved",
-    "default_heuristic",
     "describe_longest",
     "described",
     "diagnose",

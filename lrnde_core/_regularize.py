@@ -215,7 +215,7 @@ class RegularizedSolve(Generic[Parameters, Result]):
     def penalty_of(self, call: AbstractCall) -> LocalPenalty:
         """The penalty of a call. Raises `CapabilityError` for what its method does not support."""
         facts = call.facts
-        heuristic = self.heuristic or default_heuristic(
+        heuristic = self.heuristic or _default_heuristic(
             is_stochastic=facts.is_stochastic, is_adaptive=facts.is_adaptive
         )
         check_method(self.solver, Demands(heuristic, self.sampler, self.gradient, self.batched), facts)
@@ -368,12 +368,12 @@ def regularize(
     solver = Solver.find(solve, adapter)
     holder = None if steps is None else make_plan_holder(solver, steps)
     solves_odes = not {Capability.ADAPTIVE_ODE, Capability.FIXED_STEP_ODE}.isdisjoint(solver.capabilities.supported)
-    assumed = named or default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
+    assumed = named or _default_heuristic(is_stochastic=not solves_odes, is_adaptive=True)
     check_adapter(solver, Demands(assumed, chosen, gradient, batched), has_steps=steps is not None)
     return RegularizedSolve(solver, named, chosen, gradient, num_samples, batched, steps, holder)
 
 
-def default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
+def _default_heuristic(*, is_stochastic: bool, is_adaptive: bool) -> AbstractHeuristic:
     """The default heuristic of a method."""
     # Fixed steps have no tolerance to measure an error by.
     return DEFAULT_SDE_HEURISTIC if is_stochastic and is_adaptive else DEFAULT_HEURISTIC
